@@ -1,0 +1,80 @@
+# `make help` lists what there is. Every target installs what it needs by itself.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+python := .venv/bin/python
+bin := .venv/bin
+stamps := .stamps
+protos := $(shell find protos -name '*.proto')
+
+help: ## Show this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
+
+setup: $(stamps)/protos ## Install everything that running and testing need
+
+$(stamps)/system: setup/system.sh
+	@mkdir -p $(stamps)
+	@setup/system.sh python3=python3 ffmpeg=ffmpeg ffprobe=ffmpeg flite=flite redis-server=redis-server fc-list=fontconfig curl=curl
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || setup/system.sh pyvenv=python3-venv
+	@fc-list 2>/dev/null | grep -q . || setup/system.sh no-font=fonts-dejavu-core
+	@touch $@
+
+$(stamps)/python: requirements/dev.txt requirements/uv.txt setup/python.sh $(stamps)/system
+	@setup/python.sh
+	@touch $@
+
+$(stamps)/protos: $(protos) protos/generate.sh $(stamps)/python
+	@protos/generate.sh
+	@touch $@
+
+$(stamps)/s3: setup/system.sh
+	@mkdir -p $(stamps)
+	@setup/system.sh ceph-mon=ceph-mon ceph-osd=ceph-osd radosgw=radosgw ceph=ceph-common
+	@touch $@
+
+$(stamps)/buf: tools/buf/package-lock.json
+	@mkdir -p $(stamps)
+	@if command -v npm >/dev/null 2>&1; then npm ci --silent --no-audit --no-fund --prefix tools/buf >/dev/null; fi
+	@touch $@
+
+protos: ## Make the Python code of the contracts again
+	@rm -f $(stamps)/protos
+	@$(MAKE) --no-print-directory $(stamps)/protos
+
+run: setup ## Start the whole stack on this machine; Ctrl-C stops it
+	@$(python) -m stack
+
+demo: setup ## Run real tasks through the stack, from a film to a signed callback, and stop
+	@$(python) -m stack.demo
+
+test: setup ## Run the tests (under 10 minutes on two cores)
+	@$(python) -m pytest
+
+test-s3: setup $(stamps)/s3 ## Run the tests that need a real S3 server (one-node radosgw)
+	@$(python) -m pytest -m s3
+
+check: setup $(stamps)/buf ## Check format, lint, types, import rules and contracts; edits nothing
+	@$(bin)/ruff format --check -q .
+	@$(bin)/ruff check -q .
+	@$(bin)/mypy
+	@$(bin)/lint-imports --no-cache >/dev/null || $(bin)/lint-imports --no-cache
+	@if [ -x tools/buf/node_modules/.bin/buf ]; then tools/buf/node_modules/.bin/buf lint; \
+	    else echo "check: npm is not here, so buf was left out; tests/contracts checks the contracts too"; fi
+
+fix: setup ## Format and mend what the linter can
+	@$(bin)/ruff format -q .
+	@$(bin)/ruff check -q --fix .
+
+bench-files: setup $(stamps)/s3 ## Measure uploads and downloads against the bare store
+	@$(python) -m bench.files
+
+bench-ffmpeg: setup ## Measure the ffmpeg node against bare ffmpeg
+	@$(python) -m bench.ffmpeg
+
+lock: setup ## Compile requirements/*.in to pinned, hashed *.txt
+	@for name in uv base dev; do $(bin)/uv pip compile -q --generate-hashes --no-emit-index-url --no-header \
+	    --python-version 3.11 requirements/$$name.in -o requirements/$$name.txt; done
+
+clean: ## Remove what setup and runs made
+	@rm -rf .venv $(stamps) yivideo .run .demo tools/buf/node_modules
+
+.PHONY: help setup protos run demo test test-s3 check fix bench-files bench-ffmpeg lock clean

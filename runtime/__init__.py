@@ -1,0 +1,1 @@
+"""What every YiVideo process stands on: settings, logs, gRPC, errors, drain, metrics."""

@@ -1,0 +1,164 @@
+"""What happens around every RPC handler, in one order: ids, token, handler, error mapping, metrics, log.
+
+One interceptor wraps each handler once and keeps the wrapper, so that a call pays for function calls only, not for a chain of
+interceptor objects. Streaming handlers are async generators; a coroutine that writes by itself is refused when it is registered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import inspect
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from grpc_status import rpc_status
+
+from runtime import context as ids
+from runtime import errors, metrics, rpc_errors
+from runtime.logs import get_logger
+
+log = get_logger(__name__)
+
+OPEN_SERVICES = frozenset({"grpc.health.v1.Health"})
+"""Probes of an orchestrator carry no token."""
+
+_TOKEN_KEY = "authorization"
+
+
+@dataclass
+class _Call:
+    service: str
+    method: str
+    started: float
+
+    def ended(self, code: grpc.StatusCode, error: BaseException | None = None) -> None:
+        seconds = time.perf_counter() - self.started
+        metrics.RPC_HANDLED.labels(self.service, self.method, code.name).inc()
+        metrics.RPC_SECONDS.labels(self.service, self.method).observe(seconds)
+        if isinstance(error, errors.YiVideoError):
+            log.info("call refused", method=self.method, code=error.code, reason=error.message)
+        elif error is not None:
+            log.error("call failed", method=self.method, code=code.name, exc_info=error)
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps the handlers of one server."""
+
+    def __init__(self, token: str | None) -> None:
+        self._expected = f"Bearer {token}".encode() if token else None
+        self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Return the wrapped handler of the method that is called."""
+        path: str = handler_call_details.method
+        wrapped = self._wrapped.get(path)
+        if wrapped is None:
+            handler = await continuation(handler_call_details)
+            if handler is None:
+                return handler
+            wrapped = self._wrap(path, handler)
+            self._wrapped[path] = wrapped
+        return wrapped
+
+    def _wrap(self, path: str, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMethodHandler[Any, Any]:
+        service, _, method = path.strip("/").rpartition("/")
+        codec = {
+            "request_deserializer": handler.request_deserializer,
+            "response_serializer": handler.response_serializer,
+        }
+        if handler.response_streaming:
+            inner: Callable[..., Any] = (
+                handler.stream_stream if handler.request_streaming else handler.unary_stream
+            ) or _absent
+            if not inspect.isasyncgenfunction(inner) and service.startswith("yivideo."):
+                raise TypeError(f"{path}: a streaming handler must be an async generator")
+            wrapped = self._stream(service, method, inner)
+            if handler.request_streaming:
+                return grpc.stream_stream_rpc_method_handler(wrapped, **codec)
+            return grpc.unary_stream_rpc_method_handler(wrapped, **codec)
+        inner = (handler.stream_unary if handler.request_streaming else handler.unary_unary) or _absent
+        answer = self._answer(service, method, inner)
+        if handler.request_streaming:
+            return grpc.stream_unary_rpc_method_handler(answer, **codec)
+        return grpc.unary_unary_rpc_method_handler(answer, **codec)
+
+    def _enter(self, service: str, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> _Call:
+        metrics.RPC_STARTED.labels(service, method).inc()
+        call = _Call(service, method, time.perf_counter())
+        metadata = dict(context.invocation_metadata() or ())
+        # gRPC runs each call in a task of its own, so these need no reset.
+        ids.request_id.set(ids.accepted_request_id(_text(metadata.get(ids.REQUEST_ID_KEY))))
+        ids.traceparent.set(ids.accepted_traceparent(_text(metadata.get(ids.TRACEPARENT_KEY))))
+        if self._expected is not None and service not in OPEN_SERVICES:
+            offered = _text(metadata.get(_TOKEN_KEY)) or ""
+            if not hmac.compare_digest(offered.encode(), self._expected):
+                raise errors.Unauthenticated("the internal token is missing or wrong")
+        return call
+
+    def _answer(self, service: str, method: str, inner: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+        async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            call = _Call(service, method, time.perf_counter())
+            try:
+                call = self._enter(service, method, context)
+                response = await inner(request, context)
+            except asyncio.CancelledError:
+                call.ended(grpc.StatusCode.CANCELLED)
+                raise
+            except grpc.aio.AbortError:
+                call.ended(grpc.StatusCode.UNKNOWN)
+                raise
+            except Exception as error:
+                await _abort(context, call, error)
+                raise  # unreachable: abort raises
+            call.ended(grpc.StatusCode.OK)
+            return response
+
+        return handle
+
+    def _stream(
+        self, service: str, method: str, inner: Callable[..., Any]
+    ) -> Callable[..., AsyncIterator[Any]]:
+        async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+            call = _Call(service, method, time.perf_counter())
+            try:
+                call = self._enter(service, method, context)
+                if not inspect.isasyncgenfunction(inner):  # the health servicer writes by itself
+                    await inner(request, context)
+                else:
+                    async for response in inner(request, context):
+                        yield response
+            except (asyncio.CancelledError, GeneratorExit):
+                call.ended(grpc.StatusCode.CANCELLED)
+                raise
+            except grpc.aio.AbortError:
+                call.ended(grpc.StatusCode.UNKNOWN)
+                raise
+            except Exception as error:
+                await _abort(context, call, error)
+            else:
+                call.ended(grpc.StatusCode.OK)
+
+        return handle
+
+
+def _absent(*_: object) -> Any:
+    raise NotImplementedError
+
+
+def _text(value: str | bytes | None) -> str | None:
+    return value.decode("ascii", "replace") if isinstance(value, bytes) else value
+
+
+async def _abort(context: grpc.aio.ServicerContext[Any, Any], call: _Call, error: Exception) -> None:
+    known = rpc_errors.from_exception(error)
+    call.ended(known.grpc_status, error)
+    status = rpc_status.to_status(rpc_errors.to_status(known))
+    await context.abort(status.code, status.details, status.trailing_metadata)

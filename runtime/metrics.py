@@ -1,0 +1,59 @@
+"""Prometheus: one endpoint per process, and the figures every process has."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+from runtime.addresses import split_host_port
+
+JOB_BUCKETS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, float("inf"))
+"""Seconds; for media work, which takes minutes where the client library's own buckets end at ten seconds."""
+
+LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, float("inf"))
+"""Seconds; for calls and waits."""
+
+BUILD_INFO = Gauge("yivideo_build_info", "Always 1; labels say what runs.", ["process", "version"])
+LOOP_LAG = Histogram(
+    "yivideo_event_loop_lag_seconds", "How late the event loop ran a timer.", buckets=LATENCY_BUCKETS
+)
+RPC_STARTED = Counter("grpc_server_started_total", "Calls begun.", ["grpc_service", "grpc_method"])
+RPC_HANDLED = Counter(
+    "grpc_server_handled_total", "Calls ended.", ["grpc_service", "grpc_method", "grpc_code"]
+)
+RPC_SECONDS = Histogram(
+    "grpc_server_handling_seconds",
+    "Seconds a call took.",
+    ["grpc_service", "grpc_method"],
+    buckets=LATENCY_BUCKETS,
+)
+
+_LAG_PERIOD_SECONDS = 1.0
+
+
+@contextmanager
+def metrics_endpoint(listen: str) -> Iterator[int]:
+    """Serve /metrics on `host:port` for the time of a block; gives the port. An empty address serves nothing (0)."""
+    if not listen:
+        yield 0
+        return
+    host, port = split_host_port(listen)
+    server, thread = start_http_server(port, addr=host)
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+async def watch_loop_lag() -> None:
+    """Measure for ever how late this process's event loop is; a blocked loop is the first thing an operator asks for."""
+    while True:
+        due = time.monotonic() + _LAG_PERIOD_SECONDS
+        await asyncio.sleep(_LAG_PERIOD_SECONDS)
+        LOOP_LAG.observe(max(0.0, time.monotonic() - due))

@@ -1,0 +1,74 @@
+"""A process's life: settings, logs, event loop, signals, metrics endpoint, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import os
+import signal
+from collections.abc import Awaitable, Callable
+
+import uvloop
+
+from runtime.logs import configure_logs, get_logger
+from runtime.metrics import BUILD_INFO, metrics_endpoint, watch_loop_lag
+from runtime.settings import RuntimeSection
+
+log = get_logger(__name__)
+
+
+class Shutdown:
+    """Whether this process was told to stop. The first SIGTERM or SIGINT asks for a drain, a second one ends it at once."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    @property
+    def requested(self) -> bool:
+        """True from the first signal on."""
+        return self._event.is_set()
+
+    def request(self) -> None:
+        """Ask for the drain."""
+        self._event.set()
+
+    async def wait(self) -> None:
+        """Wait until the drain is asked for."""
+        await self._event.wait()
+
+
+def run_process(name: str, settings: RuntimeSection, main: Callable[[Shutdown], Awaitable[None]]) -> None:
+    """Run a process until `main` returns; `main` drains when `shutdown.wait()` returns."""
+    configure_logs(name, level=settings.log_level, log_format=settings.log_format)
+    uvloop.run(_live(name, settings, main))
+
+
+async def _live(name: str, settings: RuntimeSection, main: Callable[[Shutdown], Awaitable[None]]) -> None:
+    shutdown = Shutdown()
+    loop = asyncio.get_running_loop()
+
+    def told() -> None:
+        if shutdown.requested:
+            log.warning("told twice to stop; ending at once")
+            os._exit(1)
+        log.info("told to stop; draining")
+        shutdown.request()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told)
+    BUILD_INFO.labels(name, _version()).set(1)
+    with metrics_endpoint(settings.metrics_listen) as port:
+        log.info("started", pid=os.getpid(), metrics_port=port)
+        lag = asyncio.create_task(watch_loop_lag())
+        try:
+            await main(shutdown)
+        finally:
+            lag.cancel()
+    log.info("stopped")
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("yivideo")
+    except importlib.metadata.PackageNotFoundError:
+        return "source"

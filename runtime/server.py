@@ -1,0 +1,115 @@
+"""The one gRPC server factory: health, reflection, interception, keepalive, TLS, message limits and drain."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from runtime.addresses import is_local, join_host_port, split_host_port
+from runtime.interception import CallInterceptor
+from runtime.logs import get_logger
+from runtime.settings import RuntimeSection, SettingsError, TlsSection
+
+log = get_logger(__name__)
+
+
+def server_options(settings: RuntimeSection) -> list[tuple[str, int]]:
+    """Return the gRPC arguments of a server.
+
+    Clients ping every 20 s (runtime.channel); gRPC's default would answer a ping more often than every 300 s with GOAWAY.
+    The ping timeout closes a connection whose peer is frozen: keepalive alone does not notice a stopped process.
+    """
+    return [
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", settings.max_message_bytes),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.keepalive_time_ms", 20_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.http2.ping_timeout_ms", 10_000),
+        ("grpc.so_reuseport", 0),
+    ]
+
+
+class RpcServer:
+    """One process's gRPC server. Add servicers, then `async with server.running() as address`."""
+
+    def __init__(self, settings: RuntimeSection) -> None:
+        self._settings = settings
+        token = settings.token.get_secret_value() if settings.token else None
+        if not is_local(settings.listen) and not (token or settings.tls.enabled):
+            raise SettingsError(
+                f"settings: runtime.listen is {settings.listen}, which others can reach: set runtime.token or runtime.tls"
+            )
+        self._server = grpc.aio.server(
+            interceptors=[CallInterceptor(token)], options=server_options(settings)
+        )
+        self._health = health.aio.HealthServicer()
+        self._services: list[str] = []
+        self.draining = asyncio.Event()
+        """Set when the drain begins; streaming handlers end themselves on it, with a cursor to resume from."""
+
+    def add(self, adder: Callable[[Any, grpc.aio.Server], None], servicer: object, service: str) -> None:
+        """Register a servicer: its generated `add_…_to_server`, itself, and its full service name."""
+        adder(servicer, self._server)
+        self._services.append(service)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[str]:
+        """Serve for the time of the block; gives the address. Leaving the block drains and stops."""
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = [*self._services, health.SERVICE_NAME]
+        if self._settings.reflection:
+            reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], self._server)
+        address = self._bind()
+        await self._server.start()
+        for name in ("", *self._services):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        log.info("listening", address=address)
+        try:
+            yield address
+        finally:
+            await self.drain()
+
+    async def set_serving(self, service: str, serving: bool) -> None:
+        """Report one service healthy or not, for example while its store cannot be reached."""
+        state = health_pb2.HealthCheckResponse
+        await self._health.set(service, state.SERVING if serving else state.NOT_SERVING)
+
+    async def begin_drain(self) -> None:
+        """Tell the world to go elsewhere (health NOT_SERVING, `draining` set), and go on serving."""
+        if not self.draining.is_set():
+            self.draining.set()
+            await self._health.enter_graceful_shutdown()
+
+    async def drain(self) -> None:
+        """Take no new calls, let those under way end within `drain_seconds`, then cancel the rest."""
+        await self.begin_drain()
+        await self._server.stop(self._settings.drain_seconds)
+
+    def _bind(self) -> str:
+        listen = self._settings.listen
+        credentials = _server_credentials(self._settings.tls)
+        add = self._server.add_insecure_port
+        port = add(listen) if credentials is None else self._server.add_secure_port(listen, credentials)
+        if listen.startswith("unix:"):
+            return listen
+        return join_host_port(split_host_port(listen)[0], port)
+
+
+def _server_credentials(tls: TlsSection) -> grpc.ServerCredentials | None:
+    if tls.certificate is None or tls.private_key is None:
+        return None
+    authority = tls.authority.read_bytes() if tls.authority else None
+    return grpc.ssl_server_credentials(
+        [(tls.private_key.read_bytes(), tls.certificate.read_bytes())],
+        root_certificates=authority,
+        require_client_auth=tls.require_client_certificate and authority is not None,
+    )

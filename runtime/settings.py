@@ -1,0 +1,131 @@
+"""Settings: one frozen, typed object per process, read once (environment > YAML file > defaults).
+
+One YAML file, named by `YIVIDEO_CONFIG`, may serve every process: each reads the sections it knows and ignores the
+others; inside a section an unknown key is an error. Environment names are `YIVIDEO_<SECTION>__<FIELD>`, for example
+`YIVIDEO_RUNTIME__LOG_LEVEL=debug`. Secrets are `SecretStr`, so printing a settings object never shows them.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+CONFIG_VARIABLE = "YIVIDEO_CONFIG"
+
+
+class SettingsError(SystemExit):
+    """Settings that cannot be used; the process ends with every fault listed, values left out."""
+
+
+class Section(BaseModel):
+    """One part of the settings; frozen, and loud about a key it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class TlsSection(Section):
+    """TLS of this process's gRPC server and of its calls to others; all paths empty: no TLS, loopback only."""
+
+    certificate: Path | None = None
+    """PEM certificate chain that this process shows, as server and as client."""
+    private_key: Path | None = None
+    """PEM key of the certificate."""
+    authority: Path | None = None
+    """PEM certificates of the authority that signs our peers' certificates."""
+    require_client_certificate: bool = True
+    """Mutual TLS: refuse clients without a certificate of the authority."""
+    server_name: str = ""
+    """Name that a server's certificate must carry; empty: the name that was dialled."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether TLS is configured."""
+        return self.certificate is not None or self.authority is not None
+
+
+class RuntimeSection(Section):
+    """What every process has."""
+
+    listen: str = "127.0.0.1:0"
+    """`host:port` or `unix:/path` of the gRPC server; port 0 picks a free one and logs it."""
+    advertise: str = ""
+    """Address that others reach this process by; empty: the one it listens on."""
+    metrics_listen: str = "127.0.0.1:0"
+    """`host:port` of the Prometheus endpoint; empty: none."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least serious log line that is written."""
+    log_format: Literal["json", "console"] = "json"
+    """`json`: one object a line on standard error; `console`: for eyes."""
+    token: SecretStr | None = None
+    """Bearer token that every internal gRPC call carries and every server requires."""
+    tls: TlsSection = TlsSection()
+    """Certificates; see TlsSection."""
+    reflection: bool = True
+    """Whether gRPC reflection is served."""
+    drain_seconds: float = Field(10.0, ge=0, le=3600)
+    """Grace after SIGTERM for calls and tasks that are under way."""
+    max_message_bytes: int = Field(4 * 1024 * 1024, ge=64 * 1024, le=64 * 1024 * 1024)
+    """Largest gRPC message that is received."""
+    call_timeout_seconds: float = Field(30.0, gt=0, le=600)
+    """Deadline of a unary call to another process when the caller sets none."""
+
+
+class ProcessSettings(BaseSettings):
+    """What a process's settings class derives from; adds its own sections beside `runtime`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="YIVIDEO_",
+        env_nested_delimiter="__",
+        extra="ignore",
+        frozen=True,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+    )
+
+    runtime: RuntimeSection = RuntimeSection()
+    """What every process has."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: arguments, environment, YAML file, defaults."""
+        path = os.environ.get(CONFIG_VARIABLE)
+        if not path:
+            return init_settings, env_settings
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=path)
+
+
+S = TypeVar("S", bound=ProcessSettings)
+
+
+def load_settings(kind: type[S]) -> S:
+    """Read the settings of this process.
+
+    Raises SettingsError (which ends the process with exit code 1 and the reasons on standard error) when the YAML
+    file is missing or a value does not fit.
+    """
+    path = os.environ.get(CONFIG_VARIABLE)
+    if path and not Path(path).is_file():
+        raise SettingsError(f"settings: {CONFIG_VARIABLE} names {path!r}, which is not a file")
+    try:
+        return kind()
+    except ValidationError as error:
+        faults = "\n".join(
+            f"  {'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()
+        )
+        raise SettingsError(f"settings: cannot start\n{faults}") from None

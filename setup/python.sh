@@ -1,0 +1,19 @@
+#!/bin/sh
+# Makes .venv with the pinned, hashed packages of requirements/dev.txt.
+set -eu
+cd "$(dirname "$0")/.."
+
+python=${PYTHON:-python3}
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+    echo "setup: needs Python 3.11 or newer; set PYTHON to one" >&2
+    exit 1
+}
+[ -x .venv/bin/python ] || "$python" -m venv .venv
+echo "setup: installing Python packages"
+.venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --upgrade-deps .venv
+if .venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt &&
+    .venv/bin/uv pip sync -q --python .venv/bin/python --require-hashes requirements/dev.txt requirements/uv.txt; then
+    exit 0
+fi
+# uv does not read pip's configuration; pip does, slower.
+.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
