@@ -1,0 +1,1 @@
+"""The embedded stack: every part of YiVideo on one machine, each its own process, started and stopped together."""

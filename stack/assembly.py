@@ -1,0 +1,185 @@
+"""Which parts the embedded stack has, and what each is told."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from runtime.addresses import join_host_port, split_host_port
+from stack.part import PartSpec, python_part
+from stack.probes import http_probe, redis_probe, rpc_probe
+from stack.redis_config import write_redis_config
+from stack.settings import StackSection
+from stack.supervisor import Supervisor
+
+
+def new_callback_secret() -> str:
+    """Make a Standard Webhooks secret."""
+    return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def free_address(host: str = "127.0.0.1") -> str:
+    """Find a port that is free now; gives `host:port`."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return join_host_port(host, probe.getsockname()[1])
+
+
+class Stack:
+    """One embedded stack; `async with stack.running()` has it up. Addresses are chosen when it is made."""
+
+    def __init__(self, section: StackSection) -> None:
+        self._section = section
+        self._folder = section.folder.resolve()
+        self._token = secrets.token_hex(32)
+        self._supervisor = Supervisor(self._folder / "logs")
+        host, port = split_host_port(section.gateway_listen)
+        self._gateway = section.gateway_listen if port else free_address(host)
+        self.redis = free_address()
+        self.filestore = free_address()
+        self.schedulers = [free_address() for _ in range(section.scheduler_replicas)]
+        self.ffmpeg_nodes = [free_address() for _ in range(section.ffmpeg_replicas)]
+
+    @property
+    def url(self) -> str:
+        """Address of the REST surface."""
+        return f"http://{self._gateway}"
+
+    @property
+    def token(self) -> str:
+        """Bearer token of the stack's gRPC servers."""
+        return self._token
+
+    @property
+    def part_names(self) -> list[str]:
+        """Names of the parts that run, in the order of their start."""
+        return list(self._supervisor.parts)
+
+    def pid(self, name: str) -> int | None:
+        """Process id of a part while it runs."""
+        return self._supervisor.parts[name].pid
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run the stack for the time of the block. Raises PartFailed when a part cannot be started."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        stages = [
+            [self._redis_part(), self._filestore_part()],
+            [*self._scheduler_parts(), *self._ffmpeg_parts()],
+            [self._gateway_part()],
+        ]
+        async with self._supervisor.running(stages):
+            card = self._folder / "stack.json"
+            _write_private(card, json.dumps(self._card(), indent=2))
+            try:
+                yield
+            finally:
+                card.unlink(missing_ok=True)
+
+    def _card(self) -> dict[str, object]:
+        """Say where everything is, for tools and tests: addresses, token, process ids."""
+        return {
+            "url": self.url,
+            "token": self._token,
+            "schedulers": self.schedulers,
+            "filestore": self.filestore,
+            "ffmpeg": self.ffmpeg_nodes,
+            "redis": self.redis,
+            "pids": {name: part.pid for name, part in self._supervisor.parts.items()},
+        }
+
+    def _environment(self, listen: str, **values: str) -> dict[str, str]:
+        return {
+            "YIVIDEO_RUNTIME__LISTEN": listen,
+            "YIVIDEO_RUNTIME__TOKEN": self._token,
+            **{f"YIVIDEO_{name.upper()}": value for name, value in values.items()},
+        }
+
+    def _redis_part(self) -> PartSpec:
+        _, port = split_host_port(self.redis)
+        config = write_redis_config(self._folder / "redis", port, self._token)
+        return PartSpec("redis", ("redis-server", str(config)), redis_probe(self.redis))
+
+    def _filestore_part(self) -> PartSpec:
+        environment = self._environment(self.filestore, filestore__root=str(self._folder / "files"))
+        return python_part("filestore", "filestore", rpc_probe(self.filestore), environment)
+
+    def _scheduler_parts(self) -> list[PartSpec]:
+        nodes = [{"node": "ffmpeg", "addresses": self.ffmpeg_nodes}]
+        environments = [
+            self._environment(
+                address,
+                scheduler__redis_url=f"redis://:{self._token}@{self.redis}/0",
+                scheduler__filestore_address=self.filestore,
+                scheduler__nodes=json.dumps(nodes),
+                scheduler__callback_secrets=json.dumps([self._callback_secret()]),
+                scheduler__egress_allow=json.dumps(self._section.allow_addresses),
+            )
+            for address in self.schedulers
+        ]
+        return [
+            python_part(_name("scheduler", i), "scheduler", rpc_probe(address), environment)
+            for i, (address, environment) in enumerate(zip(self.schedulers, environments, strict=True))
+        ]
+
+    def _ffmpeg_parts(self) -> list[PartSpec]:
+        return [
+            python_part(
+                _name("ffmpeg", i),
+                "services.ffmpeg",
+                rpc_probe(address),
+                self._environment(
+                    address,
+                    node__filestore=self.filestore,
+                    node__slots=str(self._section.ffmpeg_slots),
+                    node__work_root=str(self._folder / "work" / _name("ffmpeg", i)),
+                    node__allowed_roots=json.dumps(self._shared_roots()),
+                    node__egress_allow=json.dumps(self._section.allow_addresses),
+                ),
+            )
+            for i, address in enumerate(self.ffmpeg_nodes)
+        ]
+
+    def _gateway_part(self) -> PartSpec:
+        environment = self._environment(
+            "127.0.0.1:0",
+            gateway__listen=self._gateway,
+            gateway__scheduler_address=self.schedulers[0]
+            if len(self.schedulers) == 1
+            else f"ipv4:{','.join(self.schedulers)}",
+            gateway__filestore_address=self.filestore,
+        )
+        return python_part("gateway", "gateway", http_probe(f"{self.url}/readyz"), environment)
+
+    def _shared_roots(self) -> list[str]:
+        return [str(self._section.shared_root.resolve())] if self._section.shared_root else []
+
+    def _callback_secret(self) -> str:
+        if self._section.callback_secret:
+            return self._section.callback_secret
+        return _kept_secret(self._folder / "callback_secret")
+
+
+def _name(kind: str, number: int) -> str:
+    return kind if number == 0 else f"{kind}-{number + 1}"
+
+
+def _kept_secret(path: Path) -> str:
+    """Read the secret, or make it at the first start: receivers must be able to keep theirs over restarts."""
+    if not path.exists():
+        _write_private(path, new_callback_secret())
+    return path.read_text()
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner reads; it appears whole or not at all."""
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    new.touch(mode=0o600)
+    new.write_text(text)
+    new.replace(path)

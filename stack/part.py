@@ -1,0 +1,111 @@
+"""One process of the stack: how it is started, when it is ready, how it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runtime.logs import get_logger
+
+log = get_logger(__name__)
+
+Probe = Callable[[], Awaitable[bool]]
+"""Answers whether a part serves; may be called often, and never raises."""
+
+_PROBE_PERIOD_SECONDS = 0.05
+_STOP_SECONDS = 15.0
+
+
+class PartFailed(Exception):
+    """A part ended, or was not ready in time; the message shows the end of its log."""
+
+
+@dataclass(frozen=True)
+class PartSpec:
+    """What a part is."""
+
+    name: str
+    argv: tuple[str, ...]
+    probe: Probe
+    environment: Mapping[str, str] = field(default_factory=dict)
+    ready_seconds: float = 30.0
+
+
+def python_part(
+    name: str, module: str, probe: Probe, environment: Mapping[str, str], *, ready_seconds: float = 30.0
+) -> PartSpec:
+    """Describe a part that is one of our own processes."""
+    return PartSpec(name, (sys.executable, "-m", module), probe, environment, ready_seconds)
+
+
+class Part:
+    """A part that runs. Its log is a file; it dies with the stack even when the stack is killed."""
+
+    def __init__(self, spec: PartSpec, log_file: Path) -> None:
+        self.spec = spec
+        self._log_file = log_file
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id while it runs."""
+        return self._process.pid if self._process and self._process.returncode is None else None
+
+    async def start(self) -> None:
+        """Start the process and wait until it is ready. Raises PartFailed."""
+        with self._log_file.open("ab") as output:
+            self._process = await asyncio.create_subprocess_exec(
+                *_dying_with_parent(self.spec.argv),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **self.spec.environment},
+                # Ctrl-C in a terminal goes to the whole foreground group; the stack stops its parts in its own order.
+                start_new_session=True,
+            )
+        try:
+            async with asyncio.timeout(self.spec.ready_seconds):
+                while not await self.spec.probe():
+                    if self._process.returncode is not None:
+                        raise PartFailed(f"{self.spec.name} ended while it started:\n{self.log_tail()}")
+                    await asyncio.sleep(_PROBE_PERIOD_SECONDS)
+        except TimeoutError:
+            await self.stop()
+            raise PartFailed(
+                f"{self.spec.name} was not ready in {self.spec.ready_seconds:g} s:\n{self.log_tail()}"
+            ) from None
+
+    async def wait(self) -> int:
+        """Wait until the process ends; gives its exit status."""
+        assert self._process is not None
+        return await self._process.wait()
+
+    async def stop(self) -> None:
+        """SIGTERM, wait for its drain, then SIGKILL what is left of its session."""
+        if self._process is None or self._process.returncode is not None:
+            return
+        self._process.terminate()
+        try:
+            await asyncio.wait_for(self._process.wait(), _STOP_SECONDS)
+        except TimeoutError:
+            log.warning("killing a part that did not drain", part=self.spec.name)
+            os.killpg(self._process.pid, signal.SIGKILL)
+            await self._process.wait()
+
+    def log_tail(self, lines: int = 15) -> str:
+        """Return the last lines of its log."""
+        text = self._log_file.read_bytes()[-16_384:].decode(errors="replace")
+        return "\n".join(text.splitlines()[-lines:])
+
+
+def _dying_with_parent(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """Have the kernel end the child when its parent ends, where util-linux is there to ask for it."""
+    if shutil.which("setpriv"):
+        return ("setpriv", "--pdeathsig", "TERM", *argv)
+    return argv

@@ -1,0 +1,61 @@
+"""How the stack sees that a part serves."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from runtime.addresses import split_host_port
+from stack.part import Probe
+
+_PROBE_SECONDS = 2.0
+
+
+def rpc_probe(address: str) -> Probe:
+    """Ask a gRPC server's health service."""
+
+    async def serving() -> bool:
+        async with grpc.aio.insecure_channel(address) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            try:
+                answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=_PROBE_SECONDS)
+            except grpc.aio.AioRpcError:
+                return False
+            return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+    return serving
+
+
+def http_probe(url: str) -> Probe:
+    """Ask for a URL that answers 200 when the part serves."""
+
+    async def serving() -> bool:
+        timeout = aiohttp.ClientTimeout(total=_PROBE_SECONDS)
+        try:
+            async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
+                return response.status == 200
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return False
+
+    return serving
+
+
+def redis_probe(address: str) -> Probe:
+    """Ask Redis for a PONG (while it loads its log it answers an error instead)."""
+    host, port = split_host_port(address)
+
+    async def serving() -> bool:
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                reader, writer = await asyncio.open_connection(host, port)
+                writer.write(b"PING\r\n")
+                answer = await reader.readline()
+                writer.close()
+        except (OSError, TimeoutError):
+            return False
+        return answer == b"+PONG\r\n"
+
+    return serving

@@ -1,0 +1,37 @@
+"""What can be set about the embedded stack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from runtime.settings import ProcessSettings, Section
+
+
+class StackSection(Section):
+    """The embedded stack on this machine."""
+
+    folder: Path = Path(".run")
+    """Where Redis, stored files, scratch files and logs live; made when absent, kept when the stack stops."""
+    gateway_listen: str = "127.0.0.1:8788"
+    """`host:port` of the REST surface."""
+    scheduler_replicas: int = Field(1, ge=1, le=8)
+    """Scheduler processes."""
+    ffmpeg_replicas: int = Field(1, ge=1, le=8)
+    """Processes of the ffmpeg node."""
+    ffmpeg_slots: int = Field(2, ge=1, le=64)
+    """Tasks that one ffmpeg process runs at once."""
+    allow_addresses: tuple[str, ...] = ()
+    """Private addresses that callbacks and remote inputs may name, as `host:port`; public ones need no entry."""
+    callback_secret: str = ""
+    """`whsec_…` that callbacks are signed with; empty: one is made and kept in the folder."""
+    shared_root: Path | None = None
+    """Folder whose files tasks may name by path; none by default."""
+
+
+class StackSettings(ProcessSettings):
+    """Settings of `python -m stack`."""
+
+    stack: StackSection = StackSection()
+    """The embedded stack."""

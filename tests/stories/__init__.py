@@ -1,0 +1,1 @@
+"""Whole stories through the whole stack, one a file."""
