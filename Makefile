@@ -13,7 +13,7 @@ setup: $(stamps)/protos ## Install everything that running and testing need
 
 $(stamps)/system: setup/system.sh
 	@mkdir -p $(stamps)
-	@setup/system.sh python3=python3 ffmpeg=ffmpeg ffprobe=ffmpeg flite=flite redis-server=redis-server fc-list=fontconfig curl=curl
+	@setup/system.sh python3=python3 ffmpeg=ffmpeg flite=flite redis-server=redis-server fc-list=fontconfig curl=curl openssl=openssl
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || setup/system.sh pyvenv=python3-venv
 	@fc-list 2>/dev/null | grep -q . || setup/system.sh no-font=fonts-dejavu-core
 	@touch $@

@@ -9,10 +9,14 @@ from runtime.errors import InvalidArgument
 
 def split_host_port(address: str) -> tuple[str, int]:
     """Split `host:port` or `[v6]:port`. Raises InvalidArgument when it is neither."""
-    host, separator, port = address.rpartition(":")
-    if not separator or not port.isdecimal() or int(port) > 65535:
+    host, _, port = address.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:  # an address without brackets: where it ends cannot be known
+        host = ""
+    if not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
         raise InvalidArgument(f"{address!r} is not host:port")
-    return host.strip("[]"), int(port)
+    return host, int(port)
 
 
 def join_host_port(host: str, port: int) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 
 from runtime import context as ids
-from runtime.settings import RuntimeSection, TlsSection
+from runtime.settings import RuntimeSection, TlsSection, read_pem
 
 Metadata = Sequence[tuple[str, str | bytes]]
 
@@ -83,9 +83,9 @@ def _channel_credentials(tls: TlsSection) -> grpc.ChannelCredentials | None:
     if not tls.enabled:
         return None
     return grpc.ssl_channel_credentials(
-        root_certificates=tls.authority.read_bytes() if tls.authority else None,
-        private_key=tls.private_key.read_bytes() if tls.private_key else None,
-        certificate_chain=tls.certificate.read_bytes() if tls.certificate else None,
+        root_certificates=read_pem(tls.authority) if tls.authority else None,
+        private_key=read_pem(tls.private_key) if tls.private_key else None,
+        certificate_chain=read_pem(tls.certificate) if tls.certificate else None,
     )
 
 
@@ -117,9 +117,8 @@ class _CallingChannel(grpc.aio.Channel):
         def start(
             *args: Any, metadata: Metadata | None = None, timeout: float | None = None, **kwargs: Any
         ) -> Any:
-            return call(
-                *args, metadata=self._metadata(metadata), timeout=timeout or self._timeout_seconds, **kwargs
-            )
+            seconds = self._timeout_seconds if timeout is None else timeout
+            return call(*args, metadata=self._metadata(metadata), timeout=seconds, **kwargs)
 
         return start
 

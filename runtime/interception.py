@@ -11,6 +11,7 @@ import hmac
 import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,14 +36,28 @@ class _Call:
     method: str
     started: float
 
-    def ended(self, code: grpc.StatusCode, error: BaseException | None = None) -> None:
+    def ended(self, code: grpc.StatusCode) -> None:
         seconds = time.perf_counter() - self.started
         metrics.RPC_HANDLED.labels(self.service, self.method, code.name).inc()
         metrics.RPC_SECONDS.labels(self.service, self.method).observe(seconds)
-        if isinstance(error, errors.YiVideoError):
-            log.info("call refused", method=self.method, code=error.code, reason=error.message)
-        elif error is not None:
-            log.error("call failed", method=self.method, code=code.name, exc_info=error)
+
+    def failed(self, error: Exception, known: errors.YiVideoError) -> None:
+        self.ended(known.grpc_status)
+        if isinstance(known, errors.Internal):  # a fault of ours, whoever raised it: with its traceback
+            log.error("call failed", method=self.method, code=known.code, exc_info=error)
+        else:
+            log.info("call refused", method=self.method, code=known.code, reason=known.message)
+
+
+def refuse_coroutine_stream(path: str, handler: grpc.RpcMethodHandler[Any, Any]) -> None:
+    """Raise TypeError for a streaming handler that writes by itself instead of yielding.
+
+    What the generated base class has for a method that nobody wrote is neither, and answers UNIMPLEMENTED.
+    """
+    if handler.response_streaming and inspect.iscoroutinefunction(
+        handler.stream_stream or handler.unary_stream
+    ):
+        raise TypeError(f"{path}: a streaming handler must be an async generator")
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -78,8 +93,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             inner: Callable[..., Any] = (
                 handler.stream_stream if handler.request_streaming else handler.unary_stream
             ) or _absent
-            if not inspect.isasyncgenfunction(inner) and service.startswith("yivideo."):
-                raise TypeError(f"{path}: a streaming handler must be an async generator")
             wrapped = self._stream(service, method, inner)
             if handler.request_streaming:
                 return grpc.stream_stream_rpc_method_handler(wrapped, **codec)
@@ -130,10 +143,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             call = _Call(service, method, time.perf_counter())
             try:
                 call = self._enter(service, method, context)
-                if not inspect.isasyncgenfunction(inner):  # the health servicer writes by itself
-                    await inner(request, context)
-                else:
-                    async for response in inner(request, context):
+                # Closed here and now: when the client leaves, the handler's clean-up must not wait for the garbage collector.
+                async with aclosing(inner(request, context)) as responses:
+                    async for response in responses:
                         yield response
             except (asyncio.CancelledError, GeneratorExit):
                 call.ended(grpc.StatusCode.CANCELLED)
@@ -159,6 +171,6 @@ def _text(value: str | bytes | None) -> str | None:
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], call: _Call, error: Exception) -> None:
     known = rpc_errors.from_exception(error)
-    call.ended(known.grpc_status, error)
+    call.failed(error, known)
     status = rpc_status.to_status(rpc_errors.to_status(known))
     await context.abort(status.code, status.details, status.trailing_metadata)

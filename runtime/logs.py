@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -12,7 +14,8 @@ from structlog.typing import EventDict, WrappedLogger
 
 from runtime import context
 
-_SECRET_WORDS = ("token", "secret", "password", "api_key", "authorization")
+_SECRET_WORDS = ("token", "secret", "password", "api_key", "apikey", "authorization", "cookie")
+_MASK_DEPTH = 4
 
 
 def _add_ids(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
@@ -28,13 +31,25 @@ def _add_ids(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 def _mask_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     for key in event:
-        if any(word in key.lower() for word in _SECRET_WORDS):
-            event[key] = "***"
+        if not key.startswith("_"):  # structlog's own
+            event[key] = _masked(key, event[key], _MASK_DEPTH)
     return event
 
 
+def _masked(key: object, value: Any, depth: int) -> Any:
+    name = str(key).lower().replace("-", "_")
+    if any(word in name for word in _SECRET_WORDS):
+        return "***"
+    if isinstance(value, Mapping) and depth:
+        return {inner: _masked(inner, item, depth - 1) for inner, item in value.items()}
+    return value
+
+
 def _to_json(event: dict[str, Any], **_: Any) -> str:
-    return orjson.dumps(event, default=str).decode()
+    try:
+        return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # an int past 64 bits, text with lone surrogates: slower, but the line is not lost
+        return json.dumps(event, default=str, skipkeys=True)
 
 
 def configure_logs(process: str, *, level: str = "info", log_format: str = "json") -> None:
@@ -79,6 +94,7 @@ def configure_logs(process: str, *, level: str = "info", log_format: str = "json
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    logging.captureWarnings(True)
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
@@ -32,8 +32,6 @@ RPC_SECONDS = Histogram(
     buckets=LATENCY_BUCKETS,
 )
 
-_LAG_PERIOD_SECONDS = 1.0
-
 
 @contextmanager
 def metrics_endpoint(listen: str) -> Iterator[int]:
@@ -51,9 +49,9 @@ def metrics_endpoint(listen: str) -> Iterator[int]:
         thread.join()
 
 
-async def watch_loop_lag() -> None:
+async def watch_loop_lag(period_seconds: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
     """Measure for ever how late this process's event loop is; a blocked loop is the first thing an operator asks for."""
     while True:
-        due = time.monotonic() + _LAG_PERIOD_SECONDS
-        await asyncio.sleep(_LAG_PERIOD_SECONDS)
-        LOOP_LAG.observe(max(0.0, time.monotonic() - due))
+        due = clock() + period_seconds
+        await asyncio.sleep(period_seconds)
+        LOOP_LAG.observe(max(0.0, clock() - due))

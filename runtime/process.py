@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
+from runtime.heap import keep_large_blocks
 from runtime.logs import configure_logs, get_logger
 from runtime.metrics import BUILD_INFO, metrics_endpoint, watch_loop_lag
 from runtime.settings import RuntimeSection
@@ -38,9 +39,17 @@ class Shutdown:
 
 
 def run_process(name: str, settings: RuntimeSection, main: Callable[[Shutdown], Awaitable[None]]) -> None:
-    """Run a process until `main` returns; `main` drains when `shutdown.wait()` returns."""
+    """Run a process until `main` returns; `main` drains when `shutdown.wait()` returns.
+
+    What `main` raises is logged like every other line, and ends the process with exit code 1.
+    """
+    keep_large_blocks()
     configure_logs(name, level=settings.log_level, log_format=settings.log_format)
-    uvloop.run(_live(name, settings, main))
+    try:
+        uvloop.run(_live(name, settings, main))
+    except Exception:
+        log.critical("died", exc_info=True)
+        raise SystemExit(1) from None
 
 
 async def _live(name: str, settings: RuntimeSection, main: Callable[[Shutdown], Awaitable[None]]) -> None:

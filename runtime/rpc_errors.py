@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import grpc
 from google.protobuf import any_pb2
+from google.protobuf.message import DecodeError
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -20,10 +21,13 @@ _MAX_FIELDS = 16
 
 
 def clip(text: str, limit_bytes: int = MAX_MESSAGE_BYTES) -> str:
-    """Cut text to a number of UTF-8 bytes, at a character's edge, marked by an ellipsis."""
-    raw = text.encode()
+    """Cut text to a number of UTF-8 bytes, at a character's edge, marked by an ellipsis.
+
+    What UTF-8 cannot say (the odd bytes of a file name, which Python keeps as lone surrogates) becomes `?`.
+    """
+    raw = text.encode(errors="replace")
     if len(raw) <= limit_bytes:
-        return text
+        return raw.decode()
     return raw[: limit_bytes - 3].decode(errors="ignore") + "…"
 
 
@@ -95,7 +99,10 @@ def _status_code(number: int) -> grpc.StatusCode:
 
 def translate(error: grpc.aio.AioRpcError) -> errors.YiVideoError:
     """Turn a failed call into the class that the server raised."""
-    status = rpc_status.from_call(error)
+    try:
+        status = rpc_status.from_call(error)
+    except (ValueError, DecodeError):  # a peer or a proxy whose details contradict its status
+        status = None
     if status is not None:
         return from_status(status)
     return errors.class_by_status(error.code())(error.details() or error.code().name)

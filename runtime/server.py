@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from runtime.addresses import is_local, join_host_port, split_host_port
-from runtime.interception import CallInterceptor
+from runtime.health import HealthServicer
+from runtime.interception import CallInterceptor, refuse_coroutine_stream
 from runtime.logs import get_logger
-from runtime.settings import RuntimeSection, SettingsError, TlsSection
+from runtime.settings import RuntimeSection, SettingsError, TlsSection, read_pem
 
 log = get_logger(__name__)
 
@@ -38,40 +39,63 @@ def server_options(settings: RuntimeSection) -> list[tuple[str, int]]:
     ]
 
 
+_HEALTH_SERVICE = "grpc.health.v1.Health"
+
+
+class _Registrar:
+    """Looks at the handlers that a generated `add_…_to_server` hands over, and passes them on."""
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self._server = server
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[Any]) -> None:
+        self._server.add_generic_rpc_handlers(handlers)
+
+    def add_registered_method_handlers(self, service: str, methods: Mapping[str, Any]) -> None:
+        for method, handler in methods.items():
+            refuse_coroutine_stream(f"/{service}/{method}", handler)
+        # The stubs of grpcio's types do not know this method yet.
+        cast(Any, self._server).add_registered_method_handlers(service, methods)
+
+
 class RpcServer:
     """One process's gRPC server. Add servicers, then `async with server.running() as address`."""
 
     def __init__(self, settings: RuntimeSection) -> None:
         self._settings = settings
         token = settings.token.get_secret_value() if settings.token else None
-        if not is_local(settings.listen) and not (token or settings.tls.enabled):
+        if not is_local(settings.listen) and not (token or settings.tls.mutual):
             raise SettingsError(
-                f"settings: runtime.listen is {settings.listen}, which others can reach: set runtime.token or runtime.tls"
+                f"settings: runtime.listen is {settings.listen}, which others can reach: "
+                "set runtime.token, or runtime.tls with client certificates"
             )
         self._server = grpc.aio.server(
             interceptors=[CallInterceptor(token)], options=server_options(settings)
         )
-        self._health = health.aio.HealthServicer()
+        self._health = HealthServicer()
         self._services: list[str] = []
         self.draining = asyncio.Event()
         """Set when the drain begins; streaming handlers end themselves on it, with a cursor to resume from."""
 
     def add(self, adder: Callable[[Any, grpc.aio.Server], None], servicer: object, service: str) -> None:
-        """Register a servicer: its generated `add_…_to_server`, itself, and its full service name."""
-        adder(servicer, self._server)
+        """Register a servicer: its generated `add_…_to_server`, itself, and its full service name.
+
+        Raises TypeError when one of its streaming handlers is not an async generator.
+        """
+        adder(servicer, cast(grpc.aio.Server, _Registrar(self._server)))
         self._services.append(service)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
         """Serve for the time of the block; gives the address. Leaving the block drains and stops."""
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = [*self._services, health.SERVICE_NAME]
+        names = [*self._services, _HEALTH_SERVICE]
         if self._settings.reflection:
             reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], self._server)
         address = self._bind()
         await self._server.start()
         for name in ("", *self._services):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+            self._health.set(name, True)
         log.info("listening", address=address)
         try:
             yield address
@@ -80,18 +104,18 @@ class RpcServer:
 
     async def set_serving(self, service: str, serving: bool) -> None:
         """Report one service healthy or not, for example while its store cannot be reached."""
-        state = health_pb2.HealthCheckResponse
-        await self._health.set(service, state.SERVING if serving else state.NOT_SERVING)
+        self._health.set(service, serving)
 
     async def begin_drain(self) -> None:
         """Tell the world to go elsewhere (health NOT_SERVING, `draining` set), and go on serving."""
         if not self.draining.is_set():
             self.draining.set()
-            await self._health.enter_graceful_shutdown()
+            self._health.begin_drain()
 
     async def drain(self) -> None:
         """Take no new calls, let those under way end within `drain_seconds`, then cancel the rest."""
         await self.begin_drain()
+        self._health.end_watches()
         await self._server.stop(self._settings.drain_seconds)
 
     def _bind(self) -> str:
@@ -107,9 +131,8 @@ class RpcServer:
 def _server_credentials(tls: TlsSection) -> grpc.ServerCredentials | None:
     if tls.certificate is None or tls.private_key is None:
         return None
-    authority = tls.authority.read_bytes() if tls.authority else None
     return grpc.ssl_server_credentials(
-        [(tls.private_key.read_bytes(), tls.certificate.read_bytes())],
-        root_certificates=authority,
-        require_client_auth=tls.require_client_certificate and authority is not None,
+        [(read_pem(tls.private_key), read_pem(tls.certificate))],
+        root_certificates=read_pem(tls.authority) if tls.authority else None,
+        require_client_auth=tls.mutual,
     )

@@ -8,16 +8,27 @@ others; inside a section an unknown key is an error. Environment names are `YIVI
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     YamlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as EnvironmentFault
 
 CONFIG_VARIABLE = "YIVIDEO_CONFIG"
 
@@ -46,10 +57,24 @@ class TlsSection(Section):
     server_name: str = ""
     """Name that a server's certificate must carry; empty: the name that was dialled."""
 
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        # Half a configuration must not quietly become a server without TLS, or one that asks nobody for a certificate.
+        if (self.certificate is None) != (self.private_key is None):
+            raise ValueError("certificate and private_key belong together")
+        if self.certificate is not None and self.authority is None and self.require_client_certificate:
+            raise ValueError("require_client_certificate needs authority (or must be set to false)")
+        return self
+
     @property
     def enabled(self) -> bool:
         """Whether TLS is configured."""
         return self.certificate is not None or self.authority is not None
+
+    @property
+    def mutual(self) -> bool:
+        """Whether this process's server lets in only clients with a certificate of the authority."""
+        return self.certificate is not None and self.require_client_certificate
 
 
 class RuntimeSection(Section):
@@ -66,7 +91,7 @@ class RuntimeSection(Section):
     log_format: Literal["json", "console"] = "json"
     """`json`: one object a line on standard error; `console`: for eyes."""
     token: SecretStr | None = None
-    """Bearer token that every internal gRPC call carries and every server requires."""
+    """Bearer token that every internal gRPC call carries and every server requires; empty: none."""
     tls: TlsSection = TlsSection()
     """Certificates; see TlsSection."""
     reflection: bool = True
@@ -77,6 +102,14 @@ class RuntimeSection(Section):
     """Largest gRPC message that is received."""
     call_timeout_seconds: float = Field(30.0, gt=0, le=600)
     """Deadline of a unary call to another process when the caller sets none."""
+
+    @field_validator("token")
+    @classmethod
+    def _sendable(cls, token: SecretStr | None) -> SecretStr | None:
+        # It travels in a header: a line end at the end of a secret file would fail every call, far from here.
+        if token and not re.fullmatch(r"[!-~]+", token.get_secret_value()):
+            raise ValueError("must be printable ASCII without spaces or line ends")
+        return token
 
 
 class ProcessSettings(BaseSettings):
@@ -110,6 +143,14 @@ class ProcessSettings(BaseSettings):
         return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=path)
 
 
+def read_pem(path: Path) -> bytes:
+    """Return a certificate or key file's bytes. Raises SettingsError when it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"settings: runtime.tls: {path} cannot be read: {error.strerror}") from None
+
+
 S = TypeVar("S", bound=ProcessSettings)
 
 
@@ -120,12 +161,30 @@ def load_settings(kind: type[S]) -> S:
     file is missing or a value does not fit.
     """
     path = os.environ.get(CONFIG_VARIABLE)
-    if path and not Path(path).is_file():
-        raise SettingsError(f"settings: {CONFIG_VARIABLE} names {path!r}, which is not a file")
+    if path:
+        _check_file(Path(path))
     try:
         return kind()
+    except EnvironmentFault as error:
+        raise SettingsError(f"settings: {error}") from None
     except ValidationError as error:
         faults = "\n".join(
             f"  {'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()
         )
         raise SettingsError(f"settings: cannot start\n{faults}") from None
+
+
+def _check_file(path: Path) -> None:
+    """Raise SettingsError when the file is not a YAML mapping; the parser's own text would quote it, secrets and all."""
+    if not path.is_file():
+        raise SettingsError(f"settings: {CONFIG_VARIABLE} names {str(path)!r}, which is not a file")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise SettingsError(f"settings: {str(path)!r} is not YAML{where}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"settings: {str(path)!r} cannot be read: {type(error).__name__}") from None
+    if not isinstance(content, dict | None):
+        raise SettingsError(f"settings: {str(path)!r} is not a mapping of sections")

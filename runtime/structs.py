@@ -15,16 +15,30 @@ from runtime.errors import InvalidArgument
 
 MAX_SAFE_INTEGER = 2**53
 
+MAX_DEPTH = 28
+"""Objects and lists inside each other. Each costs three levels of protobuf messages, whose readers stop at 100 in all."""
+
 
 def to_struct(value: Mapping[str, Any]) -> struct_pb2.Struct:
-    """Return a Struct. Raises InvalidArgument for NaN, infinities, ints past ±2^53 and types JSON does not know."""
+    """Return a Struct.
+
+    Raises InvalidArgument for NaN, infinities, ints past ±2^53, text that UTF-8 cannot say, nesting past MAX_DEPTH, and types
+    that JSON does not know.
+    """
     struct = struct_pb2.Struct()
-    for key, item in value.items():
-        _fill(struct.fields[str(key)], item, f"/{key}")
+    _fill_fields(struct, value, "")
     return struct
 
 
-def _fill(target: struct_pb2.Value, value: Any, pointer: str) -> None:
+def _fill_fields(struct: struct_pb2.Struct, value: Mapping[str, Any], pointer: str, depth: int = 1) -> None:
+    for key, item in value.items():
+        inner = f"{pointer}/{str(key).replace('~', '~0').replace('/', '~1')}"  # RFC 6901
+        _fill(struct.fields[_text(str(key), inner)], item, inner, depth)
+
+
+def _fill(target: struct_pb2.Value, value: Any, pointer: str, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise InvalidArgument.at(pointer, f"nested deeper than {MAX_DEPTH} objects and lists")
     match value:
         case None:
             target.null_value = struct_pb2.NULL_VALUE
@@ -33,17 +47,28 @@ def _fill(target: struct_pb2.Value, value: Any, pointer: str) -> None:
         case int() | float():
             target.number_value = _number(value, pointer)
         case str():
-            target.string_value = value
+            target.string_value = _text(value, pointer)
         case Mapping():
             target.struct_value.SetInParent()
-            for key, item in value.items():
-                _fill(target.struct_value.fields[str(key)], item, f"{pointer}/{key}")
+            _fill_fields(target.struct_value, value, pointer, depth + 1)
         case Sequence() if not isinstance(value, bytes | bytearray):
             target.list_value.SetInParent()
             for index, item in enumerate(value):
-                _fill(target.list_value.values.add(), item, f"{pointer}/{index}")
+                _fill(target.list_value.values.add(), item, f"{pointer}/{index}", depth + 1)
         case _:
             raise InvalidArgument.at(pointer, f"{type(value).__name__} is not a JSON type")
+
+
+def _text(value: str, pointer: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidArgument.at(_clean(pointer), "text with lone surrogates is not UTF-8") from None
+    return value
+
+
+def _clean(text: str) -> str:
+    return text.encode(errors="replace").decode()
 
 
 def _number(value: float, pointer: str) -> float:

@@ -103,7 +103,7 @@ class Stack:
     def _redis_part(self) -> PartSpec:
         _, port = split_host_port(self.redis)
         config = write_redis_config(self._folder / "redis", port, self._token)
-        return PartSpec("redis", ("redis-server", str(config)), redis_probe(self.redis))
+        return PartSpec("redis", ("redis-server", str(config)), redis_probe(self.redis, self._token))
 
     def _filestore_part(self) -> PartSpec:
         environment = self._environment(self.filestore, filestore__root=str(self._folder / "files"))
@@ -117,8 +117,9 @@ class Stack:
                 scheduler__redis_url=f"redis://:{self._token}@{self.redis}/0",
                 scheduler__filestore_address=self.filestore,
                 scheduler__nodes=json.dumps(nodes),
-                scheduler__callback_secrets=json.dumps([self._callback_secret()]),
-                scheduler__egress_allow=json.dumps(self._section.allow_addresses),
+                scheduler__callbacks__secrets=json.dumps([self._callback_secret()]),
+                scheduler__callbacks__allow=json.dumps(self._section.allow_addresses),
+                scheduler__callbacks__public_url=self.url,
             )
             for address in self.schedulers
         ]

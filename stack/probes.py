@@ -43,7 +43,7 @@ def http_probe(url: str) -> Probe:
     return serving
 
 
-def redis_probe(address: str) -> Probe:
+def redis_probe(address: str, password: str) -> Probe:
     """Ask Redis for a PONG (while it loads its log it answers an error instead)."""
     host, port = split_host_port(address)
 
@@ -51,11 +51,11 @@ def redis_probe(address: str) -> Probe:
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
                 reader, writer = await asyncio.open_connection(host, port)
-                writer.write(b"PING\r\n")
-                answer = await reader.readline()
+                writer.write(f"AUTH {password}\r\nPING\r\n".encode())
+                answers = [await reader.readline(), await reader.readline()]
                 writer.close()
         except (OSError, TimeoutError):
             return False
-        return answer == b"+PONG\r\n"
+        return answers == [b"+OK\r\n", b"+PONG\r\n"]
 
     return serving

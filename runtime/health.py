@@ -1,0 +1,71 @@
+"""Health: the answers of grpc.health.v1 for every service of a server.
+
+It stands in for grpcio-health-checking's own servicer, which keeps one condition for all watchers of a name and drops it when
+the first of them leaves (the others then never learn of a drain), and whose watches never end and so use up the whole grace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from runtime.errors import NotFound
+
+_STATES = health_pb2.HealthCheckResponse
+
+
+class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
+    """Knows which services are served; the empty name stands for the whole process."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, int] = {}
+        self._changed = asyncio.Event()
+        self._draining = False
+        self._ended = False
+
+    def set(self, service: str, serving: bool) -> None:
+        """Report one service healthy or not; without effect once the drain has begun."""
+        if not self._draining:
+            self._states[service] = _STATES.SERVING if serving else _STATES.NOT_SERVING
+            self._tell()
+
+    def begin_drain(self) -> None:
+        """Report every service NOT_SERVING from now on."""
+        self._draining = True
+        self._states = dict.fromkeys(self._states, _STATES.NOT_SERVING)
+        self._tell()
+
+    def end_watches(self) -> None:
+        """Let every watch end after it has told its last state."""
+        self._ended = True
+        self._tell()
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> Any:  # noqa: N802
+        """Answer a probe. Raises NotFound for a service that this server does not have."""
+        state = self._states.get(request.service)
+        if state is None:
+            raise NotFound(f"this server has no service {request.service!r}")
+        return _STATES(status=state)
+
+    async def Watch(  # noqa: N802
+        self, request: health_pb2.HealthCheckRequest, context: Any
+    ) -> AsyncIterator[Any]:
+        """Stream one service's state: at once, and on every change."""
+        told = None
+        while True:
+            changed = self._changed
+            state = self._states.get(request.service, _STATES.SERVICE_UNKNOWN)
+            if state != told:
+                yield _STATES(status=state)
+                told = state
+                continue  # it may have changed while it was being sent
+            if self._ended:
+                return
+            await changed.wait()

@@ -1,0 +1,64 @@
+"""docs/dependencies.md is true: it names what the project installs, all of it, under the right licence."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SECTIONS = re.split(r"^## ", (ROOT / "docs/dependencies.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+ROW = re.compile(r"^\| `([^`]+)` \| (.{3,}) \| (.{3,}) \|$", re.MULTILINE)
+
+
+def listed(word: str) -> dict[str, str]:
+    """The rows of the section whose title has that word: package to licence."""
+    (section,) = [section for section in SECTIONS if word in section.splitlines()[0]]
+    rows = ROW.findall(section)
+    assert len(rows) == len(re.findall(r"^\| `", section, re.MULTILINE)), "a row is malformed"
+    names = [name for name, _, _ in rows]
+    assert len(names) == len(set(names)), "a package is listed twice"
+    return {name: licence for name, _, licence in rows}
+
+
+def required(file: str) -> set[str]:
+    """The packages of a requirements file, without versions and extras."""
+    lines = (ROOT / "requirements" / file).read_text(encoding="utf-8").splitlines()
+    wanted = [line for line in lines if line.strip() and not line.startswith(("#", "-"))]
+    return {re.split(r"[\[<>=~! ;]", line.strip())[0].lower() for line in wanted}
+
+
+@pytest.mark.parametrize("file", ["base.in", "dev.in"])
+def test_every_python_package_has_its_line(file: str) -> None:
+    """The document and the requirements name the same packages."""
+    assert set(listed(file)) == required(file)
+
+
+def test_every_debian_package_has_its_line() -> None:
+    """The document and the Makefile name the same packages."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    calls = re.findall(r"setup/system\.sh ((?:[\w.-]+=[\w.-]+ ?)+)", makefile)
+    packages = {pair.partition("=")[2] for call in calls for pair in call.split()}
+    assert packages
+    assert set(listed("Debian")) == packages
+
+
+def family(licence: str) -> set[str]:
+    """The licence families that a text names."""
+    text = licence.lower().replace("mozilla public license 2.0", "mpl")
+    return {name for name in ("apache", "mit", "bsd", "mpl") if re.search(rf"\b{name}\b", text)}
+
+
+@pytest.mark.parametrize("file", ["base.in", "dev.in"])
+def test_licences_are_those_of_the_packages(file: str) -> None:
+    """Each licence is what the installed package itself says."""
+    for name, licence in listed(file).items():
+        metadata = importlib.metadata.metadata(name)
+        said = [metadata.get("License-Expression") or "", metadata.get("License") or ""]
+        said += [text for text in metadata.get_all("Classifier") or [] if text.startswith("License")]
+        own = family(" ".join(line.splitlines()[0] for line in said if line))
+        assert family(licence), f"{name}: {licence!r} names no licence that is known here"
+        assert family(licence) <= own, f"{name}: listed under {licence}, is under {said}"

@@ -1,0 +1,198 @@
+"""Which addresses may be called: the whole table, without a network."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.egress import MAX_URL_LENGTH, EgressPolicy, is_public
+from runtime.errors import AddressRefused, InvalidArgument
+
+PRIVATE = [
+    "0.0.0.0", "0.1.2.3",  # this network
+    "10.0.0.1", "10.255.255.255", "172.16.0.1", "172.31.255.255", "192.168.0.1", "192.168.255.255",
+    "100.64.0.1", "100.100.100.200", "100.127.255.255",  # carrier-grade NAT, and a cloud's metadata in it
+    "127.0.0.1", "127.255.255.254",
+    "169.254.0.1", "169.254.169.254",  # link-local and the usual metadata address
+    "168.63.129.16",  # a cloud's wire server
+    "192.0.0.1", "192.0.0.9", "192.0.0.192", "192.0.2.1", "198.51.100.1", "203.0.113.1",
+    "192.88.99.1",  # 6to4 relay
+    "198.18.0.1", "198.19.255.255",  # benchmarks
+    "224.0.0.1", "239.255.255.255",  # multicast
+    "240.0.0.1", "255.255.255.255",
+    "::", "::1", "::2",
+    "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254",  # mapped
+    "::127.0.0.1", "::8.8.8.8",  # IPv4-compatible
+    "64:ff9b::7f00:1", "64:ff9b::a00:1", "64:ff9b::a9fe:a9fe",  # NAT64 of private addresses
+    "64:ff9b:1::1", "64:ff9b:1::808:808",  # local-use NAT64
+    "2002:7f00:1::", "2002:a00:1::1", "2002:808:808::1",  # 6to4
+    "2001::1", "2001:0:4136:e378:8000:63bf:3fff:fdd2",  # Teredo
+    "2001:10::1", "2001:20::1", "2001:db8::1", "3fff::1",
+    "100::1",  # discard
+    "fc00::1", "fd00::1", "fd00:ec2::254",  # unique local, and a cloud's metadata in it
+    "fe80::1", "febf::1",  # link-local
+    "fec0::1", "feff::1",  # site-local
+    "ff02::1", "ff0e::1",  # multicast
+    "4000::1", "5f00::1", "e000::1",  # never given out as global unicast
+]  # fmt: skip
+
+PUBLIC = [
+    "1.1.1.1", "8.8.8.8", "9.255.255.255", "11.0.0.1", "100.63.255.255", "100.128.0.1", "126.255.255.255", "128.0.0.1",
+    "169.253.255.255", "169.255.0.1", "172.15.255.255", "172.32.0.1", "191.255.255.255", "192.0.1.1", "192.167.255.255",
+    "192.169.0.1", "198.17.255.255", "198.20.0.1", "223.255.255.255",
+    "2606:4700::1111", "2a00:1450:4001::200e", "2001:4860:4860::8888",
+    "::ffff:8.8.8.8", "64:ff9b::808:808",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", PRIVATE)
+def test_no_private_address_is_public(text: str) -> None:
+    """Every special range, in every IPv6 wrapping, is refused."""
+    assert not is_public(ipaddress.ip_address(text))
+
+
+@pytest.mark.parametrize("text", PUBLIC)
+def test_neighbours_of_private_ranges_stay_public(text: str) -> None:
+    """The ranges end where they end: real addresses next to them can be called."""
+    assert is_public(ipaddress.ip_address(text))
+
+
+@given(st.ip_addresses(v=4))
+def test_wrapping_never_makes_an_address_public(address: ipaddress.IPv4Address) -> None:
+    """Mapped and NAT64 forms are exactly as public as the address inside; 6to4 and IPv4-compatible never are."""
+    number = int(address)
+    assert is_public(ipaddress.IPv6Address(0xFFFF << 32 | number)) == is_public(address)
+    assert is_public(ipaddress.IPv6Address((0x64FF9B << 96) | number)) == is_public(address)
+    assert not is_public(ipaddress.IPv6Address((0x2002 << 112) | (number << 80)))
+    assert not is_public(ipaddress.IPv6Address(number))
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1", "127.1", "127.0.1", "0x7f.1", "0x7f000001", "2130706433", "017700000001", "0177.0.0.1", "127.0.0.1.",
+        "0", "0.0.0.0", "10.0.0.5", "169.254.169.254", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]",
+        "[0:0:0:0:0:0:0:1]", "[fe80::1%25eth0]", "[fd00::1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]",
+        "１２７.0.0.1", "①②⑦.0.0.1", "127。0。0。1",  # what IDNA makes of other digits and dots
+        "localhost", "LOCALHOST", "localhost.", "ⓛocalhost", "api.localhost", "printer.local", "metadata.google.internal",
+    ],
+)  # fmt: skip
+def test_every_spelling_of_a_private_host_is_refused_at_once(host: str) -> None:
+    """A client learns at submit that its URL will not be called, however the address is spelled."""
+    with pytest.raises(AddressRefused):
+        EgressPolicy().check_url(f"http://{host}/hook")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "x", "//example.com/", "http:", "http://", "http:///path", "http:example.com", "/path",
+        "ftp://example.com/", "file:///etc/passwd", "gopher://example.com/", "javascript:alert(1)", "data:text/plain,x",
+        "unix:///var/run/docker.sock", "ws://example.com/",
+        "http://user@example.com/", "http://user:pw@example.com/", "http://:pw@example.com/",
+        "http://127.0.0.1%2f@example.com/", "http://example.com\\@127.0.0.1/", "http://127.0.0.1\\@example.com/",
+        "http://[::1", "http://example.com:0/", "http://example.com:99999/", "http://example.com:-1/", "http://example.com:x/",
+        "http://exa mple.com/", "http://exam%00ple.com/", "http://exam%2fple.com/",
+        "http://" + "a" * 254 + "/",
+        "http://example.com/" + "a" * MAX_URL_LENGTH,
+    ],
+)  # fmt: skip
+def test_what_is_not_a_plain_web_address_is_refused(url: str) -> None:
+    """Other schemes, credentials, port 0, broken and over-long URLs are AddressRefused, never another exception."""
+    with pytest.raises(AddressRefused):
+        EgressPolicy().check_url(url)
+
+
+@given(st.text(max_size=60))
+def test_no_text_breaks_the_check(text: str) -> None:
+    """Whatever a client sends, the check answers with a URL or AddressRefused."""
+    for url in (text, "http://" + text):
+        with contextlib.suppress(AddressRefused):
+            EgressPolicy().check_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.com/", "https://example.com:8443/a?b=c#d", "http://8.8.8.8/", "http://[2606:4700::1111]:8080/",
+        "http://münchen.example/", "http://under_score.example/", "HTTPS://EXAMPLE.COM/",
+        "https://example.com/" + "a" * (MAX_URL_LENGTH - 20),
+    ],
+)  # fmt: skip
+def test_public_web_addresses_pass(url: str) -> None:
+    """A public name or address on any port may be called."""
+    assert EgressPolicy().check_url(url).scheme in ("http", "https")
+
+
+def test_schemes_can_be_narrowed() -> None:
+    """An installation that wants https only gets https only."""
+    policy = EgressPolicy(schemes=("https",))
+    policy.check_url("https://example.com/")
+    with pytest.raises(AddressRefused, match="https://"):
+        policy.check_url("http://example.com/")
+
+
+ALLOWED = [
+    ("n8n.internal", "http://n8n.internal/", True),
+    ("n8n.internal", "http://N8N.internal.:5678/", True),
+    ("N8N.Internal.", "http://n8n.internal/", True),
+    ("n8n.internal", "http://evil-n8n.internal/", False),
+    ("n8n.internal", "http://x.n8n.internal/", False),
+    ("n8n.internal:5678", "http://n8n.internal:5678/", True),
+    ("n8n.internal:5678", "http://n8n.internal:5679/", False),
+    ("n8n.internal:80", "http://n8n.internal/", True),
+    ("n8n.internal:443", "https://n8n.internal/", True),
+    ("10.0.0.5", "http://10.0.0.5:99/", True),
+    ("10.0.0.5", "http://10.0.0.6/", False),
+    ("10.0.0.5", "http://167772165/", True),
+    ("10.0.0.5:80", "http://10.0.0.5/", True),
+    ("10.0.0.5:80", "http://10.0.0.5:81/", False),
+    ("10.1.0.0/16", "http://10.1.255.1/", True),
+    ("10.1.0.0/16", "http://10.2.0.1/", False),
+    ("10.1.2.3/16", "http://10.1.9.9/", True),
+    ("10.1.0.0/16:8080", "http://10.1.0.1:8080/", True),
+    ("10.1.0.0/16:8080", "http://10.1.0.1/", False),
+    ("10.0.0.0/8", "http://[::ffff:10.0.0.5]/", True),
+    ("fd00::/8", "http://[fd12::1]/", True),
+    ("fd00::/8", "http://[fe80::1]/", False),
+    ("[fd00::/8]:443", "https://[fd12::1]/", True),
+    ("[fd00::/8]:443", "http://[fd12::1]/", False),
+    ("::1", "http://[::1]:8080/", True),
+    ("[::1]", "http://[::1]:8080/", True),
+    ("[::1]:8080", "http://[::1]:8080/", True),
+    ("[::1]:8080", "http://[::1]:8081/", False),
+    ("::1:80", "http://[::1]/", False),  # an address that ends in :80, not a port
+    ("fd00::1:80", "http://[fd00::1]/", False),
+    ("127.0.0.1", "http://localhost/", True),  # a network is allowed: the resolved address decides
+    ("127.0.0.1:81", "http://localhost/", False),
+    ("0.0.0.0/0", "http://192.168.1.1/", True),
+    ("0.0.0.0/0", "http://[fd00::1]/", False),
+]
+
+
+@pytest.mark.parametrize(("entry", "url", "passes"), ALLOWED)
+def test_the_allow_list_opens_exactly_what_it_says(entry: str, url: str, passes: bool) -> None:
+    """A host, an address or a network, on one port or on all; nothing beside it."""
+    policy = EgressPolicy(allow=(entry,))
+    if passes:
+        policy.check_url(url)
+    else:
+        with pytest.raises(AddressRefused):
+            policy.check_url(url)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "", "http://n8n.internal", "n8n.internal:", "n8n.internal:x", "n8n.internal:0", "n8n.internal:65536", "*.internal",
+        "10.0.0.0/33", "10.0.0", "127.1", "[::1", "[::1]x", "[fd00::/129]", "a b", "host/path", "::1::2",
+    ],
+)  # fmt: skip
+def test_a_slip_in_the_allow_list_is_loud(entry: str) -> None:
+    """An entry that means nothing stops the process at its start instead of allowing nothing in silence."""
+    with pytest.raises(InvalidArgument, match="allow-list"):
+        EgressPolicy(allow=(entry,))
