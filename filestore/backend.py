@@ -1,0 +1,198 @@
+"""What an object store must do for YiVideo; `local` and `s3` do it and pass one test suite.
+
+A backend trusts the names it is given (`filestore.names` checks them) and knows neither quota, gRPC nor tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from filestore.signing import PresignMethod, UrlSigner
+from runtime.errors import RangeRefused
+
+READ_BYTES = 1024 * 1024
+"""Largest chunk that a backend yields: what DownloadResponse promises."""
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """One stored file."""
+
+    bucket: str
+    path: str
+    size_bytes: int
+    sha256: str
+    """Lower-case hex; empty when the store does not know it."""
+    content_type: str
+    etag: str
+    """Opaque; changes when the content does."""
+    update_time: datetime
+    """When the content was last replaced, in UTC."""
+
+
+@dataclass(frozen=True)
+class NewFile:
+    """What a writer says about a file before its bytes come."""
+
+    bucket: str
+    path: str
+    content_type: str
+    size_bytes: int | None = None
+    """Checked at the end; None: unknown."""
+    sha256: str = ""
+    """Lower-case hex, checked at the end; empty: unknown."""
+    if_absent: bool = False
+    """Refuse with FileExists instead of replacing a file."""
+    allow_empty: bool = False
+    """Accept 0 bytes."""
+
+
+@dataclass(frozen=True)
+class OpenFile:
+    """A file, or a range of it, that is being read."""
+
+    info: FileInfo
+    """The whole file."""
+    offset_bytes: int
+    length_bytes: int
+    chunks: AsyncIterator[bytes]
+    """The range's bytes in pieces of at most READ_BYTES; to be consumed once, inside the block that opened it."""
+
+
+@dataclass(frozen=True)
+class FilePage:
+    """One page of a listing, in path order (order of UTF-8 bytes)."""
+
+    files: tuple[FileInfo, ...]
+    prefixes: tuple[str, ...]
+    """Folders one level down, each ending in `/`; only in listings that are not recursive."""
+    last: str
+    """Where the next page goes on (`list_page(after=...)`); empty: there is none."""
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """What a delete of a folder did."""
+
+    deleted: int = 0
+    deleted_bytes: int = 0
+    failed_paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a bucket holds."""
+
+    files: int = 0
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class ByteRange:
+    """The bytes that a reader wants."""
+
+    offset_bytes: int = 0
+    """First byte; negative: that many bytes before the end."""
+    length_bytes: int = 0
+    """0: to the end."""
+    if_etag: str = field(default="")
+    """When set and no longer the file's etag, the whole file is read instead."""
+
+    def within(self, info: FileInfo) -> tuple[int, int]:
+        """Return offset and length inside a file; raises RangeRefused when the range starts at or after its end."""
+        size = info.size_bytes
+        if self.if_etag and self.if_etag != info.etag:
+            return 0, size
+        offset = max(0, size + self.offset_bytes) if self.offset_bytes < 0 else self.offset_bytes
+        if offset >= size and (offset or self.length_bytes or self.offset_bytes):
+            raise RangeRefused(f"the file has {size} bytes; the range starts at {offset}")
+        rest = size - offset
+        return offset, min(rest, self.length_bytes) if self.length_bytes else rest
+
+
+WHOLE = ByteRange()
+
+
+class Backend(Protocol):
+    """One object store. Every method may raise Unavailable when the store cannot be reached."""
+
+    name: str
+    """`local` or `s3`."""
+    endpoint: str
+    """Where it is, without credentials."""
+    counts_at_once: bool
+    """Whether `usage` is exact and costs nothing; otherwise it reads a whole listing."""
+    signer: UrlSigner | None
+    """What signs URLs that the gateway serves; None: the store has no such URLs."""
+
+    async def start(self, bucket: str) -> None:
+        """Make the default bucket when it is absent, and clean up what a crash has left."""
+        ...
+
+    async def put(self, file: NewFile, chunks: AsyncIterator[bytes]) -> FileInfo:
+        """Write one file; it appears whole at the end or, on any error or cancellation, not at all.
+
+        Raises InvalidArgument when size or sha256 do not fit or nothing came, FileExists, and QuotaExceeded when the
+        disk is full.
+        """
+        ...
+
+    def open(
+        self, bucket: str, path: str, wanted: ByteRange = WHOLE
+    ) -> AbstractAsyncContextManager[OpenFile]:
+        """Read one file or a range; one version of it, even when it is replaced meanwhile.
+
+        Raises FileNotFound, RangeRefused, and DataLoss when the stored bytes are not what the store promised.
+        """
+        ...
+
+    async def stat(self, bucket: str, path: str) -> FileInfo:
+        """Describe one file; raises FileNotFound."""
+        ...
+
+    async def list_page(
+        self, bucket: str, prefix: str, *, recursive: bool, limit: int, after: str
+    ) -> FilePage:
+        """List at most `limit` files and folders that begin with `prefix`, those after `after` only."""
+        ...
+
+    async def delete(self, bucket: str, path: str) -> FileInfo:
+        """Delete one file and return what it was; raises FileNotFound."""
+        ...
+
+    async def delete_prefix(self, bucket: str, prefix: str) -> Deletion:
+        """Delete every file whose path begins with `prefix`, which ends in `/`; goes on past those that fail."""
+        ...
+
+    async def presign(
+        self,
+        bucket: str,
+        path: str,
+        method: PresignMethod,
+        expires_seconds: int,
+        *,
+        download_name: str,
+        internal: bool,
+    ) -> str:
+        """Return a URL that reads or writes one file until it expires; does not check that the file exists."""
+        ...
+
+    async def usage(self, bucket: str) -> Usage:
+        """Count the files and bytes of a bucket; may read a whole listing."""
+        ...
+
+    async def clean(self, bucket: str, older_than_seconds: float) -> int:
+        """Remove uploads that were begun that long ago and never ended; returns how many."""
+        ...
+
+    async def ping(self) -> None:
+        """Ask the store whether it is there; raises Unavailable."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give back connections and threads."""
+        ...

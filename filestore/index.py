@@ -1,0 +1,221 @@
+"""The local store's index: which blob is which file, in one SQLite database.
+
+The index is what makes a write atomic: a blob without a row does not exist, and a row is written in one synced
+transaction after its blob is safe on the disk. Paths never become file names, so `a` and `a/b`, 1024-byte paths and
+odd letters are all possible, as on S3. Everything here blocks: it is meant for threads.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filestore.backend import FileInfo, FilePage, Usage
+from runtime.errors import FileExists, FileNotFound, QuotaExceeded, Unavailable
+
+_SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE file (
+    bucket TEXT NOT NULL,
+    path TEXT NOT NULL,
+    blob TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    sha256 TEXT NOT NULL,
+    content_type TEXT NOT NULL,
+    update_time_us INTEGER NOT NULL,
+    PRIMARY KEY (bucket, path)
+) WITHOUT ROWID;
+CREATE TABLE usage (bucket TEXT PRIMARY KEY, files INTEGER NOT NULL, size_bytes INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TRIGGER file_added AFTER INSERT ON file BEGIN
+    INSERT INTO usage VALUES (new.bucket, 1, new.size_bytes)
+    ON CONFLICT DO UPDATE SET files = files + 1, size_bytes = size_bytes + new.size_bytes;
+END;
+CREATE TRIGGER file_removed AFTER DELETE ON file BEGIN
+    UPDATE usage SET files = files - 1, size_bytes = size_bytes - old.size_bytes WHERE bucket = old.bucket;
+END;
+"""
+# Columns come in the order of the schema, which its version fixes.
+_ONE = "SELECT * FROM file WHERE bucket = ? AND path = ?"
+_FOLDER = "SELECT * FROM file WHERE bucket = ? AND path >= ? AND path < ? ORDER BY path LIMIT ?"
+_FROM = "SELECT * FROM file WHERE bucket = ? AND path >= ? ORDER BY path LIMIT ?"
+_SCAN_ROWS = 256
+_AFTER_SLASH = chr(ord("/") + 1)
+_NEXT = "\x01"
+"""Added to a path it gives the smallest text after it: no path has a control character."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One file and the blob that holds its content."""
+
+    info: FileInfo
+    blob: str
+
+
+class FileIndex:
+    """The database, open."""
+
+    def __init__(self, path: Path) -> None:
+        # One connection under one lock: every statement here takes microseconds, a commit one disk sync.
+        self._lock = threading.Lock()
+        with _database_errors():
+            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
+                self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;")
+            elif version != _SCHEMA_VERSION:
+                raise Unavailable(
+                    f"the store's index has version {version}; this program reads {_SCHEMA_VERSION}"
+                )
+
+    def put(self, info: FileInfo, blob: str, *, if_absent: bool) -> str | None:
+        """Name a blob, durably; return the blob that it replaces. Raises FileExists when `if_absent`."""
+        with self._transaction() as db:
+            before = self._row(db, info.bucket, info.path)
+            if before is not None:
+                if if_absent:
+                    raise FileExists(f"{info.path} exists")
+                db.execute("DELETE FROM file WHERE bucket = ? AND path = ?", (info.bucket, info.path))
+            update_time_us = round(info.update_time.timestamp() * 1_000_000)
+            values = (
+                info.bucket,
+                info.path,
+                blob,
+                info.size_bytes,
+                info.sha256,
+                info.content_type,
+                update_time_us,
+            )
+            db.execute("INSERT INTO file VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+        return before.blob if before else None
+
+    def get(self, bucket: str, path: str) -> Row:
+        """Return one file; raises FileNotFound."""
+        with self._reading() as db:
+            row = self._row(db, bucket, path)
+        if row is None:
+            raise FileNotFound(f"no file {path} in bucket {bucket}")
+        return row
+
+    def take(self, bucket: str, path: str) -> Row:
+        """Forget one file, durably, and return what it was; raises FileNotFound."""
+        with self._transaction() as db:
+            row = self._row(db, bucket, path)
+            if row is None:
+                raise FileNotFound(f"no file {path} in bucket {bucket}")
+            db.execute("DELETE FROM file WHERE bucket = ? AND path = ?", (bucket, path))
+        return row
+
+    def take_some(self, bucket: str, folder: str, limit: int) -> list[Row]:
+        """Forget up to `limit` files of a folder (`a/`), durably, and return what they were."""
+        end = folder[:-1] + _AFTER_SLASH
+        with self._transaction() as db:
+            rows = [_to_row(found) for found in db.execute(_FOLDER, (bucket, folder, end, limit))]
+            if rows:
+                last = rows[-1].info.path
+                db.execute(
+                    "DELETE FROM file WHERE bucket = ? AND path >= ? AND path <= ?", (bucket, folder, last)
+                )
+        return rows
+
+    def list_page(self, bucket: str, prefix: str, *, recursive: bool, limit: int, after: str) -> FilePage:
+        """List files, and folders when not recursive, that begin with `prefix` and come after `after`."""
+        files: list[FileInfo] = []
+        folders: list[str] = []
+        last = ""
+        with self._reading() as db:
+            for entry in self._entries(db, bucket, prefix, recursive=recursive, after=after):
+                if len(files) + len(folders) == limit:
+                    return FilePage(tuple(files), tuple(folders), last)
+                if isinstance(entry, str):
+                    folders.append(entry)
+                    last = entry
+                else:
+                    files.append(entry)
+                    last = entry.path
+        return FilePage(tuple(files), tuple(folders), "")
+
+    def usage(self, bucket: str) -> Usage:
+        """Return what a bucket holds, kept up to date by triggers."""
+        with self._reading() as db:
+            row = db.execute("SELECT files, size_bytes FROM usage WHERE bucket = ?", (bucket,)).fetchone()
+        return Usage(*row) if row else Usage()
+
+    def blobs(self) -> set[str]:
+        """Return the name of every blob that a file has."""
+        with self._reading() as db:
+            return {row[0] for row in db.execute("SELECT blob FROM file")}
+
+    def close(self) -> None:
+        """Close the database."""
+        with self._lock:
+            self._db.close()
+
+    def _entries(
+        self, db: sqlite3.Connection, bucket: str, prefix: str, *, recursive: bool, after: str
+    ) -> Iterator[FileInfo | str]:
+        """Yield files and folders in order, leaping over the inside of each folder."""
+        low = max(prefix, after + _NEXT if after else "")
+        if after.endswith("/") and not recursive:
+            low = max(prefix, after[:-1] + _AFTER_SLASH)
+        while True:
+            found = db.execute(_FROM, (bucket, low, _SCAN_ROWS)).fetchall()
+            for values in found:
+                path: str = values[1]
+                if not path.startswith(prefix):
+                    return
+                slash = -1 if recursive else path.find("/", len(prefix))
+                if slash >= 0:
+                    yield path[: slash + 1]
+                    low = path[:slash] + _AFTER_SLASH
+                    break
+                yield _to_row(values).info
+                low = path + _NEXT
+            else:
+                if len(found) < _SCAN_ROWS:
+                    return
+
+    @staticmethod
+    def _row(db: sqlite3.Connection, bucket: str, path: str) -> Row | None:
+        found = db.execute(_ONE, (bucket, path)).fetchone()
+        return _to_row(found) if found else None
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, _database_errors():
+            yield self._db
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, _database_errors():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+
+@contextmanager
+def _database_errors() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        if "disk is full" in str(error):
+            raise QuotaExceeded("the store's disk is full") from error
+        raise Unavailable("the store's index cannot be read or written") from error
+
+
+def _to_row(values: tuple[str, str, str, int, str, str, int]) -> Row:
+    bucket, path, blob, size_bytes, sha256, content_type, update_time_us = values
+    update_time = datetime.fromtimestamp(update_time_us / 1_000_000, UTC)
+    return Row(FileInfo(bucket, path, size_bytes, sha256, content_type, sha256, update_time), blob)

@@ -1,0 +1,267 @@
+"""The embedded store: one folder on a local disk, for one machine without S3."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filestore import blobs
+from filestore.backend import (
+    READ_BYTES,
+    WHOLE,
+    ByteRange,
+    Deletion,
+    FileInfo,
+    FilePage,
+    NewFile,
+    OpenFile,
+    Usage,
+)
+from filestore.blobs import BlobFolder, PartialBlob
+from filestore.disk_reader import DiskReader
+from filestore.disk_writer import DIRECT_BYTES
+from filestore.index import FileIndex, Row
+from filestore.intake import Checksum, batches
+from filestore.signing import PresignMethod, UrlSigner, key_in
+from filestore.threads import Threads
+from runtime.errors import DataLoss
+from runtime.logs import get_logger
+
+log = get_logger(__name__)
+
+_READ_AHEAD_CHUNKS = 4
+_DELETE_ROWS = 500
+
+
+class LocalBackend:
+    """A store in a folder that this process alone holds. `start` it before use."""
+
+    name = "local"
+    counts_at_once = True
+
+    def __init__(self, root: Path, *, threads: int = 8, signing_key: bytes | None = None) -> None:
+        self.endpoint = root.name
+        self._root = root
+        self._blobs = BlobFolder(root)
+        self._threads = Threads("local-store", threads)
+        self._signing_key = signing_key
+        self._opened: FileIndex | None = None
+        self.signer: UrlSigner | None = None
+
+    async def start(self, bucket: str) -> None:
+        """Lock the folder, open its index, and remove what a crash has left. Buckets need no making here."""
+        removed = await self._threads.run(self._open)
+        log.info("local store opened", removed_leftovers=removed)
+
+    async def aclose(self) -> None:
+        """Close the index and unlock the folder."""
+        await self._threads.run(self._close)
+        self._threads.close()
+
+    async def put(self, file: NewFile, chunks: AsyncIterator[bytes]) -> FileInfo:
+        """Write one file; hashing and writing a batch overlaps with the coming of the next."""
+        partial = PartialBlob(self._blobs)
+        checksum = Checksum()
+        try:
+            await self._threads.run(partial.begin, file.size_bytes)
+            await self._take_all(partial, checksum, chunks)
+            return await self._threads.run(self._commit, partial, checksum, file)
+        finally:
+            await self._threads.run(partial.discard)
+
+    @asynccontextmanager
+    async def open(self, bucket: str, path: str, wanted: ByteRange = WHOLE) -> AsyncIterator[OpenFile]:
+        """Read one file; the open descriptor keeps its version readable while others replace or delete it."""
+        row, file = await self._threads.run(self._open_blob, bucket, path)
+        try:
+            offset, length = wanted.within(row.info)
+            chunks = self._read(file, offset, length)
+            try:
+                yield OpenFile(row.info, offset, length, chunks)
+            finally:
+                await chunks.aclose()
+        finally:
+            os.close(file)
+
+    async def stat(self, bucket: str, path: str) -> FileInfo:
+        """Describe one file."""
+        return (await self._threads.run(self._index.get, bucket, path)).info
+
+    async def list_page(
+        self, bucket: str, prefix: str, *, recursive: bool, limit: int, after: str
+    ) -> FilePage:
+        """List one page."""
+        return await self._threads.run(
+            self._index.list_page, bucket, prefix, recursive=recursive, limit=limit, after=after
+        )
+
+    async def delete(self, bucket: str, path: str) -> FileInfo:
+        """Delete one file."""
+        row = await self._threads.run(self._forget, bucket, path)
+        return row.info
+
+    async def delete_prefix(self, bucket: str, prefix: str) -> Deletion:
+        """Delete a folder, some hundred files at a time."""
+        deleted = deleted_bytes = 0
+        while rows := await self._threads.run(self._forget_some, bucket, prefix):
+            deleted += len(rows)
+            deleted_bytes += sum(row.info.size_bytes for row in rows)
+        return Deletion(deleted, deleted_bytes)
+
+    async def presign(
+        self,
+        bucket: str,
+        path: str,
+        method: PresignMethod,
+        expires_seconds: int,
+        *,
+        download_name: str,
+        internal: bool,
+    ) -> str:
+        """Return path and query of a URL that the gateway serves; inside and outside it is the same one."""
+        if self.signer is None:
+            raise RuntimeError("the local store was not started")
+        return self.signer.url(bucket, path, method, expires_seconds, download_name)
+
+    async def usage(self, bucket: str) -> Usage:
+        """Return the index's own count."""
+        return await self._threads.run(self._index.usage, bucket)
+
+    async def clean(self, bucket: str, older_than_seconds: float) -> int:
+        """Remove partial files that nobody has written to for that long (their uploads are gone)."""
+        return await self._threads.run(self._remove_partials, time.time() - older_than_seconds)
+
+    async def ping(self) -> None:
+        """Ask the disk and the index."""
+        await self._threads.run(self._blobs.free_bytes)
+        await self._threads.run(self._index.usage, "")
+
+    @property
+    def _index(self) -> FileIndex:
+        if self._opened is None:
+            raise RuntimeError("the local store was not started")
+        return self._opened
+
+    def _open(self) -> int:
+        self._blobs.acquire()
+        try:
+            index = FileIndex(self._root / "index.sqlite3")
+            signer = UrlSigner(self._signing_key or key_in(self._root))
+        except BaseException:
+            self._blobs.release()
+            raise
+        self._opened, self.signer = index, signer
+        removed = self._remove_partials(float("inf"))
+        known = index.blobs()
+        for name in list(self._blobs.names()):
+            if name not in known:
+                self._blobs.remove(name)
+                removed += 1
+        return removed
+
+    def _close(self) -> None:
+        if self._opened is not None:
+            self._index.close()
+            self._opened = None
+            self._blobs.release()
+
+    def _commit(self, partial: PartialBlob, checksum: Checksum, file: NewFile) -> FileInfo:
+        checksum.check(file)
+        partial.seal()
+        sha256 = checksum.sha256
+        info = FileInfo(
+            file.bucket,
+            file.path,
+            checksum.size_bytes,
+            sha256,
+            file.content_type,
+            etag=sha256,
+            update_time=datetime.now(UTC),
+        )
+        replaced = self._index.put(info, partial.name, if_absent=file.if_absent)
+        partial.keep()
+        if replaced is not None:
+            self._remove_or_leave(replaced)
+        return info
+
+    def _open_blob(self, bucket: str, path: str) -> tuple[Row, int]:
+        row = self._index.get(bucket, path)
+        while True:
+            try:
+                return row, self._blobs.open(row.blob, row.info.size_bytes)
+            except DataLoss:
+                # The file may just have been replaced or deleted; then the index says so.
+                now = self._index.get(bucket, path)
+                if now.blob == row.blob:
+                    raise
+                row = now
+
+    def _forget(self, bucket: str, path: str) -> Row:
+        row = self._index.take(bucket, path)
+        self._remove_or_leave(row.blob)
+        return row
+
+    def _forget_some(self, bucket: str, folder: str) -> list[Row]:
+        rows = self._index.take_some(bucket, folder, _DELETE_ROWS)
+        for row in rows:
+            self._remove_or_leave(row.blob)
+        return rows
+
+    def _remove_or_leave(self, blob: str) -> None:
+        """Remove a blob that no file has any more; if the disk refuses, the next start does it."""
+        try:
+            self._blobs.remove(blob)
+        except Exception:
+            log.warning("a blob could not be removed; the next start will", blob=blob, exc_info=True)
+
+    def _remove_partials(self, before: float) -> int:
+        removed = 0
+        for path in list(self._blobs.partials(before)):
+            path.unlink(missing_ok=True)
+            removed += 1
+        return removed
+
+    async def _take_all(self, partial: PartialBlob, checksum: Checksum, chunks: AsyncIterator[bytes]) -> None:
+        writing: asyncio.Future[None] | None = None
+        try:
+            async for batch in batches(chunks, DIRECT_BYTES):
+                if writing is not None:
+                    await self._threads.wait(writing)
+                writing = self._threads.begin(_take, partial, checksum, batch)
+            if writing is not None:
+                await self._threads.wait(writing)
+        finally:
+            if writing is not None:
+                await self._threads.settle(writing)
+
+    async def _read(self, file: int, offset: int, length: int) -> AsyncGenerator[bytes, None]:
+        """Yield chunks while a thread reads the next few; ends its thread's work before it ends itself."""
+        step = READ_BYTES * _READ_AHEAD_CHUNKS
+        end = offset + length
+        reader = DiskReader(file, length, step)
+
+        def begin(at: int) -> asyncio.Future[list[bytes]]:
+            return self._threads.begin(blobs.read, reader, at, min(step, end - at), READ_BYTES)
+
+        ahead = begin(offset)
+        try:
+            while offset < end:
+                batch = await self._threads.wait(ahead)
+                offset += step
+                if offset < end:
+                    ahead = begin(offset)
+                for chunk in batch:
+                    yield chunk
+        finally:
+            # The descriptor is closed after this: no thread may still read from it.
+            await self._threads.settle(ahead)
+
+
+def _take(partial: PartialBlob, checksum: Checksum, batch: list[bytes]) -> None:
+    checksum.update(batch)
+    partial.write(batch)

@@ -1,0 +1,131 @@
+"""How a file is written to S3: one request when it is small, parts side by side when it is not."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from collections.abc import AsyncIterator
+
+from filestore.backend import NewFile
+from filestore.intake import Checksum, batches
+from filestore.s3_answers import tagging
+from filestore.s3_upload import MAX_PARTS, MultipartUpload, finish_despite_cancel
+from filestore.s3_wire import S3Refused, S3Wire
+from filestore.threads import Threads
+from runtime.errors import Unavailable
+from runtime.logs import get_logger
+
+log = get_logger(__name__)
+
+SHA256 = "x-amz-meta-sha256"
+"""Metadata of every object that is written here."""
+
+IN_TAG = "tagged"
+"""Value of the metadata when the checksum was not known before the bytes: then it is in a tag."""
+
+TAG = "sha256"
+
+
+class S3Writer:
+    """Writes files over one connection pool."""
+
+    def __init__(self, wire: S3Wire, threads: Threads, part_bytes: int, parallel: int) -> None:
+        self._wire = wire
+        self._threads = threads
+        self._part_bytes = part_bytes
+        self._parallel = parallel
+
+    async def write(self, file: NewFile, chunks: AsyncIterator[bytes]) -> Checksum:
+        """Write one file and return what came; raises S3Refused, and InvalidArgument when it is not what was announced."""
+        part_bytes = self._part_bytes
+        if file.size_bytes is not None:
+            part_bytes = max(part_bytes, -(-file.size_bytes // MAX_PARTS))
+        checksum = Checksum()
+        parts = batches(chunks, part_bytes)
+        # Whether there is a second part decides how the first one goes; a part is let go of as soon as it is sent.
+        waiting: list[list[bytes]] = [part async for part in _take(parts, 2)]
+        for part in waiting:
+            await self._threads.run(checksum.update, part)
+        if len(waiting) < 2:
+            await self._write_small(file, checksum, waiting[0] if waiting else [])
+        else:
+            await self._write_large(file, checksum, waiting, parts)
+        return checksum
+
+    async def _write_small(self, file: NewFile, checksum: Checksum, body: list[bytes]) -> None:
+        checksum.check(file)
+        headers = {**_describing(file, checksum.sha256), **_conditional(file)}
+        try:
+            await self._wire.call("PUT", file.bucket, file.path, headers=headers, body=body)
+        except S3Refused as refused:
+            if refused.code != "NoSuchBucket":
+                raise
+            await self._wire.make_bucket(file.bucket)
+            await self._wire.call("PUT", file.bucket, file.path, headers=headers, body=body)
+
+    async def _write_large(
+        self,
+        file: NewFile,
+        checksum: Checksum,
+        waiting: list[list[bytes]],
+        others: AsyncIterator[list[bytes]],
+    ) -> None:
+        upload = await self._begin(file)
+        try:
+            while waiting:
+                await upload.add(waiting.pop(0))
+            async for part in others:
+                await upload.add(part)
+                await self._threads.run(checksum.update, part)
+            await upload.wait()
+            checksum.check(file)
+            await upload.complete(_conditional(file))
+        except BaseException:
+            await finish_despite_cancel(asyncio.create_task(upload.abort()))
+            raise
+        if not file.sha256:
+            await self._tag(file, checksum.sha256)
+
+    async def _begin(self, file: NewFile) -> MultipartUpload:
+        headers = _describing(file, file.sha256 or IN_TAG)
+        try:
+            return await MultipartUpload.begin(self._wire, file.bucket, file.path, headers, self._parallel)
+        except S3Refused as refused:
+            if refused.code != "NoSuchBucket":
+                raise
+        await self._wire.make_bucket(file.bucket)
+        return await MultipartUpload.begin(self._wire, file.bucket, file.path, headers, self._parallel)
+
+    async def _tag(self, file: NewFile, sha256: str) -> None:
+        """Write the checksum beside the object; a store without tags leaves it unknown, which readers allow."""
+        body = tagging({TAG: sha256})
+        headers = content_md5(body)
+        try:
+            await self._wire.call(
+                "PUT", file.bucket, file.path, query={"tagging": ""}, headers=headers, body=[body]
+            )
+        except (S3Refused, Unavailable) as error:
+            log.warning("the store keeps no tags; the checksum is not stored", error=str(error))
+
+
+async def _take(parts: AsyncIterator[list[bytes]], count: int) -> AsyncIterator[list[bytes]]:
+    for _ in range(count):
+        part = await anext(parts, None)
+        if part is None:
+            return
+        yield part
+
+
+def content_md5(body: bytes) -> dict[str, str]:
+    """Return the header that S3 demands with some bodies; it guards nothing secret."""
+    digest = hashlib.md5(body, usedforsecurity=False).digest()
+    return {"Content-MD5": base64.b64encode(digest).decode()}
+
+
+def _describing(file: NewFile, sha256: str) -> dict[str, str]:
+    return {"Content-Type": file.content_type, SHA256: sha256}
+
+
+def _conditional(file: NewFile) -> dict[str, str]:
+    return {"If-None-Match": "*"} if file.if_absent else {}

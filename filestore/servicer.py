@@ -1,0 +1,212 @@
+"""FileService: unpacks requests, calls the store, packs answers. Bytes pass through uncopied."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from filestore import metrics
+from filestore.backend import ByteRange, FileInfo, NewFile
+from filestore.signing import PresignMethod
+from filestore.store import FileStore
+from runtime.errors import DeadlineExceeded, InvalidArgument
+from yivideo.file.v1 import file_pb2, file_pb2_grpc
+
+SERVICE = file_pb2.DESCRIPTOR.services_by_name["FileService"].full_name
+_MAX_CHUNK_BYTES = 2 * 1024 * 1024
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class FileServicer(file_pb2_grpc.FileServiceServicer):
+    """The gRPC face of one FileStore."""
+
+    def __init__(self, store: FileStore) -> None:
+        self._store = store
+        self._idle_seconds = store.section.idle_timeout_seconds
+
+    async def Upload(  # noqa: N802
+        self, request_iterator: AsyncIterator[file_pb2.UploadRequest], context: Context
+    ) -> file_pb2.UploadResponse:
+        """Write one file."""
+        requests = aiter(request_iterator)
+        first = await self._next(requests)
+        if first is None or first.WhichOneof("payload") != "header":
+            raise InvalidArgument.at("/header", "the first message must be the header")
+        header = first.header
+        if header.size_bytes < 0:
+            raise InvalidArgument.at("/size_bytes", "must be 0 or more")
+        file = NewFile(
+            header.bucket,
+            header.path,
+            header.content_type,
+            size_bytes=header.size_bytes or None,
+            sha256=header.sha256,
+            if_absent=header.if_absent,
+            allow_empty=header.allow_empty,
+        )
+        info = await self._store.put(file, self._chunks(requests, context))
+        return file_pb2.UploadResponse(file=to_file(info))
+
+    async def Download(  # noqa: N802
+        self, request: file_pb2.DownloadRequest, context: Context
+    ) -> AsyncIterator[file_pb2.DownloadResponse]:
+        """Read one file or a range of it."""
+        wanted = ByteRange(request.offset_bytes, request.length_bytes, request.if_range_etag)
+        async with self._store.open(request.bucket, request.path, wanted) as opened:
+            header = file_pb2.DownloadHeader(
+                file=to_file(opened.info),
+                offset_bytes=opened.offset_bytes,
+                length_bytes=opened.length_bytes,
+            )
+            yield file_pb2.DownloadResponse(header=header)
+            async for chunk in opened.chunks:
+                metrics.SENT_BYTES.inc(len(chunk))
+                with self._reader_awake():
+                    yield file_pb2.DownloadResponse(chunk=chunk)
+
+    async def StatFile(  # noqa: N802
+        self, request: file_pb2.StatFileRequest, context: Context
+    ) -> file_pb2.StatFileResponse:
+        """Describe one file."""
+        return file_pb2.StatFileResponse(file=to_file(await self._store.stat(request.bucket, request.path)))
+
+    async def ListFiles(  # noqa: N802
+        self, request: file_pb2.ListFilesRequest, context: Context
+    ) -> file_pb2.ListFilesResponse:
+        """List one page."""
+        page, token = await self._store.list_page(
+            request.bucket,
+            request.prefix,
+            recursive=request.recursive,
+            page_size=request.page_size,
+            token=request.page_token,
+        )
+        return file_pb2.ListFilesResponse(
+            files=[to_file(info) for info in page.files], prefixes=page.prefixes, next_page_token=token
+        )
+
+    async def DeleteFile(  # noqa: N802
+        self, request: file_pb2.DeleteFileRequest, context: Context
+    ) -> file_pb2.DeleteFileResponse:
+        """Delete one file."""
+        return file_pb2.DeleteFileResponse(
+            file=to_file(await self._store.delete(request.bucket, request.path))
+        )
+
+    async def DeleteFiles(  # noqa: N802
+        self, request: file_pb2.DeleteFilesRequest, context: Context
+    ) -> file_pb2.DeleteFilesResponse:
+        """Delete a folder."""
+        done = await self._store.delete_folder(request.bucket, request.prefix)
+        return file_pb2.DeleteFilesResponse(
+            deleted_count=done.deleted, deleted_bytes=done.deleted_bytes, failed_paths=done.failed_paths
+        )
+
+    async def PresignFile(  # noqa: N802
+        self, request: file_pb2.PresignFileRequest, context: Context
+    ) -> file_pb2.PresignFileResponse:
+        """Sign a URL."""
+        url, expire_time = await self._store.presign(
+            request.bucket,
+            request.path,
+            to_method(request.method),
+            request.expires_seconds,
+            download_name=request.download_name,
+            internal=request.internal,
+        )
+        stamp = Timestamp()
+        stamp.FromDatetime(expire_time)
+        return file_pb2.PresignFileResponse(url=url, expire_time=stamp)
+
+    async def VerifyPresigned(  # noqa: N802
+        self, request: file_pb2.VerifyPresignedRequest, context: Context
+    ) -> file_pb2.VerifyPresignedResponse:
+        """Check a URL's token."""
+        name = self._store.verify_presigned(
+            request.bucket, request.path, to_method(request.method), request.token
+        )
+        return file_pb2.VerifyPresignedResponse(download_name=name)
+
+    async def GetStorage(  # noqa: N802
+        self, request: file_pb2.GetStorageRequest, context: Context
+    ) -> file_pb2.GetStorageResponse:
+        """Describe the store."""
+        store = self._store
+        return file_pb2.GetStorageResponse(
+            backend=store.backend.name,
+            endpoint=store.backend.endpoint,
+            default_bucket=store.section.default_bucket,
+            used_bytes=store.used.size_bytes,
+            file_count=store.used.files,
+            quota_bytes=store.quota.limit_bytes,
+            healthy=await store.healthy(),
+        )
+
+    async def _next(self, requests: AsyncIterator[file_pb2.UploadRequest]) -> file_pb2.UploadRequest | None:
+        try:
+            async with asyncio.timeout(self._idle_seconds):
+                return await anext(requests, None)
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"nothing came for {self._idle_seconds:g} s; the upload is dropped"
+            ) from None
+
+    async def _chunks(
+        self, requests: AsyncIterator[file_pb2.UploadRequest], context: Context
+    ) -> AsyncIterator[bytes]:
+        while (request := await self._next(requests)) is not None:
+            if request.WhichOneof("payload") != "chunk":
+                raise InvalidArgument.at("/header", "the header comes once and first")
+            chunk = request.chunk
+            if len(chunk) > _MAX_CHUNK_BYTES:
+                raise InvalidArgument.at("/chunk", f"a chunk may have {_MAX_CHUNK_BYTES} bytes")
+            metrics.RECEIVED_BYTES.inc(len(chunk))
+            yield chunk
+        # gRPC ends the requests of a cancelled or broken call just as those of a finished one, and often tells of the
+        # cancellation only afterwards. Writing to the call asks its transport: a call that is gone ends here, so that a
+        # cut file is never taken for a whole one.
+        await context.send_initial_metadata(())
+
+    @contextmanager
+    def _reader_awake(self) -> Iterator[None]:
+        """End the call when its reader takes nothing for the idle time; flow control would let it wait for ever."""
+        task = asyncio.current_task()
+        assert task is not None
+        timer = asyncio.get_running_loop().call_later(self._idle_seconds, task.cancel)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+
+def to_file(info: FileInfo) -> file_pb2.File:
+    """Pack a file's description."""
+    stamp = Timestamp()
+    stamp.FromDatetime(info.update_time)
+    return file_pb2.File(
+        bucket=info.bucket,
+        path=info.path,
+        size_bytes=info.size_bytes,
+        sha256=info.sha256,
+        content_type=info.content_type,
+        etag=info.etag,
+        update_time=stamp,
+    )
+
+
+def to_method(method: int) -> PresignMethod:
+    """Return what a URL allows; raises InvalidArgument for a value that this program does not know."""
+    known: dict[int, PresignMethod] = {
+        file_pb2.PRESIGN_METHOD_UNSPECIFIED: PresignMethod.GET,
+        file_pb2.PRESIGN_METHOD_GET: PresignMethod.GET,
+        file_pb2.PRESIGN_METHOD_PUT: PresignMethod.PUT,
+    }
+    if method not in known:
+        raise InvalidArgument.at("/method", "must be GET or PUT")
+    return known[method]

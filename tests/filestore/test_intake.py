@@ -1,0 +1,51 @@
+"""The intake of uploads: batches of an exact size, whatever the chunks, and the check at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filestore.intake import Checksum, batches
+
+
+@given(st.lists(st.binary(max_size=40), max_size=600), st.integers(1, 64))
+def test_batches_are_the_same_bytes_in_exact_sizes(chunks: list[bytes], size: int) -> None:
+    """Every batch but the last has exactly the size, none is empty, and together they are the input."""
+
+    async def run() -> list[list[bytes]]:
+        async def source() -> AsyncIterator[bytes]:
+            for chunk in chunks:
+                yield chunk
+
+        return [batch async for batch in batches(source(), size)]
+
+    got = asyncio.run(run())
+    lengths = [sum(map(len, batch)) for batch in got]
+    assert b"".join(b"".join(batch) for batch in got) == b"".join(chunks)
+    assert all(length == size for length in lengths[:-1])
+    assert all(0 < length <= size for length in lengths)
+
+
+async def test_a_writer_of_single_bytes_costs_no_memory() -> None:
+    """A batch of a hundred thousand one-byte chunks holds some hundred objects."""
+
+    async def source() -> AsyncIterator[bytes]:
+        for _ in range(100_000):
+            yield b"x"
+
+    [batch] = [batch async for batch in batches(source(), 1_000_000)]
+    assert len(batch) < 1000
+    assert sum(map(len, batch)) == 100_000
+
+
+def test_the_checksum_is_sha256_of_all() -> None:
+    """Batches are hashed in order."""
+    checksum = Checksum()
+    checksum.update([b"ab", b"", b"c"])
+    checksum.update([b"d"])
+    assert checksum.size_bytes == 4
+    assert checksum.sha256 == hashlib.sha256(b"abcd").hexdigest()
