@@ -1,0 +1,111 @@
+"""The two rooms behind the gateway: one channel to each, every call with a deadline, every error one of our tree."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from gateway.settings import GatewaySettings
+from runtime.channel import open_channel
+from runtime.errors import YiVideoError
+from runtime.logs import get_logger
+from runtime.rpc_errors import rpc_errors
+from yivideo.file.v1.file_pb2_grpc import FileServiceStub
+from yivideo.task.v1.task_pb2_grpc import TaskServiceStub
+
+if TYPE_CHECKING:
+    from yivideo.file.v1.file_pb2_grpc import FileServiceAsyncStub
+    from yivideo.task.v1.task_pb2_grpc import TaskServiceAsyncStub
+
+log = get_logger(__name__)
+
+T = TypeVar("T")
+
+SCHEDULER = "scheduler"
+FILESTORE = "filestore"
+
+_HEALTH_TIMEOUT_SECONDS = 2.0
+_CONNECT_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Stubs of the scheduler and the filestore."""
+
+    tasks: TaskServiceAsyncStub
+    """TaskService of the scheduler."""
+    files: FileServiceAsyncStub
+    """FileService of the filestore."""
+    health: Mapping[str, Any]
+    """Health service of each room, by its name."""
+    channels: Mapping[str, grpc.aio.Channel]
+    """Channel to each room, by its name."""
+
+    async def read(self, call: Callable[..., Awaitable[T]], request: object) -> T:
+        """Make a unary call that changes nothing; it ends when our client goes away."""
+        async with rpc_errors():
+            return await call(request)
+
+    async def change(self, call: Callable[..., Awaitable[T]], request: object, *, room: str = SCHEDULER) -> T:
+        """Make a unary call that changes something; it runs to its end although our client goes away.
+
+        Reads are repeated by gRPC when a connection breaks; a change is not, so it waits for the connection first.
+        """
+        await self.connected(room)
+        task = asyncio.ensure_future(self.read(call, request))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_log_unseen)
+            raise
+
+    async def connected(self, room: str) -> None:
+        """Wait a moment for the connection to a room while there is none, for example because the room restarts."""
+        channel = self.channels[room]
+        if channel.get_state() is grpc.ChannelConnectivity.READY:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                await channel.channel_ready()
+
+    async def serving(self, room: str) -> bool:
+        """Ask one room whether it is ready for calls."""
+        request = health_pb2.HealthCheckRequest()
+        try:
+            async with rpc_errors():
+                answer = await self.health[room].Check(request, timeout=_HEALTH_TIMEOUT_SECONDS)
+        except YiVideoError:
+            return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _log_unseen(task: asyncio.Future[Any]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.warning("a change failed after its client had gone", reason=str(error))
+
+
+@asynccontextmanager
+async def open_backend(settings: GatewaySettings) -> AsyncIterator[Backend]:
+    """Open the channels for the time of a block."""
+    scheduler = open_channel(settings.gateway.scheduler_address, settings.runtime)
+    filestore = open_channel(settings.gateway.filestore_address, settings.runtime)
+    try:
+        yield Backend(
+            tasks=TaskServiceStub(scheduler),
+            files=FileServiceStub(filestore),
+            health={SCHEDULER: _health(scheduler), FILESTORE: _health(filestore)},
+            channels={SCHEDULER: scheduler, FILESTORE: filestore},
+        )
+    finally:
+        await scheduler.close()
+        await filestore.close()
+
+
+def _health(channel: grpc.aio.Channel) -> Any:
+    return health_pb2_grpc.HealthStub(channel)

@@ -1,0 +1,174 @@
+"""Reads what a client sent, strictly, and writes what it gets: bodies, query parameters, path parts, JSON answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar, get_origin
+
+import orjson
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from gateway.answers.answer import Answer
+from gateway.requests import Query
+from gateway.route import JSON
+from runtime.errors import FieldViolation, InvalidArgument, PathRefused, PayloadTooLarge
+
+B = TypeVar("B", bound=BaseModel)
+Q = TypeVar("Q", bound=Query)
+
+MAX_DEPTH = 24
+"""Levels of a JSON body. Protobuf refuses messages deeper than 100, and a Struct takes three a level."""
+
+_MAX_FAULTS = 16
+
+
+async def read_body(request: web.Request, kind: type[B], *, optional: bool = False) -> B:
+    """Return the JSON body as a model.
+
+    Raises InvalidArgument (with JSON pointers) for another content type, text that is not JSON, a name that comes
+    twice, NaN, or fields that do not fit; PayloadTooLarge past `max_body_bytes`. An optional body may be empty.
+    """
+    try:
+        raw = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise PayloadTooLarge(f"the body is larger than {request.client_max_size} bytes") from None
+    if not raw and optional:
+        return kind()
+    if request.content_type != JSON:
+        # Also what keeps other sites' pages from sending bodies here: no form can have this type.
+        raise InvalidArgument(f"send the body with Content-Type: {JSON}")
+    return checked(kind, parse_json(raw))
+
+
+def parse_json(raw: bytes) -> Any:
+    """Parse JSON text by the letter of RFC 8259, refusing names that come twice; raises InvalidArgument."""
+    try:
+        orjson.loads(raw)  # strict about UTF-8, surrogates, NaN; but keeps the last of two equal names
+        value = json.loads(raw, object_pairs_hook=_once_each)
+    except _NameTwice as twice:
+        raise InvalidArgument(f"the name {twice.name!r} comes twice in one object") from None
+    except (ValueError, RecursionError) as error:
+        reason = str(error) if isinstance(error, orjson.JSONDecodeError) else "it is nested too deeply"
+        raise InvalidArgument(f"the body is not JSON: {reason}") from None
+    if _depth(value) > MAX_DEPTH:
+        raise InvalidArgument(f"the body is nested more than {MAX_DEPTH} levels deep")
+    return value
+
+
+class _NameTwice(Exception):
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name[:64]
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise _NameTwice(name)
+            seen.add(name)
+    return made
+
+
+def _depth(value: Any) -> int:
+    level, depth = [value], 0
+    while level and depth <= MAX_DEPTH:
+        depth += any(isinstance(item, dict | list) for item in level)
+        inner = (i.values() if isinstance(i, dict) else i for i in level if isinstance(i, dict | list))
+        level = [item for items in inner for item in items if isinstance(item, dict | list)]
+    return depth
+
+
+def checked(kind: type[B], value: Any, prefix: str = "") -> B:
+    """Return the model of a value; raises InvalidArgument that names every field at fault."""
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        faults = [
+            FieldViolation(_pointer(fault["loc"], prefix), _reason(fault["msg"]))
+            for fault in error.errors(include_url=False, include_input=False, include_context=False)[
+                :_MAX_FAULTS
+            ]
+        ]
+    first = faults[0]
+    raise InvalidArgument(f"{first.pointer or 'the body'}: {first.detail}", fields=faults)
+
+
+def _pointer(location: Sequence[int | str], prefix: str) -> str:
+    if prefix:
+        return prefix + ".".join(str(part) for part in location)
+    escaped = (str(part).replace("~", "~0").replace("/", "~1") for part in location)
+    return "".join(f"/{part}" for part in escaped)
+
+
+def _reason(message: str) -> str:
+    if message.startswith("Extra inputs"):
+        return "is not a field of this request"
+    return message.removeprefix("Value error, ")
+
+
+def read_query(request: web.Request, kind: type[Q]) -> Q:
+    """Return the query parameters as a model; raises InvalidArgument with `?name` as the pointer."""
+    values: dict[str, Any] = {}
+    for name in request.query:
+        given = request.query.getall(name)
+        field = kind.model_fields.get(name)
+        if field is not None and get_origin(field.annotation) is list:
+            values[name] = given
+        elif len(given) > 1:
+            raise InvalidArgument.at(f"?{name}", "is given more than once")
+        else:
+            values[name] = given[0]
+    _require_text(values.values())
+    return checked(kind, values, prefix="?")
+
+
+def path_part(request: web.Request, name: str = "path") -> str:
+    """Return one decoded part of the path; raises PathRefused when it is not text."""
+    value = request.match_info[name]
+    _require_text([value])
+    return value
+
+
+def _require_text(values: Iterable[Any]) -> None:
+    for value in values:
+        for text in value if isinstance(value, list) else [value]:
+            if any("\ud800" <= character <= "\udfff" for character in text) or "\x00" in text:
+                raise PathRefused("the address has bytes that are not UTF-8 text")
+
+
+def utc_time(value: datetime, pointer: str) -> datetime:
+    """Return an aware time as protobuf takes it: UTC, without zone; raises InvalidArgument past the calendar's ends."""
+    try:
+        return value.astimezone(UTC).replace(tzinfo=None)
+    except OverflowError:
+        raise InvalidArgument.at(pointer, "lies outside the calendar") from None
+
+
+def answer(body: Answer, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """Write a JSON answer."""
+    return web.Response(status=status, body=body.to_json(), content_type=JSON, headers=headers)
+
+
+def cacheable(request: web.Request, response: web.Response) -> web.Response:
+    """Tag an answer with its content, and answer 304 to a client that has it already."""
+    body = response.body
+    assert isinstance(body, bytes)
+    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    if matches(request.headers.get("If-None-Match", ""), etag):
+        return web.Response(status=304, headers=headers)
+    response.headers.update(headers)
+    return response
+
+
+def matches(condition: str, etag: str) -> bool:
+    """Whether an `If-None-Match` list names this tag (weak comparison, RFC 9110 §8.8.3.2)."""
+    tags = [part.strip().removeprefix("W/") for part in condition.split(",")]
+    return "*" in tags or etag in tags

@@ -1,0 +1,56 @@
+"""`Prefer: wait=N` (RFC 7240): a client asks to be answered when the task has ended, or after N seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import aclosing
+
+from aiohttp import web
+
+from gateway.app_keys import BACKEND, DRAINING, SETTINGS, SLOTS
+from gateway.watch import TaskWatch
+from runtime.errors import YiVideoError
+
+APPLIED_HEADER = "Preference-Applied"
+
+_WAIT = re.compile(r'\s*wait\s*=\s*"?(\d{1,9})"?\s*', re.IGNORECASE)
+
+
+def wished_wait_seconds(request: web.Request) -> int:
+    """Return how long the client wants to wait, at most `max_wait_seconds`; 0 when it does not say, or says nonsense."""
+    for line in request.headers.getall("Prefer", ()):
+        for preference in line.split(","):
+            if found := _WAIT.fullmatch(preference.partition(";")[0]):
+                return min(int(found[1]), request.app[SETTINGS].max_wait_seconds)
+    return 0
+
+
+async def wait_for_end(request: web.Request, task_id: str, after_sequence: int, seconds: int) -> bool:
+    """Wait until the task has ended, `seconds` have passed, or this process drains.
+
+    Returns False, at once, when the wish is not granted because every stream slot is taken.
+    """
+    slots = request.app[SLOTS]
+    if seconds <= 0 or slots.full:
+        return False
+    with slots.take():
+        end = asyncio.ensure_future(_end(request, task_id, after_sequence))
+        drained = asyncio.ensure_future(request.app[DRAINING].wait())
+        try:
+            await asyncio.wait((end, drained), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            end.cancel()
+            drained.cancel()
+            await asyncio.gather(end, drained, return_exceptions=True)
+    return True
+
+
+async def _end(request: web.Request, task_id: str, after_sequence: int) -> None:
+    watch = TaskWatch(request.app[BACKEND], task_id, after_sequence)
+    try:
+        async with aclosing(watch.events()) as events:
+            async for _ in events:
+                pass
+    except YiVideoError:
+        return  # the answer is read from the task's record next, which says what is wrong

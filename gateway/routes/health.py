@@ -1,0 +1,93 @@
+"""What probes and operators ask: alive, ready, figures; and the origin's health of /v1/tasks."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from gateway.answers import operations as answers
+from gateway.app_keys import BACKEND, DRAINING, SETTINGS
+from gateway.intake import answer, read_query
+from gateway.requests import NoQuery
+from gateway.route import Content, Route
+from gateway.settings import Scope
+
+
+async def alive(_: web.Request) -> web.StreamResponse:
+    """Say that this process answers; asks no other part."""
+    return answer(answers.Alive(status="alive"))
+
+
+async def _parts(request: web.Request) -> dict[str, str]:
+    backend = request.app[BACKEND]
+    rooms = list(backend.health)
+    found = await asyncio.gather(*(backend.serving(room) for room in rooms))
+    return {room: "healthy" if serving else "unhealthy" for room, serving in zip(rooms, found, strict=True)}
+
+
+async def ready(request: web.Request) -> web.StreamResponse:
+    """Say whether requests can be served; 503 names the part that cannot be reached."""
+    parts = await _parts(request)
+    parts["gateway"] = "draining" if request.app[DRAINING].is_set() else "healthy"
+    good = all(state == "healthy" for state in parts.values())
+    shown = answers.Ready(status="ready" if good else "not_ready", parts=parts)
+    return answer(shown, status=200 if good else 503)
+
+
+async def tasks_health(request: web.Request) -> web.StreamResponse:
+    """Say whether tasks can be run, in the origin's words; 503 when not."""
+    read_query(request, NoQuery)
+    parts = await _parts(request)
+    good = all(state == "healthy" for state in parts.values())
+    shown = answers.TasksHealth(
+        status="healthy" if good else "unhealthy",
+        service="yivideo-gateway",
+        celery_broker=parts["scheduler"],
+        minio_service=parts["filestore"],
+        scheduler=parts["scheduler"],
+        filestore=parts["filestore"],
+    )
+    return answer(shown, status=200 if good else 503)
+
+
+async def metrics(request: web.Request) -> web.StreamResponse:
+    """Show this process's figures in Prometheus's text format; 404 unless the settings serve them here."""
+    if not request.app[SETTINGS].serve_metrics:
+        raise web.HTTPNotFound
+    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def echo(request: web.Request) -> web.StreamResponse:
+    """Answer with what was sent: a sink for trying out callbacks. 404 unless the settings offer it."""
+    if not request.app[SETTINGS].echo:
+        raise web.HTTPNotFound
+    body = (await request.read()).decode(errors="replace")
+    shown = answers.Echo(
+        method=request.method,
+        query=dict(request.query),
+        headers={
+            name.lower(): value for name, value in request.headers.items() if name.lower() not in _HIDDEN
+        },
+        body=body,
+    )
+    return answer(shown)
+
+
+_HIDDEN = frozenset({"authorization", "x-api-key", "cookie"})
+_TEXT = Content("text/plain", {"type": "string"})
+
+ROUTES = (
+    Route(method="GET", path="/v1/tasks/health", handler=tasks_health, tag="health", scope=Scope.TASKS,
+          answers={200: answers.TasksHealth, 503: answers.TasksHealth}),
+    Route(method="GET", path="/healthz", handler=alive, tag="health", scope=None, answers={200: answers.Alive}),
+    Route(method="GET", path="/readyz", handler=ready, tag="health", scope=None,
+          answers={200: answers.Ready, 503: answers.Ready}),
+    Route(method="GET", path="/metrics", handler=metrics, tag="health", scope=None, answers={200: _TEXT},
+          faults=(404,)),
+    Route(method="GET", path="/test", handler=echo, tag="health", scope=None, answers={200: answers.Echo},
+          faults=(404,)),
+    Route(method="POST", path="/test", handler=echo, tag="health", scope=None, answers={200: answers.Echo},
+          faults=(404, 413)),
+)  # fmt: skip

@@ -1,0 +1,87 @@
+"""Settings of the gateway process."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from runtime.addresses import is_local
+from runtime.settings import ProcessSettings, Section
+
+
+class Scope(StrEnum):
+    """What an API key may do."""
+
+    TASKS = "tasks"
+    """Submit tasks; see, cancel, retry and delete one's own."""
+    FILES = "files"
+    """Read and write files. Files have no owner: whoever holds this scope reaches every file."""
+    OPERATIONS = "operations"
+    """See queues and dead letters, replay them, and see and act on everybody's tasks."""
+
+
+class ApiKey(Section):
+    """One key, known by its hash only; `python -m gateway.keys new` makes one."""
+
+    key_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Lower-case hex SHA-256 of the key."""
+    user: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$")
+    """Whose tasks these are; two keys may name one user, so that a key can be replaced without a gap."""
+    expires_time: datetime | None = None
+    """When the key stops working; none: never. A time without zone is UTC."""
+    scopes: frozenset[Scope] = frozenset({Scope.TASKS, Scope.FILES})
+    """What the key may do."""
+
+
+class GatewaySection(Section):
+    """What the gateway has beside `runtime`."""
+
+    listen: str = "127.0.0.1:8788"
+    """`host:port` of the REST server; port 0 picks a free one. Without keys only a loopback address is accepted."""
+    scheduler_address: str = "127.0.0.1:7801"
+    """gRPC address of the scheduler."""
+    filestore_address: str = "127.0.0.1:7802"
+    """gRPC address of the filestore."""
+    public_url: str = Field("", pattern=r"^(https?://[^/?#\s]+)?$")
+    """`http(s)://host[:port]` that clients reach the gateway by, for the links it gives out; empty: the address that
+    the client itself used."""
+    api_keys: tuple[ApiKey, ...] = ()
+    """Accepted keys; none: everybody is `anonymous` and may do everything."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose pages may call this API (`https://app.example`); `*`: any, then without credentials."""
+    max_body_bytes: int = Field(1024 * 1024, ge=1024, le=64 * 1024 * 1024)
+    """Largest JSON body."""
+    max_upload_bytes: int = Field(64 * 1024**3, ge=1)
+    """Largest file that is accepted."""
+    max_wait_seconds: int = Field(60, ge=0, le=600)
+    """Longest `Prefer: wait=N`; a longer wish is cut to this, 0 turns it off."""
+    max_event_streams: int = Field(1000, ge=1, le=100_000)
+    """Event streams and waiting requests at once; an event stream past it is answered 503."""
+    ping_seconds: float = Field(15.0, gt=0, le=300)
+    """Silence after which an event stream carries a comment, so that proxies keep it open."""
+    stalled_client_seconds: float = Field(30.0, gt=0, le=600)
+    """How long a client may take nothing off an open stream, upload or download before it is dropped."""
+    share_root: str = Field("/share", pattern=r"^/[^/]+(/[^/]+)*$")
+    """Root that shared paths begin with; the object path is the same without it."""
+    serve_metrics: bool = False
+    """Whether /metrics is served here too, besides `runtime.metrics_listen`."""
+    echo: bool = False
+    """Whether /test answers with what it was sent: a sink for trying out callbacks."""
+
+    @model_validator(mode="after")
+    def _open_only_on_loopback(self) -> Self:
+        if not self.api_keys and not is_local(self.listen):
+            raise ValueError(
+                f"{self.listen} can be reached by others: set gateway.api_keys, or listen on 127.0.0.1"
+            )
+        return self
+
+
+class GatewaySettings(ProcessSettings):
+    """Settings of the gateway process."""
+
+    gateway: GatewaySection = GatewaySection()
+    """What the gateway has beside `runtime`."""

@@ -1,0 +1,83 @@
+"""The words for where a task is.
+
+`status` is one of the origin's five words, `state` the exact state: a blocked task is still pending, a cancelling one still
+running, a skipped one completed.
+"""
+
+from __future__ import annotations
+
+from yivideo.task.v1 import task_pb2
+
+State = task_pb2.TaskState
+
+TERMINAL = frozenset(
+    {
+        State.TASK_STATE_COMPLETED,
+        State.TASK_STATE_FAILED,
+        State.TASK_STATE_CANCELLED,
+        State.TASK_STATE_SKIPPED,
+    }
+)
+
+STATUS = {
+    State.TASK_STATE_PENDING: "pending",
+    State.TASK_STATE_BLOCKED: "pending",
+    State.TASK_STATE_RUNNING: "running",
+    State.TASK_STATE_CANCELLING: "running",
+    State.TASK_STATE_COMPLETED: "completed",
+    State.TASK_STATE_FAILED: "failed",
+    State.TASK_STATE_CANCELLED: "cancelled",
+    State.TASK_STATE_SKIPPED: "completed",
+}
+
+RESULT_STATUS = {
+    State.TASK_STATE_COMPLETED: "SUCCESS",
+    State.TASK_STATE_FAILED: "FAILED",
+    State.TASK_STATE_CANCELLED: "CANCELLED",
+    State.TASK_STATE_SKIPPED: "SKIPPED",
+}
+
+_MESSAGES = {
+    State.TASK_STATE_PENDING: "The task waits for its turn.",
+    State.TASK_STATE_BLOCKED: "The task waits for other tasks.",
+    State.TASK_STATE_RUNNING: "The task is running.",
+    State.TASK_STATE_CANCELLING: "The task is being stopped.",
+    State.TASK_STATE_COMPLETED: "The task has completed.",
+    State.TASK_STATE_FAILED: "The task has failed.",
+    State.TASK_STATE_CANCELLED: "The task was cancelled.",
+    State.TASK_STATE_SKIPPED: "The task had nothing to do, as its input said.",
+}
+
+_CALLBACK = {
+    task_pb2.CALLBACK_STATUS_PENDING: "pending",
+    task_pb2.CALLBACK_STATUS_SENT: "sent",
+    task_pb2.CALLBACK_STATUS_FAILED: "failed",
+    task_pb2.CALLBACK_STATUS_INVALID_URL: "invalid_url",
+}
+
+
+def state_word(state: task_pb2.TaskState.ValueType) -> str:
+    """Return `running` for TASK_STATE_RUNNING."""
+    return State.Name(state).removeprefix("TASK_STATE_").lower()
+
+
+def states_of(word: str) -> frozenset[task_pb2.TaskState.ValueType]:
+    """Return the states that a status or state word stands for; none for an unknown word."""
+    by_status = {state for state, status in STATUS.items() if status == word}
+    return frozenset(by_status or {state for state in STATUS if state_word(state) == word})
+
+
+def callback_status(status: task_pb2.CallbackStatus.ValueType) -> str | None:
+    """Return the origin's word; None while there is nothing to say."""
+    return _CALLBACK.get(status)
+
+
+def message(task: task_pb2.Task) -> str:
+    """Say where a task is, in one English sentence."""
+    if task.state == State.TASK_STATE_FAILED and task.error.message:
+        return task.error.message
+    if task.state == State.TASK_STATE_RUNNING and task.progress.message:
+        return task.progress.message
+    if task.state not in TERMINAL and task.waiting_reason:
+        return task.waiting_reason
+    return _MESSAGES.get(task.state, "")

@@ -1,0 +1,1 @@
+"""Tests of the gateway, over HTTP, against real gRPC servers."""

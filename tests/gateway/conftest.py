@@ -1,0 +1,86 @@
+"""A gateway on a real port, with a scheduler and a filestore behind it on real gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gateway.app import serving
+from gateway.settings import GatewaySection, GatewaySettings
+from runtime.server import RpcServer
+from runtime.settings import RuntimeSection
+from tests.gateway.filestore_room import FilestoreRoom
+from tests.gateway.scheduler_room import SchedulerRoom
+from yivideo.file.v1.file_pb2_grpc import add_FileServiceServicer_to_server
+from yivideo.task.v1.task_pb2_grpc import add_TaskServiceServicer_to_server
+
+RUNTIME = RuntimeSection(metrics_listen="", drain_seconds=0.2, call_timeout_seconds=5)
+
+
+@dataclass
+class House:
+    """The gateway and what is behind it."""
+
+    http: aiohttp.ClientSession
+    scheduler: SchedulerRoom
+    filestore: FilestoreRoom
+    address: str
+    scheduler_address: str
+    scheduler_server: RpcServer
+    filestore_server: RpcServer
+
+    async def submit(self, task_id: str = "t1", **fields: Any) -> dict[str, Any]:
+        """Submit a task that is good."""
+        body = {
+            "task_name": "ffmpeg.extract_audio",
+            "task_id": task_id,
+            "input_data": {"video_path": "a.mp4"},
+            **fields,
+        }
+        async with self.http.post("/v1/tasks", json=body) as response:
+            assert response.status in (200, 202), await response.text()
+            answer: dict[str, Any] = await response.json()
+            return answer
+
+
+StartHouse = Callable[..., AbstractAsyncContextManager[House]]
+
+
+@asynccontextmanager
+async def _house(headers: dict[str, str] | None = None, **gateway: Any) -> AsyncIterator[House]:
+    scheduler, filestore = SchedulerRoom(), FilestoreRoom()
+    scheduler_server, filestore_server = RpcServer(RUNTIME), RpcServer(RUNTIME)
+    scheduler_server.add(add_TaskServiceServicer_to_server, scheduler, "yivideo.task.v1.TaskService")
+    filestore_server.add(add_FileServiceServicer_to_server, filestore, "yivideo.file.v1.FileService")
+    async with scheduler_server.running() as tasks_at, filestore_server.running() as files_at:
+        section = GatewaySection(
+            **{
+                "listen": "127.0.0.1:0",
+                "scheduler_address": tasks_at,
+                "filestore_address": files_at,
+                **gateway,
+            }
+        )
+        async with (
+            serving(GatewaySettings(runtime=RUNTIME, gateway=section)) as address,
+            aiohttp.ClientSession(f"http://{address}", headers=headers) as http,
+        ):
+            yield House(http, scheduler, filestore, address, tasks_at, scheduler_server, filestore_server)
+
+
+@pytest.fixture
+def start_house() -> StartHouse:
+    """Return what starts a house with gateway settings of the test's own."""
+    return _house
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    """A house with default settings: no keys, on loopback."""
+    async with _house() as made:
+        yield made
