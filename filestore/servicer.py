@@ -160,18 +160,25 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
     async def _chunks(
         self, requests: AsyncIterator[file_pb2.UploadRequest], context: Context
     ) -> AsyncIterator[bytes]:
+        sent = 0
         while (request := await self._next(requests)) is not None:
-            if request.WhichOneof("payload") != "chunk":
+            payload = request.WhichOneof("payload")
+            if payload == "trailer":
+                if request.trailer.size_bytes != sent:
+                    detail = f"the writer sent {request.trailer.size_bytes} bytes, {sent} came"
+                    raise InvalidArgument.at("/trailer/size_bytes", detail)
+                return
+            if payload != "chunk":
                 raise InvalidArgument.at("/header", "the header comes once and first")
             chunk = request.chunk
             if len(chunk) > _MAX_CHUNK_BYTES:
                 raise InvalidArgument.at("/chunk", f"a chunk may have {_MAX_CHUNK_BYTES} bytes")
             metrics.RECEIVED_BYTES.inc(len(chunk))
+            sent += len(chunk)
             yield chunk
         # gRPC ends the requests of a cancelled or broken call just as those of a finished one, and often tells of the
-        # cancellation only afterwards. Writing to the call asks its transport: a call that is gone ends here, so that a
-        # cut file is never taken for a whole one.
-        await context.send_initial_metadata(())
+        # cancellation only afterwards. The trailer makes sure that a cut file is never taken for a whole one.
+        raise InvalidArgument.at("/trailer", "the upload ended without its trailer; nothing was stored")
 
     @contextmanager
     def _reader_awake(self) -> Iterator[None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -23,6 +22,7 @@ from gateway.routes import docs, events, files, health, operations, task_types, 
 from gateway.settings import GatewaySection, GatewaySettings
 from gateway.streams import StreamSlots
 from gateway.transfer import READ_BUFFER_BYTES
+from runtime import VERSION
 from runtime.addresses import join_host_port, split_host_port
 from runtime.logs import get_logger
 
@@ -83,7 +83,7 @@ def create_app(settings: GatewaySettings) -> web.Application:
         table.routes,
         keys_needed=bool(section.api_keys),
         public_url=section.public_url,
-        version=_version(),
+        version=VERSION,
     )
     _allow_origins(app, table.install(app), section)
     app.on_response_prepare.append(add_headers)
@@ -138,10 +138,3 @@ async def serving(settings: GatewaySettings) -> AsyncIterator[str]:
         yield address
     finally:
         await runner.cleanup()
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("yivideo")
-    except importlib.metadata.PackageNotFoundError:
-        return "source"

@@ -73,6 +73,7 @@ class Upload:
         self._backend = backend
         self._header = header
         self._limit_bytes = limit_bytes
+        self._sent_bytes = 0
 
     async def __aenter__(self) -> Upload:
         await self._backend.connected(FILESTORE)
@@ -88,11 +89,14 @@ class Upload:
             await self._write(file_pb2.UploadRequest(header=self._header))
             async for message in messages(content, self._limit_bytes):
                 await self._write(message)
+                self._sent_bytes += len(message.chunk)
                 FILE_BYTES.labels("up").inc(len(message.chunk))
 
     async def finish(self) -> file_pb2.File:
         """Make the file appear, and return it."""
+        trailer = file_pb2.UploadTrailer(size_bytes=self._sent_bytes)
         async with rpc_errors():
+            await self._write(file_pb2.UploadRequest(trailer=trailer))
             with suppress(asyncio.InvalidStateError):
                 await self._call.done_writing()
             answer = await self._call

@@ -6,3 +6,6 @@ import os
 
 # Read when gRPC is imported. gRPC would otherwise take part in every fork, and log a line for each; our children exec at once.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
+
+VERSION = "0.1.0"
+"""What runs; /metrics, the OpenAPI page and the callbacks' User-Agent show it."""

@@ -58,7 +58,7 @@ def channel_options(settings: RuntimeSection) -> list[tuple[str, Any]]:
         ("grpc.http2.max_pings_without_data", 0),
         # A restarted peer should be found within a second, not after gRPC's default back-off of up to two minutes.
         ("grpc.initial_reconnect_backoff_ms", 200),
-        ("grpc.min_reconnect_backoff_ms", 200),
+        ("grpc.min_reconnect_backoff_ms", 3_000),  # the time that one attempt to connect may take
         ("grpc.max_reconnect_backoff_ms", 1_000),
         ("grpc.enable_http_proxy", 0),
     ]

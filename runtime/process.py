@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
 import os
 import signal
 from collections.abc import Awaitable, Callable
 
 import uvloop
 
+from runtime import VERSION
 from runtime.heap import keep_large_blocks
 from runtime.logs import configure_logs, get_logger
 from runtime.metrics import BUILD_INFO, metrics_endpoint, watch_loop_lag
@@ -65,7 +65,7 @@ async def _live(name: str, settings: RuntimeSection, main: Callable[[Shutdown], 
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told)
-    BUILD_INFO.labels(name, _version()).set(1)
+    BUILD_INFO.labels(name, VERSION).set(1)
     with metrics_endpoint(settings.metrics_listen) as port:
         log.info("started", pid=os.getpid(), metrics_port=port)
         lag = asyncio.create_task(watch_loop_lag())
@@ -74,10 +74,3 @@ async def _live(name: str, settings: RuntimeSection, main: Callable[[Shutdown], 
         finally:
             lag.cancel()
     log.info("stopped")
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("yivideo")
-    except importlib.metadata.PackageNotFoundError:
-        return "source"

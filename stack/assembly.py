@@ -12,7 +12,7 @@ from pathlib import Path
 
 from runtime.addresses import join_host_port, split_host_port
 from stack.part import PartSpec, python_part
-from stack.probes import http_probe, redis_probe, rpc_probe
+from stack.probes import http_probe, redis_probe, rpc_probe, scheduler_probe
 from stack.redis_config import write_redis_config
 from stack.settings import StackSection
 from stack.supervisor import Supervisor
@@ -124,7 +124,12 @@ class Stack:
             for address in self.schedulers
         ]
         return [
-            python_part(_name("scheduler", i), "scheduler", rpc_probe(address), environment)
+            python_part(
+                _name("scheduler", i),
+                "scheduler",
+                scheduler_probe(address, self._token, ["ffmpeg"]),
+                environment,
+            )
             for i, (address, environment) in enumerate(zip(self.schedulers, environments, strict=True))
         ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import aiohttp
 import grpc
@@ -10,6 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from runtime.addresses import split_host_port
 from stack.part import Probe
+from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
 _PROBE_SECONDS = 2.0
 
@@ -25,6 +27,23 @@ def rpc_probe(address: str) -> Probe:
             except grpc.aio.AioRpcError:
                 return False
             return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+    return serving
+
+
+def scheduler_probe(address: str, token: str, nodes: Sequence[str]) -> Probe:
+    """Ask a scheduler whether it knows the tasks of every node: before that it would refuse them as unknown."""
+
+    async def serving() -> bool:
+        async with grpc.aio.insecure_channel(address) as channel:
+            stub = task_pb2_grpc.TaskServiceStub(channel)
+            metadata = (("authorization", f"Bearer {token}"),)
+            request = task_pb2.ListTaskTypesRequest()
+            try:
+                answer = await stub.ListTaskTypes(request, metadata=metadata, timeout=_PROBE_SECONDS)
+            except grpc.aio.AioRpcError:
+                return False
+            return {kind.node for kind in answer.task_types} >= set(nodes)
 
     return serving
 

@@ -1,4 +1,4 @@
-"""Fixtures of every room's tests: free ports, a real Redis, the shared media."""
+"""Fixtures of every room's tests: free ports, a real Redis, a real S3, the shared media."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import redis
+
+from tests.s3 import radosgw
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -68,6 +70,13 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], 
         client.close()
         server.terminate()
         server.wait(10)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[radosgw.S3Server]:
+    """A real S3 server; about 13 s to start, so one for all tests."""
+    with radosgw.running() as server:
+        yield server
 
 
 def _wait_until_answering(client: redis.Redis) -> None:

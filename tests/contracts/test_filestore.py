@@ -55,6 +55,7 @@ def messages(header: file_pb2.UploadHeader, content: bytes) -> Iterator[file_pb2
     yield file_pb2.UploadRequest(header=header)
     for start in range(0, len(content), 100_000):
         yield file_pb2.UploadRequest(chunk=content[start : start + 100_000])
+    yield file_pb2.UploadRequest(trailer=file_pb2.UploadTrailer(size_bytes=len(content)))
 
 
 def upload(stub: Any, path: str, content: bytes = CONTENT, **header: Any) -> file_pb2.File:
@@ -159,10 +160,10 @@ class TestRefusals:
             grpc_stub.StatFile(file_pb2.StatFileRequest(path="misfit"), timeout=SECONDS)
 
     def test_a_stream_out_of_order(self, grpc_stub: Any) -> None:
-        """No header, or two of them, is INVALID_ARGUMENT."""
+        """No header, two of them, or no trailer is INVALID_ARGUMENT."""
         header = file_pb2.UploadRequest(header=file_pb2.UploadHeader(path="order"))
         chunk = file_pb2.UploadRequest(chunk=b"x")
-        for stream in ([], [chunk], [chunk, header], [header, chunk, header]):
+        for stream in ([], [chunk], [chunk, header], [header, chunk], [header, chunk, header]):
             with refused("INVALID_ARGUMENT"):
                 grpc_stub.Upload(iter(stream), timeout=SECONDS)
         with refused("NOT_FOUND"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,13 +14,6 @@ from filestore.local import LocalBackend
 from filestore.s3 import S3Backend
 from filestore.settings import S3Section
 from tests.s3 import radosgw
-
-
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[radosgw.S3Server]:
-    """A real S3 server; about 13 s to start, so one for all tests."""
-    with radosgw.running() as server:
-        yield server
 
 
 @pytest.fixture

@@ -67,6 +67,7 @@ async def test_killed_in_the_middle_of_an_upload(tmp_path: Path, free_port: Call
     async def whole() -> AsyncIterator[pb.UploadRequest]:
         yield pb.UploadRequest(header=pb.UploadHeader(path="kept"))
         yield pb.UploadRequest(chunk=b"content")
+        yield pb.UploadRequest(trailer=pb.UploadTrailer(size_bytes=7))
 
     async with process(tmp_path, free_port()) as (running, channel):
         stub = file_pb2_grpc.FileServiceStub(channel)

@@ -70,16 +70,18 @@ async def stub(serve: Serve) -> AsyncIterator[Stub]:
 async def messages(
     content: bytes, path: str = "f", size: int = 256 * 1024, **header: Any
 ) -> AsyncIterator[pb.UploadRequest]:
-    """Send a header and the content."""
+    """Send a header, the content and the trailer."""
     yield pb.UploadRequest(header=pb.UploadHeader(path=path, **header))
     for start in range(0, len(content), size):
         yield pb.UploadRequest(chunk=content[start : start + size])
+    yield pb.UploadRequest(trailer=pb.UploadTrailer(size_bytes=len(content)))
 
 
 async def unending(content: bytes, path: str, sent: asyncio.Event) -> AsyncIterator[pb.UploadRequest]:
     """Send a header and the content, say so, and never end."""
     async for message in messages(content, path, 50_000):
-        yield message
+        if not message.HasField("trailer"):
+            yield message
     sent.set()
     await asyncio.Event().wait()
 
@@ -187,7 +189,7 @@ async def test_bad_headers_are_refused(
 
 
 async def test_bad_streams_are_refused(stub: Stub) -> None:
-    """No message, no header, a second header, an empty message, a chunk over 2 MiB: refused, and nothing is written."""
+    """No header, a second one, an empty message, a chunk over 2 MiB, no trailer or a false one: refused, nothing written."""
     header = pb.UploadRequest(header=pb.UploadHeader(path="x"))
     chunk = pb.UploadRequest(chunk=b"1")
     for stream in (
@@ -195,6 +197,8 @@ async def test_bad_streams_are_refused(stub: Stub) -> None:
         [chunk],
         [pb.UploadRequest()],
         [header, chunk, header],
+        [header, chunk],
+        [header, chunk, pb.UploadRequest(trailer=pb.UploadTrailer(size_bytes=2))],
         [header, chunk, pb.UploadRequest()],
         [header, pb.UploadRequest(chunk=bytes(2 * MIB + 1))],
     ):
@@ -249,7 +253,7 @@ class ListeningStore(FileStore):
 async def test_the_end_of_a_cancelled_call_is_no_end_of_a_file(tmp_path: Path) -> None:
     """The store never hears that the stream of a cancelled call is complete, not even for an instant.
 
-    Without the servicer's check about every third of these calls looks complete before its cancellation is known.
+    Without the trailer about every third of these calls looks complete before its cancellation is known.
     """
     store = ListeningStore(LocalBackend(tmp_path), FilestoreSection())
     async with served(store) as stub:
@@ -300,9 +304,8 @@ async def test_stalled_callers_are_dropped(serve: Serve) -> None:
     async with serve(idle_timeout_seconds=0.3) as stub:
 
         async def stalled() -> AsyncIterator[pb.UploadRequest]:
-            async for message in messages(b"123", "never"):
+            async for message in unending(b"123", "never", asyncio.Event()):
                 yield message
-            await asyncio.Event().wait()
 
         with pytest.raises(errors.DeadlineExceeded):
             async with rpc_errors():
@@ -323,8 +326,9 @@ async def test_too_many_transfers_are_told_to_come_again(serve: Serve) -> None:
 
         async def held() -> AsyncIterator[pb.UploadRequest]:
             async for message in messages(b"123", "first"):
+                if message.HasField("trailer"):
+                    await going.wait()
                 yield message
-            await going.wait()
 
         first = asyncio.ensure_future(stub.Upload(held(), timeout=30))
         await until(lambda: transfers("up") == 1)

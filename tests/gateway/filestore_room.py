@@ -98,7 +98,11 @@ class FilestoreRoom(FileServiceServicer):
         if header.if_absent and (bucket, header.path) in self.files:
             raise errors.FileExists("the file exists")
         digest, size, kept = hashlib.sha256(), 0, bytearray()
+        complete = False
         async for message in requests:
+            if message.HasField("trailer"):
+                complete = message.trailer.size_bytes == size
+                break
             self.largest_chunk = max(self.largest_chunk, len(message.chunk))
             assert 0 < len(message.chunk) <= 2 * 1024 * 1024, "FileService takes chunks of 1 byte to 2 MiB"
             size += len(message.chunk)
@@ -107,8 +111,8 @@ class FilestoreRoom(FileServiceServicer):
                 kept += message.chunk
             if self.refuse_after_bytes is not None and size >= self.refuse_after_bytes:
                 raise errors.QuotaExceeded("the store is full")
-        # gRPC ends the requests of a cancelled call like those of a finished one; a write to a call that is gone fails.
-        await context.send_initial_metadata(())
+        if not complete:
+            raise errors.InvalidArgument("the upload ended without its trailer")
         if not size:
             raise errors.InvalidArgument("the file is empty")
         if header.size_bytes and size != header.size_bytes:

@@ -80,7 +80,7 @@ rgw gc processor period = 5
 
 
 def missing_programs() -> list[str]:
-    """Return the programs of the recipe that this machine lacks; `tests/s3/setup.sh` installs them."""
+    """Return the programs of the recipe that this machine lacks; `make test-s3` installs them."""
     return [name for name in PROGRAMS if shutil.which(name) is None]
 
 
@@ -224,7 +224,7 @@ def running() -> Iterator[S3Server]:
     """
     missing = missing_programs()
     if missing:
-        raise RuntimeError(f"no {', '.join(missing)} on this machine; run tests/s3/setup.sh")
+        raise RuntimeError(f"no {', '.join(missing)} on this machine; run `make test-s3`, which installs them")
     # Unix socket paths end at 107 characters, so the folder must lie near the root.
     with tempfile.TemporaryDirectory(prefix="rgw-", dir="/tmp") as name:
         node = _Node(Path(name))

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 def make_long_film(path: Path) -> None:
     """Write a film whose every-frame decoding takes several seconds."""
     subprocess.run(
-        ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", "testsrc2=s=1280x720:r=25:d=120",
+        ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", "testsrc2=s=1280x720:r=25:d=40",
          "-c:v", "libx264", "-preset", "ultrafast", str(path)],
         check=True, timeout=120,
     )  # fmt: skip
@@ -65,8 +65,15 @@ async def upload(http: aiohttp.ClientSession, path: Path) -> None:
             assert response.status == 200, await response.text()
 
 
-async def test_node_and_scheduler_are_killed_under_work(tmp_path: Path) -> None:
+async def test_node_and_scheduler_are_killed_under_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A killed node's task runs again and completes; a killed scheduler's task goes on in its first attempt."""
+    # The promises rest on the order of these times, not on their lengths: shorter ones make a shorter story.
+    for name in ("LEASE_SECONDS", "SILENCE_SECONDS", "LOST_SECONDS", "SCHEDULER_TTL_SECONDS"):
+        monkeypatch.setenv(f"YIVIDEO_SCHEDULER__{name}", "4")
+    monkeypatch.setenv("YIVIDEO_NODE__ORPHAN_SECONDS", "4")
+    monkeypatch.setenv("YIVIDEO_NODE__HEARTBEAT_SECONDS", "1")
     film = tmp_path / "film.mp4"
     await asyncio.to_thread(make_long_film, film)
     with running_stack(tmp_path / "run", ffmpeg_slots=1) as stack:

@@ -1,0 +1,1 @@
+"""The scheduler: TaskService for all nodes, durable in Redis."""

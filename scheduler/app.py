@@ -1,0 +1,169 @@
+"""The scheduler assembled: every part made once, started and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from runtime.egress import EgressPolicy
+from runtime.logs import get_logger
+from runtime.server import RpcServer
+from runtime.settings import SettingsError
+from scheduler.admission import Admission
+from scheduler.attempt_store import AttemptStore
+from scheduler.cancellation import Cancellation
+from scheduler.deletion import Deletion
+from scheduler.delivery import DeliveryWorker
+from scheduler.dispatcher import Dispatcher
+from scheduler.event_feed import EventFeed
+from scheduler.keys import Keys
+from scheduler.lease_keeper import LeaseKeeper
+from scheduler.listing import Listing
+from scheduler.outbox import Outbox
+from scheduler.page_token import PageTokens
+from scheduler.queue_report import QueueReport
+from scheduler.redis_link import RedisLink, connected
+from scheduler.servicer import TaskServicer
+from scheduler.settings import SchedulerSettings
+from scheduler.sweeper import Sweeper
+from scheduler.task_store import TaskStore
+from scheduler.task_types import TaskTypeCatalog
+from scheduler.watching import TaskWatch
+from yivideo.task.v1 import task_pb2, task_pb2_grpc
+
+log = get_logger(__name__)
+
+SERVICE = task_pb2.DESCRIPTOR.services_by_name["TaskService"].full_name
+_START_PATIENCE_SECONDS = 60.0
+
+
+class Scheduler:
+    """One scheduler replica. `async with scheduling(settings)` makes and runs it."""
+
+    def __init__(self, settings: SchedulerSettings, redis: RedisLink, draining: asyncio.Event) -> None:
+        section, runtime = settings.scheduler, settings.runtime
+        self.name = f"scheduler-{uuid.uuid4().hex[:12]}"
+        """This replica's own name, new at every start: nothing of an earlier process counts as its own."""
+        self.draining = draining
+        keys = Keys(section.key_prefix)
+        self.redis = redis
+        self.types = TaskTypeCatalog(redis, keys)
+        self.tasks = TaskStore(redis, keys, section, self.name)
+        self.attempts = AttemptStore(redis, keys, section, self.name)
+        self.admission = Admission(
+            self.types,
+            EgressPolicy(allow=section.callbacks.allow),
+            section.limits,
+            default_timeout_seconds=section.default_timeout_seconds,
+        )
+        self.dispatcher = Dispatcher(self.attempts, self.tasks, self.types, section, runtime, draining)
+        self.keeper = LeaseKeeper(self.attempts, self.dispatcher, section)
+        self.sweeper = Sweeper(self.attempts, self.tasks, self.dispatcher, section)
+        self.feed = EventFeed(redis, keys, buffer_events=section.watch_buffer_events, on_wake=self._wake)
+        self.watch = TaskWatch(
+            self.tasks, self.feed, draining, heartbeat_seconds=section.watch_heartbeat_seconds
+        )
+        self.cancellation = Cancellation(self.tasks, self.dispatcher)
+        self.deletion = Deletion(
+            self.tasks, self.cancellation, self.watch, section.filestore_address, runtime
+        )
+        self.outbox = Outbox(redis, keys)
+        self.delivery = DeliveryWorker(self.outbox, self.tasks, section.callbacks)
+        secret = section.page_secret.get_secret_value() if section.page_secret else section.key_prefix
+        self.listing = Listing(redis, keys, self.tasks, PageTokens(hashlib.sha256(secret.encode()).digest()))
+        self.queues = QueueReport(redis, keys, self.dispatcher, self.feed, section)
+        self._loading: set[asyncio.Task[None]] = set()
+
+    def _wake(self, message: str) -> None:
+        """Act on what another replica, or a script, announced."""
+        words = message.split(" ")
+        if words[0] == "node" and len(words) >= 2:
+            origin = words[2] if len(words) > 2 else ""
+            if not origin:
+                self.dispatcher.want(words[1])
+            elif origin != self.name:
+                self.dispatcher.want_soon(words[1])
+        elif words[0] == "delayed":
+            self.sweeper.expect(int(words[1]) / 1000)
+        elif words[0] == "outbox":
+            self.delivery.want()
+        elif words[0] == "all":
+            self.dispatcher.want_all()
+            self.delivery.want()
+        if words[0] in ("types", "all"):
+            loading = asyncio.create_task(self.types.load())
+            self._loading.add(loading)
+            loading.add_done_callback(self._loaded)
+
+    def _loaded(self, task: asyncio.Task[None]) -> None:
+        self._loading.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("the task types could not be read", error=str(error))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Scheduler]:
+        """Work for the time of the block; leaving it hands all attempts to other replicas."""
+        await self.redis.persist(self.redis.client.ping, _START_PATIENCE_SECONDS)
+        await self.types.load()
+        await self.keeper.beat()
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.deletion.aclose)
+            await stack.enter_async_context(_background("event feed", self.feed.run()))
+            await stack.enter_async_context(_background("callbacks", self.delivery.run()))
+            await stack.enter_async_context(_background("queue report", self.queues.publish_for_ever()))
+            await stack.enter_async_context(self.dispatcher.running())
+            keeping = await stack.enter_async_context(_background("lease keeper", self.keeper.run()))
+            sweeping = await stack.enter_async_context(_background("sweeper", self.sweeper.run()))
+            try:
+                yield self
+            finally:
+                for task in (keeping, sweeping):
+                    task.cancel()
+                await self.dispatcher.drain()
+                await self._retire()
+
+    async def _retire(self) -> None:
+        try:
+            await self.attempts.retire()
+        except Exception as error:
+            log.warning("could not say goodbye; the leases lapse by themselves", error=str(error))
+
+
+@asynccontextmanager
+async def _background(what: str, work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+    """Run a task beside the block. When it breaks, the process must end and be restarted: half a scheduler is worse than none."""
+    owner = asyncio.current_task()
+    task = asyncio.create_task(work)
+
+    def broke(done: asyncio.Task[None]) -> None:
+        if not done.cancelled() and (error := done.exception()) is not None:
+            log.critical(f"the {what} broke", exc_info=error)
+            if owner is not None:
+                owner.cancel()
+
+    task.add_done_callback(broke)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def scheduling(settings: SchedulerSettings) -> AsyncIterator[tuple[Scheduler, RpcServer, str]]:
+    """Run a scheduler and its gRPC server for the time of the block; gives both and the address."""
+    for secret in settings.scheduler.callbacks.secrets:
+        if len(secret.get_secret_value()) < 24:
+            raise SettingsError(
+                "settings: scheduler.callbacks.secrets: a secret is shorter than 24 characters"
+            )
+    server = RpcServer(settings.runtime)
+    async with connected(settings.scheduler) as redis:
+        scheduler = Scheduler(settings, redis, server.draining)
+        server.add(task_pb2_grpc.add_TaskServiceServicer_to_server, TaskServicer(scheduler), SERVICE)
+        async with scheduler.running(), server.running() as address:
+            yield scheduler, server, address

@@ -1,0 +1,88 @@
+"""Every Redis key of the scheduler, with its reason. The Lua scripts build the same names from the prefix.
+
+All keys share one hash tag (in the prefix), so a script may follow an id it finds in one key to another key in the same slot.
+
+Of one task:
+    t:ID              hash    what scripts decide by: state, counters, fence, owner, times; small, hot
+    t:ID:spec         string  TaskSpec as sent, secrets included (the node needs them); up to 256 KiB, so not in the hash
+    t:ID:input        string  the input after its references were resolved; only when it had some
+    t:ID:result       string  TaskCompleted; any size, so not in the hash
+    t:ID:checkpoint   string  what the last attempt saved for the next one; gone when the task ends
+    t:ID:ev           stream  events, id `<sequence>-0`: Redis id, gRPC sequence and SSE id are one number; MAXLEN ~ 1000
+    t:ID:deliveries   list    the last 50 attempts at the callback
+    t:ID:wait         set     ids that this task still waits for
+    t:ID:dependents   set     ids that wait for this task; outlives the record until they are settled
+
+Of one node's queue:
+    q:NODE:users      zset    ring of users with ready tasks, by turn; the claim takes the lowest
+    q:NODE:turn       int     turns served; where a new user joins the ring
+    q:NODE:u:USER     zset    a user's ready tasks, by (100 - priority) * 1e13 + accepted ms: below 2^53, so exact
+    q:NODE:ready      zset    all ready tasks by ready time: how many, and how long the oldest has waited
+    q:NODE:delayed    zset    tasks by start time
+    q:NODE:blocked    zset    tasks that wait for others
+    q:NODE:lease      zset    running tasks by lease end; what the sweeper looks at
+    q:NODE:dead       zset    dead letters by time
+
+Of one user:
+    u:USER:count      hash    queued, running: what limits are checked against
+    u:USER:held       set     nodes whose ring this user left because of max_running
+    u:USER:tasks      zset    all tasks by accepted µs, for listing
+
+Of all:
+    tasks             zset    all tasks by accepted µs, for listing
+    workflow:ID       zset    a workflow's tasks by accepted µs: listing and references
+    totals            hash    queued, running of the installation
+    nodes             set     nodes that ever had a task
+    fence             int     last fencing token: max(last + 1, server time in µs), so that a rewound Redis cannot reissue one
+    deadlines         zset    waiting tasks by start deadline
+    expiry            zset    ended tasks by the time their record goes
+    settle            zset    ended tasks whose dependents are not yet told
+    outbox            zset    callbacks by due time
+    dead              zset    dead letters of all nodes by time
+    schedulers        zset    scheduler replicas by the time until which they count as alive
+    owned:SCHEDULER   set     live attempts of one scheduler replica: what is adopted when it dies
+    claims:SCHEDULER  hash    node address -> last claim, so that a claim whose answer was lost finds its task again
+    replica:REPLICA   set     live attempts on one node replica: never more than its slots, whoever claims
+    types             hash    task name -> TaskType, as its node published it last
+Channels (nothing rests on their delivery):
+    ev:ID             the task's events as they are stored
+    wake              `node NODE SCHEDULER`: something became ready; `delayed MS`; `outbox`; `types`
+"""
+
+from __future__ import annotations
+
+
+class Keys:
+    """Names of keys under one prefix."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.tasks = f"{prefix}tasks"
+        self.nodes = f"{prefix}nodes"
+        self.dead = f"{prefix}dead"
+        self.types = f"{prefix}types"
+        self.outbox = f"{prefix}outbox"
+        self.schedulers = f"{prefix}schedulers"
+        self.settle = f"{prefix}settle"
+        self.expiry = f"{prefix}expiry"
+        self.wake_channel = f"{prefix}wake"
+
+    def task(self, task_id: str, part: str = "") -> str:
+        """Return the key of a task's record, or of one of its parts (`spec`, `input`, `result`, `ev`, `deliveries`)."""
+        return f"{self.prefix}t:{task_id}:{part}" if part else f"{self.prefix}t:{task_id}"
+
+    def queue(self, node: str, name: str) -> str:
+        """Return one of a node's queue keys (`ready`, `delayed`, `blocked`, `lease`, `dead`, `users`)."""
+        return f"{self.prefix}q:{node}:{name}"
+
+    def user_tasks(self, user: str) -> str:
+        """Return the key of a user's listing."""
+        return f"{self.prefix}u:{user}:tasks"
+
+    def workflow(self, workflow_id: str) -> str:
+        """Return the key of a workflow's tasks."""
+        return f"{self.prefix}workflow:{workflow_id}"
+
+    def events_channel(self, task_id: str) -> str:
+        """Return the channel on which a task's events are told."""
+        return f"{self.prefix}ev:{task_id}"

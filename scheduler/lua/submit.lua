@@ -1,0 +1,79 @@
+-- Accept a task: dedupe, write, index, event 1, enqueue; or say which task is there already, or why it is refused.
+-- ARGV: prefix, id, sha, nonce, origin, spec, accepted body, accepted-blocked body, run-again body, max queued of the user,
+--   max queued in all, not before ms, start deadline ms, priority, number of dependencies, dependencies..., field, value, ...
+-- Reply: {word, state, created_us, must_settle}. The nonce tells a repetition of this very call from another client's submit.
+local id, sha, nonce, origin = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local not_before, start_deadline, priority = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
+local dependencies = tonumber(ARGV[15])
+local user = ARGV[16 + dependencies + 1]
+
+local function over_limit()
+  local max_user, max_all = tonumber(ARGV[10]), tonumber(ARGV[11])
+  if max_user > 0 and number(redis.call('HGET', user_key(user, 'count'), 'queued')) >= max_user then return 'user_full' end
+  if max_all > 0 and number(redis.call('HGET', prefix .. 'totals', 'queued')) >= max_all then return 'all_full' end
+end
+
+local record = read(id)
+if record and TERMINAL[record.state] then
+  local expire = redis.call('HGET', task_key(id), 'expire')
+  if expire and tonumber(expire) <= now then
+    erase(record)
+    record = nil
+  end
+end
+
+if record then
+  if record.nonce == nonce then
+    local first = number(redis.call('HGET', task_key(id), 'first_seq'))
+    return { first > 1 and 'again' or 'created', record.state, record.created, 0 }
+  end
+  if redis.call('HGET', task_key(id), 'sha') ~= sha then return { 'conflict', record.state, record.created, 0 } end
+  local reusable = redis.call('HGET', task_key(id), 'reusable')
+  if record.state == 'failed' or record.state == 'cancelled' or (record.state == 'completed' and reusable == '0') then
+    local refused = over_limit()
+    if refused then return { refused, '', '0', 0 } end
+    redis.call('HSET', task_key(id), 'nonce', nonce)
+    run_again(record, ARGV[9], origin)
+    return { 'again', 'pending', record.created, 0 }
+  end
+  return { 'existing', record.state, record.created, 0 }
+end
+
+local refused = over_limit()
+if refused then return { refused, '', '0', 0 } end
+
+local waits, must_settle = {}, {}
+for i = 1, dependencies do
+  local values = redis.call('HMGET', task_key(ARGV[15 + i]), 'state', 'user')
+  if not values[1] or values[2] ~= user then return { 'no_dependency', tostring(i - 1), '0', 0 } end
+  if values[1] ~= 'completed' and values[1] ~= 'skipped' then
+    waits[#waits + 1] = ARGV[15 + i]
+    if TERMINAL[values[1]] then must_settle[#must_settle + 1] = ARGV[15 + i] end
+  end
+end
+
+local fields = {}
+for i = 16 + dependencies, #ARGV do fields[#fields + 1] = ARGV[i] end
+local state = #waits > 0 and 'blocked' or 'pending'
+redis.call('SET', part(id, 'spec'), ARGV[6])
+redis.call('HSET', task_key(id), 'state', state, 'sha', sha, 'nonce', nonce, 'created', whole(now_us), 'updated', whole(now),
+  'qscore', whole((100 - priority) * 1e13 + now), 'not_before', ARGV[12], 'start_deadline', ARGV[13], 'attempt', 0, 'tries', 0,
+  'lost', 0, 'first_seq', 1, unpack(fields))
+record = read(id)
+redis.call('ZADD', prefix .. 'tasks', now_us, id)
+redis.call('ZADD', user_key(user, 'tasks'), now_us, id)
+redis.call('ZADD', prefix .. 'workflow:' .. record.workflow, now_us, id)
+redis.call('SADD', prefix .. 'nodes', record.node)
+count(user, 1, 0)
+if start_deadline > 0 then redis.call('ZADD', prefix .. 'deadlines', start_deadline, id) end
+if state == 'blocked' then
+  emit(id, 0, ARGV[8])
+  redis.call('ZADD', queue(record.node, 'blocked'), now, id)
+  redis.call('SADD', part(id, 'wait'), unpack(waits))
+  for _, dependency in ipairs(waits) do redis.call('SADD', part(dependency, 'dependents'), id) end
+  for _, dependency in ipairs(must_settle) do redis.call('ZADD', prefix .. 'settle', now, dependency) end
+else
+  emit(id, 0, ARGV[7])
+  enqueue(record, not_before, origin)
+end
+return { 'created', state, whole(now_us), #must_settle > 0 and 1 or 0 }

@@ -1,0 +1,41 @@
+"""Events of an attempt as a node reports them, on their way into the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from yivideo.task.v1 import task_pb2
+
+
+@dataclass(frozen=True)
+class NodeEvent:
+    """One event of an attempt on its way into the store."""
+
+    kind: str
+    """`event`, `progress`, `checkpoint` or `waiting:<reason>`."""
+    node_sequence: int
+    body: bytes
+
+
+def to_node_event(event: task_pb2.TaskEvent) -> NodeEvent | None:
+    """Return a node's event as it is stored; None for those that are not."""
+    kind = event.WhichOneof("event")
+    match kind:
+        case "checkpoint":
+            return NodeEvent("checkpoint", event.sequence, event.checkpoint.data.SerializeToString())
+        case "started" | "progress" | "log" | "waiting_for_gpu":
+            pass
+        case _:
+            return None
+    bare = task_pb2.TaskEvent()
+    bare.CopyFrom(event)
+    for field in ("task_id", "attempt", "sequence", "time"):
+        bare.ClearField(field)
+    body = bare.SerializeToString()
+    if kind == "progress":
+        return NodeEvent("progress", event.sequence, body)
+    if kind == "waiting_for_gpu":
+        position = event.waiting_for_gpu.position
+        where = f", position {position}" if position else ""
+        return NodeEvent(f"waiting:waiting for GPU{where}", event.sequence, body)
+    return NodeEvent("event", event.sequence, body)

@@ -1,0 +1,166 @@
+"""The scheduler's connection to Redis: scripts by name, reads in one round trip, reconnection with back-off.
+
+Every script is idempotent, so a call whose answer was lost is simply made again; that is why one place may retry them all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import Any, TypeVar
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError,  # noqa: A004 - redis's own class is the one meant everywhere below
+    NoScriptError,
+    ReadOnlyError,
+    TimeoutError,  # noqa: A004
+    TryAgainError,
+)
+
+from runtime.errors import Unavailable
+from runtime.logs import get_logger
+from scheduler.settings import SchedulerSection
+
+log = get_logger(__name__)
+
+T = TypeVar("T")
+Argument = str | bytes | int | float
+
+PASSING_ERRORS = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, TryAgainError, OSError)
+"""What a restart or a failover of Redis looks like; all of it passes."""
+
+_FIRST_WAIT_SECONDS = 0.02
+_LONGEST_WAIT_SECONDS = 1.0
+
+
+def load_scripts() -> dict[str, str]:
+    """Return every script of `lua/`, the prelude put in front, by the name of its file."""
+    folder = files("scheduler") / "lua"
+    prelude = (folder / "prelude.lua").read_text()
+    return {
+        entry.name.removesuffix(".lua"): prelude + entry.read_text()
+        for entry in folder.iterdir()
+        if entry.name.endswith(".lua") and entry.name != "prelude.lua"
+    }
+
+
+class RedisLink:
+    """One process's Redis. Opened by `connected()`."""
+
+    def __init__(self, settings: SchedulerSection) -> None:
+        self._patience_seconds = settings.redis_patience_seconds
+        self._prefix = settings.key_prefix
+        self._texts = load_scripts()
+        self._digests = {
+            name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+            for name, text in self._texts.items()
+        }
+        url = settings.redis_url.get_secret_value()
+        options: dict[str, Any] = {
+            "protocol": 2,
+            "retry": Retry(NoBackoff(), 0),
+            "socket_timeout": 5.0,
+            "socket_connect_timeout": 2.0,
+            "health_check_interval": 15,
+        }
+        self.client: Redis = Redis.from_pool(
+            BlockingConnectionPool.from_url(
+                url, max_connections=settings.redis_connections, timeout=10, **options
+            )
+        )
+        # A subscriber waits for ever by design, so it must not share the pool, nor its socket timeout.
+        self.listener: Redis = Redis.from_url(url, max_connections=2, **(options | {"socket_timeout": None}))
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self.client.aclose()
+        await self.listener.aclose()
+
+    async def run(
+        self,
+        script: str,
+        arguments: Sequence[Argument],
+        *,
+        keys: Sequence[str] = (),
+        patience_seconds: float | None = None,
+    ) -> Any:
+        """Run a script of `lua/`. Raises Unavailable when Redis cannot be reached for `patience_seconds`.
+
+        `keys` declares the keys known beforehand; the prefix is passed by itself.
+        """
+
+        async def attempt() -> Any:
+            given = (*keys, self._prefix, *arguments)
+            try:
+                return await self.client.evalsha(self._digests[script], len(keys), *given)
+            except NoScriptError:  # a restarted or promoted Redis has an empty script cache
+                return await self.client.eval(self._texts[script], len(keys), *given)
+
+        return await self.persist(attempt, patience_seconds)
+
+    async def read(self, commands: Callable[[Any], None]) -> list[Any]:
+        """Send the reads that `commands` queues on a pipeline in one round trip; gives their answers."""
+
+        async def attempt() -> list[Any]:
+            async with self.client.pipeline(transaction=False) as pipe:
+                commands(pipe)
+                return list(await pipe.execute())
+
+        return await self.persist(attempt, None)
+
+    async def persist(self, attempt: Callable[[], Awaitable[T]], patience_seconds: float | None) -> T:
+        """Repeat an idempotent attempt while Redis is away, for `patience_seconds` at most (default: the settings')."""
+        patience = self._patience_seconds if patience_seconds is None else patience_seconds
+        give_up = time.monotonic() + patience
+        wait = _FIRST_WAIT_SECONDS
+        cancelled = _Cancellation()
+        while True:
+            try:
+                answer = await attempt()
+                cancelled.check()
+                return answer
+            except PASSING_ERRORS as error:
+                cancelled.check()
+                if time.monotonic() + wait >= give_up:
+                    raise Unavailable(
+                        "the task store cannot be reached", retry_after_seconds=_LONGEST_WAIT_SECONDS
+                    ) from error
+                log.warning("redis does not answer; trying again", error=type(error).__name__)
+            await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+            wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
+
+
+class _Cancellation:
+    """Notices that the current task was cancelled while the client library dealt with its connection and let that pass.
+
+    Seen with redis-py 8.1.0: a cancel during the first connect or a pool wait does not always come out; without this a background
+    task goes on for ever and the process never ends.
+    """
+
+    def __init__(self) -> None:
+        self._task = asyncio.current_task()
+        self._before = self._task.cancelling() if self._task else 0
+
+    def check(self) -> None:
+        """Raise what was swallowed."""
+        if self._task is not None and self._task.cancelling() > self._before:
+            raise asyncio.CancelledError
+
+
+@asynccontextmanager
+async def connected(settings: SchedulerSection) -> AsyncIterator[RedisLink]:
+    """Open the link for the time of a block; it connects with its first call."""
+    link = RedisLink(settings)
+    try:
+        yield link
+    finally:
+        await link.aclose()

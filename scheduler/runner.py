@@ -1,0 +1,303 @@
+"""One attempt on one node replica: starts or attaches to it, stores what it says, and brings it to its one end.
+
+The stream is the lease. A stream that breaks, or says nothing for too long, is opened again by attaching to the same attempt
+after the last node sequence that was stored. Only when that has failed for `lost_seconds` is the attempt given up as lost.
+Everything written carries the attempt's fence, so a runner that does not know yet that it was superseded can write nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+
+import grpc
+
+from runtime import context as ids
+from runtime import errors
+from runtime.logs import get_logger
+from runtime.rpc_errors import translate
+from scheduler import metrics
+from scheduler.attempt_store import AttemptStore, Claim
+from scheduler.conclusion import Conclusion
+from scheduler.node_event import NodeEvent, to_node_event
+from scheduler.settings import SchedulerSection
+from yivideo.task.v1 import task_pb2, task_pb2_grpc
+
+log = get_logger(__name__)
+
+_QUEUE_EVENTS = 64
+_REATTACH_SECONDS = (0.1, 0.2, 0.5, 1.0)
+_CANCEL_TIMEOUT_SECONDS = 5.0
+
+# What a node answers that no repetition of the same call would change.
+_REFUSALS = (
+    errors.InvalidArgument,
+    errors.Unimplemented,
+    errors.TaskConflict,
+    errors.WrongState,
+)
+
+
+class _After(Enum):
+    """What follows when a stream is over."""
+
+    DONE = "done"
+    BROKEN = "broken"
+    GONE = "gone"
+
+
+@dataclass
+class _StreamEnd:
+    error: BaseException | None
+
+
+class Runner:
+    """One attempt that this scheduler looks after."""
+
+    def __init__(
+        self,
+        claim: Claim,
+        request: task_pb2.RunTaskRequest,
+        stub: task_pb2_grpc.TaskServiceAsyncStub,
+        store: AttemptStore,
+        conclusion: Conclusion,
+        settings: SchedulerSection,
+        *,
+        adopted: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.claim = claim
+        self.task_id = claim.record.task_id
+        self._request = request
+        self._stub = stub
+        self._store = store
+        self._conclusion = conclusion
+        self._settings = settings
+        self._clock = clock
+        self._node_sequence = claim.record.node_sequence
+        self._adopted = adopted
+        self._broken_time: float | None = clock() if adopted else None
+        self.heard_time = clock() - claim.unheard_seconds
+        """Local monotonic time of the node's last word."""
+        lived = max(0.0, time.time() - claim.record.run_ms / 1000) if adopted else 0.0
+        self._started_time = clock() - lived
+        self._deadline = self._started_time + request.spec.timeout_seconds + settings.deadline_slack_seconds
+        self._deadline_told = False
+        self._first_word = True
+        self.refused = False
+        """The node had no slot for it after all."""
+        self.concluding = False
+        """Its last word is being stored: not a moment to detach."""
+        self._stored_progress_time = -1e9
+        self._may_stream = asyncio.Event()
+        self._may_stream.set()
+        self._call: grpc.aio.UnaryStreamCall[task_pb2.RunTaskRequest, task_pb2.TaskEvent] | None = None
+
+    @property
+    def age_seconds(self) -> float:
+        """Seconds since the node's last word."""
+        return max(0.0, self._clock() - self.heard_time)
+
+    def suspend(self) -> None:
+        """Let go of the stream until `resume`: this scheduler cannot prove that it is still the owner."""
+        if self._may_stream.is_set():
+            self._may_stream.clear()
+            if self._call is not None:
+                self._call.cancel()
+
+    def resume(self) -> None:
+        """Attach again: the lease is known to be ours."""
+        self._may_stream.set()
+
+    async def run(self) -> None:
+        """Follow the attempt to its end. Cancelling this detaches from the node without stopping its work."""
+        spec = self._request.spec
+        with ids.bound(task=self.task_id, trace=ids.accepted_traceparent(spec.traceparent)):
+            after = await self._stream(attach_only=self._adopted)
+            tries = 0
+            while after is not _After.DONE:
+                if after is _After.GONE or self._patience_is_over():
+                    await self._conclusion.lose(self.claim, self._ran_seconds())
+                    return
+                await asyncio.sleep(_REATTACH_SECONDS[min(tries, len(_REATTACH_SECONDS) - 1)])
+                await self._may_stream.wait()
+                tries += 1
+                before = self.heard_time
+                after = await self._stream(attach_only=True)
+                if self.heard_time > before:
+                    tries = 0
+
+    def _patience_is_over(self) -> bool:
+        if not self._may_stream.is_set():
+            return False
+        if self._broken_time is None:
+            self._broken_time = self._clock()
+            log.warning("the stream to the node broke; attaching again", address=self.claim.record.address)
+        return self._clock() - self._broken_time >= self._settings.lost_seconds
+
+    def _ran_seconds(self) -> float:
+        return max(0.0, self._clock() - self._started_time)
+
+    async def _stream(self, *, attach_only: bool) -> _After:
+        """Open one stream and store what it brings, until it ends."""
+        self._request.attach_only = attach_only
+        self._request.after_sequence = self._node_sequence
+        queue: asyncio.Queue[task_pb2.TaskEvent | _StreamEnd] = asyncio.Queue(_QUEUE_EVENTS)
+        self._call = self._stub.RunTask(self._request)
+        pump = asyncio.create_task(self._pump(self._call, queue))
+        try:
+            return await self._consume(queue, attach_only=attach_only)
+        finally:
+            pump.cancel()
+            self._call.cancel()
+            self._call = None
+            with suppress(asyncio.CancelledError):
+                await pump
+
+    async def _pump(
+        self,
+        call: grpc.aio.UnaryStreamCall[task_pb2.RunTaskRequest, task_pb2.TaskEvent],
+        queue: asyncio.Queue[task_pb2.TaskEvent | _StreamEnd],
+    ) -> None:
+        """Move events from the wire to the bounded queue: the queue can be waited for with a timeout, a gRPC read cannot."""
+        error: BaseException | None = None
+        try:
+            async for event in call:
+                self.heard_time = self._clock()
+                self._broken_time = None
+                if event.WhichOneof("event") != "heartbeat":
+                    await queue.put(event)
+        except grpc.aio.AioRpcError as failed:
+            error = translate(failed)
+        except asyncio.CancelledError:
+            if not call.cancelled():
+                raise
+            error = errors.Cancelled("the stream was let go of")
+        await queue.put(_StreamEnd(error))
+
+    async def _consume(
+        self, queue: asyncio.Queue[task_pb2.TaskEvent | _StreamEnd], *, attach_only: bool
+    ) -> _After:
+        opened = self._clock()
+        batch: list[NodeEvent] = []
+        while True:
+            try:
+                async with asyncio.timeout(self._next_timer(batch, opened)):
+                    item = await queue.get()
+            except TimeoutError:
+                if await self._tick():
+                    return _After.DONE
+                if self._clock() - max(opened, self.heard_time) >= self._settings.silence_seconds:
+                    return _After.BROKEN
+                if batch and await self._flush(batch):
+                    return _After.DONE
+                continue
+            while True:
+                if isinstance(item, _StreamEnd):
+                    if batch and await self._flush(batch):
+                        return _After.DONE
+                    return await self._ended(item.error, attach_only=attach_only)
+                if await self._take(item, batch):
+                    return _After.DONE
+                if queue.empty():
+                    break
+                item = queue.get_nowait()
+            if self._is_due(batch) and await self._flush(batch):
+                return _After.DONE
+
+    async def _take(self, event: task_pb2.TaskEvent, batch: list[NodeEvent]) -> bool:
+        """Put an event into the batch, or conclude the attempt with it; True when that ended it."""
+        kind = event.WhichOneof("event")
+        if 0 < event.sequence <= self._node_sequence:
+            return False
+        if kind in ("completed", "failed", "cancelled", "handed_back"):
+            self.concluding = True
+            await self._conclusion.conclude(
+                self.claim, event, batch, self._ran_seconds(), deadline_passed=self._deadline_told
+            )
+            return True
+        stored = to_node_event(event)
+        if stored is not None:
+            if batch and batch[-1].kind == stored.kind == "progress":
+                batch.pop()
+            batch.append(stored)
+        return False
+
+    def _is_due(self, batch: list[NodeEvent]) -> bool:
+        if not batch:
+            return False
+        return any(event.kind != "progress" for event in batch) or self._progress_wait() <= 0
+
+    def _progress_wait(self) -> float:
+        return self._stored_progress_time + self._settings.progress_seconds - self._clock()
+
+    async def _flush(self, batch: list[NodeEvent]) -> bool:
+        """Store the batch; True when the attempt turned out not to be ours any more."""
+        events = batch.copy()
+        batch.clear()
+        state = await self._store.append(self.claim, events)
+        self._node_sequence = events[-1].node_sequence
+        if any(event.kind == "progress" for event in events):
+            self._stored_progress_time = self._clock()
+        if any(event.kind == "event" for event in events) and self._first_word:
+            self._first_word = False
+            metrics.PICKUP_SECONDS.labels(self.claim.record.node).observe(self._ran_seconds())
+        return state == "stale"
+
+    def _next_timer(self, batch: list[NodeEvent], opened: float) -> float:
+        now = self._clock()
+        due = max(opened, self.heard_time) + self._settings.silence_seconds
+        due = min(due, self._force_time() if self._deadline_told else self._deadline)
+        if batch:
+            due = min(due, now + self._progress_wait())
+        return max(0.001, due - now)
+
+    def _force_time(self) -> float:
+        return self._deadline + self._settings.cancel_grace_seconds + self._settings.kill_seconds
+
+    async def _tick(self) -> bool:
+        """Enforce the attempt's deadline; True when that ended the task."""
+        now = self._clock()
+        if not self._deadline_told and now >= self._deadline:
+            self._deadline_told = True
+            log.warning("the attempt passed its deadline", timeout_seconds=self._request.spec.timeout_seconds)
+            await self.stop("the task's timeout passed", self._settings.cancel_grace_seconds)
+        elif self._deadline_told and now >= self._force_time():
+            log.error("the node did not end an attempt that it was told to stop; failing the task without it")
+            await self._conclusion.fail_deadline(self.claim, [], self._ran_seconds())
+            return True
+        return False
+
+    async def stop(self, reason: str, grace_seconds: float | None) -> None:
+        """Tell the node to stop the attempt. What the node then reports ends the task; nothing is raised."""
+        request = task_pb2.CancelTaskRequest(
+            task_id=self.task_id, reason=reason, attempt=self.claim.record.attempt
+        )
+        if grace_seconds is not None:
+            request.grace_seconds = grace_seconds
+        try:
+            await self._stub.CancelTask(request, timeout=_CANCEL_TIMEOUT_SECONDS)
+        except grpc.aio.AioRpcError as failed:
+            error = translate(failed)
+            if not isinstance(error, errors.WrongState):  # it is stopping already
+                log.warning("the node could not be told to stop", code=error.code, detail=error.message)
+
+    async def _ended(self, error: BaseException | None, *, attach_only: bool) -> _After:
+        """Decide what a stream's end without a terminal event means."""
+        match error:
+            case errors.NoFreeSlot() | errors.Draining() if not attach_only:
+                self.refused = True
+                await self._conclusion.hand_back(self.claim)
+                return _After.DONE
+            case errors.NotFound() if attach_only:
+                return _After.GONE
+            case errors.StaleFence():
+                return _After.GONE
+            case errors.YiVideoError() if isinstance(error, _REFUSALS):
+                await self._conclusion.refuse(self.claim, error, self._ran_seconds())
+                return _After.DONE
+        return _After.BROKEN

@@ -1,0 +1,132 @@
+"""Settings of the scheduler process; every length of time that its promises rest on is here."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr, model_validator
+
+from runtime.settings import ProcessSettings, Section
+
+
+class NodeSection(Section):
+    """Where the replicas of one node are."""
+
+    node: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
+    """The node's name, the first part of its task names."""
+    addresses: tuple[str, ...] = ()
+    """`host:port` or `unix:/path` of each replica. A host name with several addresses (a headless service) counts as one
+    replica per address; names are resolved again every `resolve_seconds`."""
+
+
+class CallbackSection(Section):
+    """How callbacks are delivered."""
+
+    secrets: tuple[SecretStr, ...] = ()
+    """Standard Webhooks secrets (`whsec_<base64>`); every delivery is signed with each, so that one can be replaced while
+    receivers still know the other. Empty: callbacks go out unsigned, and the log says so at start."""
+    allow: tuple[str, ...] = ()
+    """Private receivers that may be called: addresses, networks or host names, each with or without `:port`."""
+    schedule_seconds: tuple[float, ...] = (1, 2, 4, 60, 300, 1800, 7200, 18000, 36000)
+    """Waits before the second, third, … attempt; after the last one the callback has failed. The first three are what the
+    origin promised, the rest follows Svix, so that a receiver may be down for a working day."""
+    timeout_seconds: float = Field(20.0, gt=0, le=120)
+    """Time that one attempt may take, answer body included."""
+    hold_seconds: float = Field(60.0, gt=0, le=600)
+    """Time after which another replica may repeat a delivery whose holder died; more than `timeout_seconds`."""
+    max_retry_after_seconds: float = Field(3600.0, ge=0)
+    """Longest wait that a receiver's Retry-After can ask for."""
+    host_concurrency: int = Field(4, ge=1, le=64)
+    """Deliveries to one host at a time, in each scheduler replica."""
+    concurrency: int = Field(32, ge=1, le=512)
+    """Deliveries at a time, in each scheduler replica."""
+    circuit_failures: int = Field(8, ge=1)
+    """Failures in a row after which a host is left alone for `circuit_seconds`; the wait is not an attempt."""
+    circuit_seconds: float = Field(30.0, ge=0)
+    """See `circuit_failures`."""
+    public_url: str = ""
+    """Prefix of the file URLs in a callback body, `<public_url>/v1/files/download/<path>`; empty: the object path alone."""
+
+    @model_validator(mode="after")
+    def _hold_outlasts_attempt(self) -> CallbackSection:
+        if self.hold_seconds <= self.timeout_seconds:
+            raise ValueError("hold_seconds must be more than timeout_seconds")
+        return self
+
+
+class LimitsSection(Section):
+    """How much may wait and run. 0 means no limit."""
+
+    max_queued: int = Field(200_000, ge=0)
+    """Waiting tasks in all."""
+    max_queued_per_user: int = Field(20_000, ge=0)
+    """Waiting tasks of one user."""
+    max_running: int = Field(0, ge=0)
+    """Running tasks in all."""
+    max_running_per_user: int = Field(0, ge=0)
+    """Running tasks of one user, over all nodes."""
+    max_input_bytes: int = Field(256 * 1024, ge=1024)
+    """Largest input, serialised."""
+    retry_after_seconds: float = Field(5.0, gt=0)
+    """What a refused client is told to wait."""
+
+
+class SchedulerSection(Section):
+    """The scheduler's own settings."""
+
+    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    """`redis://`, `rediss://` or `unix://`; may carry a password."""
+    key_prefix: str = Field("{yivideo}:", pattern=r"^[A-Za-z0-9_:.-]*\{[A-Za-z0-9_.-]+\}[A-Za-z0-9_:.-]*:$")
+    """Begins every key; the braces keep all keys in one Redis Cluster slot, which the scripts need."""
+    redis_connections: int = Field(32, ge=4, le=512)
+    """Connections of the pool for commands; pub/sub has one of its own."""
+    redis_patience_seconds: float = Field(5.0, gt=0)
+    """How long a client's call waits for Redis before it is answered UNAVAILABLE."""
+    nodes: tuple[NodeSection, ...] = ()
+    """Where the nodes are."""
+    filestore_address: str = ""
+    """The filestore's gRPC address; empty: DeleteTask leaves files alone and says so."""
+    limits: LimitsSection = LimitsSection()
+    """How much may wait and run."""
+    callbacks: CallbackSection = CallbackSection()
+    """How callbacks are delivered."""
+    lease_seconds: float = Field(15.0, gt=0)
+    """Life of an attempt's lease after the last word from its node."""
+    silence_seconds: float = Field(15.0, gt=0)
+    """A stream without a word for this long is dropped and opened again; three of a node's heartbeats."""
+    lost_seconds: float = Field(15.0, ge=0)
+    """How long a broken stream is reopened before the attempt counts as lost. Not less than the time after which a node kills
+    work that nobody watches, else two attempts overlap."""
+    beat_seconds: float = Field(2.0, gt=0)
+    """Period of the lease renewal."""
+    scheduler_ttl_seconds: float = Field(6.0, gt=0)
+    """A scheduler that has not renewed for this long is dead and its attempts are adopted; three beats."""
+    sweep_seconds: float = Field(1.0, gt=0)
+    """Longest wait between two turns of the sweeper."""
+    resolve_seconds: float = Field(5.0, gt=0)
+    """Period at which node addresses are resolved again."""
+    max_worker_lost: int = Field(3, ge=1)
+    """A task whose node was lost this often fails with WORKER_LOST and becomes a dead letter."""
+    result_ttl_seconds: float = Field(7 * 86400.0, gt=0)
+    """How long an ended task is kept."""
+    default_timeout_seconds: int = Field(1800, ge=1)
+    """Attempt timeout when neither client nor task type sets one."""
+    cancel_grace_seconds: float = Field(10.0, ge=0, le=60)
+    """Grace between SIGTERM and SIGKILL that a deadline gives the work."""
+    deadline_slack_seconds: float = Field(1.0, ge=0)
+    """The node knows the timeout too and acts first; the scheduler steps in this much later."""
+    kill_seconds: float = Field(30.0, gt=0)
+    """After deadline and grace: time for the node to report the end before the task is failed without it."""
+    progress_seconds: float = Field(0.25, ge=0)
+    """Least time between two stored progress events of one attempt."""
+    watch_heartbeat_seconds: float = Field(15.0, gt=0)
+    """A watcher hears something at least this often."""
+    watch_buffer_events: int = Field(256, ge=1)
+    """Live events kept for a slow watcher; past it, it reads from the store again."""
+    page_secret: SecretStr | None = None
+    """Signs page tokens; the same in all replicas. Unset: derived from the key prefix, which stops mistakes, not forgery."""
+
+
+class SchedulerSettings(ProcessSettings):
+    """The scheduler process."""
+
+    scheduler: SchedulerSection = SchedulerSection()
+    """The scheduler's own settings."""

@@ -1,0 +1,1 @@
+"""The nodes: one folder per node, none of which knows another."""

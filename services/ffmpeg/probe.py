@@ -1,0 +1,248 @@
+"""What ffprobe knows of a media file, as frozen facts: streams, sizes, turns, clocks, durations.
+
+The clock of this node: all times are seconds on the container's own timeline, minus `clock_origin_seconds`.
+The origin is zero for files that are authored from zero (MP4, Matroska: a stream that starts late there is
+meant to be late) and the container's first timestamp for formats whose clock starts anywhere (MPEG-TS).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import orjson
+
+from services.ffmpeg.faults import FaultCode, MediaFault
+from services.ffmpeg.process import Runner, run_ffprobe
+from services.ffmpeg.source import address, check_not_empty, lock_arguments
+
+_FREE_CLOCKS = frozenset(
+    (
+        "mpegts",
+        "mpeg",
+        "mp3",
+        "aac",
+        "ac3",
+        "eac3",
+        "dts",
+        "truehd",
+        "ogg",
+        "flv",
+        "flac",
+        "asf",
+        "h264",
+        "hevc",
+    )
+)
+"""Demuxers whose first timestamp says nothing about when the content begins."""
+
+
+@dataclass(frozen=True)
+class VideoStream:
+    """A moving picture."""
+
+    index: int
+    """The stream's number in the file, audio and subtitles counted too."""
+    codec: str
+    width: int
+    """Pixels of a coded row, before turning."""
+    height: int
+    sample_aspect_ratio: Fraction
+    """Width of one coded pixel over its height; 1 where the file does not say."""
+    rotation: int
+    """Degrees by which a player turns the picture, as ffprobe gives it; one of -270 ... 270."""
+    start_seconds: float | None
+    duration_seconds: float | None
+    frame_rate: Fraction | None
+    """Average frames per second, if known."""
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether width and height change places when the picture is shown."""
+        return abs(self.rotation) % 180 == 90
+
+
+@dataclass(frozen=True)
+class AudioStream:
+    """A sound track."""
+
+    index: int
+    codec: str
+    sample_rate: int
+    channels: int
+    language: str | None
+    start_seconds: float | None
+    duration_seconds: float | None
+
+
+_S = TypeVar("_S", VideoStream, AudioStream)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How ffmpeg must be told to treat a stream's timestamps, and what it then shows to filters."""
+
+    zero_seconds: float
+    """The container time that ffmpeg shows as 0."""
+    raw: bool
+    """Whether ffmpeg leaves timestamps as they are; the clock of its progress is then of no use."""
+
+    def options(self) -> dict[str, None]:
+        """Return ffmpeg's input options for it."""
+        return {"copyts": None} if self.raw else {}
+
+
+@dataclass(frozen=True)
+class MediaFacts:
+    """One media file."""
+
+    name: str
+    """The file's name without its folder, for messages."""
+    format_name: str
+    start_seconds: float | None
+    """First timestamp of any stream."""
+    duration_seconds: float | None
+    """How long it lasts by its header; None where the header does not say."""
+    videos: tuple[VideoStream, ...]
+    """Moving pictures only: cover art and thumbnails are left out."""
+    audios: tuple[AudioStream, ...]
+
+    @property
+    def first_seconds(self) -> float:
+        """The first timestamp of all streams."""
+        return self.start_seconds or 0.0
+
+    @property
+    def has_free_clock(self) -> bool:
+        """Whether the container's first timestamp may be anything."""
+        return not _FREE_CLOCKS.isdisjoint(self.format_name.split(","))
+
+    def clock(self, stream: VideoStream | AudioStream) -> Clock:
+        """Return how to read one stream alone.
+
+        ffmpeg subtracts the file's first timestamp, but that of the stream itself in some formats with a free
+        clock when the stream starts later than others: there it must keep its hands off.
+        """
+        starts_later = stream.start_seconds is not None and stream.start_seconds != self.first_seconds
+        raw = self.has_free_clock and starts_later
+        return Clock(0.0 if raw else self.first_seconds, raw)
+
+    @property
+    def clock_origin_seconds(self) -> float:
+        """The container time that is this node's time zero."""
+        return self.first_seconds if self.has_free_clock else 0.0
+
+    def video(self, stream_index: int | None = None) -> VideoStream:
+        """Return the asked video stream, or the first.
+
+        Raises:
+            MediaFault: NO_VIDEO_STREAM or STREAM_NOT_FOUND.
+        """
+        if not self.videos:
+            raise MediaFault(FaultCode.NO_VIDEO_STREAM, f"{self.name} has no video stream (a cover is none)")
+        return _pick(self.videos, stream_index, "video", self.name)
+
+    def audio(self, stream_index: int | None = None) -> AudioStream:
+        """Return the asked audio stream, or the first.
+
+        Raises:
+            MediaFault: NO_AUDIO_STREAM or STREAM_NOT_FOUND.
+        """
+        if not self.audios:
+            raise MediaFault(FaultCode.NO_AUDIO_STREAM, f"{self.name} has no audio stream")
+        return _pick(self.audios, stream_index, "audio", self.name)
+
+    def with_duration(self, seconds: float) -> Self:
+        """Return the same facts with a duration that was found out otherwise."""
+        return replace(self, duration_seconds=seconds)
+
+
+def _pick(streams: tuple[_S, ...], index: int | None, kind: str, name: str) -> _S:
+    if index is None:
+        return streams[0]
+    for stream in streams:
+        if stream.index == index:
+            return stream
+    have = ", ".join(str(stream.index) for stream in streams)
+    raise MediaFault(
+        FaultCode.STREAM_NOT_FOUND, f"{name} has no {kind} stream {index}; its {kind} streams are: {have}"
+    )
+
+
+async def probe(runner: Runner, path: Path) -> MediaFacts:
+    """Read the file's headers.
+
+    Raises:
+        MediaFault: MEDIA_EMPTY, MEDIA_UNREADABLE or MEDIA_FORMAT_REFUSED.
+    """
+    check_not_empty(path)
+    lines: list[str] = []
+    shown = ["-show_format", "-show_streams", "-of", "json=compact=1"]
+    await run_ffprobe(runner, [*lock_arguments(), *shown, "-i", address(path)], lines.append)
+    return facts_from(orjson.loads("".join(lines)), path.name)
+
+
+def facts_from(document: dict[str, Any], name: str) -> MediaFacts:
+    """Turn ffprobe's JSON into facts."""
+    container = document.get("format", {})
+    streams = document.get("streams", [])
+    return MediaFacts(
+        name=name,
+        format_name=container.get("format_name", ""),
+        start_seconds=to_seconds(container.get("start_time")),
+        duration_seconds=to_seconds(container.get("duration")),
+        videos=tuple(_video(item) for item in streams if _is_moving_picture(item)),
+        audios=tuple(_audio(item) for item in streams if item.get("codec_type") == "audio"),
+    )
+
+
+def _is_moving_picture(stream: dict[str, Any]) -> bool:
+    disposition = stream.get("disposition", {})
+    is_still = disposition.get("attached_pic") or disposition.get("timed_thumbnails")
+    return stream.get("codec_type") == "video" and not is_still and bool(stream.get("width"))
+
+
+def _video(stream: dict[str, Any]) -> VideoStream:
+    turns = [side["rotation"] for side in stream.get("side_data_list", []) if "rotation" in side]
+    return VideoStream(
+        index=stream["index"],
+        codec=stream.get("codec_name", "unknown"),
+        width=stream["width"],
+        height=stream["height"],
+        sample_aspect_ratio=_ratio(stream.get("sample_aspect_ratio"), ":") or Fraction(1),
+        rotation=int(turns[0]) if turns else 0,
+        start_seconds=to_seconds(stream.get("start_time")),
+        duration_seconds=to_seconds(stream.get("duration")),
+        frame_rate=_ratio(stream.get("avg_frame_rate"), "/") or _ratio(stream.get("r_frame_rate"), "/"),
+    )
+
+
+def _audio(stream: dict[str, Any]) -> AudioStream:
+    return AudioStream(
+        index=stream["index"],
+        codec=stream.get("codec_name", "unknown"),
+        sample_rate=int(stream.get("sample_rate", 0)),
+        channels=stream.get("channels", 0),
+        language=stream.get("tags", {}).get("language"),
+        start_seconds=to_seconds(stream.get("start_time")),
+        duration_seconds=to_seconds(stream.get("duration")),
+    )
+
+
+def to_seconds(value: Any) -> float | None:
+    """Return a number that ffprobe has printed; None for `N/A` and for what is absent."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _ratio(value: str | None, separator: str) -> Fraction | None:
+    """Return `2:3` or `30000/1001` as a fraction; None for absent, zero or broken ones."""
+    try:
+        numerator, denominator = (value or "").split(separator)
+        return Fraction(int(numerator), int(denominator)) or None
+    except (ValueError, ZeroDivisionError):
+        return None

@@ -1,0 +1,1 @@
+"""Tests of the scheduler, over real gRPC and a real Redis."""

@@ -1,0 +1,222 @@
+"""A node for the scheduler's tests: a real gRPC TaskService whose attempts are moved by the test's hand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from runtime.errors import Draining, NoFreeSlot, StaleFence, TaskNotFound, WrongState, YiVideoError
+from runtime.server import RpcServer
+from runtime.settings import RuntimeSection
+from runtime.structs import to_struct
+from yivideo.task.v1 import task_pb2
+from yivideo.task.v1.task_pb2_grpc import TaskServiceServicer, add_TaskServiceServicer_to_server
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "video_path": {"type": "string"},
+        "rate": {"type": "integer", "minimum": 1},
+        "api_key": {"type": "string"},
+        "sources": {"type": "array", "items": {"type": "number"}},
+    },
+    "required": ["video_path"],
+    "additionalProperties": False,
+}
+
+
+class Here:
+    """One attempt on the node."""
+
+    def __init__(self, request: task_pb2.RunTaskRequest, *, quiet: bool) -> None:
+        self.request = request
+        self.quiet = quiet
+        self.events: list[task_pb2.TaskEvent] = []
+        self.changed = asyncio.Condition()
+        self.cancel: task_pb2.CancelTaskRequest | None = None
+        self.watchers = 0
+        self.attached = 0
+
+    @property
+    def ended(self) -> bool:
+        return bool(self.events) and self.events[-1].WhichOneof("event") in (
+            "completed", "failed", "cancelled", "handed_back",
+        )  # fmt: skip
+
+    async def say(self, **event: Any) -> None:
+        """Append an event: `await here.say(log=TaskLog(...))`."""
+        async with self.changed:
+            told = task_pb2.TaskEvent(
+                task_id=self.request.spec.task_id,
+                attempt=self.request.attempt,
+                sequence=len(self.events) + 1,
+                **event,
+            )
+            self.events.append(told)
+            self.changed.notify_all()
+
+    async def progress(self, percent: float) -> None:
+        await self.say(progress=task_pb2.Progress(percent=percent, stage="work"))
+
+    async def complete(self, output: dict[str, Any] | None = None, **fields: Any) -> None:
+        result = to_struct({"audio_path": "x/a.wav"} if output is None else output)
+        await self.say(completed=task_pb2.TaskCompleted(output=result, duration_seconds=0.5, **fields))
+
+    async def fail(self, code: str = "BROKEN", *, retryable: bool = False) -> None:
+        error = task_pb2.TaskError(code=code, message="it broke", retryable=retryable)
+        await self.say(failed=task_pb2.TaskFailed(error=error, duration_seconds=0.25))
+
+    async def wait_cancel(self) -> task_pb2.CancelTaskRequest:
+        async with self.changed:
+            await self.changed.wait_for(lambda: self.cancel is not None)
+            assert self.cancel is not None
+            return self.cancel
+
+
+class NodeRoom(TaskServiceServicer):
+    """One replica. With `auto`, attempts complete by themselves at once."""
+
+    def __init__(
+        self, node: str = "media", *, slots: int = 1, auto: bool = False, replica: str = "r1"
+    ) -> None:
+        self.node = node
+        self.slots = slots
+        self.auto = auto
+        self.replica = replica
+        self.draining = False
+        self.full = False
+        self.quiet = False
+        """Send no heartbeats, as a frozen process would not."""
+        self.refusal: YiVideoError | None = None
+        self.heartbeat_seconds = 0.1
+        self.attempts: dict[str, Here] = {}
+        self.started: list[tuple[str, int]] = []
+        self.most_at_once = 0
+        self.changed = asyncio.Condition()
+        self.types = {
+            "extract": task_pb2.TaskType(
+                name=f"{node}.extract", node=node, input_schema=json.dumps(SCHEMA), timeout_seconds=60,
+                reuse_field="audio_path",
+            ),
+            "split": task_pb2.TaskType(name=f"{node}.split", node=node, input_schema=json.dumps(SCHEMA)),
+        }  # fmt: skip
+
+    @property
+    def running(self) -> list[Here]:
+        return [here for here in self.attempts.values() if not here.ended]
+
+    async def notify(self) -> None:
+        async with self.changed:
+            self.changed.notify_all()
+
+    async def arrival(self, task_id: str, attempt: int = 1, seconds: float = 5.0) -> Here:
+        """Wait until an attempt has begun here."""
+        async with asyncio.timeout(seconds), self.changed:
+            await self.changed.wait_for(lambda: (task_id, attempt) in self.started)
+        return self.attempts[task_id]
+
+    async def RunTask(
+        self, request: task_pb2.RunTaskRequest, context: Any
+    ) -> AsyncIterator[task_pb2.TaskEvent]:
+        here = self.attempts.get(request.spec.task_id)
+        if here is None or here.request.fence != request.fence:
+            here = await self._begin(request, here)
+        else:
+            here.attached += 1
+        here.watchers += 1
+        await self.notify()
+        try:
+            async for event in self._events(here, request.after_sequence):
+                yield event
+        finally:
+            here.watchers -= 1
+            await self.notify()
+
+    async def _begin(self, request: task_pb2.RunTaskRequest, old: Here | None) -> Here:
+        if old is not None and request.fence < old.request.fence:
+            raise StaleFence("a newer attempt is here")
+        if request.attach_only:
+            raise TaskNotFound("not here")
+        if self.draining:
+            raise Draining("shutting down")
+        if self.refusal is not None:
+            raise self.refusal
+        if self.full or len(self.running) >= self.slots:
+            raise NoFreeSlot("no slot")
+        copy = task_pb2.RunTaskRequest()
+        copy.CopyFrom(request)
+        here = Here(copy, quiet=self.quiet)
+        self.attempts[request.spec.task_id] = here
+        self.started.append((request.spec.task_id, request.attempt))
+        self.most_at_once = max(self.most_at_once, len(self.running))
+        await here.say(started=task_pb2.TaskStarted(node=self.node, replica=self.replica))
+        if self.auto:
+            await here.complete()
+        return here
+
+    async def _events(self, here: Here, after: int) -> AsyncIterator[task_pb2.TaskEvent]:
+        while True:
+            while after < len(here.events):
+                yield here.events[after]
+                after += 1
+            if here.ended:
+                return
+            async with here.changed:
+                try:
+                    async with asyncio.timeout(self.heartbeat_seconds):
+                        await here.changed.wait_for(lambda: len(here.events) > after)  # noqa: B023
+                    continue
+                except TimeoutError:
+                    pass
+            if not here.quiet:
+                yield task_pb2.TaskEvent(task_id=here.request.spec.task_id, heartbeat=task_pb2.Heartbeat())
+
+    async def CancelTask(self, request: task_pb2.CancelTaskRequest, context: Any) -> task_pb2.Task:
+        here = self.attempts.get(request.task_id)
+        if here is None:
+            raise TaskNotFound("not here")
+        if here.cancel is not None or here.ended:
+            raise WrongState("it is stopping already")
+        async with here.changed:
+            here.cancel = task_pb2.CancelTaskRequest()
+            here.cancel.CopyFrom(request)
+            here.changed.notify_all()
+        return task_pb2.Task(state=task_pb2.TASK_STATE_CANCELLING)
+
+    async def ListTaskTypes(self, request: Any, context: Any) -> task_pb2.ListTaskTypesResponse:
+        return task_pb2.ListTaskTypesResponse(task_types=self.types.values())
+
+    async def WatchNode(self, request: Any, context: Any) -> AsyncIterator[task_pb2.NodeStatus]:
+        while True:
+            yield task_pb2.NodeStatus(
+                node=self.node,
+                replica=self.replica,
+                slots=self.slots,
+                free_slots=0 if self.draining else self.slots - len(self.running),
+                draining=self.draining,
+                attempts=[
+                    task_pb2.RunningAttempt(
+                        task_id=name, attempt=here.request.attempt, fence=here.request.fence, ended=here.ended
+                    )
+                    for name, here in self.attempts.items()
+                ],
+                task_types_etag="1",
+            )
+            async with self.changed:
+                try:
+                    async with asyncio.timeout(self.heartbeat_seconds):
+                        await self.changed.wait()
+                except TimeoutError:
+                    pass
+
+
+@asynccontextmanager
+async def serving_node(room: NodeRoom, listen: str = "127.0.0.1:0") -> AsyncIterator[str]:
+    """Serve a node for the time of the block; gives its address."""
+    server = RpcServer(RuntimeSection(listen=listen, metrics_listen="", drain_seconds=0))
+    server.add(add_TaskServiceServicer_to_server, room, "yivideo.task.v1.TaskService")
+    async with server.running() as address:
+        yield address

@@ -1,0 +1,172 @@
+"""Event streams: replay, resumption, gaps, many watchers on one connection, slow watchers, the end of a record."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import redis
+
+from runtime.errors import TaskNotFound
+from runtime.rpc_errors import rpc_errors
+from scheduler.keys import Keys
+from tests.scheduler.conftest import PREFIX, House, until
+from yivideo.task.v1 import task_pb2
+
+
+async def test_a_watch_resumes_after_any_sequence(house: House) -> None:
+    """From every position the rest of the history comes, without a gap or a duplicate; past the end there is nothing."""
+    node = await house.node()
+    client = await house.scheduler()
+    await client.submit("t1")
+    here = await node.arrival("t1")
+    for percent in range(10, 60, 10):
+        await here.progress(percent)
+        await here.say(log=task_pb2.TaskLog(message=str(percent)))
+    await here.complete()
+    whole = await client.events("t1")
+    assert [event.sequence for event in whole] == list(range(1, len(whole) + 1))
+    for after in range(len(whole)):
+        assert await client.events("t1", after) == whole[after:]
+    assert await client.events("t1", len(whole)) == []
+    with pytest.raises(TaskNotFound):
+        await client.events("nobody")
+
+
+async def test_many_watchers_share_one_connection(house: House, clean_redis: redis.Redis) -> None:
+    """A hundred watchers see all events, over a single subscribed connection, and leave no subscription behind."""
+    node = await house.node(slots=2)
+    client = await house.scheduler()
+    for name in ("t1", "t2"):
+        await client.submit(name)
+    watching = [asyncio.create_task(client.events(f"t{n % 2 + 1}")) for n in range(100)]
+    await until(lambda: client.scheduler.feed.watcher_count == 100)
+    listeners = [one for one in clean_redis.client_list() if int(one["sub"]) > 0]
+    assert [int(one["sub"]) for one in listeners] == [3]
+    for name in ("t1", "t2"):
+        here = await node.arrival(name)
+        for percent in range(20):
+            await here.progress(percent)
+        await here.complete()
+    for events in await asyncio.gather(*watching):
+        assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+        assert events[-1].HasField("completed")
+    await until(lambda: client.scheduler.feed.watcher_count == 0)
+    assert [int(one["sub"]) for one in clean_redis.client_list() if int(one["sub"]) > 0] == [1]
+
+
+async def test_a_slow_watcher_loses_nothing_that_is_kept(house: House) -> None:
+    """A watcher whose small buffer runs over reads the stream again instead of skipping."""
+    node = await house.node()
+    client = await house.scheduler(watch_buffer_events=2)
+    await client.submit("t1")
+    here = await node.arrival("t1")
+    stream = client.watch("t1")
+    first = await anext(stream)
+    for percent in range(50):
+        await here.say(log=task_pb2.TaskLog(message=str(percent)))
+    await here.complete()
+    await client.ended("t1")
+    rest = [event async for event in stream]
+    assert [event.sequence for event in (first, *rest)] == list(range(1, 54))
+
+
+async def test_trimmed_events_are_told_as_a_gap_and_the_end_is_never_trimmed(
+    house: House, clean_redis: redis.Redis, keys: Keys
+) -> None:
+    """What the stream does not keep any more comes as one gap with the present picture, then all that is kept."""
+    node = await house.node()
+    client = await house.scheduler()
+    await client.submit("t1")
+    here = await node.arrival("t1")
+    for n in range(1400):
+        await here.say(log=task_pb2.TaskLog(message=str(n)))
+    await here.complete()
+    await client.ended("t1")
+    kept = clean_redis.xlen(keys.task("t1", "ev"))
+    assert 1000 <= kept < 1200
+    events = await client.events("t1")
+    gap = events[0].gap
+    assert (gap.first_missing_sequence, gap.last_missing_sequence) == (1, 1403 - kept)
+    assert gap.snapshot.state == task_pb2.TASK_STATE_COMPLETED
+    assert events[0].sequence == 0
+    assert [event.sequence for event in events[1:]] == list(range(1404 - kept, 1404))
+    assert events[-1].HasField("completed")
+
+
+async def test_a_position_that_never_was_is_told(house: House) -> None:
+    """A cursor beyond the history (another task's, or from before a store was rewound) gets the present picture."""
+    await house.node(auto=True)
+    client = await house.scheduler()
+    await client.submit("t1")
+    await client.ended("t1")
+    events = await client.events("t1", after=500)
+    assert [event.WhichOneof("event") for event in events] == ["gap"]
+    assert events[0].gap.snapshot.state == task_pb2.TASK_STATE_COMPLETED
+
+
+async def test_a_large_result_is_kept_once_and_comes_whole(
+    house: House, clean_redis: redis.Redis, keys: Keys
+) -> None:
+    """A result of hundreds of kilobytes is not doubled into the event stream, and every watcher gets it."""
+    node = await house.node()
+    client = await house.scheduler()
+    await client.submit("t1")
+    watching = asyncio.create_task(client.events("t1"))
+    here = await node.arrival("t1")
+    await here.complete({"audio_path": "x", "text": "y" * 400_000})
+    for events in (await watching, await client.events("t1")):
+        assert len(events[-1].completed.output["text"]) == 400_000
+    assert (clean_redis.memory_usage(keys.task("t1", "ev")) or 0) < 20_000
+
+
+async def test_heartbeats_come_when_nothing_happens(house: House) -> None:
+    """A quiet watch hears a heartbeat without a sequence, so that a dead connection is noticed."""
+    await house.node()
+    client = await house.scheduler(watch_heartbeat_seconds=0.05)
+    await client.submit("t1")
+    call = client.stub.WatchTask(task_pb2.WatchTaskRequest(task_id="t1"))
+    async with asyncio.timeout(5):
+        async for event in call:
+            if event.HasField("heartbeat"):
+                assert event.sequence == 0
+                break
+    call.cancel()
+
+
+async def test_watchers_of_a_deleted_task_are_told(house: House) -> None:
+    """When the record goes, an open watch of a task that ran again ends with NOT_FOUND instead of waiting for ever."""
+    await house.node(slots=0)
+    client = await house.scheduler()
+    await client.submit("t1")
+    seen: list[str] = []
+
+    async def watch() -> None:
+        async for event in client.watch("t1"):
+            seen.append(event.WhichOneof("event") or "")
+
+    watching = asyncio.create_task(watch())
+    await until(lambda: seen == ["accepted"])
+    async with rpc_errors():
+        done = await client.stub.DeleteTask(task_pb2.DeleteTaskRequest(task_id="t1", force=True))
+    assert done.status == "success"
+    await watching
+    assert seen == ["accepted", "cancelled"]
+
+
+async def test_a_lost_connection_to_redis_loses_no_event(house: House, clean_redis: redis.Redis) -> None:
+    """When the subscribed connection is cut, the watch reads what it missed and goes on."""
+    node = await house.node()
+    client = await house.scheduler()
+    await client.submit("t1")
+    here = await node.arrival("t1")
+    watching = asyncio.create_task(client.events("t1"))
+    await until(lambda: client.scheduler.feed.watcher_count == 1)
+    for round_number in range(3):
+        clean_redis.client_kill_filter(_type="pubsub")
+        await here.progress(round_number * 10)
+        await here.say(log=task_pb2.TaskLog(message="still here"))
+    await here.complete()
+    events = await watching
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    assert clean_redis.exists(PREFIX + "t:t1:ev")
