@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from datetime import datetime, timedelta
 
 from google.protobuf.struct_pb2 import Struct
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.intake import utc_time
 from gateway.requests import RetryPolicyBody, SubmitTask
@@ -20,7 +18,6 @@ from yivideo.task.v1 import task_pb2
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-_SAME_DELAY_SECONDS = 5.0
 
 
 def task_id_from_key(key: str, user: str) -> str:
@@ -37,7 +34,7 @@ def task_id_from_key(key: str, user: str) -> str:
     return f"task-idem-{digest[:32]}"
 
 
-def to_spec(body: SubmitTask, user: str, idempotency_key: str | None, now: datetime) -> task_pb2.TaskSpec:
+def to_spec(body: SubmitTask, user: str, idempotency_key: str | None) -> task_pb2.TaskSpec:
     """Write the spec. A task id is always set, so that a repeated call to the scheduler cannot make a second task."""
     task_id = body.task_id
     if task_id is None:
@@ -53,12 +50,11 @@ def to_spec(body: SubmitTask, user: str, idempotency_key: str | None, now: datet
         depends_on=body.depends_on,
         workflow_id=body.workflow_id or "",
         labels=body.labels,
+        delay_seconds=body.delay_seconds or 0,
         traceparent=context.traceparent.get(),
     )
     if body.start_time is not None:
         spec.start_time.FromDatetime(utc_time(body.start_time, "/start_time"))
-    elif body.delay_seconds:
-        spec.start_time.FromDatetime(now + timedelta(seconds=body.delay_seconds))
     if body.start_deadline is not None:
         spec.start_deadline.FromDatetime(utc_time(body.start_deadline, "/start_deadline"))
     if body.retry_policy is not None:
@@ -82,20 +78,6 @@ def _policy(body: RetryPolicyBody) -> task_pb2.RetryPolicy:
         max_delay_seconds=body.max_delay_seconds,
         retryable_codes=body.retryable_codes,
     )
-
-
-def same_delay(body: SubmitTask, existing: task_pb2.Task) -> Timestamp | None:
-    """Return the start time of an existing task that was submitted with the same delay, else None.
-
-    A delay becomes a start time here, so sending the same request twice gives two payloads; this finds the first
-    one's time, with which the scheduler then recognises the request.
-    """
-    if not body.delay_seconds or not existing.spec.HasField("start_time"):
-        return None
-    waited = existing.spec.start_time.ToNanoseconds() - existing.create_time.ToNanoseconds()
-    if abs(waited / 1e9 - body.delay_seconds) > _SAME_DELAY_SECONDS:
-        return None
-    return existing.spec.start_time
 
 
 _SPEC_NAMES = {"input": "input_data", "callback_url": "callback"}

@@ -24,6 +24,7 @@ _ID = re.compile(r"[A-Za-z0-9_:-][A-Za-z0-9._:-]{0,127}")
 _USER = re.compile(r"[\x21-\x7e]{1,128}")
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 _MAX_DEPENDENCIES = 100
+_MAX_DELAY_SECONDS = 31_536_000
 _MAX_LABELS = 16
 _MAX_LABEL_BYTES = 64
 _MAX_TIMEOUT_SECONDS = 604_800
@@ -36,7 +37,7 @@ class AdmittedTask:
     spec: task_pb2.TaskSpec
     node: str
     sha: str
-    not_before_ms: int
+    not_before: str
     start_deadline_ms: int
     timeout_seconds: int
     fields: dict[str, str | bytes]
@@ -85,7 +86,7 @@ class Admission:
             spec=spec,
             node=known.published.node,
             sha=sha,
-            not_before_ms=_milliseconds(spec, "start_time"),
+            not_before=_not_before(spec),
             start_deadline_ms=_milliseconds(spec, "start_deadline"),
             timeout_seconds=timeout,
             fields={
@@ -98,6 +99,16 @@ class Admission:
                 "labels": orjson.dumps(dict(spec.labels)) if spec.labels else b"",
             },
         )
+
+
+def _not_before(spec: task_pb2.TaskSpec) -> str:
+    if not spec.delay_seconds:
+        return str(_milliseconds(spec, "start_time"))
+    if spec.HasField("start_time"):
+        raise InvalidArgument.at("/delay_seconds", "give a delay or a start time, not both")
+    if not 0 < spec.delay_seconds <= _MAX_DELAY_SECONDS:
+        raise InvalidArgument.at("/delay_seconds", f"must be 0 to {_MAX_DELAY_SECONDS}")
+    return f"+{round(spec.delay_seconds * 1000)}"
 
 
 def _milliseconds(spec: task_pb2.TaskSpec, field: str) -> int:

@@ -27,6 +27,7 @@ def fingerprint(spec: task_pb2.TaskSpec) -> str:
         "priority": spec.priority,
         "callback_url": spec.callback_url,
         "start_time": spec.start_time.ToNanoseconds() if spec.HasField("start_time") else None,
+        "delay_seconds": spec.delay_seconds,
         "timeout_seconds": spec.timeout_seconds,
         "start_deadline": spec.start_deadline.ToNanoseconds() if spec.HasField("start_deadline") else None,
         "retry_policy": [

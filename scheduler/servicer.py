@@ -99,7 +99,7 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
         spec.workflow_id = stored.record.workflow_id  # so that its references find the same stages
         suffix = f"-retry-{uuid.uuid4().hex[:8]}"
         spec.task_id = spec.task_id[: 128 - len(suffix)] + suffix
-        for passed in ("start_time", "start_deadline"):
+        for passed in ("start_time", "delay_seconds", "start_deadline"):
             spec.ClearField(passed)
         task, _ = await self._submit(spec)
         return task
@@ -165,8 +165,14 @@ def created_task(spec: task_pb2.TaskSpec, state: str, created_us: int) -> task_p
     fields = {
         "state": state, "name": spec.task_name, "user": spec.user, "created": str(created_us),
         "updated": str(created_us // 1000), "seq": "1", "first_seq": "1",
-        "not_before": str(spec.start_time.ToMilliseconds() if spec.HasField("start_time") else 0),
+        "not_before": str(_not_before_ms(spec, created_us // 1000)),
         "ready_at": str(created_us // 1000),
     }  # fmt: skip
     record = to_record(spec.task_id, {key: value.encode() for key, value in fields.items()})
     return to_task(StoredTask(record, spec.SerializeToString()))
+
+
+def _not_before_ms(spec: task_pb2.TaskSpec, created_ms: int) -> int:
+    if spec.delay_seconds:
+        return created_ms + round(spec.delay_seconds * 1000)
+    return spec.start_time.ToMilliseconds() if spec.HasField("start_time") else 0

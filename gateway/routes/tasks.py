@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from aiohttp import web
 
@@ -16,9 +15,9 @@ from gateway.preference import APPLIED_HEADER, wait_for_end, wished_wait_seconds
 from gateway.requests import DeleteTaskBody, ListTasksQuery, NoQuery, SubmitTask
 from gateway.route import Route
 from gateway.settings import Scope
-from gateway.submission import IDEMPOTENCY_HEADER, in_body_terms, same_delay, to_spec
+from gateway.submission import IDEMPOTENCY_HEADER, in_body_terms, to_spec
 from gateway.tasks import get_task, own_task, require_own, task_path
-from runtime.errors import InvalidArgument, PermissionDenied, TaskConflict
+from runtime.errors import InvalidArgument, PermissionDenied
 from yivideo.task.v1 import task_pb2
 
 POLL_SECONDS = "1"
@@ -33,8 +32,8 @@ async def submit_task(request: web.Request) -> web.StreamResponse:
     """
     read_query(request, NoQuery)
     body = await read_body(request, SubmitTask)
-    spec = to_spec(body, principal(request).user, request.headers.get(IDEMPOTENCY_HEADER), datetime.now(UTC))
-    task = await _submit(request, body, spec)
+    spec = to_spec(body, principal(request).user, request.headers.get(IDEMPOTENCY_HEADER))
+    task = await _submit(request, spec)
     task, applied = await _awaited(request, task)
     ended = task.state in words.TERMINAL
     headers = {"Location": task_path(task.spec.task_id), **applied}
@@ -44,21 +43,12 @@ async def submit_task(request: web.Request) -> web.StreamResponse:
     return answer(presenter.submitted(task, links(request)), status=status, headers=headers)
 
 
-async def _submit(request: web.Request, body: SubmitTask, spec: task_pb2.TaskSpec) -> task_pb2.Task:
+async def _submit(request: web.Request, spec: task_pb2.TaskSpec) -> task_pb2.Task:
     backend = request.app[BACKEND]
     try:
         return await backend.change(backend.tasks.SubmitTask, task_pb2.SubmitTaskRequest(spec=spec))
-    except TaskConflict:
-        if not body.delay_seconds:
-            raise
-        existing = await get_task(request, spec.task_id)
-        first_start = same_delay(body, existing)
-        if existing.spec.user != spec.user or first_start is None:
-            raise
-        spec.start_time.CopyFrom(first_start)
     except InvalidArgument as error:
         raise in_body_terms(error) from error.__cause__
-    return await backend.change(backend.tasks.SubmitTask, task_pb2.SubmitTaskRequest(spec=spec))
 
 
 async def _awaited(request: web.Request, task: task_pb2.Task) -> tuple[task_pb2.Task, dict[str, str]]:

@@ -1,10 +1,11 @@
 -- Accept a task: dedupe, write, index, event 1, enqueue; or say which task is there already, or why it is refused.
 -- ARGV: prefix, id, sha, nonce, origin, spec, accepted body, accepted-blocked body, run-again body, max queued of the user,
---   max queued in all, not before ms, start deadline ms, priority, number of dependencies, dependencies..., field, value, ...
+--   max queued in all, not before ms (`+ms`: from now), start deadline ms, priority, number of dependencies, dependencies..., field, value, ...
 -- Reply: {word, state, created_us, must_settle}. The nonce tells a repetition of this very call from another client's submit.
 local id, sha, nonce, origin = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local not_before, start_deadline, priority = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
 local dependencies = tonumber(ARGV[15])
+if string.sub(ARGV[12], 1, 1) == '+' then not_before = now + not_before end
 local user = ARGV[16 + dependencies + 1]
 
 local function over_limit()
@@ -57,7 +58,7 @@ for i = 16 + dependencies, #ARGV do fields[#fields + 1] = ARGV[i] end
 local state = #waits > 0 and 'blocked' or 'pending'
 redis.call('SET', part(id, 'spec'), ARGV[6])
 redis.call('HSET', task_key(id), 'state', state, 'sha', sha, 'nonce', nonce, 'created', whole(now_us), 'updated', whole(now),
-  'qscore', whole((100 - priority) * 1e13 + now), 'not_before', ARGV[12], 'start_deadline', ARGV[13], 'attempt', 0, 'tries', 0,
+  'qscore', whole((100 - priority) * 1e13 + now), 'not_before', whole(not_before), 'start_deadline', ARGV[13], 'attempt', 0, 'tries', 0,
   'lost', 0, 'first_seq', 1, unpack(fields))
 record = read(id)
 redis.call('ZADD', prefix .. 'tasks', now_us, id)

@@ -224,7 +224,9 @@ def running() -> Iterator[S3Server]:
     """
     missing = missing_programs()
     if missing:
-        raise RuntimeError(f"no {', '.join(missing)} on this machine; run `make test-s3`, which installs them")
+        raise RuntimeError(
+            f"no {', '.join(missing)} on this machine; run `make test-s3`, which installs them"
+        )
     # Unix socket paths end at 107 characters, so the folder must lie near the root.
     with tempfile.TemporaryDirectory(prefix="rgw-", dir="/tmp") as name:
         node = _Node(Path(name))

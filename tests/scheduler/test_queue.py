@@ -37,7 +37,7 @@ class Queue:
     async def submit(self, task_id: str, user: str = "u", *, node: str = "media", **fields: Any) -> str:
         spec = task_pb2.TaskSpec(task_id=task_id, task_name=f"{node}.extract", user=user, **fields)
         admitted = AdmittedTask(
-            spec=spec, node=node, sha=fingerprint(spec), not_before_ms=0, start_deadline_ms=0, timeout_seconds=60,
+            spec=spec, node=node, sha=fingerprint(spec), not_before="0", start_deadline_ms=0, timeout_seconds=60,
             fields={
                 "user": user, "node": node, "name": spec.task_name, "workflow": spec.workflow_id or task_id,
                 "timeout": "60", "callback": spec.callback_url, "labels": b"",

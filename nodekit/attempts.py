@@ -1,0 +1,145 @@
+"""The attempts that are on this replica: slots, fences, what ended a while ago, and the drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from itertools import count
+
+from nodekit.assignment import read_request, same_payload, to_assignment
+from nodekit.attempt import Attempt, Stop
+from nodekit.execution import Workshop
+from nodekit.figures import FREE_SLOTS, SLOTS
+from nodekit.node import Node
+from nodekit.retention import Retention
+from runtime.errors import Draining, NoFreeSlot, StaleFence, TaskConflict, TaskNotFound
+from runtime.logs import get_logger
+from yivideo.task.v1 import task_pb2
+
+log = get_logger(__name__)
+
+
+class AttemptTable:
+    """At most one current attempt per task; those that have ended are kept for a while (see `nodekit.retention`)."""
+
+    def __init__(self, node: Node, workshop: Workshop) -> None:
+        self._node = node
+        self._workshop = workshop
+        self._running: dict[str, Attempt] = {}
+        self._ended: Retention[Attempt] = Retention(
+            workshop.settings.retain_seconds, asyncio.get_running_loop().time
+        )
+        self._numbers = count(1)
+        self.slots = workshop.settings.slots or node.slots
+        self.draining = False
+        self.changed = asyncio.Event()
+        """Set, and replaced by a new one, at every change that WatchNode shows."""
+        SLOTS.labels(node.name).set(self.slots)
+        self._notify()
+
+    @property
+    def free_slots(self) -> int:
+        """Attempts that could start now; 0 while draining."""
+        return 0 if self.draining else max(0, self.slots - len(self._running))
+
+    def unread(self) -> list[Attempt]:
+        """Return the attempts that run, or have ended and not told it to anybody yet."""
+        return [*self._running.values(), *self._ended.unread()]
+
+    def _here(self, task_id: str) -> Attempt | None:
+        return self._running.get(task_id) or self._ended.find(task_id)
+
+    def find(self, task_id: str, attempt: int = 0) -> Attempt:
+        """Return the current attempt at a task (0: whichever number it has). Raises TaskNotFound."""
+        found = self._here(task_id)
+        if found is None or attempt not in (0, found.assignment.attempt):
+            raise TaskNotFound(f"the task {task_id} is not on this node")
+        return found
+
+    def _notify(self) -> None:
+        FREE_SLOTS.labels(self._node.name).set(self.free_slots)
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    def attach_or_start(self, request: task_pb2.RunTaskRequest) -> Attempt:
+        """Return the attempt that a request means: the one that is here, or a new one. Does not wait.
+
+        A newer attempt ends the one that is here and begins when that is gone. Raises StaleFence for an older one, TaskConflict for
+        another payload, TaskNotFound when `attach_only` finds nothing, Draining, NoFreeSlot, and the errors of a bad request.
+        """
+        request = read_request(request)
+        here = self._here(request.spec.task_id)
+        if here is not None and _is_same(here, request):
+            return here
+        if request.attach_only:
+            raise TaskNotFound(
+                f"attempt {request.attempt} of the task {request.spec.task_id} is not on this node"
+            )
+        if self.draining:
+            raise Draining("this node is shutting down")
+        assignment = to_assignment(self._node, request)
+        predecessor = here if here is not None and not here.ended else None
+        if predecessor is None and self.free_slots == 0:
+            raise NoFreeSlot(f"all {self.slots} slots of this node are taken", retry_after_seconds=1)
+        attempt = Attempt(assignment, self._workshop, next(self._numbers), self._changed_attempt)
+        self._ended.drop(attempt.task_id)
+        self._running[attempt.task_id] = attempt
+        attempt.start(predecessor)
+        self._notify()
+        return attempt
+
+    def _changed_attempt(self, attempt: Attempt) -> None:
+        """An attempt has ended, or its end was read. One that a newer attempt has replaced is forgotten at once."""
+        task_id = attempt.task_id
+        if self._running.get(task_id) is attempt:
+            del self._running[task_id]
+            self._ended.keep(attempt, read=attempt.read)
+        elif self._ended.find(task_id) is attempt:
+            self._ended.keep(attempt, read=True)
+        self._notify()
+
+    def begin_drain(self) -> None:
+        """Take nothing new from now on."""
+        self.draining = True
+        self._notify()
+
+    async def drain(self, grace_seconds: float, read_seconds: float = 5.0) -> None:
+        """Let running attempts finish within the grace, hand back the others, and wait a little until all ends were read."""
+        self.begin_drain()
+        began = list(self._running.values())
+        await self._settled(lambda: not self._running, grace_seconds)
+        left = list(self._running.values())
+        for attempt in left:
+            attempt.stop(Stop.DRAIN)
+        if left:
+            log.info("attempts are handed back", count=len(left))
+        await asyncio.gather(*(attempt.wait_ended() for attempt in left))
+        await self._settled(lambda: all(attempt.read for attempt in began), read_seconds)
+
+    async def _settled(self, condition: Callable[[], bool], seconds: float) -> None:
+        """Wait until the condition holds, at most so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not condition():
+                    await self.changed.wait()
+
+
+def _is_same(here: Attempt, request: task_pb2.RunTaskRequest) -> bool:
+    """Whether a request means the attempt that is here (else it means a newer one). Raises StaleFence, TaskConflict.
+
+    The fence decides where both have one, because attempt numbers begin anew when a dead letter is replayed. A client without
+    a scheduler has no fence: the attempt number decides, and it cannot push aside an attempt that a scheduler has fenced.
+    """
+    there, attempt = request.fence, request.attempt
+    fence, number = here.assignment.fence, here.assignment.attempt
+    older = there < fence if there else attempt < number
+    if older:
+        raise StaleFence(f"a newer attempt at the task {here.task_id} is here")
+    if there == fence if there else attempt == number:
+        if not request.attach_only and not there and not same_payload(here.assignment.spec, request.spec):
+            raise TaskConflict(f"the task {here.task_id} is here with another payload")
+        return True
+    if not there and fence:
+        raise StaleFence(f"the task {here.task_id} belongs to a scheduler")
+    return False

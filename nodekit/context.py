@@ -1,0 +1,179 @@
+"""TaskContext: what a task function can do besides computing: media in and out, progress, checkpoints, processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal
+
+from nodekit import archives
+from nodekit.child import Family
+from nodekit.child_output import ChildOutput, Completed
+from nodekit.media_in import MediaIn
+from nodekit.media_out import MediaOut
+from nodekit.media_ref import MediaKind
+from nodekit.names import safe_relative
+from nodekit.progress import ProgressReporter
+from nodekit.settings import NodeSection
+from nodekit.worker import WorkerPool
+from runtime.errors import PayloadTooLarge
+from runtime.rpc_errors import clip
+from runtime.structs import to_struct
+from yivideo.task.v1 import task_pb2
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+MAX_CHECKPOINT_BYTES = 64 * 1024
+_MAX_LOG_BYTES = 2000
+_LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True)
+class Equipment:
+    """What a context works with; one per attempt, made by `nodekit.attempt`."""
+
+    settings: NodeSection
+    media_in: MediaIn
+    media_out: MediaOut
+    family: Family
+    workers: WorkerPool
+    folder: Path
+    progress: ProgressReporter
+    emit: Callable[[task_pb2.TaskEvent], None]
+    saved: Callable[[dict[str, Any]], None]
+
+
+class TaskContext:
+    """One attempt, as its task function sees it. Every waiting method raises CancelledError when the task is stopped."""
+
+    def __init__(
+        self, spec: task_pb2.TaskSpec, attempt: int, checkpoint: dict[str, Any] | None, equipment: Equipment
+    ) -> None:
+        self.task_id: str = spec.task_id
+        """The task's id; outputs are stored under it."""
+        self.attempt: int = attempt
+        """Which attempt this is, ≥ 1."""
+        self.user: str = spec.user or "anonymous"
+        """Whose task it is."""
+        self.workflow_id: str = spec.workflow_id or spec.task_id
+        """The workflow it belongs to; by default its own id."""
+        self.checkpoint: dict[str, Any] | None = checkpoint
+        """What an earlier attempt has saved; None: nothing."""
+        self.skipped: bool = False
+        """Set it when the input said not to act: the task then ends as SKIPPED with the output that is returned."""
+        self._own = equipment
+        self._numbers = count()
+
+    async def fetch(self, ref: str, *, kind: MediaKind | None = None) -> Path:
+        """Return a local file with the bytes that a MediaRef names.
+
+        Read only: it may be shared with other tasks. `kind` sets the size limit; by default the file's extension does. Raises
+        PathRefused, AddressRefused, FileNotFound, PayloadTooLarge or Unavailable, which the task may simply let pass.
+        """
+        return await self._own.media_in.fetch(ref, kind, self._own.folder / "in")
+
+    async def fetch_directory(self, ref: str) -> Path:
+        """Return a local folder: of an object prefix (`task-1/frames/`), a shared folder, or an archive (zip, tar), unpacked."""
+        if ref.startswith("/"):
+            shared = self._own.media_in.shared_path(ref)
+            if shared.is_dir():
+                return shared
+        elif ref.endswith("/") and "://" not in ref:
+            return await self._own.media_in.fetch_folder("", ref, self._own.folder / "in")
+        elif ref.startswith("s3://") and ref.endswith("/"):
+            bucket, _, prefix = ref[5:].partition("/")
+            return await self._own.media_in.fetch_folder(bucket, prefix, self._own.folder / "in")
+        archive = await self.fetch(ref, kind=MediaKind.ARCHIVE)
+        target = self._own.folder / "in" / f"unpacked-{next(self._numbers)}"
+        settings = self._own.settings
+        limit_bytes = settings.limit_bytes(MediaKind.ARCHIVE) * 4
+        await self.call(archives.unpack, archive, target, settings.directory_limit_files, limit_bytes)
+        return target
+
+    def output_path(self, name: str) -> Path:
+        """Return where to write a file: in this attempt's own folder, which goes when the attempt ends. The name is cleaned."""
+        path = self._own.folder / "out" / safe_relative(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def output_directory(self, name: str) -> Path:
+        """Return a new or existing folder to write into, as `output_path` does for a file."""
+        path = self.output_path(name)
+        path.mkdir(exist_ok=True)
+        return path
+
+    async def store(self, path: Path, *, name: str | None = None) -> str:
+        """Store a file as `<task_id>/<name>`; returns that object path, which another task's input can name."""
+        return await self._own.media_out.store(path, name)
+
+    async def store_directory(self, path: Path, *, name: str | None = None) -> str:
+        """Store every file below a folder under `<task_id>/<name>/`; returns that prefix."""
+        return await self._own.media_out.store_directory(path, name)
+
+    async def progress(
+        self, percent: float, stage: str = "", message: str = "", data: dict[str, Any] | None = None
+    ) -> None:
+        """Say how far the task is, 0 to 100. Cheap: watchers get at most four a second, the last one always."""
+        self._own.progress.report(percent, stage, message, data)
+        # A task that only computes and reports would otherwise never let heartbeats or a cancel through.
+        await asyncio.sleep(0)
+
+    async def log(self, message: str, level: LogLevel = "info") -> None:
+        """Write a line for the people who watch the task; at most 2000 bytes are kept."""
+        if level not in _LOG_LEVELS:
+            raise ValueError(f"level {level!r} is not one of {', '.join(_LOG_LEVELS)}")
+        line = task_pb2.TaskLog(level=level, message=clip(message, _MAX_LOG_BYTES))
+        self._own.emit(task_pb2.TaskEvent(log=line))
+        await asyncio.sleep(0)
+
+    async def save_checkpoint(self, data: dict[str, Any]) -> None:
+        """Save data for the next attempt, in place of what was saved before. Raises PayloadTooLarge past 64 KiB."""
+        struct = to_struct(data)
+        if struct.ByteSize() > MAX_CHECKPOINT_BYTES:
+            raise PayloadTooLarge("a checkpoint has at most 64 KiB")
+        self._own.saved(data)
+        self._own.emit(task_pb2.TaskEvent(checkpoint=task_pb2.Checkpoint(data=struct)))
+        await asyncio.sleep(0)
+
+    async def run(
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        timeout_seconds: float | None = None,
+        cwd: Path | None = None,
+        on_line: Callable[[str], None] | None = None,
+        stdin: bytes | None = None,
+    ) -> Completed:
+        """Run a program to its end, in a session of its own, and tell how it ended; the return code is the caller's to judge.
+
+        `on_line` gets each line of standard output (blank ones left out); without it that output is thrown away. Standard input is
+        empty unless given. When the task is stopped, or after `timeout_seconds` (DeadlineExceeded), the program and all that it has
+        started get SIGTERM and, after the grace, SIGKILL; what it leaves running when it ends by itself is ended too.
+        Raises TaskFailed (TOOL_MISSING) when the program is not installed.
+        """
+        return await self._own.family.run(
+            argv, timeout_seconds=timeout_seconds, cwd=cwd, on_line=on_line, stdin=stdin
+        )
+
+    def pipe(
+        self, argv: Sequence[str | os.PathLike[str]], *, cwd: Path | None = None
+    ) -> AbstractAsyncContextManager[ChildOutput]:
+        """Run a program and read its standard output: `async with context.pipe(argv) as output: await output.read(n)`.
+
+        Leaving the block ends the program as `run` does. When its output was read to the end and it failed, leaving the block
+        raises ChildFailed, unless the block has asked `await output.completed()`.
+        """
+        return self._own.family.pipe(argv, cwd=cwd)
+
+    async def call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Run a module-level function in a worker process and return its result; it raises what the function raises.
+
+        The process is warm after the first call and is killed when the task is stopped, even in the middle of native code.
+        Arguments and result travel by pickle. Raises TaskFailed (WORKER_DIED) when the process dies.
+        """
+        return await self._own.workers.call(lambda: self._own.family.grace_seconds, function, *args, **kwargs)

@@ -1,0 +1,129 @@
+"""Files: what a node needs of an object store, whichever that is, and moving bytes between disk and elsewhere in chunks."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from runtime.errors import PayloadTooLarge
+
+CHUNK_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """One object of the store."""
+
+    bucket: str
+    path: str
+    size_bytes: int
+    sha256: str = ""
+    """Lower-case hex; empty when the store does not know it."""
+    etag: str = ""
+
+
+class Files(Protocol):
+    """An object store as a node sees it. Every call raises runtime errors (FileNotFound, QuotaExceeded, Unavailable …)."""
+
+    async def stat(self, bucket: str, path: str) -> StoredFile:
+        """Describe an object."""
+
+    async def download(self, file: StoredFile, target: Path) -> None:
+        """Write an object's bytes to a new local file, whole and checked, or raise."""
+
+    def list(self, bucket: str, prefix: str) -> AsyncIterator[StoredFile]:
+        """List every object under a prefix that ends in `/`, in path order."""
+
+    async def upload(self, source: Path, path: str) -> StoredFile:
+        """Store a local file in the default bucket; it appears whole and replaces an older one."""
+
+    async def delete(self, file: StoredFile) -> None:
+        """Delete an object; one that is not there is no error."""
+
+    async def url(self, file: StoredFile) -> str:
+        """Return a URL that reads the object without credentials for a time; empty when the store has none."""
+
+    async def aclose(self) -> None:
+        """Close connections."""
+
+
+class Sink:
+    """A local file being written, hashed on the way and bounded in size. Blocking work is done in threads, chunk by chunk."""
+
+    def __init__(self, target: Path, limit_bytes: int) -> None:
+        self._target = target
+        self._limit_bytes = limit_bytes
+        self._file: BinaryIO | None = None
+        self._hash = hashlib.sha256()
+        self.size_bytes = 0
+
+    async def __aenter__(self) -> Sink:
+        self._file = await asyncio.to_thread(self._target.open, "wb")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._file is not None
+        await asyncio.to_thread(self._file.close)
+
+    async def write(self, chunk: bytes) -> None:
+        """Append bytes. Raises PayloadTooLarge past the limit."""
+        if self.size_bytes + len(chunk) > self._limit_bytes:
+            raise too_large(self._limit_bytes)
+        await asyncio.to_thread(self._append, chunk)
+        self.size_bytes += len(chunk)
+
+    def _append(self, chunk: bytes) -> None:
+        assert self._file is not None
+        self._file.write(chunk)
+        self._hash.update(chunk)
+
+    async def restart(self) -> None:
+        """Forget what was written: the source has changed or cannot be resumed."""
+        assert self._file is not None
+        await asyncio.to_thread(self._file.seek, 0)
+        await asyncio.to_thread(self._file.truncate)
+        self._hash = hashlib.sha256()
+        self.size_bytes = 0
+
+    @property
+    def sha256(self) -> str:
+        """Lower-case hex SHA-256 of what was written."""
+        return self._hash.hexdigest()
+
+
+def too_large(limit_bytes: int) -> PayloadTooLarge:
+    """Return the error for media past its limit."""
+    return PayloadTooLarge(
+        f"the file is larger than {limit_bytes / 1024 / 1024:g} MiB, the limit for its kind"
+    )
+
+
+@asynccontextmanager
+async def opened_chunks(source: Path) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Open a file for the time of the block; gives its chunks, each read in a thread.
+
+    The file is closed by the block and not by the iterator, which whoever consumes it may leave in the middle.
+    """
+    file = await asyncio.to_thread(source.open, "rb")
+
+    async def chunks() -> AsyncIterator[bytes]:
+        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+            yield chunk
+
+    try:
+        yield chunks()
+    finally:
+        await asyncio.to_thread(file.close)
+
+
+async def copy_file(source: Path, target: Path, limit_bytes: int = 2**63) -> Sink:
+    """Copy a file in chunks; the closed sink tells its size and hash."""
+    async with opened_chunks(source) as chunks, Sink(target, limit_bytes) as sink:
+        async for chunk in chunks:
+            await sink.write(chunk)
+    return sink

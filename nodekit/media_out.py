@@ -1,0 +1,147 @@
+"""Media out: stores what an attempt has made under `<task_id>/`, and lists it for the result.
+
+Files go to their final object path when the task stores them, not into a place of the attempt's own: FileService has no rename, and
+two attempts of a task never overlap, because a node ends the older one before it starts the newer and an attempt that is cut off
+ends itself. A later attempt replaces each object atomically. What a failed or cancelled attempt has stored is deleted before its
+end is told, so before a next attempt can begin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from nodekit.failure import TaskFailed
+from nodekit.files import Files, StoredFile
+from nodekit.media_ref import kind_of
+from nodekit.names import checked_object_path, safe_relative
+from runtime.errors import YiVideoError
+from runtime.logs import get_logger
+from yivideo.task.v1 import task_pb2
+
+log = get_logger(__name__)
+
+MAX_LISTED_FILES = 1000
+"""Files named in a result; a folder may hold more, and is always named whole by its own output field."""
+_PARALLEL_TRANSFERS = 4
+_PARALLEL_DELETIONS = 8
+_DELETE_SECONDS = 20.0
+
+
+class MediaOut:
+    """The outputs of one attempt."""
+
+    def __init__(self, files: Files, task_id: str) -> None:
+        self._files = files
+        self._task_id = task_id
+        self._stored: dict[str, StoredFile] = {}
+
+    async def store(self, source: Path, name: str | None) -> str:
+        """Store one file; returns its object path. Raises TaskFailed (OUTPUT_MISSING) when there is no such file."""
+        if not await asyncio.to_thread(source.is_file):
+            raise TaskFailed("OUTPUT_MISSING", f"the task made no file {source.name}")
+        path = self._path(name or source.name)
+        await self._upload(source, path)
+        return path
+
+    async def store_directory(self, source: Path, name: str | None) -> str:
+        """Store every file below a folder; returns the object prefix, which ends in `/`."""
+        local = await asyncio.to_thread(_files_below, source)
+        if not local:
+            raise TaskFailed("OUTPUT_MISSING", f"the task made no file in {source.name}/")
+        prefix = self._path(name or source.name)
+        turns = iter([(path, checked_object_path(f"{prefix}/{relative}")) for path, relative in local])
+
+        async def carry() -> None:
+            for path, target in turns:
+                await self._upload(path, target)
+
+        await _side_by_side(carry, _PARALLEL_TRANSFERS)
+        return f"{prefix}/"
+
+    def _path(self, name: str) -> str:
+        return checked_object_path(f"{self._task_id}/{safe_relative(name)}")
+
+    async def _upload(self, source: Path, path: str) -> None:
+        # Noted before it is there: a cancelled upload may still have arrived.
+        self._stored.setdefault(path, StoredFile("", path, 0))
+        self._stored[path] = await self._files.upload(source, path)
+
+    async def discard(self) -> None:
+        """Delete what was stored, as far as the store can be reached; what stays is replaced by a next attempt."""
+
+        async def remove() -> None:
+            while self._stored:
+                _, file = self._stored.popitem()
+                await self._files.delete(file)
+
+        try:
+            async with asyncio.timeout(_DELETE_SECONDS):
+                await _side_by_side(remove, _PARALLEL_DELETIONS)
+        except (YiVideoError, TimeoutError, OSError) as error:
+            log.warning(
+                "outputs of an unfinished attempt stay", files=len(self._stored) + 1, reason=str(error)
+            )
+
+    def listing(self) -> list[task_pb2.OutputFile]:
+        """Describe the stored files, at most MAX_LISTED_FILES of them."""
+        return [
+            task_pb2.OutputFile(
+                name=PurePosixPath(file.path).name,
+                bucket=file.bucket,
+                path=file.path,
+                type=kind_of(file.path).value,
+                size_bytes=file.size_bytes,
+                sha256=file.sha256,
+            )
+            for file in list(self._stored.values())[:MAX_LISTED_FILES]
+        ]
+
+    async def with_urls(self, output: Mapping[str, Any], media: frozenset[str]) -> dict[str, Any]:
+        """Return the output with `<field>_minio_url` (`_minio_urls` for lists) beside each media field that has URLs.
+
+        A store that cannot make URLs now costs the task its URLs, not its result.
+        """
+        answer = dict(output)
+        try:
+            for field in sorted(media & output.keys()):
+                value = output[field]
+                urls = await self._urls(value if isinstance(value, list) else [value])
+                if urls and isinstance(value, list):
+                    answer.setdefault(f"{field}_minio_urls", urls)
+                elif urls:
+                    answer.setdefault(f"{field}_minio_url", urls[0])
+        except YiVideoError as error:
+            log.warning("a result goes without URLs", reason=error.message)
+        return answer
+
+    async def _urls(self, refs: list[Any]) -> list[str]:
+        """Return one URL each; none when one has none. Only what this attempt stored gets one: a result opens no other's file."""
+        stored = [self._stored[ref] for ref in refs if isinstance(ref, str) and ref in self._stored]
+        if len(stored) < len(refs) or len(refs) > MAX_LISTED_FILES:
+            return []
+        urls = [await self._files.url(file) for file in stored]
+        return urls if all(urls) else []
+
+
+async def _side_by_side(work: Callable[[], Awaitable[None]], count: int) -> None:
+    """Run the same work several times at once; the first failure stops the others."""
+    running = [asyncio.ensure_future(work()) for _ in range(count)]
+    try:
+        await asyncio.gather(*running)
+    finally:
+        for one in running:
+            one.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+def _files_below(folder: Path) -> list[tuple[Path, str]]:
+    return list(_walk(folder))
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, str]]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            yield path, path.relative_to(folder).as_posix()

@@ -1,0 +1,57 @@
+"""MediaRef: the type of an input or output field that names media, wherever it lives."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import PurePosixPath
+from typing import Annotated
+
+from pydantic import StringConstraints, WithJsonSchema
+
+
+class MediaKind(enum.Enum):
+    """What a media file is; decides how large an input of it may be."""
+
+    VIDEO = "video"
+    AUDIO = "audio"
+    IMAGE = "image"
+    SUBTITLE = "subtitle"
+    TEXT = "text"
+    DATA = "data"
+    ARCHIVE = "archive"
+    UNKNOWN = "unknown"
+
+
+class MediaMark:
+    """Marks a field as media; found again in a model's annotations by `nodekit.schema`."""
+
+
+MAX_REF_LENGTH = 256 * 1024
+"""A task's whole input may have 256 KiB, so no reference (a `data:` URL is the longest) can be longer."""
+
+MediaRef = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_REF_LENGTH),
+    MediaMark(),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_REF_LENGTH, "format": "media-ref"}),
+]
+"""One of: an object path (`task-1/audio.wav`; a folder of objects ends in `/`), `s3://bucket/key`, an http(s) URL, a `data:` URL,
+or an absolute path under a shared folder that the node allows (`/share/...`)."""
+
+_EXTENSIONS = {
+    MediaKind.VIDEO: "mp4 avi mov mkv webm m4v ts flv mpg mpeg wmv ogv 3gp",
+    MediaKind.AUDIO: "wav mp3 flac aac m4a ogg oga opus wma aiff",
+    MediaKind.IMAGE: "jpg jpeg png webp bmp gif tif tiff",
+    MediaKind.SUBTITLE: "srt vtt ass ssa",
+    MediaKind.TEXT: "txt md",
+    MediaKind.DATA: "json jsonl csv",
+    MediaKind.ARCHIVE: "zip tar gz tgz",
+}
+_KIND_BY_EXTENSION = {
+    extension: kind for kind, extensions in _EXTENSIONS.items() for extension in extensions.split()
+}
+
+
+def kind_of(name: str) -> MediaKind:
+    """Tell the kind of a file by its name; UNKNOWN when the extension says nothing."""
+    return _KIND_BY_EXTENSION.get(PurePosixPath(name).suffix.lower().lstrip("."), MediaKind.UNKNOWN)

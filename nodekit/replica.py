@@ -1,0 +1,89 @@
+"""One running replica of a node: its work folder, its reaper, its workers, its store and its server, up and down in order."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from nodekit.attempts import AttemptTable
+from nodekit.execution import Workshop
+from nodekit.file_folder import FolderFiles
+from nodekit.file_service import ServiceFiles
+from nodekit.files import Files
+from nodekit.media_cache import MediaCache
+from nodekit.media_in import MediaIn
+from nodekit.node import Node
+from nodekit.reaper import reaping
+from nodekit.servicer import NodeServicer
+from nodekit.settings import NodeSettings
+from nodekit.work_folder import WorkFolder, work_folder
+from nodekit.worker import WorkerPool
+from runtime.channel import open_channel
+from runtime.egress import Egress, EgressPolicy
+from runtime.logs import get_logger
+from runtime.server import RpcServer
+from yivideo.task.v1 import task_pb2_grpc
+
+log = get_logger(__name__)
+
+SERVICE = "yivideo.task.v1.TaskService"
+
+
+class Replica:
+    """One process's worth of a node. `async with replica.running() as address`; leaving the block drains it."""
+
+    def __init__(self, node: Node, settings: NodeSettings) -> None:
+        self._node = node
+        self._settings = settings
+        self.name = f"{node.name}-{secrets.token_hex(6)}"
+        """This replica's own id, new at every start."""
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[str]:
+        """Serve for the time of the block; gives the address."""
+        async with AsyncExitStack() as stack:
+            folder = await stack.enter_async_context(
+                work_folder(self._node.name, self._settings.node.work_root)
+            )
+            removed = folder.root if folder.temporary else None
+            await stack.enter_async_context(reaping(f"{self.name}/", removed))
+            attempts = AttemptTable(self._node, self._workshop(folder, stack))
+            servicer = NodeServicer(self._node, self.name, attempts, self._settings.node.heartbeat_seconds)
+            server = RpcServer(self._settings.runtime)
+            server.add(task_pb2_grpc.add_TaskServiceServicer_to_server, servicer, SERVICE)
+            async with server.running() as address:
+                log.info("node serves", node=self._node.name, replica=self.name, slots=attempts.slots)
+                try:
+                    yield address
+                finally:
+                    # Refuse new work before health says so: a scheduler that asks in between is told to go elsewhere.
+                    attempts.begin_drain()
+                    await server.begin_drain()
+                    await attempts.drain(self._settings.runtime.drain_seconds)
+                    servicer.closing.set()
+
+    def _workshop(self, folder: WorkFolder, stack: AsyncExitStack) -> Workshop:
+        settings = self._settings.node
+        files: Files
+        if settings.filestore:
+            files = ServiceFiles(open_channel(settings.filestore, self._settings.runtime), settings)
+        else:
+            files = FolderFiles(settings.output_root)
+        egress = Egress(EgressPolicy(allow=settings.egress_allow))
+        slots = settings.slots or self._node.slots
+        workers = WorkerPool(
+            f"{self.name}/worker-", settings.worker_idle_seconds, settings.max_workers or 2 * slots
+        )
+        for close in (files.aclose, egress.aclose, workers.aclose):
+            stack.push_async_callback(close)
+        cache = MediaCache(folder.cache, int(settings.cache_mib * 1024 * 1024))
+        return Workshop(
+            node=self._node.name,
+            replica=self.name,
+            settings=settings,
+            files=files,
+            media_in=MediaIn(settings, files, cache, egress),
+            workers=workers,
+            scratch=folder.scratch,
+        )
