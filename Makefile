@@ -4,6 +4,7 @@ SHELL := /bin/sh
 python := .venv/bin/python
 bin := .venv/bin
 stamps := .stamps
+buf := tools/buf/node_modules/@bufbuild/buf-linux-x64/bin/buf
 protos := $(shell find protos -name '*.proto')
 
 help: ## Show this list
@@ -33,7 +34,8 @@ $(stamps)/s3: setup/system.sh
 
 $(stamps)/buf: tools/buf/package-lock.json
 	@mkdir -p $(stamps)
-	@if command -v npm >/dev/null 2>&1; then npm ci --silent --no-audit --no-fund --prefix tools/buf >/dev/null; fi
+	@if command -v npm >/dev/null 2>&1; then npm ci --silent --no-audit --no-fund --prefix tools/buf >/dev/null 2>&1 || \
+	    echo "check: npm could not install buf"; fi
 	@touch $@
 
 protos: ## Make the Python code of the contracts again
@@ -57,8 +59,8 @@ check: setup $(stamps)/buf ## Check format, lint, types, import rules and contra
 	@$(bin)/ruff check -q .
 	@$(bin)/mypy
 	@$(bin)/lint-imports --no-cache >/dev/null || $(bin)/lint-imports --no-cache
-	@if [ -x tools/buf/node_modules/.bin/buf ]; then tools/buf/node_modules/.bin/buf lint; \
-	    else echo "check: npm is not here, so buf was left out; tests/contracts checks the contracts too"; fi
+	@if [ -x $(buf) ]; then $(buf) lint; \
+	    else echo "check: buf is not here (npm, Linux x86-64) and was left out; tests/contracts checks the contracts too"; fi
 
 fix: setup ## Format and mend what the linter can
 	@$(bin)/ruff format -q .

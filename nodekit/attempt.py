@@ -113,10 +113,8 @@ class Attempt:
         except (Exception, asyncio.CancelledError) as error:
             result = error
         kept = isinstance(result, task_pb2.TaskCompleted) and self._stop not in (Stop.CANCEL, Stop.SUPERSEDED)
-        # A cut-off attempt may reach the store again only when its successor elsewhere has written there: leave it alone.
-        keep_outputs = kept or self._stop in (Stop.ORPHANED, Stop.SUPERSEDED)
         try:
-            await self._execution.clear(keep_outputs=keep_outputs)
+            await self._execution.clear(keep_outputs=kept)
         except Exception as error:
             log.error("attempt not cleared up", exc_info=error)
         if kept:

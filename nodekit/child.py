@@ -21,9 +21,9 @@ from nodekit.child_output import ChildOutput, Completed, Tail, read_lines
 from nodekit.failure import TaskFailed
 from nodekit.figures import CHILDREN
 from nodekit.process_tree import MARK_VARIABLE, Ending, members
-from nodekit.program import Program
 from runtime.errors import DeadlineExceeded
 from runtime.logs import get_logger
+from runtime.program import Program
 
 log = get_logger(__name__)
 

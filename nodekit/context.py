@@ -55,7 +55,9 @@ class TaskContext:
         self, spec: task_pb2.TaskSpec, attempt: int, checkpoint: dict[str, Any] | None, equipment: Equipment
     ) -> None:
         self.task_id: str = spec.task_id
-        """The task's id; outputs are stored under it."""
+        """The task's id."""
+        self.output_prefix: str = equipment.media_out.prefix
+        """Object prefix of what this attempt stores: `<task_id>/`, or `<task_id>/attempt-<n>/` from the second attempt on."""
         self.attempt: int = attempt
         """Which attempt this is, ≥ 1."""
         self.user: str = spec.user or "anonymous"
@@ -108,11 +110,11 @@ class TaskContext:
         return path
 
     async def store(self, path: Path, *, name: str | None = None) -> str:
-        """Store a file as `<task_id>/<name>`; returns that object path, which another task's input can name."""
+        """Store a file as `<output_prefix><name>`; returns that object path, which another task's input can name."""
         return await self._own.media_out.store(path, name)
 
     async def store_directory(self, path: Path, *, name: str | None = None) -> str:
-        """Store every file below a folder under `<task_id>/<name>/`; returns that prefix."""
+        """Store every file below a folder under `<output_prefix><name>/`; returns that prefix."""
         return await self._own.media_out.store_directory(path, name)
 
     async def progress(

@@ -15,7 +15,7 @@ from nodekit.context import Equipment, TaskContext
 from nodekit.failure import TaskFailed
 from nodekit.files import Files
 from nodekit.media_in import MediaIn
-from nodekit.media_out import MediaOut
+from nodekit.media_out import MediaOut, output_prefix
 from nodekit.progress import ProgressReporter
 from nodekit.settings import NodeSection
 from nodekit.worker import WorkerPool
@@ -52,7 +52,7 @@ class Execution:
         self._assignment = assignment
         self._folder = workshop.scratch / str(number)
         self._family = Family(f"{workshop.replica}/{number}/", workshop.settings.kill_grace_seconds)
-        self._media_out = MediaOut(workshop.files, assignment.spec.task_id)
+        self._media_out = MediaOut(workshop.files, output_prefix(assignment.spec.task_id, assignment.attempt))
         loop = asyncio.get_running_loop()
         self._progress = ProgressReporter(
             lambda progress: emit(task_pb2.TaskEvent(progress=progress)),

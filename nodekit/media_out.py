@@ -1,9 +1,8 @@
-"""Media out: stores what an attempt has made under `<task_id>/`, and lists it for the result.
+"""Media out: stores what an attempt has made under its own prefix, and lists it for the result.
 
-Files go to their final object path when the task stores them, not into a place of the attempt's own: FileService has no rename, and
-two attempts of a task never overlap, because a node ends the older one before it starts the newer and an attempt that is cut off
-ends itself. A later attempt replaces each object atomically. What a failed or cancelled attempt has stored is deleted before its
-end is told, so before a next attempt can begin.
+The first attempt's files go to `<task_id>/<name>`, those of attempt n to `<task_id>/attempt-<n>/<name>`. So an attempt that was cut
+off and comes back late, in the middle of an upload, can neither replace nor delete what its successor has published: nobody
+refers to its files. What a failed, cancelled or cut-off attempt has stored is deleted before its end is told.
 """
 
 from __future__ import annotations
@@ -30,12 +29,17 @@ _PARALLEL_DELETIONS = 8
 _DELETE_SECONDS = 20.0
 
 
+def output_prefix(task_id: str, attempt: int) -> str:
+    """Return the object prefix of an attempt's outputs, ending in `/`."""
+    return f"{task_id}/" if attempt <= 1 else f"{task_id}/attempt-{attempt}/"
+
+
 class MediaOut:
     """The outputs of one attempt."""
 
-    def __init__(self, files: Files, task_id: str) -> None:
+    def __init__(self, files: Files, prefix: str) -> None:
         self._files = files
-        self._task_id = task_id
+        self.prefix = prefix
         self._stored: dict[str, StoredFile] = {}
 
     async def store(self, source: Path, name: str | None) -> str:
@@ -62,7 +66,7 @@ class MediaOut:
         return f"{prefix}/"
 
     def _path(self, name: str) -> str:
-        return checked_object_path(f"{self._task_id}/{safe_relative(name)}")
+        return checked_object_path(f"{self.prefix}{safe_relative(name)}")
 
     async def _upload(self, source: Path, path: str) -> None:
         # Noted before it is there: a cancelled upload may still have arrived.
@@ -70,7 +74,7 @@ class MediaOut:
         self._stored[path] = await self._files.upload(source, path)
 
     async def discard(self) -> None:
-        """Delete what was stored, as far as the store can be reached; what stays is replaced by a next attempt."""
+        """Delete what was stored, as far as the store can be reached; what stays goes with the task."""
 
         async def remove() -> None:
             while self._stored:

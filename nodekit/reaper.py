@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from nodekit.program import Program
+from runtime.program import Program
 
 _SCRIPT = Path(__file__).with_name("reaper_main.py")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 import uuid
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -39,6 +40,8 @@ log = get_logger(__name__)
 
 SERVICE = task_pb2.DESCRIPTOR.services_by_name["TaskService"].full_name
 _START_PATIENCE_SECONDS = 60.0
+_STANDSTILL_SECONDS = 5.0
+_HEALTH_SECONDS = 1.0
 
 
 class Scheduler:
@@ -165,5 +168,17 @@ async def scheduling(settings: SchedulerSettings) -> AsyncIterator[tuple[Schedul
     async with connected(settings.scheduler) as redis:
         scheduler = Scheduler(settings, redis, server.draining)
         server.add(task_pb2_grpc.add_TaskServiceServicer_to_server, TaskServicer(scheduler), SERVICE)
-        async with scheduler.running(), server.running() as address:
+        async with (
+            scheduler.running(),
+            server.running() as address,
+            _background("health", _tell_health(scheduler, server)),
+        ):
             yield scheduler, server, address
+
+
+async def _tell_health(scheduler: Scheduler, server: RpcServer) -> None:
+    """Report this replica unhealthy while its sweeper cannot finish a turn: Redis is away, and calls would wait for it in vain."""
+    while not server.draining.is_set():
+        idle = time.monotonic() - scheduler.sweeper.turn_time
+        await server.set_serving(SERVICE, idle < _STANDSTILL_SECONDS)
+        await asyncio.sleep(_HEALTH_SECONDS)

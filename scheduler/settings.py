@@ -92,9 +92,11 @@ class SchedulerSection(Section):
     """Life of an attempt's lease after the last word from its node."""
     silence_seconds: float = Field(15.0, gt=0)
     """A stream without a word for this long is dropped and opened again; three of a node's heartbeats."""
-    lost_seconds: float = Field(15.0, ge=0)
-    """How long a broken stream is reopened before the attempt counts as lost. Not less than the time after which a node kills
-    work that nobody watches, else two attempts overlap."""
+    lost_seconds: float = Field(35.0, ge=0)
+    """How long a broken stream is reopened before the attempt counts as lost. Not less than the time in which a node that was cut
+    off is sure to have ended its work, else two attempts overlap: 10 s until it notices (runtime.server), 15 s as an orphan
+    (`node.orphan_seconds`), 5 s of grace (`node.kill_grace_seconds`), and 5 s for clocks. A node that answers and does not know the
+    attempt, because it was started again, ends the wait at once."""
     beat_seconds: float = Field(2.0, gt=0)
     """Period of the lease renewal."""
     scheduler_ttl_seconds: float = Field(6.0, gt=0)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime.logs import get_logger
+from runtime.program import Program
 
 log = get_logger(__name__)
 
@@ -50,29 +51,28 @@ class Part:
     def __init__(self, spec: PartSpec, log_file: Path) -> None:
         self.spec = spec
         self._log_file = log_file
-        self._process: asyncio.subprocess.Process | None = None
+        self._program: Program | None = None
 
     @property
     def pid(self) -> int | None:
         """Process id while it runs."""
-        return self._process.pid if self._process and self._process.returncode is None else None
+        return self._program.pid if self._program and self._program.returncode is None else None
 
     async def start(self) -> None:
         """Start the process and wait until it is ready. Raises PartFailed."""
         with self._log_file.open("ab") as output:
-            self._process = await asyncio.create_subprocess_exec(
-                *_dying_with_parent(self.spec.argv),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, **self.spec.environment},
-                # Ctrl-C in a terminal goes to the whole foreground group; the stack stops its parts in its own order.
-                start_new_session=True,
+            # In a session of its own: Ctrl-C in a terminal goes to the whole foreground group, and the stack stops its
+            # parts in its own order.
+            self._program = await Program.start(
+                _dying_with_parent(self.spec.argv),
+                stderr=False,
+                log=output,
+                environment={**os.environ, **self.spec.environment},
             )
         try:
             async with asyncio.timeout(self.spec.ready_seconds):
                 while not await self.spec.probe():
-                    if self._process.returncode is not None:
+                    if self._program.returncode is not None:
                         raise PartFailed(f"{self.spec.name} ended while it started:\n{self.log_tail()}")
                     await asyncio.sleep(_PROBE_PERIOD_SECONDS)
         except TimeoutError:
@@ -83,20 +83,20 @@ class Part:
 
     async def wait(self) -> int:
         """Wait until the process ends; gives its exit status."""
-        assert self._process is not None
-        return await self._process.wait()
+        assert self._program is not None
+        return await self._program.wait()
 
     async def stop(self) -> None:
         """SIGTERM, wait for its drain, then SIGKILL what is left of its session."""
-        if self._process is None or self._process.returncode is not None:
+        if self._program is None or self._program.returncode is not None:
             return
-        self._process.terminate()
+        os.kill(self._program.pid, signal.SIGTERM)
         try:
-            await asyncio.wait_for(self._process.wait(), _STOP_SECONDS)
+            await asyncio.wait_for(self._program.wait(), _STOP_SECONDS)
         except TimeoutError:
             log.warning("killing a part that did not drain", part=self.spec.name)
-            os.killpg(self._process.pid, signal.SIGKILL)
-            await self._process.wait()
+            os.killpg(self._program.pid, signal.SIGKILL)
+            await self._program.wait()
 
     def log_tail(self, lines: int = 15) -> str:
         """Return the last lines of its log."""

@@ -163,7 +163,7 @@ async def split_audio_segments(
             options,
             _report(context, "splitting"),
         )
-    directory = f"{context.task_id}/audio_segments/"
+    directory = f"{context.output_prefix}audio_segments/"
     info = split_info(split, options, folder, directory, datetime.now(UTC))
     await _write_json(folder / SPLIT_INFO, info)
     await context.progress(_ENGINE_PERCENT, "storing")

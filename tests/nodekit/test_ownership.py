@@ -95,3 +95,24 @@ async def test_chain_of_attempts_never_overlaps(start_node: NodeFactory, tmp_pat
     assert results[2].outcome == "completed"
     entries = journal(tmp_path)
     assert all(entries[i].startswith("start") == (i % 2 == 0) for i in range(len(entries)))
+
+
+async def test_a_late_attempt_cannot_touch_its_successors_outputs(
+    start_node: NodeFactory, tmp_path: Path
+) -> None:
+    """Each attempt stores under a prefix of its own: the older one, cut off and cleared up late, takes nothing along."""
+    cut_off = await start_node(work_root=tmp_path / "work-1")
+    elsewhere = await start_node(work_root=tmp_path / "work-2")
+    waiting = asyncio.create_task(
+        cut_off.run("toy.store", {"folder": str(tmp_path), "then": "wait"}, task_id="t1", attempt=1, fence=1)
+    )
+    await eventually((tmp_path / "stored").exists)
+    newer = await elsewhere.run("toy.store", {"folder": str(tmp_path)}, task_id="t1", attempt=2, fence=2)
+    assert newer.output["frames_dir"] == "t1/attempt-2/frames/"
+    await cut_off.cancel("t1", attempt=1)
+    assert (await waiting).outcome == "cancelled"
+    stored = sorted(
+        path.relative_to(tmp_path / "outputs") for path in (tmp_path / "outputs" / "t1").rglob("*.*")
+    )
+    assert {path.parts[1] for path in stored} == {"attempt-2"}
+    assert len(stored) == len(newer.files)

@@ -41,15 +41,17 @@ class Program:
         stdin: bool = False,
         stdout: bool = False,
         stderr: bool = True,
+        log: IO[bytes] | None = None,
         cwd: Path | None = None,
         environment: Mapping[str, str],
     ) -> Program:
-        """Start a program. What is not piped reads nothing, writes nowhere, or (standard error) shares ours."""
+        """Start a program. What is not piped reads nothing and writes to `log`; without one, nowhere, and errors to ours."""
+        unpiped = log.fileno() if log else subprocess.DEVNULL
         popen = subprocess.Popen(  # noqa: ASYNC220 - vfork holds us for a millisecond; a thread would break PDEATHSIG
             argv,
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-            stdout=subprocess.PIPE if stdout else subprocess.DEVNULL,
-            stderr=subprocess.PIPE if stderr else None,
+            stdout=subprocess.PIPE if stdout else unpiped,
+            stderr=subprocess.PIPE if stderr else (unpiped if log else None),
             cwd=cwd,
             env=environment,
             start_new_session=True,
