@@ -44,7 +44,7 @@ def to_task_error(error: BaseException) -> task_pb2.TaskError:
                 code=error.code, message=error.message, retryable=error.retryable, field=error.field
             )
         case YiVideoError():
-            field = error.fields[0].pointer if error.fields else ""
+            field = error.fields[0].pointer.removeprefix("/input") if error.fields else ""
             found = task_pb2.TaskError(
                 code=error.code, message=error.message, retryable=error.retryable, field=field
             )

@@ -90,7 +90,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def parse_input(model: type[M], value: Mapping[str, Any]) -> M:
-    """Return the typed input. Raises InvalidInput with a JSON pointer per fault.
+    """Return the typed input. Raises InvalidInput with a JSON pointer into the task's spec per fault (`/input/rate`).
 
     Parsed as JSON, not as Python: in strict mode only that reads a list into a tuple or a string into an enum.
     """
@@ -99,10 +99,10 @@ def parse_input(model: type[M], value: Mapping[str, Any]) -> M:
     except ValidationError as error:
         faults = error.errors(include_url=False, include_context=False, include_input=False)
         fields = [
-            FieldViolation(to_pointer(fault["loc"], value), fault["msg"])
+            FieldViolation("/input" + to_pointer(fault["loc"], value), fault["msg"])
             for fault in faults[:_MAX_VIOLATIONS]
         ]
-    summary = "; ".join(f"{field.pointer or '/'}: {field.detail}" for field in fields[:4])
+    summary = "; ".join(f"{field.pointer}: {field.detail}" for field in fields[:4])
     raise InvalidInput(f"the input does not fit: {summary}", fields=fields)
 
 

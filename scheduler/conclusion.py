@@ -116,7 +116,7 @@ class Conclusion:
 
     async def refuse(self, claim: Claim, refusal: YiVideoError, ran_seconds: float) -> None:
         """Fail the task because the node refused it: its input, for example, does not fit what the node knows now."""
-        field = refusal.fields[0].pointer if refusal.fields else ""
+        field = refusal.fields[0].pointer.removeprefix("/input") if refusal.fields else ""
         error = task_pb2.TaskError(code=refusal.code, message=refusal.message, field=field)
         await self.fail(claim, error, (), ran_seconds)
 

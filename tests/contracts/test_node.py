@@ -92,12 +92,12 @@ def test_a_failure_is_an_event_with_a_stable_code(grpc_stub: Any) -> None:
 
 @pytest.mark.parametrize(
     ("task_input", "pointer"),
-    [({}, "/text"), ({"text": 5}, "/text"), ({"text": "x", "volume": 11}, "/volume")],
+    [({}, "/input/text"), ({"text": 5}, "/input/text"), ({"text": "x", "volume": 11}, "/input/volume")],
 )
 def test_a_bad_input_is_refused_before_anything_runs(
     grpc_stub: Any, task_input: dict[str, Any], pointer: str
 ) -> None:
-    """INVALID_ARGUMENT with the pointer into the input, and no attempt is left behind."""
+    """INVALID_ARGUMENT with the pointer into the spec, and no attempt is left behind."""
     with refused("INVALID_ARGUMENT", "INVALID_INPUT", pointer=pointer):
         run(grpc_stub, task_input, task_id="bad")
     with refused("NOT_FOUND", "TASK_NOT_FOUND"):
