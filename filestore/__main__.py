@@ -12,12 +12,12 @@ from filestore.servicer import SERVICE, FileServicer
 from filestore.settings import FilestoreSection, FilestoreSettings
 from filestore.signing import UrlSigner
 from filestore.store import FileStore
+from filestore.wire import add_file_service
 from runtime.errors import Unavailable
 from runtime.logs import get_logger
 from runtime.process import Shutdown, run_process
 from runtime.server import RpcServer
 from runtime.settings import load_settings
-from yivideo.file.v1 import file_pb2_grpc
 
 log = get_logger(__name__)
 
@@ -36,7 +36,7 @@ async def serve(settings: FilestoreSettings, shutdown: Shutdown) -> None:
     """Serve until told to stop; waits for a store that is not there yet."""
     store = FileStore(make_backend(settings.filestore), settings.filestore)
     server = RpcServer(settings.runtime)
-    server.add(file_pb2_grpc.add_FileServiceServicer_to_server, FileServicer(store), SERVICE)
+    server.add(add_file_service, FileServicer(store), SERVICE)
     try:
         if not await _started(store, shutdown):
             return

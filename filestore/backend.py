@@ -14,6 +14,9 @@ from typing import Protocol
 from filestore.signing import PresignMethod, UrlSigner
 from runtime.errors import RangeRefused
 
+Chunk = bytes | memoryview
+"""Bytes on their way into the store; a view looks into the message that brought them."""
+
 READ_BYTES = 1024 * 1024
 """Largest chunk that a backend yields: what DownloadResponse promises."""
 
@@ -133,7 +136,7 @@ class Backend(Protocol):
         """Make the default bucket when it is absent, and clean up what a crash has left."""
         ...
 
-    async def put(self, file: NewFile, chunks: AsyncIterator[bytes]) -> FileInfo:
+    async def put(self, file: NewFile, chunks: AsyncIterator[Chunk]) -> FileInfo:
         """Write one file; it appears whole at the end or, on any error or cancellation, not at all.
 
         Raises InvalidArgument when size or sha256 do not fit or nothing came, FileExists, and QuotaExceeded when the

@@ -12,11 +12,11 @@ import fcntl
 import os
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from filestore.disk_reader import DiskReader
-from filestore.disk_writer import DiskWriter
+from filestore.disk_writer import Buffer, DiskWriter
 from runtime.errors import DataLoss, InvalidArgument, QuotaExceeded, Unavailable
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -50,7 +50,7 @@ class PartialBlob:
             if size_bytes:
                 _reserve(self._file, size_bytes)
 
-    def write(self, batch: list[bytes]) -> None:
+    def write(self, batch: Sequence[Buffer]) -> None:
         """Append the chunks; raises QuotaExceeded when the disk is full."""
         with _disk_errors():
             if self._writer is None:

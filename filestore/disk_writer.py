@@ -11,6 +11,9 @@ import errno
 import fcntl
 import mmap
 import os
+from collections.abc import Sequence
+
+Buffer = bytes | memoryview
 
 DIRECT_BYTES = 4 * 1024 * 1024
 """Batches of exactly this size are written directly; a multiple of every disk's block."""
@@ -28,7 +31,7 @@ class DiskWriter:
         self._possible = hasattr(os, "O_DIRECT")
         self._direct = False
 
-    def write(self, batch: list[bytes]) -> None:
+    def write(self, batch: Sequence[Buffer]) -> None:
         """Append the chunks; raises OSError."""
         if self._possible and sum(map(len, batch)) == DIRECT_BYTES and self._write_direct(batch):
             return
@@ -38,7 +41,7 @@ class DiskWriter:
         for start in range(0, len(batch), _IOV_MAX):
             _write_all(self._file, batch[start : start + _IOV_MAX])
 
-    def _write_direct(self, batch: list[bytes]) -> bool:
+    def _write_direct(self, batch: Sequence[Buffer]) -> bool:
         """Return False, with nothing written, when the file system cannot."""
         if self._buffer is None:
             self._buffer = mmap.mmap(-1, DIRECT_BYTES)
@@ -67,7 +70,7 @@ class DiskWriter:
             self._direct = wanted
 
 
-def _write_all(file: int, chunks: list[bytes]) -> None:
+def _write_all(file: int, chunks: Sequence[Buffer]) -> None:
     pending = [memoryview(chunk) for chunk in chunks]
     while pending:
         written = os.writev(file, pending)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator
 
-from filestore.backend import NewFile
+from filestore.backend import Chunk, NewFile
 from runtime.errors import InvalidArgument
 
 _JOIN_AT = 256
 """Pieces that are joined into one, so that a writer of tiny chunks costs copies and not memory."""
 
 
-async def batches(chunks: AsyncIterator[bytes], batch_bytes: int) -> AsyncIterator[list[bytes]]:
+async def batches(chunks: AsyncIterator[Chunk], batch_bytes: int) -> AsyncIterator[list[Chunk]]:
     """Yield lists of chunks of exactly `batch_bytes` together, the last one less; no chunk is copied but at the edges."""
-    batch: list[bytes] = []
-    small: list[bytes] = []
+    batch: list[Chunk] = []
+    small: list[Chunk] = []
     gathered = 0
     async for chunk in chunks:
         rest = chunk
@@ -41,7 +41,7 @@ class Checksum:
         self._hash = hashlib.sha256()
         self.size_bytes = 0
 
-    def update(self, batch: list[bytes]) -> None:
+    def update(self, batch: list[Chunk]) -> None:
         """Take in the next chunks, in order."""
         for chunk in batch:
             self._hash.update(chunk)

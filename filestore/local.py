@@ -15,6 +15,7 @@ from filestore.backend import (
     READ_BYTES,
     WHOLE,
     ByteRange,
+    Chunk,
     Deletion,
     FileInfo,
     FilePage,
@@ -63,7 +64,7 @@ class LocalBackend:
         await self._threads.run(self._close)
         self._threads.close()
 
-    async def put(self, file: NewFile, chunks: AsyncIterator[bytes]) -> FileInfo:
+    async def put(self, file: NewFile, chunks: AsyncIterator[Chunk]) -> FileInfo:
         """Write one file; hashing and writing a batch overlaps with the coming of the next."""
         partial = PartialBlob(self._blobs)
         checksum = Checksum()
@@ -226,18 +227,21 @@ class LocalBackend:
             removed += 1
         return removed
 
-    async def _take_all(self, partial: PartialBlob, checksum: Checksum, chunks: AsyncIterator[bytes]) -> None:
-        writing: asyncio.Future[None] | None = None
+    async def _take_all(self, partial: PartialBlob, checksum: Checksum, chunks: AsyncIterator[Chunk]) -> None:
+        """Write and hash one batch, each in a thread, while the next one comes."""
+        under_way: list[asyncio.Future[None]] = []
         try:
             async for batch in batches(chunks, DIRECT_BYTES):
-                if writing is not None:
-                    await self._threads.wait(writing)
-                writing = self._threads.begin(_take, partial, checksum, batch)
-            if writing is not None:
-                await self._threads.wait(writing)
+                for future in under_way:
+                    await self._threads.wait(future)
+                under_way = [
+                    self._threads.begin(partial.write, batch),
+                    self._threads.begin(checksum.update, batch),
+                ]
+            for future in under_way:
+                await self._threads.wait(future)
         finally:
-            if writing is not None:
-                await self._threads.settle(writing)
+            await self._threads.settle(*under_way)
 
     async def _read(self, file: int, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         """Yield chunks while a thread reads the next few; ends its thread's work before it ends itself."""
@@ -260,8 +264,3 @@ class LocalBackend:
         finally:
             # The descriptor is closed after this: no thread may still read from it.
             await self._threads.settle(ahead)
-
-
-def _take(partial: PartialBlob, checksum: Checksum, batch: list[bytes]) -> None:
-    checksum.update(batch)
-    partial.write(batch)

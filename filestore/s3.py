@@ -16,6 +16,7 @@ from filestore.backend import (
     READ_BYTES,
     WHOLE,
     ByteRange,
+    Chunk,
     Deletion,
     FileInfo,
     FilePage,
@@ -76,7 +77,7 @@ class S3Backend:
             self._opened = None
         self._threads.close()
 
-    async def put(self, file: NewFile, chunks: AsyncIterator[bytes]) -> FileInfo:
+    async def put(self, file: NewFile, chunks: AsyncIterator[Chunk]) -> FileInfo:
         """Write one file: one request when it is small, parts side by side when it is not."""
         if file.if_absent:
             # Refused early here; the write itself is conditional too, on stores that know If-None-Match.

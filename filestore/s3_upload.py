@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from minio.xml import unmarshal
 
+from filestore.backend import Chunk
 from filestore.s3_answers import S3Fault, S3Upload, completion
 from filestore.s3_wire import S3Refused, S3Wire
 from runtime.errors import Unavailable
@@ -41,7 +42,7 @@ class MultipartUpload:
         _, answer = await wire.call("POST", bucket, key, query={"uploads": ""}, headers=headers, body=[b""])
         return cls(wire, bucket, key, unmarshal(S3Upload, answer.decode()).upload_id, parallel)
 
-    async def add(self, body: list[bytes]) -> None:
+    async def add(self, body: list[Chunk]) -> None:
         """Start sending the next part as soon as fewer than `parallel` are on their way; raises what one met."""
         await self._slots.acquire()
         if self._broken is not None:
@@ -84,7 +85,7 @@ class MultipartUpload:
             if not (isinstance(error, S3Refused) and error.status == 404):
                 log.warning("an upload could not be aborted; the cleaner will", error=str(error))
 
-    async def _send(self, number: int, body: list[bytes]) -> str:
+    async def _send(self, number: int, body: list[Chunk]) -> str:
         try:
             query = {"partNumber": str(number), "uploadId": self._upload_id}
             headers, _ = await self._wire.call("PUT", self._bucket, self._key, query=query, body=body)

@@ -21,6 +21,7 @@ from minio.signer import presign_v4, sign_v4_s3
 from minio.time import to_amz_date
 from yarl import URL
 
+from filestore.backend import Chunk
 from filestore.s3_answers import S3Fault
 from filestore.settings import S3Section
 from runtime.errors import (
@@ -121,7 +122,7 @@ class S3Wire:
         *,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        body: Sequence[bytes] | None = None,
+        body: Sequence[Chunk] | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send one request, once; gives the successful response, its body unread. Raises S3Refused or Unavailable."""
         url = self._inside.build(
@@ -171,7 +172,7 @@ class S3Wire:
         *,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        body: Sequence[bytes] | None = None,
+        body: Sequence[Chunk] | None = None,
     ) -> tuple[Mapping[str, str], bytes]:
         """Send one request and read its answer, trying again when the store is busy or the connection broke.
 
@@ -238,7 +239,7 @@ class S3Wire:
         return urlunsplit(signed)
 
 
-async def _sending(body: Sequence[bytes]) -> AsyncIterator[bytes]:
+async def _sending(body: Sequence[Chunk]) -> AsyncIterator[Chunk]:
     for chunk in body:
         yield chunk
 

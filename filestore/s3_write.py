@@ -7,7 +7,7 @@ import base64
 import hashlib
 from collections.abc import AsyncIterator
 
-from filestore.backend import NewFile
+from filestore.backend import Chunk, NewFile
 from filestore.intake import Checksum, batches
 from filestore.s3_answers import tagging
 from filestore.s3_upload import MAX_PARTS, MultipartUpload, finish_despite_cancel
@@ -36,7 +36,7 @@ class S3Writer:
         self._part_bytes = part_bytes
         self._parallel = parallel
 
-    async def write(self, file: NewFile, chunks: AsyncIterator[bytes]) -> Checksum:
+    async def write(self, file: NewFile, chunks: AsyncIterator[Chunk]) -> Checksum:
         """Write one file and return what came; raises S3Refused, and InvalidArgument when it is not what was announced."""
         part_bytes = self._part_bytes
         if file.size_bytes is not None:
@@ -44,7 +44,7 @@ class S3Writer:
         checksum = Checksum()
         parts = batches(chunks, part_bytes)
         # Whether there is a second part decides how the first one goes; a part is let go of as soon as it is sent.
-        waiting: list[list[bytes]] = [part async for part in _take(parts, 2)]
+        waiting: list[list[Chunk]] = [part async for part in _take(parts, 2)]
         for part in waiting:
             await self._threads.run(checksum.update, part)
         if len(waiting) < 2:
@@ -53,7 +53,7 @@ class S3Writer:
             await self._write_large(file, checksum, waiting, parts)
         return checksum
 
-    async def _write_small(self, file: NewFile, checksum: Checksum, body: list[bytes]) -> None:
+    async def _write_small(self, file: NewFile, checksum: Checksum, body: list[Chunk]) -> None:
         checksum.check(file)
         headers = {**_describing(file, checksum.sha256), **_conditional(file)}
         try:
@@ -68,8 +68,8 @@ class S3Writer:
         self,
         file: NewFile,
         checksum: Checksum,
-        waiting: list[list[bytes]],
-        others: AsyncIterator[list[bytes]],
+        waiting: list[list[Chunk]],
+        others: AsyncIterator[list[Chunk]],
     ) -> None:
         upload = await self._begin(file)
         try:
@@ -109,7 +109,7 @@ class S3Writer:
             log.warning("the store keeps no tags; the checksum is not stored", error=str(error))
 
 
-async def _take(parts: AsyncIterator[list[bytes]], count: int) -> AsyncIterator[list[bytes]]:
+async def _take(parts: AsyncIterator[list[Chunk]], count: int) -> AsyncIterator[list[Chunk]]:
     for _ in range(count):
         part = await anext(parts, None)
         if part is None:

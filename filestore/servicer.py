@@ -11,32 +11,37 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from filestore import metrics
-from filestore.backend import ByteRange, FileInfo, NewFile
+from filestore.backend import ByteRange, Chunk, FileInfo, NewFile
 from filestore.signing import PresignMethod
 from filestore.store import FileStore
+from runtime.chunk_codec import chunk_tag, encode
 from runtime.errors import DeadlineExceeded, InvalidArgument
 from yivideo.file.v1 import file_pb2, file_pb2_grpc
 
 SERVICE = file_pb2.DESCRIPTOR.services_by_name["FileService"].full_name
 _MAX_CHUNK_BYTES = 2 * 1024 * 1024
+_SENT = chunk_tag(file_pb2.DownloadResponse, "chunk")
+
+Incoming = file_pb2.UploadRequest | memoryview
+"""A message of an upload; a chunk may come as a view of its bytes (filestore.wire)."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class FileServicer(file_pb2_grpc.FileServiceServicer):
-    """The gRPC face of one FileStore."""
+    """The gRPC face of one FileStore; `filestore.wire` registers it."""
 
     def __init__(self, store: FileStore) -> None:
         self._store = store
         self._idle_seconds = store.section.idle_timeout_seconds
 
     async def Upload(  # noqa: N802
-        self, request_iterator: AsyncIterator[file_pb2.UploadRequest], context: Context
+        self, request_iterator: AsyncIterator[Incoming], context: Context
     ) -> file_pb2.UploadResponse:
         """Write one file."""
         requests = aiter(request_iterator)
         first = await self._next(requests)
-        if first is None or first.WhichOneof("payload") != "header":
+        if not isinstance(first, file_pb2.UploadRequest) or first.WhichOneof("payload") != "header":
             raise InvalidArgument.at("/header", "the first message must be the header")
         header = first.header
         if header.size_bytes < 0:
@@ -55,8 +60,8 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
 
     async def Download(  # noqa: N802
         self, request: file_pb2.DownloadRequest, context: Context
-    ) -> AsyncIterator[file_pb2.DownloadResponse]:
-        """Read one file or a range of it."""
+    ) -> AsyncIterator[Any]:
+        """Read one file or a range of it; the chunks are messages already written."""
         wanted = ByteRange(request.offset_bytes, request.length_bytes, request.if_range_etag)
         async with self._store.open(request.bucket, request.path, wanted) as opened:
             header = file_pb2.DownloadHeader(
@@ -68,7 +73,7 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
             async for chunk in opened.chunks:
                 metrics.SENT_BYTES.inc(len(chunk))
                 with self._reader_awake():
-                    yield file_pb2.DownloadResponse(chunk=chunk)
+                    yield encode(_SENT, (chunk,))
 
     async def StatFile(  # noqa: N802
         self, request: file_pb2.StatFileRequest, context: Context
@@ -148,7 +153,7 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
             healthy=await store.healthy(),
         )
 
-    async def _next(self, requests: AsyncIterator[file_pb2.UploadRequest]) -> file_pb2.UploadRequest | None:
+    async def _next(self, requests: AsyncIterator[Incoming]) -> Incoming | None:
         try:
             async with asyncio.timeout(self._idle_seconds):
                 return await anext(requests, None)
@@ -157,20 +162,12 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
                 f"nothing came for {self._idle_seconds:g} s; the upload is dropped"
             ) from None
 
-    async def _chunks(
-        self, requests: AsyncIterator[file_pb2.UploadRequest], context: Context
-    ) -> AsyncIterator[bytes]:
+    async def _chunks(self, requests: AsyncIterator[Incoming], context: Context) -> AsyncIterator[Chunk]:
         sent = 0
         while (request := await self._next(requests)) is not None:
-            payload = request.WhichOneof("payload")
-            if payload == "trailer":
-                if request.trailer.size_bytes != sent:
-                    detail = f"the writer sent {request.trailer.size_bytes} bytes, {sent} came"
-                    raise InvalidArgument.at("/trailer/size_bytes", detail)
+            chunk = request if isinstance(request, memoryview) else _chunk_of(request, sent)
+            if chunk is None:
                 return
-            if payload != "chunk":
-                raise InvalidArgument.at("/header", "the header comes once and first")
-            chunk = request.chunk
             if len(chunk) > _MAX_CHUNK_BYTES:
                 raise InvalidArgument.at("/chunk", f"a chunk may have {_MAX_CHUNK_BYTES} bytes")
             metrics.RECEIVED_BYTES.inc(len(chunk))
@@ -190,6 +187,19 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
             yield
         finally:
             timer.cancel()
+
+
+def _chunk_of(request: file_pb2.UploadRequest, sent: int) -> bytes | None:
+    """Return a chunk's bytes; None for a trailer that says as many were sent as came."""
+    payload = request.WhichOneof("payload")
+    if payload == "trailer":
+        if request.trailer.size_bytes != sent:
+            detail = f"the writer sent {request.trailer.size_bytes} bytes, {sent} came"
+            raise InvalidArgument.at("/trailer/size_bytes", detail)
+        return None
+    if payload != "chunk":
+        raise InvalidArgument.at("/header", "the header comes once and first")
+    return request.chunk
 
 
 def to_file(info: FileInfo) -> file_pb2.File:

@@ -13,6 +13,7 @@ from filestore.backend import (
     WHOLE,
     Backend,
     ByteRange,
+    Chunk,
     Deletion,
     FileInfo,
     FilePage,
@@ -57,7 +58,7 @@ class FileStore:
         await self.backend.start(self.section.default_bucket)
         await self.recount()
 
-    async def put(self, file: NewFile, chunks: AsyncIterator[bytes]) -> FileInfo:
+    async def put(self, file: NewFile, chunks: AsyncIterator[Chunk]) -> FileInfo:
         """Write one file, atomically; see Backend.put. Raises PayloadTooLarge and QuotaExceeded before they are reached."""
         file = replace(
             file,
@@ -190,8 +191,8 @@ class FileStore:
             raise PayloadTooLarge(f"a file may have {self.section.max_file_mib} MiB")
 
     async def _limited(
-        self, chunks: AsyncIterator[bytes], reservation: Reservation | None
-    ) -> AsyncIterator[bytes]:
+        self, chunks: AsyncIterator[Chunk], reservation: Reservation | None
+    ) -> AsyncIterator[Chunk]:
         received = 0
         async for chunk in chunks:
             received += len(chunk)

@@ -38,10 +38,12 @@ class Threads:
             raise cancelled
         return future.result()
 
-    async def settle(self, future: asyncio.Future[R]) -> None:
-        """Wait until what was begun has ended, whatever its outcome."""
-        cancelled = await _until_done(future)
-        future.exception()
+    async def settle(self, *futures: asyncio.Future[R]) -> None:
+        """Wait until all that was begun has ended, whatever its outcome."""
+        cancelled: asyncio.CancelledError | None = None
+        for future in futures:
+            cancelled = await _until_done(future) or cancelled
+            future.exception()
         if cancelled is not None:
             raise cancelled
 

@@ -21,7 +21,7 @@ from gateway.route import RouteTable
 from gateway.routes import docs, events, files, health, operations, task_types, tasks, transfers
 from gateway.settings import GatewaySection, GatewaySettings
 from gateway.streams import StreamSlots
-from gateway.transfer import READ_BUFFER_BYTES
+from gateway.upload import READ_BUFFER_BYTES
 from runtime import VERSION
 from runtime.addresses import join_host_port, split_host_port
 from runtime.logs import get_logger

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from gateway.direct import DirectReads
 from gateway.settings import GatewaySettings
 from runtime.channel import open_channel
+from runtime.chunk_codec import reader, writer
 from runtime.errors import YiVideoError
 from runtime.logs import get_logger
 from runtime.rpc_errors import rpc_errors
+from yivideo.file.v1 import file_pb2
 from yivideo.file.v1.file_pb2_grpc import FileServiceStub
 from yivideo.task.v1.task_pb2_grpc import TaskServiceStub
 
@@ -30,6 +33,7 @@ T = TypeVar("T")
 SCHEDULER = "scheduler"
 FILESTORE = "filestore"
 
+_FILE_SERVICE = file_pb2.DESCRIPTOR.services_by_name["FileService"].full_name
 _HEALTH_TIMEOUT_SECONDS = 2.0
 _CONNECT_SECONDS = 2.0
 
@@ -42,6 +46,12 @@ class Backend:
     """TaskService of the scheduler."""
     files: FileServiceAsyncStub
     """FileService of the filestore."""
+    upload: Callable[[], Any]
+    """FileService.Upload, which also takes a chunk as `runtime.chunk_codec` has encoded it."""
+    download: Callable[[file_pb2.DownloadRequest], Any]
+    """FileService.Download, which gives a chunk as a view of its bytes."""
+    direct: DirectReads
+    """Reads of large files past the filestore."""
     health: Mapping[str, Any]
     """Health service of each room, by its name."""
     channels: Mapping[str, grpc.aio.Channel]
@@ -95,14 +105,27 @@ async def open_backend(settings: GatewaySettings) -> AsyncIterator[Backend]:
     """Open the channels for the time of a block."""
     scheduler = open_channel(settings.gateway.scheduler_address, settings.runtime)
     filestore = open_channel(settings.gateway.filestore_address, settings.runtime)
+    direct = DirectReads(settings.gateway.direct_download_bytes, settings.gateway.stalled_client_seconds)
     try:
         yield Backend(
             tasks=TaskServiceStub(scheduler),
             files=FileServiceStub(filestore),
+            upload=filestore.stream_unary(
+                f"/{_FILE_SERVICE}/Upload",
+                request_serializer=writer(),
+                response_deserializer=file_pb2.UploadResponse.FromString,
+            ),
+            download=filestore.unary_stream(
+                f"/{_FILE_SERVICE}/Download",
+                request_serializer=file_pb2.DownloadRequest.SerializeToString,
+                response_deserializer=reader(file_pb2.DownloadResponse, "chunk"),
+            ),
+            direct=direct,
             health={SCHEDULER: _health(scheduler), FILESTORE: _health(filestore)},
             channels={SCHEDULER: scheduler, FILESTORE: filestore},
         )
     finally:
+        await direct.aclose()
         await scheduler.close()
         await filestore.close()
 

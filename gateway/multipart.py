@@ -15,6 +15,8 @@ from aiohttp import content_disposition_filename, parse_content_disposition
 
 from runtime.errors import InvalidArgument
 
+Buffer = bytes | memoryview
+
 Read = Callable[[], Awaitable[bytes]]
 """Returns the next piece of the body; empty at its end."""
 
@@ -84,7 +86,7 @@ class FormReader:
         except UnicodeDecodeError:
             raise InvalidArgument("a form field is not UTF-8 text") from None
 
-    def content(self) -> AsyncIterator[memoryview]:
+    def content(self) -> AsyncIterator[Buffer]:
         """Yield the content of a part in pieces as large as they came."""
         return self._content(None)
 
@@ -92,25 +94,41 @@ class FormReader:
         async for _ in self._content(limit):
             pass
 
-    async def _content(self, limit: int | None) -> AsyncIterator[memoryview]:
+    async def _content(self, limit: int | None) -> AsyncIterator[Buffer]:
         keep = len(self._delimiter) - 1
         size = 0
+        views: tuple[Buffer, ...] = ()
         while True:
             end = self._held.find(self._delimiter)
-            if end < 0 and len(self._held) <= keep:
-                await self._more()
-                continue
-            ready = end if end >= 0 else len(self._held) - keep
-            size += ready
+            ready = end if end >= 0 else max(0, len(self._held) - keep)
+            if ready:
+                views = (*views, memoryview(self._held)[:ready])
+                self._held = self._held[ready:]
+            size += sum(map(len, views))
             if limit is not None and size > limit:
                 raise InvalidArgument(f"a form field is longer than {limit} bytes")
-            piece, self._held = memoryview(self._held)[:ready], self._held[ready:]
-            if piece:
-                yield piece
+            for view in views:
+                yield view
             if end >= 0:
                 await self._pass_delimiter()
                 return
-            await self._more()
+            views = await self._pass_piece(keep)
+
+    async def _pass_piece(self, keep: int) -> tuple[Buffer, ...]:
+        """Read one piece, and return what is content for certain as it lies in memory; what may not be, is held.
+
+        Only the last bytes of a piece, in which a delimiter may have begun, are copied. In a warm buffer Python looks for a
+        text four times as fast backwards as forwards, and as a delimiter has one line break, in linear time too.
+        """
+        tail = self._held
+        piece = await self._next_piece()
+        near = tail + piece[:keep]
+        if len(piece) <= keep or self._delimiter in near or piece.rfind(self._delimiter) >= 0:
+            self._held = tail + piece
+            return ()
+        self._held = piece[-keep:]
+        view = memoryview(piece)[:-keep]
+        return (tail, view) if tail else (view,)
 
     async def _pass_delimiter(self) -> None:
         self._in_content = False
@@ -143,10 +161,13 @@ class FormReader:
         return taken
 
     async def _more(self) -> None:
+        self._held += await self._next_piece()
+
+    async def _next_piece(self) -> bytes:
         piece = await self._read()
         if not piece:
             raise InvalidArgument("the multipart body ends before its closing boundary")
-        self._held = self._held + piece if self._held else piece
+        return piece
 
 
 def _part(block: bytes) -> Part:

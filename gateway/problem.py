@@ -178,8 +178,16 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
                 request.transport.abort()
             return begun
         if known.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            log.error("request failed", code=known.code, reason=known.message, exc_info=error)
+            _log_failure(known, error)
         return from_known(request, _presentable(known, error))
+
+
+def _log_failure(known: errors.YiVideoError, raised: Exception) -> None:
+    """Log a fault of ours with its trace; what operations bring with them, a room that restarts, with one line."""
+    if isinstance(known, errors.Unavailable | errors.NoFreeSlot | errors.DeadlineExceeded):
+        log.warning("request not served", code=known.code, reason=known.message)
+    else:
+        log.error("request failed", code=known.code, reason=known.message, exc_info=raised)
 
 
 def _presentable(known: errors.YiVideoError, raised: Exception) -> errors.YiVideoError:

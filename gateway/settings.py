@@ -64,6 +64,9 @@ class GatewaySection(Section):
     """Silence after which an event stream carries a comment, so that proxies keep it open."""
     stalled_client_seconds: float = Field(30.0, gt=0, le=600)
     """How long a client may take nothing off an open stream, upload or download before it is dropped."""
+    direct_download_bytes: int = Field(16 * 1024**2, ge=0)
+    """Downloads from this size on are read from the object store itself, past the filestore, where the store has such
+    links and this machine can reach it; 0: never."""
     share_root: str = Field("/share", pattern=r"^/[^/]+(/[^/]+)*$")
     """Root that shared paths begin with; the object path is the same without it."""
     serve_metrics: bool = False

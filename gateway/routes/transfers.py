@@ -10,6 +10,7 @@ from gateway import files
 from gateway.answers.files import UploadAnswer
 from gateway.app_keys import BACKEND, SETTINGS, base_url
 from gateway.conditions import not_modified, resolved_range
+from gateway.download import Download
 from gateway.form import FORM_SCHEMA, UploadForm
 from gateway.intake import answer, path_part, read_query
 from gateway.multipart import FormReader, boundary_of
@@ -18,7 +19,7 @@ from gateway.range_header import content_range, http_date, quoted
 from gateway.requests import BucketQuery, PresignedQuery, UploadQuery
 from gateway.route import Content, Route
 from gateway.settings import Scope
-from gateway.transfer import Download, Upload, pieces, reading
+from gateway.upload import Upload, pieces, reading
 from runtime.errors import InvalidArgument, PayloadTooLarge, RangeRefused, YiVideoError
 from yivideo.file.v1 import file_pb2
 

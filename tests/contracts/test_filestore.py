@@ -15,6 +15,7 @@ from filestore.local import LocalBackend
 from filestore.servicer import SERVICE, FileServicer
 from filestore.settings import FilestoreSection
 from filestore.store import FileStore
+from filestore.wire import add_file_service
 from runtime.server import RpcServer
 from runtime.settings import RuntimeSection
 from tests.contracts.calls import refused
@@ -36,7 +37,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Room:
         store = FileStore(LocalBackend(root), section)
         await store.start()
         server = RpcServer(RuntimeSection(drain_seconds=0))
-        server.add(file_pb2_grpc.add_FileServiceServicer_to_server, FileServicer(store), SERVICE)
+        server.add(add_file_service, FileServicer(store), SERVICE)
         try:
             async with server.running() as address:
                 yield address

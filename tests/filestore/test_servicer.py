@@ -19,6 +19,7 @@ from filestore.local import LocalBackend
 from filestore.servicer import SERVICE, FileServicer
 from filestore.settings import FilestoreSection
 from filestore.store import FileStore
+from filestore.wire import add_file_service
 from runtime import errors
 from runtime.channel import open_channel
 from runtime.rpc_errors import rpc_errors
@@ -39,7 +40,7 @@ async def served(store: FileStore) -> AsyncIterator[Stub]:
     """Serve a store; gives a stub that knows its `address`."""
     settings = RuntimeSection(drain_seconds=0)
     server = RpcServer(settings)
-    server.add(file_pb2_grpc.add_FileServiceServicer_to_server, FileServicer(store), SERVICE)
+    server.add(add_file_service, FileServicer(store), SERVICE)
     async with server.running() as address, open_channel(address, settings) as channel:
         stub: Any = file_pb2_grpc.FileServiceStub(channel)
         stub.address = address

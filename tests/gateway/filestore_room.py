@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -41,6 +42,9 @@ class FilestoreRoom(FileServiceServicer):
         """A download ends, or breaks with DATA_LOSS, before its announced length."""
         self.uploads_open = 0
         self.downloads_open = 0
+        self.downloads = 0
+        self.store_url = ""
+        """Where a store behind this room serves its files; empty: it has no links of its own."""
         self.public = True
         self.healthy = True
         self.fail: errors.YiVideoError | None = None
@@ -125,6 +129,7 @@ class FilestoreRoom(FileServiceServicer):
 
     async def Download(self, request: pb.DownloadRequest, context: Any) -> AsyncIterator[pb.DownloadResponse]:
         """Send a file or a range."""
+        self.downloads += 1
         stored = self._find(request)
         size = stored.file.size_bytes
         offset = request.offset_bytes if request.offset_bytes >= 0 else max(0, size + request.offset_bytes)
@@ -186,6 +191,8 @@ class FilestoreRoom(FileServiceServicer):
             raise errors.WrongState("this store has no public endpoint")
         self._find(request)
         expire = Timestamp(seconds=UPDATED.seconds + request.expires_seconds)
+        if request.internal and self.store_url:
+            return pb.PresignFileResponse(url=f"{self.store_url}/{quote(request.path)}", expire_time=expire)
         url = f"/v1/files/presigned/{request.path}?bucket={request.bucket or BUCKET}&token=good-get"
         return pb.PresignFileResponse(url=url, expire_time=expire)
 

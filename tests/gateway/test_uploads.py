@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from gateway.answers import files as answers
-from gateway.transfer import READ_BUFFER_BYTES
+from gateway.upload import MESSAGE_BYTES, READ_BUFFER_BYTES
 from tests.gateway.conftest import House, StartHouse
 
 WAV = bytes(range(256)) * 40
@@ -206,7 +206,7 @@ async def test_a_large_upload_streams(house: House, how: str) -> None:
         answer = await response.json()
         assert response.status == 200, answer
     assert (answer["size"], answer["sha256"]) == (total * 2**20, digest.hexdigest())
-    assert house.filestore.largest_chunk >= 2**20
+    assert house.filestore.largest_chunk >= MESSAGE_BYTES
     grown_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert grown_mib < 96, "client, gateway and store are all in this one process"
 

@@ -1,4 +1,4 @@
-"""Moves the bytes of files between an HTTP client and the filestore, a bounded piece at a time and at the slower side's pace."""
+"""Moves the bytes of an upload from an HTTP client to the filestore, a bounded piece at a time and at the slower side's pace."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from aiohttp import web
 
 from gateway.backend import FILESTORE, Backend
 from gateway.observe import FILE_BYTES
-from gateway.problem import UNDER_WAY
-from runtime.errors import DataLoss, DeadlineExceeded, PayloadTooLarge
+from runtime.chunk_codec import chunk_tag, encode
+from runtime.errors import DeadlineExceeded, PayloadTooLarge
 from runtime.rpc_errors import rpc_errors
 from yivideo.file.v1 import file_pb2
 
-MESSAGE_BYTES = 1024 * 1024
-"""Bytes gathered for one upload message; gRPC's cost a message is large, so many small ones are slow."""
+MESSAGE_BYTES = 512 * 1024
+"""Bytes gathered for one upload message; gRPC's cost a message is large, so many small ones are slow, and what is larger
+falls out of the processor's cache between one copy and the next."""
 
-READ_BUFFER_BYTES = 256 * 1024
-"""What the HTTP server buffers of a body before it stops reading; a read gives at most three times this, so that a message
-stays below the 2 MiB of FileService."""
+READ_BUFFER_BYTES = 64 * 1024
+"""What the HTTP server buffers of a body before it stops reading. Below the 256 KiB that a socket gives at once, so that pieces
+are not joined (a copy); small enough that a message stays below the 2 MiB of FileService."""
 
+_CHUNK = chunk_tag(file_pb2.UploadRequest, "chunk")
 _STATUS_LOOKS = 50
 _STATUS_LOOK_SECONDS = 0.01
 
@@ -49,8 +51,8 @@ async def pieces(read: Callable[[], Awaitable[bytes]]) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def messages(content: AsyncIterator[Buffer], limit_bytes: int) -> AsyncIterator[file_pb2.UploadRequest]:
-    """Gather pieces into messages of about MESSAGE_BYTES; raises PayloadTooLarge past the limit."""
+async def messages(content: AsyncIterator[Buffer], limit_bytes: int) -> AsyncIterator[tuple[bytes, int]]:
+    """Gather pieces into encoded messages of about MESSAGE_BYTES, each with its size; raises PayloadTooLarge past the limit."""
     held: list[Buffer] = []
     held_bytes = total = 0
     async for piece in content:
@@ -60,10 +62,10 @@ async def messages(content: AsyncIterator[Buffer], limit_bytes: int) -> AsyncIte
         if total > limit_bytes:
             raise PayloadTooLarge(f"the file is larger than {limit_bytes} bytes")
         if held_bytes >= MESSAGE_BYTES:
-            yield file_pb2.UploadRequest(chunk=b"".join(held))
+            yield encode(_CHUNK, held), held_bytes
             held, held_bytes = [], 0
     if held:
-        yield file_pb2.UploadRequest(chunk=b"".join(held))
+        yield encode(_CHUNK, held), held_bytes
 
 
 class Upload:
@@ -77,7 +79,7 @@ class Upload:
 
     async def __aenter__(self) -> Upload:
         await self._backend.connected(FILESTORE)
-        self._call = self._backend.files.Upload()
+        self._call = self._backend.upload()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -87,10 +89,10 @@ class Upload:
         """Send the content; raises what the store says against it as soon as it does."""
         async with rpc_errors():
             await self._write(file_pb2.UploadRequest(header=self._header))
-            async for message in messages(content, self._limit_bytes):
+            async for message, size_bytes in messages(content, self._limit_bytes):
                 await self._write(message)
-                self._sent_bytes += len(message.chunk)
-                FILE_BYTES.labels("up").inc(len(message.chunk))
+                self._sent_bytes += size_bytes
+                FILE_BYTES.labels("up").inc(size_bytes)
 
     async def finish(self) -> file_pb2.File:
         """Make the file appear, and return it."""
@@ -100,9 +102,10 @@ class Upload:
             with suppress(asyncio.InvalidStateError):
                 await self._call.done_writing()
             answer = await self._call
-        return answer.file
+        file: file_pb2.File = answer.file
+        return file
 
-    async def _write(self, message: file_pb2.UploadRequest) -> None:
+    async def _write(self, message: file_pb2.UploadRequest | bytes) -> None:
         try:
             await self._call.write(message)
         except asyncio.InvalidStateError:  # the store has answered already: with an error, which this raises
@@ -126,60 +129,3 @@ class Upload:
             return error
         trailers = grpc.aio.Metadata(*await self._call.trailing_metadata())
         return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailers, details=await self._call.details())
-
-
-class Download:
-    """One file, or a range of it, on its way to a client."""
-
-    def __init__(self, backend: Backend, request: file_pb2.DownloadRequest, stalled_seconds: float) -> None:
-        self._call = backend.files.Download(request)
-        self._stalled_seconds = stalled_seconds
-        self.header = file_pb2.DownloadHeader()
-
-    async def __aenter__(self) -> Download:
-        """Wait for the store's first message; raises FileNotFound, RangeRefused."""
-        try:
-            async with rpc_errors():
-                first = await self._next()
-        except BaseException:
-            self._call.cancel()
-            raise
-        if first is None or first.WhichOneof("payload") != "header":
-            self._call.cancel()
-            raise DataLoss("the filestore sent no header")
-        self.header = first.header
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._call.cancel()
-
-    async def _next(self) -> file_pb2.DownloadResponse | None:
-        async with asyncio.timeout(self._stalled_seconds):
-            message = await self._call.read()
-        return message if isinstance(message, file_pb2.DownloadResponse) else None
-
-    async def send(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Send the bytes. Whatever fails on the way breaks the connection, so that no client takes a part for the whole."""
-        response.content_length = self.header.length_bytes
-        await response.prepare(request)
-        request[UNDER_WAY] = response
-        rest = self.header.length_bytes
-        message = await self._chunk()
-        while message is not None:
-            rest -= len(message.chunk)
-            # The last chunk goes out when the store has said that all went well, and a client that leaves as soon as it
-            # has everything finds nothing left to do here.
-            following = await self._chunk() if rest <= 0 else None
-            if rest < 0 or following is not None:
-                raise DataLoss("the filestore sent more bytes than it announced")
-            async with asyncio.timeout(self._stalled_seconds):
-                await response.write(message.chunk)
-            FILE_BYTES.labels("down").inc(len(message.chunk))
-            message = await self._chunk() if rest else None
-        if rest:
-            raise DataLoss(f"the filestore sent {rest} bytes less than it announced")
-        await response.write_eof()
-
-    async def _chunk(self) -> file_pb2.DownloadResponse | None:
-        async with rpc_errors():
-            return await self._next()

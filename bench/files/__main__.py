@@ -1,0 +1,93 @@
+"""Files through the gateway against the same client straight at the backend: `make bench-files`.
+
+One client carries a 1 GiB film from a file to the store and back to another file, hashing every byte on the way. It does so
+through `/v1/files` (gateway, filestore, backend, each its own process) and straight at the backend: into and out of a
+folder of the same disk, with the sync that the store promises, and to radosgw with the `minio` library. Both ways take
+turns in one run; a ratio is the median over the rounds. Before a download from the disk the page cache is told to forget
+the film both ways, because the store keeps no film there; how fast the client alone copies out of the page cache is shown
+too. Memory is the growth of the two processes' peak over their size after a small warm-up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from bench.files.film import MIB, Film, make_film
+from bench.files.rates import Rates, compare
+from bench.files.servers import ROOT, stack
+from bench.files.ways import Direct, Folder, Way
+from runtime.heap import keep_large_blocks
+from tests.s3 import radosgw
+
+
+def measure(
+    film: Film, small: Film, name: str, folder: Path, server: radosgw.S3Server | None, rounds: int
+) -> tuple[Rates, float]:
+    """Compare on one backend; returns the rates and the larger growth of the two processes in MiB."""
+    (folder / "direct").mkdir(exist_ok=True)
+    direct: Way = Direct(server) if server else Folder(folder / "direct")
+    with stack(folder, server.environment() if server else {}) as (gateway, servers):
+        small.up(gateway, "warm")
+        small.down(gateway, "warm")
+        for each in servers:
+            each.settle()
+        rates = compare(
+            film, direct, gateway, rounds, [] if server else [folder / "direct", folder / "files"]
+        )
+        rates.print(name)
+        if rates.cached_down:
+            cached = statistics.median(rates.cached_down)
+            print(f"      (straight out of the page cache: {cached:.0f} MiB/s)")
+        carried = 2 * (rounds + 1) * film.size / 1024**3
+        for each in servers:
+            print(
+                f"      {each.name}: {each.idle_mib:.0f} MiB idle, +{each.growth_mib():.0f} MiB at its peak, "
+                f"{each.cpu_seconds() / carried:.2f} CPU s/GiB"
+            )
+        return rates, max(each.growth_mib() for each in servers)
+
+
+def main() -> int:
+    """Measure on disk and on radosgw, and print the result."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--mib", type=int, default=1024, help="size of the film (default: 1024)")
+    parser.add_argument("--rounds", type=int, default=3, help="measured rounds of each backend (default: 3)")
+    parser.add_argument("--backend", choices=["disk", "s3", "both"], default="both")
+    options = parser.parse_args()
+    keep_large_blocks()
+    result: dict[str, float | None] = dict.fromkeys(
+        ("disk_up_ratio", "disk_down_ratio", "s3_up_ratio", "s3_down_ratio"), None
+    )
+    growths: list[float] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-files-", dir=ROOT) as name,
+        contextlib.ExitStack() as servers,
+    ):
+        folder = Path(name)
+        (folder / "small").mkdir()
+        film = make_film(folder, options.mib * MIB)
+        small = make_film(folder / "small", MIB)
+        backends: list[tuple[str, radosgw.S3Server | None]] = []
+        if options.backend != "s3":
+            backends.append(("disk", None))
+        if options.backend != "disk":
+            backends.append(("s3", servers.enter_context(radosgw.running())))
+        print(f"{options.mib} MiB, median of {options.rounds} rounds, MiB/s")
+        print("             straight  gateway   ratio   [gateway, every round]")
+        for label, server in backends:
+            rates, growth = measure(film, small, label, folder, server, options.rounds)
+            result[f"{label}_up_ratio"] = round(rates.ratio("up"), 2)
+            result[f"{label}_down_ratio"] = round(rates.ratio("down"), 2)
+            growths.append(growth)
+    print("RESULT " + json.dumps({**result, "rss_growth_mib": round(max(growths), 1)}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
