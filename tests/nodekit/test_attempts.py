@@ -163,7 +163,11 @@ async def test_bad_requests_are_refused_before_any_event(start_node: NodeFactory
         await node.run("toy.nothing", {})
     with pytest.raises(InvalidInput) as refused:
         await node.run("toy.echo", {"text": 5, "times": 10, "colour": "red"})
-    assert {field.pointer for field in refused.value.fields} == {"/input/text", "/input/times", "/input/colour"}
+    assert {field.pointer for field in refused.value.fields} == {
+        "/input/text",
+        "/input/times",
+        "/input/colour",
+    }
     for task_id in (".hidden", "a/b", "ü", "x" * 129):
         with pytest.raises(InvalidArgument):
             await node.run("toy.echo", {"text": "a"}, task_id=task_id)
