@@ -63,6 +63,9 @@ class FilestoreSection(Section):
     url_key: SecretStr | None = None
     """Secret that URLs served by the gateway are signed with, 32 characters or more, the same in every replica.
     The local backend makes and keeps its own when this is empty."""
+    gateway_url: str = Field("", pattern=r"^(https?://[^/?#\s]+)?$")
+    """`http(s)://host[:port]` that clients reach the gateway by. Links that the gateway serves begin with it, so that they work
+    wherever they are read (in a result, in a callback); empty: they begin with `/`."""
     max_transfers: int = Field(64, ge=1, le=10_000)
     """Uploads and downloads at the same time; more are told to come again."""
     idle_timeout_seconds: float = Field(120.0, gt=0, le=3600)

@@ -139,6 +139,8 @@ class FileStore:
         url = await self.backend.presign(
             bucket, path, method, expires_seconds, download_name=download_name, internal=internal
         )
+        if url.startswith("/") and not internal:  # a link that the gateway serves
+            url = self.section.gateway_url + url
         return url, datetime.now(UTC) + timedelta(seconds=expires_seconds)
 
     def verify_presigned(self, bucket: str, path: str, method: PresignMethod, token: str) -> str:

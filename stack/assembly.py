@@ -106,7 +106,9 @@ class Stack:
         return PartSpec("redis", ("redis-server", str(config)), redis_probe(self.redis, self._token))
 
     def _filestore_part(self) -> PartSpec:
-        environment = self._environment(self.filestore, filestore__root=str(self._folder / "files"))
+        environment = self._environment(
+            self.filestore, filestore__root=str(self._folder / "files"), filestore__gateway_url=self.url
+        )
         return python_part("filestore", "filestore", rpc_probe(self.filestore), environment)
 
     def _scheduler_parts(self) -> list[PartSpec]:

@@ -14,7 +14,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from filestore.local import LocalBackend
+from filestore.settings import FilestoreSection
 from filestore.signing import PresignMethod
+from filestore.store import FileStore
 from runtime.errors import DataLoss, FileNotFound, Unavailable
 from tests.filestore import crash
 from tests.filestore.conftest import new_file, pieces, read_all
@@ -180,3 +182,18 @@ async def test_a_path_is_no_file_name(tmp_path: Path) -> None:
     with pytest.raises(FileNotFound):
         await store.stat(BUCKET, "deep/")
     await store.aclose()
+
+
+async def test_links_begin_with_the_gateways_address_where_it_is_known(tmp_path: Path) -> None:
+    """A link for clients is whole, so that it works in a callback; a link for neighbours stays a path."""
+    section = FilestoreSection(default_bucket=BUCKET, gateway_url="https://media.example")
+    backend = LocalBackend(tmp_path)
+    await backend.start(BUCKET)
+    store = FileStore(backend, section)
+    for internal, begin in (
+        (False, "https://media.example/v1/files/presigned/a"),
+        (True, "/v1/files/presigned/a"),
+    ):
+        url, _ = await store.presign("", "a", PresignMethod.PUT, 60, download_name="", internal=internal)
+        assert url.startswith(begin)
+    await backend.aclose()

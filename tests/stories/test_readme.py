@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -49,6 +50,11 @@ def test_the_readme_with_curl_only(echoing_stack: RunningStack, film: Film, tmp_
         )
         assert done.returncode == 0, (title, done.stdout, done.stderr)
         said[title.split()[0].strip(".,")] = done.stdout
+        if title.startswith("The result"):
+            link = json.loads(done.stdout.splitlines()[0])["result"]["output"]["audio_path_minio_url"]
+            assert link.startswith(echoing_stack.url)
+            with urllib.request.urlopen(link, timeout=10) as response:
+                assert response.read() == (tmp_path / "first.wav").read_bytes()
 
     assert json.loads(said["Upload"])["file_path"] == "films/first.mp4"
     assert json.loads(said["Submit"])["task_id"] == "first"
