@@ -35,7 +35,7 @@ class S3Section(Section):
     clients go through the gateway when `filestore.url_key` is set and are refused otherwise."""
     authority: Path | None = None
     """PEM certificates to trust instead of the system's."""
-    part_mib: int = Field(8, ge=5, le=512)
+    part_mib: int = Field(6, ge=5, le=512)
     """Size of one part of a multipart upload; files up to this size are one request."""
     parallel_parts: int = Field(2, ge=1, le=16)
     """Parts of one upload that are sent at the same time; an upload holds up to two parts more in memory."""

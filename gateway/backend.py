@@ -12,6 +12,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gateway.direct import DirectReads
+from gateway.redirect import Redirects
 from gateway.settings import GatewaySettings
 from runtime.channel import open_channel
 from runtime.chunk_codec import reader, writer
@@ -52,6 +53,8 @@ class Backend:
     """FileService.Download, which gives a chunk as a view of its bytes."""
     direct: DirectReads
     """Reads of large files past the filestore."""
+    redirects: Redirects
+    """Where clients can read files past this gateway."""
     health: Mapping[str, Any]
     """Health service of each room, by its name."""
     channels: Mapping[str, grpc.aio.Channel]
@@ -121,6 +124,7 @@ async def open_backend(settings: GatewaySettings) -> AsyncIterator[Backend]:
                 response_deserializer=reader(file_pb2.DownloadResponse, "chunk"),
             ),
             direct=direct,
+            redirects=Redirects(settings.gateway.redirect_downloads == "auto"),
             health={SCHEDULER: _health(scheduler), FILESTORE: _health(filestore)},
             channels={SCHEDULER: scheduler, FILESTORE: filestore},
         )

@@ -144,7 +144,8 @@ def _responses(route: Route) -> Iterator[tuple[str, Any]]:
 
 def _response(status: int, body: Body) -> dict[str, Any]:
     words = {200: "Done.", 202: "Accepted; it goes on.", 204: "There is nothing more.", 206: "The range.",
-             304: "What you have is current.", 503: "A part is missing."}  # fmt: skip
+             304: "What you have is current.", 307: "The bytes are at the Location.",
+             503: "A part is missing."}  # fmt: skip
     made: dict[str, Any] = {"description": words[status]}
     if body is not None:
         made["content"] = _content(body)

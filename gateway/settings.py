@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -67,6 +67,9 @@ class GatewaySection(Section):
     direct_download_bytes: int = Field(16 * 1024**2, ge=0)
     """Downloads from this size on are read from the object store itself, past the filestore, where the store has such
     links and this machine can reach it; 0: never."""
+    redirect_downloads: Literal["auto", "never"] = "auto"
+    """`auto`: where the store has an address of its own for clients (filestore.s3.public_endpoint), a download answers 307 with
+    a link to it, and the bytes pass none of our processes. `never`: they always come through here."""
     share_root: str = Field("/share", pattern=r"^/[^/]+(/[^/]+)*$")
     """Root that shared paths begin with; the object path is the same without it."""
     serve_metrics: bool = False

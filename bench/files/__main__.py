@@ -5,7 +5,9 @@ through `/v1/files` (gateway, filestore, backend, each its own process) and stra
 folder of the same disk, with the sync that the store promises, and to radosgw with the `minio` library. Both ways take
 turns in one run; a ratio is the median over the rounds. Before a download from the disk the page cache is told to forget
 the film both ways, because the store keeps no film there; how fast the client alone copies out of the page cache is shown
-too. Memory is the growth of the two processes' peak over their size after a small warm-up.
+too. S3 is measured twice: `s3` as it is set up for clients, with a public endpoint, where a download is answered with a link
+to the store; `s3_proxied` without one, where every byte passes the gateway. Memory is the growth of the two processes' peak
+over their size after a small warm-up.
 """
 
 from __future__ import annotations
@@ -27,12 +29,18 @@ from tests.s3 import radosgw
 
 
 def measure(
-    film: Film, small: Film, name: str, folder: Path, server: radosgw.S3Server | None, rounds: int
+    film: Film,
+    small: Film,
+    name: str,
+    folder: Path,
+    server: radosgw.S3Server | None,
+    environment: dict[str, str],
+    rounds: int,
 ) -> tuple[Rates, float]:
     """Compare on one backend; returns the rates and the larger growth of the two processes in MiB."""
     (folder / "direct").mkdir(exist_ok=True)
     direct: Way = Direct(server) if server else Folder(folder / "direct")
-    with stack(folder, server.environment() if server else {}) as (gateway, servers):
+    with stack(folder, environment) as (gateway, servers):
         small.up(gateway, "warm")
         small.down(gateway, "warm")
         for each in servers:
@@ -73,15 +81,18 @@ def main() -> int:
         (folder / "small").mkdir()
         film = make_film(folder, options.mib * MIB)
         small = make_film(folder / "small", MIB)
-        backends: list[tuple[str, radosgw.S3Server | None]] = []
+        backends: list[tuple[str, radosgw.S3Server | None, dict[str, str]]] = []
         if options.backend != "s3":
-            backends.append(("disk", None))
+            backends.append(("disk", None, {}))
         if options.backend != "disk":
-            backends.append(("s3", servers.enter_context(radosgw.running())))
+            rgw = servers.enter_context(radosgw.running())
+            public = {"MINIO_PUBLIC_ENDPOINT": f"http://{rgw.host}:{rgw.port}"}
+            backends.append(("s3", rgw, rgw.environment() | public))
+            backends.append(("s3_proxied", rgw, rgw.environment()))
         print(f"{options.mib} MiB, median of {options.rounds} rounds, MiB/s")
-        print("             straight  gateway   ratio   [gateway, every round]")
-        for label, server in backends:
-            rates, growth = measure(film, small, label, folder, server, options.rounds)
+        print("                  straight  gateway   ratio   [gateway, every round]")
+        for label, server, environment in backends:
+            rates, growth = measure(film, small, label, folder, server, environment, options.rounds)
             result[f"{label}_up_ratio"] = round(rates.ratio("up"), 2)
             result[f"{label}_down_ratio"] = round(rates.ratio("down"), 2)
             growths.append(growth)

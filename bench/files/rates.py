@@ -32,7 +32,7 @@ class Rates:
             direct, ours = getattr(self, f"direct_{direction}"), getattr(self, f"ours_{direction}")
             each = " ".join(f"{value:5.0f}" for value in ours)
             print(
-                f"{name:5} {direction:5} {statistics.median(direct):8.0f} {statistics.median(ours):8.0f}"
+                f"{name:10} {direction:5} {statistics.median(direct):8.0f} {statistics.median(ours):8.0f}"
                 f" {self.ratio(direction):7.2f}   [{each} ]"
             )
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from minio import Minio
 
@@ -99,8 +100,8 @@ class Gateway:
         self._address = address
 
     @contextlib.contextmanager
-    def _connection(self) -> Iterator[http.client.HTTPConnection]:
-        connection = http.client.HTTPConnection(self._address, timeout=300)
+    def _connection(self, address: str = "") -> Iterator[http.client.HTTPConnection]:
+        connection = http.client.HTTPConnection(address or self._address, timeout=300)
         try:
             yield connection
         finally:
@@ -128,11 +129,18 @@ class Gateway:
             raise RuntimeError(f"upload answered {answer.status}: {body[:500]!r}")
 
     def down(self, target: Hashed, path: str) -> None:
-        """Get the file."""
+        """Get the file, from where a redirect leads if there is one."""
+        self._get(target, "", f"/v1/files/download/{path}")
+
+    def _get(self, target: Hashed, address: str, path: str) -> None:
         buffer = memoryview(bytearray(CHUNK_BYTES))
-        with self._connection() as connection:
-            connection.request("GET", f"/v1/files/download/{path}")
+        with self._connection(address) as connection:
+            connection.request("GET", path)
             answer = connection.getresponse()
+            if answer.status == http.HTTPStatus.TEMPORARY_REDIRECT and not address:
+                link = urlsplit(answer.headers["Location"])
+                self._get(target, link.netloc, f"{link.path}?{link.query}")
+                return
             if answer.status != http.HTTPStatus.OK:
                 raise RuntimeError(f"download answered {answer.status}: {answer.read()[:500]!r}")
             while count := answer.readinto(buffer):

@@ -24,6 +24,7 @@ from runtime.errors import InvalidArgument, PayloadTooLarge, RangeRefused, YiVid
 from yivideo.file.v1 import file_pb2
 
 _LINK_SECONDS = 86_400
+_CONDITIONS = frozenset({"If-None-Match", "If-Modified-Since", "If-Range"})
 _UNTOLD_TYPES = frozenset({"application/octet-stream", "application/x-www-form-urlencoded"})
 """What HTTP clients send when nobody told them the type."""
 
@@ -100,9 +101,19 @@ async def _download_url(request: web.Request, file: file_pb2.File) -> str:
 
 
 async def download(request: web.Request) -> web.StreamResponse:
-    """Download a file, or one range of it (`Range`, `If-Range`); 416 for a range outside it, 304 by `If-None-Match`."""
+    """Download a file, or one range of it (`Range`, `If-Range`); 416 for a range outside it, 304 by `If-None-Match`.
+
+    307 leads to the object store itself where that has an address for clients.
+    """
     query = read_query(request, BucketQuery)
-    return await _send(request, query.bucket, path_part(request))
+    path = path_part(request)
+    if not _CONDITIONS & request.headers.keys():  # which the store may understand otherwise
+        backend = request.app[BACKEND]
+        url = await backend.redirects.location(backend.files, query.bucket, path, path.rpartition("/")[2])
+        if url:
+            headers = {"Location": url, "Cache-Control": "no-store"}
+            return web.Response(status=HTTPStatus.TEMPORARY_REDIRECT, headers=headers)
+    return await _send(request, query.bucket, path)
 
 
 async def describe(request: web.Request) -> web.StreamResponse:
@@ -141,7 +152,7 @@ async def _describe(request: web.Request, bucket: str, path: str, name: str = ""
 
 async def _send(request: web.Request, bucket: str, path: str, name: str = "") -> web.StreamResponse:
     file: file_pb2.File | None = None
-    if {"If-None-Match", "If-Modified-Since", "If-Range"} & request.headers.keys():
+    if _CONDITIONS & request.headers.keys():
         file = await _stat(request, bucket, path)
         if not_modified(request, file):
             return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=_headers(file, name))
@@ -212,7 +223,7 @@ ROUTES = (
     Route(method="POST", path="/v1/files/upload", handler=upload_form, tag="files", scope=Scope.FILES,
           query=UploadQuery, body=_FORM, answers={200: UploadAnswer}, faults=(413, 429)),
     Route(method="GET", path=_DOWN, handler=download, tag="files", scope=Scope.FILES, query=BucketQuery,
-          answers={200: _BYTES, 206: _BYTES, 304: None}, headers=_RANGE, faults=(404, 416)),
+          answers={200: _BYTES, 206: _BYTES, 304: None, 307: None}, headers=_RANGE, faults=(404, 416)),
     Route(method="HEAD", path=_DOWN, handler=describe, tag="files", scope=Scope.FILES, query=BucketQuery,
           answers={200: None, 304: None}, faults=(404,)),
     Route(method="GET", path=_SIGNED, handler=presigned_download, tag="files", scope=None,

@@ -45,6 +45,10 @@ class FilestoreRoom(FileServiceServicer):
         self.downloads = 0
         self.store_url = ""
         """Where a store behind this room serves its files; empty: it has no links of its own."""
+        self.store_is_public = False
+        """Clients can reach that store too."""
+        self.presigned = 0
+        """Links that were asked for."""
         self.public = True
         self.healthy = True
         self.fail: errors.YiVideoError | None = None
@@ -191,7 +195,8 @@ class FilestoreRoom(FileServiceServicer):
             raise errors.WrongState("this store has no public endpoint")
         self._find(request)
         expire = Timestamp(seconds=UPDATED.seconds + request.expires_seconds)
-        if request.internal and self.store_url:
+        self.presigned += 1
+        if self.store_url and (request.internal or self.store_is_public):
             return pb.PresignFileResponse(url=f"{self.store_url}/{quote(request.path)}", expire_time=expire)
         url = f"/v1/files/presigned/{request.path}?bucket={request.bucket or BUCKET}&token=good-get"
         return pb.PresignFileResponse(url=url, expire_time=expire)

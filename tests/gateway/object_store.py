@@ -29,7 +29,10 @@ class ObjectStore:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer a GET as S3 does."""
         stored = self._room.files[BUCKET, request.match_info["path"]]
-        if self.replaced or request.headers["If-Match"] != f'"{stored.file.etag}"':
+        if (
+            self.replaced
+            or request.headers.get("If-Match", f'"{stored.file.etag}"') != f'"{stored.file.etag}"'
+        ):
             return web.Response(status=412)
         self.served += 1
         asked = request.http_range
