@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -23,7 +22,7 @@ from nodekit.figures import CHILDREN
 from nodekit.process_tree import MARK_VARIABLE, Ending, members
 from runtime.errors import DeadlineExceeded
 from runtime.logs import get_logger
-from runtime.program import Program
+from runtime.program import Program, dying_with_us
 
 log = get_logger(__name__)
 
@@ -40,13 +39,6 @@ class ChildFailed(TaskFailed):
         last = completed.stderr_tail.strip().rpartition("\n")[2]
         super().__init__("CHILD_FAILED", f"{program} ended with code {completed.returncode}: {last}")
         self.completed = completed
-
-
-@functools.cache
-def _dying_with_parent() -> tuple[str, ...]:
-    """Return the command prefix that ties a child's life to ours; empty on a machine without setpriv (util-linux)."""
-    found = shutil.which("setpriv")
-    return (found, "--pdeathsig", "KILL", "--") if found else ()
 
 
 def _inherited() -> dict[str, str]:
@@ -168,7 +160,7 @@ class Family:
         mark = f"{self.mark}{next(self._numbers)}/"
         self._has_started = True
         program = await Program.start(
-            [*_dying_with_parent(), found, *arguments],
+            [*dying_with_us("KILL"), found, *arguments],
             stdin=stdin,
             stdout=stdout,
             cwd=cwd,

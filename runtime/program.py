@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +20,16 @@ from typing import IO
 
 STREAM_LIMIT_BYTES = 1024 * 1024
 """What is buffered of a pipe before its writer has to wait."""
+
+
+@functools.cache
+def dying_with_us(signal_name: str) -> tuple[str, ...]:
+    """Return the command prefix that has the kernel send a program this signal when we end; empty where util-linux is missing.
+
+    It must be started from the main thread: the kernel ties it to the thread.
+    """
+    found = shutil.which("setpriv")
+    return (found, "--pdeathsig", signal_name, "--") if found else ()
 
 
 class Program:

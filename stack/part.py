@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime.logs import get_logger
-from runtime.program import Program
+from runtime.program import Program, dying_with_us
 
 log = get_logger(__name__)
 
@@ -64,7 +63,7 @@ class Part:
             # In a session of its own: Ctrl-C in a terminal goes to the whole foreground group, and the stack stops its
             # parts in its own order.
             self._program = await Program.start(
-                _dying_with_parent(self.spec.argv),
+                [*dying_with_us("TERM"), *self.spec.argv],
                 stderr=False,
                 log=output,
                 environment={**os.environ, **self.spec.environment},
@@ -102,10 +101,3 @@ class Part:
         """Return the last lines of its log."""
         text = self._log_file.read_bytes()[-16_384:].decode(errors="replace")
         return "\n".join(text.splitlines()[-lines:])
-
-
-def _dying_with_parent(argv: tuple[str, ...]) -> tuple[str, ...]:
-    """Have the kernel end the child when its parent ends, where util-linux is there to ask for it."""
-    if shutil.which("setpriv"):
-        return ("setpriv", "--pdeathsig", "TERM", *argv)
-    return argv

@@ -140,6 +140,13 @@ local function due_callback(record)
   redis.call('PUBLISH', prefix .. 'wake', 'outbox')
 end
 
+-- Note an ended task whose dependents must be told. Returns 1 when there are any, else 0.
+local function settle_later(record)
+  if redis.call('EXISTS', part(record.id, 'dependents')) == 0 then return 0 end
+  redis.call('ZADD', prefix .. 'settle', now, record.id)
+  return 1
+end
+
 -- The one way into a terminal state: frees what the task held, appends the terminal event, makes the callback due.
 -- Returns 1 when other tasks wait for this one and must be settled.
 local function close(record, state, ttl_ms, attempt, body, detached, fields)
@@ -151,11 +158,7 @@ local function close(record, state, ttl_ms, attempt, body, detached, fields)
   redis.call('DEL', part(record.id, 'checkpoint'))
   emit(record.id, attempt, body, detached)
   due_callback(record)
-  if redis.call('EXISTS', part(record.id, 'dependents')) == 1 then
-    redis.call('ZADD', prefix .. 'settle', now, record.id)
-    return 1
-  end
-  return 0
+  return settle_later(record)
 end
 
 -- Append what a node reported: triples of (kind, the node's own sequence, body). What is not newer than the last one stored is a
@@ -193,11 +196,7 @@ local function erase(record)
   redis.call('UNLINK', task_key(record.id), part(record.id, 'spec'), part(record.id, 'input'), part(record.id, 'result'),
     part(record.id, 'checkpoint'), part(record.id, 'ev'), part(record.id, 'deliveries'), part(record.id, 'wait'))
   redis.call('PUBLISH', prefix .. 'ev:' .. record.id, '')
-  if redis.call('EXISTS', part(record.id, 'dependents')) == 1 then
-    redis.call('ZADD', prefix .. 'settle', now, record.id)
-    return 1
-  end
-  return 0
+  return settle_later(record)
 end
 
 -- Let an ended task run again under its own id. Attempt numbers go on growing, because a node tells attempts apart by them.
