@@ -15,10 +15,12 @@ from gateway.requests import EventsQuery
 from gateway.route import Content, Route
 from gateway.settings import Scope
 from gateway.sse import HEADERS, EventWriter
+from gateway.task_events import frame
 from gateway.tasks import own_task
-from gateway.watch import TaskWatch
+from gateway.watch import TERMINAL_EVENTS, TaskWatch
 from runtime.errors import Draining, InvalidArgument, YiVideoError
 from runtime.logs import get_logger
+from yivideo.task.v1.task_pb2 import TaskEvent
 
 log = get_logger(__name__)
 
@@ -59,9 +61,11 @@ async def _stream(request: web.Request, watch: TaskWatch) -> web.StreamResponse:
     response = web.StreamResponse(headers=HEADERS)
     await response.prepare(request)
     request[UNDER_WAY] = response
-    writer = EventWriter(
+    url = links(request)
+    writer: EventWriter[TaskEvent] = EventWriter(
         response,
-        links(request),
+        lambda event: frame(event, url),
+        is_last=lambda event: event.WhichOneof("event") in TERMINAL_EVENTS,
         ping_seconds=settings.ping_seconds,
         stalled_seconds=settings.stalled_client_seconds,
     )
