@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 
 from nodekit.testkit import NodeUnderTest
 from tests.nodekit.gpu import toy
+from tests.nodekit.gpu.lock_service import GpuNode, LockService
 
 NodeFactory = Callable[..., Any]
 
@@ -40,3 +41,27 @@ async def until(condition: Callable[[], bool], task: asyncio.Task[Any] | None = 
         while not condition():
             assert task is None or not task.done(), task.result()
             await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def start_locks(tmp_path: Path, redis_url: str) -> AsyncIterator[Callable[..., Awaitable[LockService]]]:
+    """Return a function that starts the real lock service: how many replicas, and their environment."""
+    async with AsyncExitStack() as stack:
+
+        async def start(replicas: int = 1, *, redis: str = redis_url, **settings: str) -> LockService:
+            service = LockService(tmp_path, redis, **settings)
+            stack.push_async_callback(service.aclose)
+            return await service.start(replicas)
+
+        yield start
+
+
+@pytest.fixture
+async def start_gpu_process(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[GpuNode]]]:
+    """Return a function that starts the toy node as a process that uses a lock service; each has a folder of its name."""
+    async with AsyncExitStack() as stack:
+
+        async def start(name: str, lock: tuple[str, ...], **environment: str) -> GpuNode:
+            return await stack.enter_async_context(GpuNode(tmp_path / name, lock, **environment).running())
+
+        yield start
