@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -140,11 +140,12 @@ class Family:
     """Starts the children of one attempt (or of one worker pool).
 
     `mark` is the prefix that every child's environment carries; `grace_seconds`, the time between SIGTERM and SIGKILL, may be
-    changed while children run.
+    changed while children run. `environment` is added to what every child gets.
     """
 
     mark: str
     grace_seconds: float = 5.0
+    environment: Mapping[str, str] = field(default_factory=dict)
     _numbers: count[int] = field(default_factory=count)
     _has_started: bool = False
 
@@ -164,7 +165,7 @@ class Family:
             stdin=stdin,
             stdout=stdout,
             cwd=cwd,
-            environment={**_inherited(), MARK_VARIABLE: mark},
+            environment={**_inherited(), **self.environment, MARK_VARIABLE: mark},
         )
         return Child(name, program, mark, self)
 

@@ -11,6 +11,9 @@ from nodekit.execution import Workshop
 from nodekit.file_folder import FolderFiles
 from nodekit.file_service import ServiceFiles
 from nodekit.files import Files
+from nodekit.gpu.desk import GpuDesk, open_desk
+from nodekit.gpu.transport import OpenStream
+from nodekit.gpu.warm import WarmShelf
 from nodekit.media_cache import MediaCache
 from nodekit.media_in import MediaIn
 from nodekit.node import Node
@@ -31,10 +34,14 @@ SERVICE = "yivideo.task.v1.TaskService"
 
 
 class Replica:
-    """One process's worth of a node. `async with replica.running() as address`; leaving the block drains it."""
+    """One process's worth of a node. `async with replica.running() as address`; leaving the block drains it.
 
-    def __init__(self, node: Node, settings: NodeSettings) -> None:
+    `locks` arbitrates its GPUs in place of what the settings name.
+    """
+
+    def __init__(self, node: Node, settings: NodeSettings, locks: OpenStream | None = None) -> None:
         self._node = node
+        self._locks = locks
         self._settings = settings
         self.name = f"{node.name}-{secrets.token_hex(6)}"
         """This replica's own id, new at every start."""
@@ -47,8 +54,18 @@ class Replica:
                 work_folder(self._node.name, self._settings.node.work_root)
             )
             removed = folder.root if folder.temporary else None
-            await stack.enter_async_context(reaping(f"{self.name}/", removed))
-            attempts = AttemptTable(self._node, self._workshop(folder, stack))
+            reaper = await stack.enter_async_context(reaping(f"{self.name}/", removed))
+            desk = await stack.enter_async_context(
+                open_desk(
+                    self._settings.gpu,
+                    self._settings.runtime,
+                    self._node.name,
+                    self.name,
+                    reaper,
+                    self._locks,
+                )
+            )
+            attempts = AttemptTable(self._node, self._workshop(folder, desk, stack))
             servicer = NodeServicer(self._node, self.name, attempts, self._settings.node.heartbeat_seconds)
             server = RpcServer(self._settings.runtime)
             server.add(task_pb2_grpc.add_TaskServiceServicer_to_server, servicer, SERVICE)
@@ -63,7 +80,7 @@ class Replica:
                     await attempts.drain(self._settings.runtime.drain_seconds)
                     servicer.closing.set()
 
-    def _workshop(self, folder: WorkFolder, stack: AsyncExitStack) -> Workshop:
+    def _workshop(self, folder: WorkFolder, desk: GpuDesk, stack: AsyncExitStack) -> Workshop:
         settings = self._settings.node
         files: Files
         if settings.filestore:
@@ -75,7 +92,8 @@ class Replica:
         workers = WorkerPool(
             f"{self.name}/worker-", settings.worker_idle_seconds, settings.max_workers or 2 * slots
         )
-        for close in (files.aclose, egress.aclose, workers.aclose):
+        shelf = WarmShelf(desk)
+        for close in (files.aclose, egress.aclose, workers.aclose, shelf.aclose):
             stack.push_async_callback(close)
         cache = MediaCache(folder.cache, int(settings.cache_mib * 1024 * 1024))
         return Workshop(
@@ -85,5 +103,7 @@ class Replica:
             files=files,
             media_in=MediaIn(settings, files, cache, egress),
             workers=workers,
+            desk=desk,
+            shelf=shelf,
             scratch=folder.scratch,
         )

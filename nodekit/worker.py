@@ -10,11 +10,12 @@ import asyncio
 import pickle
 import struct
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from nodekit.child import Child, Family, uninterrupted
@@ -117,8 +118,15 @@ class WorkerPool:
     A worker belongs to one call at a time; one that was interrupted is ended, not reused.
     """
 
-    def __init__(self, mark: str, idle_seconds: float, limit: int = 4) -> None:
+    def __init__(
+        self,
+        mark: str,
+        idle_seconds: float,
+        limit: int = 4,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._mark = mark
+        self._environment = environment
         self._turns = asyncio.Semaphore(limit)
         self._idle_seconds = idle_seconds
         self._idle: list[_Kept] = []
@@ -161,7 +169,8 @@ class WorkerPool:
             if kept.worker.alive:
                 return kept
             await uninterrupted(kept.life.aclose())
-        family = Family(f"{self._mark}{next(self._numbers)}/", grace_seconds=0)
+        mark = f"{self._mark}{next(self._numbers)}/"
+        family = Family(mark, grace_seconds=0, environment=self._environment)
         life = AsyncExitStack()
         try:
             return _Kept(await life.enter_async_context(Worker.running(family)), family, life)
