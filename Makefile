@@ -79,6 +79,9 @@ bench-ffmpeg: setup ## Measure the ffmpeg node against bare ffmpeg
 bench-gpulock: setup $(stamps)/locks ## Measure hand-overs of a GPU against their floor and other locks
 	@$(python) -m bench.gpulock
 
+chaos-gpulock: setup ## Attack the lock service with faults and let the holders' journals judge it
+	@$(python) -m bench.gpulock_chaos
+
 lock: setup ## Compile requirements/*.in to pinned, hashed *.txt
 	@for name in uv base dev bench-locks; do $(bin)/uv pip compile -q --generate-hashes --no-emit-index-url --no-header \
 	    --python-version 3.11 requirements/$$name.in -o requirements/$$name.txt; done
@@ -86,4 +89,4 @@ lock: setup ## Compile requirements/*.in to pinned, hashed *.txt
 clean: ## Remove what setup and runs made
 	@rm -rf .venv .venv-locks $(stamps) yivideo .run .demo tools/buf/node_modules
 
-.PHONY: help setup protos run demo test test-s3 check fix bench-files bench-ffmpeg bench-gpulock lock clean
+.PHONY: help setup protos run demo test test-s3 check fix bench-files bench-ffmpeg bench-gpulock chaos-gpulock lock clean

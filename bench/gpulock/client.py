@@ -1,8 +1,9 @@
 """What every client process of the bench does: read a plan, wait for its moment, take its turn, say when things happened.
 
 This file is run by two environments, ours and that of the peers, and imports nothing but the standard library. A plan is one
-JSON line, `{"lock": name, "ask": ns, "hold": seconds, "pairs": n}`: with `pairs` it takes and gives back that many times in a
-row instead, and answers with the seconds of each. An answer is one JSON line.
+JSON line: `{"lock": name, "ask": ns, "hold": seconds}` for one turn, `{"lock": name, "pairs": n}` for taking and giving back so
+many times in a row (answered with the seconds of each), `{"lock": name, "until": ns, "hold": seconds}` for turns without a pause.
+An answer is one JSON line.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def sleep_until(moment: int) -> None:
 
 def take_turn(lock: Lock, plan: dict[str, Any]) -> list[int]:
     """Take one turn; returns when it asked, ran, and began to give back."""
-    sleep_until(plan["ask"])
+    sleep_until(plan.get("ask", 0))
     asked = time.monotonic_ns()
     lock.acquire()
     running = time.monotonic_ns()
@@ -59,5 +60,12 @@ def serve(locks: Callable[[str], Lock]) -> None:
     for line in sys.stdin:
         plan = json.loads(line)
         lock = locks(plan["lock"])
-        done: list[Any] = take_pairs(lock, plan["pairs"]) if plan.get("pairs") else take_turn(lock, plan)
+        done: list[Any] = []
+        if "pairs" in plan:
+            done = take_pairs(lock, plan["pairs"])
+        elif "until" in plan:
+            while time.monotonic_ns() < plan["until"]:
+                done.append(take_turn(lock, plan))
+        else:
+            done = take_turn(lock, plan)
         print(json.dumps(done), flush=True)

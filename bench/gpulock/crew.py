@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.gpulock.servers import ROOT
-from bench.gpulock.turns import MILLISECOND, Figures, Turn
+from bench.gpulock.turns import MILLISECOND, SECOND, Figures, Turn
 from runtime.program import dying_with_us
 
 GAP_MILLISECONDS = 15
@@ -65,15 +65,15 @@ class Crew:
             raise RuntimeError("a client has ended")
         return line.strip()
 
-    def round(self, lock: str, waiters: int, *, waiting_at: str = "") -> list[Turn]:
-        """Play one round; the waiters ask at `waiting_at` when that is another way to the same lock."""
+    def round(self, *locks: str, waiters: int) -> list[Turn]:
+        """Play one round. With several names, which must be ways to one lock, the clients use them in turn."""
         begin = time.monotonic_ns() + _LEAD_MILLISECONDS * MILLISECOND
         first = (GAP_MILLISECONDS * waiters + _REST_MILLISECONDS) / 1000
         for number in range(waiters + 1):
             self.tell(
                 number,
                 {
-                    "lock": waiting_at or lock if number else lock,
+                    "lock": locks[number % len(locks)],
                     "ask": begin + number * GAP_MILLISECONDS * MILLISECOND,
                     "hold": HOLD_SECONDS if number else first,
                 },
@@ -84,8 +84,23 @@ class Crew:
         """Play several rounds."""
         figures = Figures.empty()
         for _ in range(count):
-            figures.add(self.round(lock, waiters))
+            figures.add(self.round(lock, waiters=waiters))
         return figures
+
+    def pairs(self, lock: str, clients: int, count: int) -> tuple[list[float], float]:
+        """Have clients take and give back side by side; returns the seconds of every pair, and pairs a second in all."""
+        begin = time.monotonic()
+        for number in range(clients):
+            self.tell(number, {"lock": lock, "pairs": count})
+        found = [second for number in range(clients) for second in self.hear(number)]
+        return found, len(found) / (time.monotonic() - begin)
+
+    def loop(self, lock: str, clients: int, seconds: float, hold: float) -> list[list[Turn]]:
+        """Have clients ask again and again for a while; returns the turns of each."""
+        until = time.monotonic_ns() + int(seconds * SECOND)
+        for number in range(clients):
+            self.tell(number, {"lock": lock, "until": until, "hold": hold})
+        return [[Turn(*turn) for turn in self.hear(number)] for number in range(clients)]
 
     def close(self) -> None:
         """End the clients."""

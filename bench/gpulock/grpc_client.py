@@ -20,7 +20,8 @@ from bench.gpulock.session import Session, open_session
 
 async def take_turn(session: Session, pool: str, plan: dict[str, Any]) -> list[int]:
     """Take one turn; returns when it asked, ran, and began to give back."""
-    await asyncio.sleep(max(0.0, (plan["ask"] - time.monotonic_ns()) / 1e9))
+    if "ask" in plan:
+        await asyncio.sleep(max(0.0, (plan["ask"] - time.monotonic_ns()) / 1e9))
     asked = time.monotonic_ns()
     lease = await session.acquire(pool=pool, max_wait_seconds=300)
     running = time.monotonic_ns()
@@ -40,6 +41,18 @@ async def take_pairs(session: Session, pool: str, count: int) -> list[float]:
     return times
 
 
+async def obey(session: Session, pool: str, plan: dict[str, Any]) -> list[Any]:
+    """Carry out one plan."""
+    if "pairs" in plan:
+        return await take_pairs(session, pool, plan["pairs"])
+    if "until" not in plan:
+        return await take_turn(session, pool, plan)
+    turns = []
+    while time.monotonic_ns() < plan["until"]:
+        turns.append(await take_turn(session, pool, plan))
+    return turns
+
+
 async def main() -> None:
     """Serve plans from standard input until it ends."""
     addresses = dict(argument.split("=", 1) for argument in sys.argv[1:])
@@ -53,13 +66,7 @@ async def main() -> None:
         while line := await loop.run_in_executor(None, sys.stdin.readline):
             plan = json.loads(line)
             name, _, pool = plan["lock"].partition("/")
-            session = sessions[name]
-            done: list[Any] = (
-                await take_pairs(session, pool, plan["pairs"])
-                if plan.get("pairs")
-                else await take_turn(session, pool, plan)
-            )
-            print(json.dumps(done), flush=True)
+            print(json.dumps(await obey(sessions[name], pool, plan)), flush=True)
 
 
 if __name__ == "__main__":

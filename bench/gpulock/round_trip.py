@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import hiredis
 import uvloop
 
-_GAP_SECONDS = 0.02
+IDLE_GAP_SECONDS = 0.02
 """What a lock service sees between two requests when little goes on."""
 
 
@@ -39,7 +39,7 @@ class _Link(asyncio.Protocol):
         return await self._answer
 
 
-async def _measure(url: str, count: int) -> list[float]:
+async def _measure(url: str, count: int, gap_seconds: float) -> list[float]:
     parts = urlsplit(url)
     _, link = await asyncio.get_running_loop().create_connection(_Link, parts.hostname, parts.port)
     if parts.password:
@@ -47,14 +47,15 @@ async def _measure(url: str, count: int) -> list[float]:
     digest = await link.ask("SCRIPT", "LOAD", "return 1")
     times = []
     for _ in range(count):
-        await asyncio.sleep(_GAP_SECONDS)
+        if gap_seconds:
+            await asyncio.sleep(gap_seconds)
         begin = time.perf_counter()
         await link.ask("EVALSHA", digest, 0)
         times.append(time.perf_counter() - begin)
     return times
 
 
-def idle_script_seconds(url: str, count: int) -> list[float]:
-    """Measure so many round trips, 20 ms apart."""
+def script_seconds(url: str, count: int, gap_seconds: float = IDLE_GAP_SECONDS) -> list[float]:
+    """Measure so many round trips, each after a pause."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_measure(url, count))
+        return runner.run(_measure(url, count, gap_seconds))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -46,6 +47,34 @@ def _process(argv: list[str], environment: Mapping[str, str], ready: Callable[[]
             yield
         finally:
             process.terminate()
+
+
+TTL_SECONDS = 20.0
+BEAT_SECONDS = 5.0
+LOCK_DELAY_SECONDS = 0.5
+
+POOLS = {"default": 1, "ten": 10, "pairs": 32}
+"""Devices by pool."""
+
+
+def lock_service(redis_url: str) -> contextlib.AbstractContextManager[str]:
+    """Run a replica of the lock service as the embedded stack does; gives its address."""
+    devices = [
+        {"name": f"{pool}-{number}", "pool": pool, "memory_mib": 8192}
+        for pool, count in POOLS.items()
+        for number in range(count)
+    ]
+    return rpc_server(
+        "gpulock",
+        {
+            "YIVIDEO_GPULOCK__REDIS_URL": redis_url,
+            "YIVIDEO_GPULOCK__DEVICES": json.dumps(devices),
+            "YIVIDEO_GPULOCK__INITIAL_STATE": "new",
+            "YIVIDEO_GPULOCK__LOCK_DELAY_SECONDS": str(LOCK_DELAY_SECONDS),
+            "YIVIDEO_GPU_LOCK_MONITOR__HEARTBEAT__INTERVAL": str(BEAT_SECONDS),
+            "YIVIDEO_GPU_LOCK_MONITOR__HEARTBEAT__TIMEOUT": str(TTL_SECONDS),
+        },
+    )
 
 
 @contextlib.contextmanager

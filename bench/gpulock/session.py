@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import grpc
+
 from runtime.channel import open_channel
 from runtime.settings import RuntimeSection
 from yivideo.gpulock.v1 import lock_pb2 as pb
@@ -32,12 +34,30 @@ class Session:
         self._waiting: dict[str, asyncio.Future[pb.Lease]] = {}
         self._leaving: dict[str, asyncio.Future[None]] = {}
         self.held: dict[str, pb.Lease] = {}
+        self._answers: dict[str, asyncio.Future[None]] = {}
         self.heard: Callable[[pb.SessionResponse], None] = lambda _: None
         """Told every message, before anything else is done about it."""
 
     async def say(self, **message: Any) -> None:
         """Send one message."""
         await self._call.write(pb.SessionRequest(**message))
+
+    def answered(self, request_id: str) -> asyncio.Future[None]:
+        """Return what is done when the service first says anything about a request."""
+        future = self._answers[request_id] = asyncio.get_running_loop().create_future()
+        return future
+
+    async def ask(self, request_id: str, **fields: Any) -> None:
+        """Send a request and wait for the first answer, whatever it is."""
+        answered = self.answered(request_id)
+        await self.say(acquire=pb.Acquire(request_id=request_id, **fields))
+        await answered
+
+    async def cancel(self, request_id: str) -> None:
+        """Take a request back and wait until the service says so."""
+        future = self._leaving[request_id] = asyncio.get_running_loop().create_future()
+        await self.say(cancel=pb.Cancel(request_id=request_id))
+        await future
 
     async def acquire(self, request_id: str = "", **fields: Any) -> pb.Lease:
         """Wait for a lease. Raises LeaseLost when it is refused."""
@@ -56,21 +76,33 @@ class Session:
         await future
 
     async def read(self) -> None:
-        """Deal with what the service says until the stream ends."""
-        async for message in self._call:
-            self.heard(message)
-            kind = message.WhichOneof("message")
-            if kind == "granted":
-                lease = message.granted
-                self.held[lease.request_id] = lease
-                if (waiting := self._waiting.get(lease.request_id)) and not waiting.done():
-                    waiting.set_result(lease)
-            elif kind == "released":
-                self._left(message.released.request_id)
-            elif kind == "refused":
-                self._refused(message.refused)
-            elif kind == "lost":
-                self.held.pop(message.lost.request_id, None)
+        """Deal with what the service says until the stream ends; whoever waits then is told."""
+        try:
+            while (message := await self._call.read()) is not grpc.aio.EOF:
+                self._hear(message)
+        finally:
+            for futures in (self._waiting, self._leaving, self._answers):
+                for future in futures.values():
+                    if not future.done():
+                        future.set_exception(LeaseLost("the stream has ended"))
+
+    def _hear(self, message: pb.SessionResponse) -> None:
+        self.heard(message)
+        kind = message.WhichOneof("message") or ""
+        about = getattr(getattr(message, kind), "request_id", "")
+        if (answer := self._answers.pop(about, None)) and not answer.done():
+            answer.set_result(None)
+        if kind == "granted":
+            lease = message.granted
+            self.held[lease.request_id] = lease
+            if (waiting := self._waiting.get(lease.request_id)) and not waiting.done():
+                waiting.set_result(lease)
+        elif kind in ("released", "cancelled"):
+            self._left(about)
+        elif kind == "refused":
+            self._refused(message.refused)
+        elif kind == "lost":
+            self.held.pop(about, None)
 
     def _left(self, request_id: str) -> None:
         self.held.pop(request_id, None)

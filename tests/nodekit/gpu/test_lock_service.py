@@ -146,7 +146,8 @@ async def test_unreachable_service_ends_the_work_in_time(
     start_locks: StartLocks, start_gpu_process: StartNode
 ) -> None:
     """A node that cannot renew ends the work by its own clock; one that waits shows that nobody can be reached, and gives up in
-    the end."""
+    the end.
+    """
     locks = await start_locks()
     node = await start_gpu_process("one", locks.addresses, YIVIDEO_GPU__UNREACHABLE_SECONDS="2.5")
     first = node.begin("hold", "t1")
