@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
+from nodekit.failure import TaskFailed
 from nodekit.gpu.holding import Holding
 from nodekit.gpu.premises import Premises
 from nodekit.gpu.warm_worker import load_model, use_model
@@ -44,9 +45,14 @@ class Resident:
         return self._worker is not None and self._worker.usable and self._worker.alive
 
     async def run(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call a function with the model, one at a time; raises what it raises."""
+        """Call a function with the model, one at a time; raises what it raises, and TaskFailed (WORKER_DIED) when the process
+        is gone or was interrupted in a call before.
+        """
         async with self._turn:
-            assert self._worker is not None
+            if self._worker is None or not self.usable:
+                raise TaskFailed(
+                    "WORKER_DIED", "the model's process was ended or interrupted", retryable=True
+                )
             return await self._worker.call(use_model, (function, args, kwargs), {})
 
     async def end(self) -> None:

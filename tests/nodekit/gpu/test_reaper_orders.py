@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 
@@ -11,7 +12,7 @@ import pytest
 from nodekit.gpu.holding import boot_time
 from nodekit.process_tree import MARK_VARIABLE
 from nodekit.reaper import reaping
-from tests.nodekit.conftest import eventually, is_alive
+from tests.nodekit.conftest import eventually, is_alive, processes_with
 
 
 @pytest.fixture
@@ -45,3 +46,16 @@ async def test_orders(work: Callable[[str], int]) -> None:
         assert boot_time() >= now + 0.4
         assert [is_alive(pid) for pid in (renewed, spared, later)] == [True, True, True]
     await eventually(lambda: not any(is_alive(pid) for pid in (renewed, spared, later)))
+
+
+async def test_orders_outlive_the_reaper(work: Callable[[str], int]) -> None:
+    """A reaper that was killed is replaced, and the new one knows what the old one was told."""
+    mark = f"reaper-test-{os.getpid()}-b"
+    pid = work(f"{mark}/1/gpu-0/")
+    async with reaping(f"{mark}/") as reaper:
+        now = boot_time()
+        reaper.end_at(f"{mark}/1/gpu-0/", now + 0.4)
+        (first,) = processes_with(f"{mark}/")
+        os.kill(first, signal.SIGKILL)
+        await eventually(lambda: not is_alive(pid))
+        assert boot_time() >= now + 0.4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 import time
@@ -162,6 +163,10 @@ async def model(request: ModelInput, context: TaskContext) -> Told:
     """Uses a model that stays loaded."""
     loading = functools.partial(load, request.folder, request.key)
     async with context.warm(request.key, loading, memory_mib=request.memory_mib) as warm:
+        if request.how == "interrupt":
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await warm.run(use, request.folder, "", "never")
         lines = await warm.run(use, request.folder, request.how, request.wait)
         return Told(token=warm.lease.token, lines=[*lines, "warm" if warm.warm else "loaded"])
 
