@@ -11,7 +11,6 @@ from typing import Any
 from nodekit.failure import TaskFailed
 from nodekit.gpu.holding import Holding
 from nodekit.gpu.premises import Premises
-from nodekit.gpu.warm_worker import load_model, use_model
 from nodekit.worker import Worker
 
 
@@ -36,7 +35,7 @@ class Resident:
         """Start the process and load the model; raises what loading raises."""
         began = time.monotonic()
         self._worker = await self._life.enter_async_context(Worker.running(self.premises.family))
-        await self._worker.call(load_model, (load,), {})
+        await self._worker.call(load, (), {}, "load")
         self.load_seconds = time.monotonic() - began
 
     @property
@@ -53,7 +52,7 @@ class Resident:
                 raise TaskFailed(
                     "WORKER_DIED", "the model's process was ended or interrupted", retryable=True
                 )
-            return await self._worker.call(use_model, (function, args, kwargs), {})
+            return await self._worker.call(function, args, kwargs, "use")
 
     async def end(self) -> None:
         """End the process; its memory is free when this returns."""
