@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from nodekit.child import Child, Family, uninterrupted
 from nodekit.failure import TaskFailed
@@ -64,9 +64,18 @@ class Worker:
             raise PayloadTooLarge("the arguments of a worker call are too large; pass a file")
         await self._child.write(_LENGTH.pack(len(body)), body)
 
-    async def call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run a function; raises what it raises. TaskFailed (WORKER_DIED) when the process ends in the middle."""
-        call = pickle.dumps((function, args, kwargs), protocol=pickle.HIGHEST_PROTOCOL)
+    async def call(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        how: Literal["call", "load", "use"] = "call",
+    ) -> Any:
+        """Run a function; raises what it raises. TaskFailed (WORKER_DIED) when the process ends in the middle.
+
+        `load` keeps the result in the process in place of returning it; `use` puts what was kept before the other arguments.
+        """
+        call = pickle.dumps((how, function, args, kwargs), protocol=pickle.HIGHEST_PROTOCOL)
         self.usable = False
         try:
             await self._send(call)

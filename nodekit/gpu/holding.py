@@ -21,7 +21,14 @@ from yivideo.gpulock.v1 import lock_pb2
 log = get_logger(__name__)
 
 _RETRYABLE = frozenset(
-    {"GPU_LOCK_TIMEOUT", "GPU_QUEUE_FULL", "GPU_DRAINING", "GPU_STALE_LEASE", "GPU_LOCK_UNAVAILABLE"}
+    {
+        "GPU_LOCK_TIMEOUT",
+        "GPU_QUEUE_FULL",
+        "GPU_DRAINING",
+        "GPU_STALE_LEASE",
+        "GPU_LEASE_LOST",
+        "GPU_LOCK_UNAVAILABLE",
+    }
 )
 
 
@@ -71,6 +78,8 @@ class Holding:
         """Whether it was lost by our own clock, so that the service may not know it yet."""
         self.taken_by: Holding | None = None
         """The request that has asked to take this parked lease over and was not answered yet."""
+        self.parking: lock_pb2.SessionRequest | None = None
+        """The message that parked it; None: work runs under it."""
         self.closing: lock_pb2.SessionRequest | None = None
         """The message that shall end or park it, while that has no answer."""
         self.closed: asyncio.Future[str] | None = None

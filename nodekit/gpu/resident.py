@@ -8,9 +8,9 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
+from nodekit.failure import TaskFailed
 from nodekit.gpu.holding import Holding
 from nodekit.gpu.premises import Premises
-from nodekit.gpu.warm_worker import load_model, use_model
 from nodekit.worker import Worker
 
 
@@ -35,7 +35,7 @@ class Resident:
         """Start the process and load the model; raises what loading raises."""
         began = time.monotonic()
         self._worker = await self._life.enter_async_context(Worker.running(self.premises.family))
-        await self._worker.call(load_model, (load,), {})
+        await self._worker.call(load, (), {}, "load")
         self.load_seconds = time.monotonic() - began
 
     @property
@@ -44,10 +44,15 @@ class Resident:
         return self._worker is not None and self._worker.usable and self._worker.alive
 
     async def run(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call a function with the model, one at a time; raises what it raises."""
+        """Call a function with the model, one at a time; raises what it raises, and TaskFailed (WORKER_DIED) when the process
+        is gone or was interrupted in a call before.
+        """
         async with self._turn:
-            assert self._worker is not None
-            return await self._worker.call(use_model, (function, args, kwargs), {})
+            if self._worker is None or not self.usable:
+                raise TaskFailed(
+                    "WORKER_DIED", "the model's process was ended or interrupted", retryable=True
+                )
+            return await self._worker.call(function, args, kwargs, "use")
 
     async def end(self) -> None:
         """End the process; its memory is free when this returns."""

@@ -57,6 +57,7 @@ class LockSession:
         self._outbox: asyncio.Queue[lock_pb2.SessionRequest] | None = None
         self._welcome = lock_pb2.Welcome()
         self._runner: asyncio.Task[None] | None = None
+        self._wanted = asyncio.Event()
 
     @property
     def connected(self) -> bool:
@@ -94,6 +95,7 @@ class LockSession:
         if takes is not None:
             takes.taken_by = holding
         self._table[holding.id] = holding
+        self._wanted.set()
         if self._runner is None:
             self._runner = asyncio.create_task(self._run(), name="gpu lock session")
         holding.asked()
@@ -118,7 +120,8 @@ class LockSession:
         message = lock_pb2.Park(
             request_id=holding.id, token=holding.token, model=model, load_seconds=load_seconds
         )
-        return await self._closed(holding, lock_pb2.SessionRequest(park=message))
+        holding.parking = lock_pb2.SessionRequest(park=message)
+        return await self._closed(holding, holding.parking)
 
     async def confirm(self, holding: Holding) -> None:
         """Say that nothing of a lost lease is left."""
@@ -155,26 +158,42 @@ class LockSession:
     def _say(self, message: lock_pb2.SessionRequest) -> None:
         # Without a stream nothing is kept: what has no answer is repeated when there is one.
         if self._outbox is not None:
-            self._outbox.put_nowait(message)
+            # A replica that does not read so much is given up when it owes the answer to a beat.
+            with contextlib.suppress(asyncio.QueueFull):
+                self._outbox.put_nowait(message)
 
     async def _run(self) -> None:
         pause = _FIRST_PAUSE_SECONDS
         last_time = self._clock()
+        told = ""
         while True:
-            try:
-                await self._converse()
-                reason = "the stream ended"
-            except YiVideoError as error:
-                reason = f"{error.code}: {error.message}"
-            except (OSError, TimeoutError, asyncio.QueueFull) as error:
-                reason = str(error) or type(error).__name__
+            if not self._table:
+                self._wanted.clear()
+                await self._wanted.wait()
+                last_time = self._clock()
+            reason = await self._session()
             if self._outbox is not None:
                 self._disconnected()
-                pause, last_time = _FIRST_PAUSE_SECONDS, self._clock()
-            log.warning("no session at the lock service", reason=reason, requests=len(self._table))
+                pause, last_time, told = _FIRST_PAUSE_SECONDS, self._clock(), ""
+            if reason != told:
+                log.warning("no session at the lock service", reason=reason, requests=len(self._table))
+                told = reason
             self._tell_waiters(reason, self._clock() - last_time > self._unreachable_seconds)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    async def _session(self) -> str:
+        """Hold one session and tell why it ended."""
+        try:
+            await self._converse()
+        except YiVideoError as error:
+            return f"{error.code}: {error.message}"
+        except (OSError, TimeoutError) as error:
+            return str(error) or type(error).__name__
+        except Exception as error:
+            log.error("the lock session broke", exc_info=error)
+            return "internal error"
+        return "the stream ended"
 
     def _disconnected(self) -> None:
         self._outbox = None
@@ -242,6 +261,8 @@ class LockSession:
         holding.disconnected()  # what asked for this gets no other answer
         holding.beat()
         self._say(lock_pb2.SessionRequest(reclaim=reclaim))
+        if holding.parking is not None and holding.closing is None:
+            self._say(holding.parking)  # it comes back as one under which work runs
 
     async def _beat(self) -> None:
         """Send a beat for each lease; ends when the replica has not answered one for as long as the next is due."""
@@ -334,7 +355,7 @@ class LockSession:
             # Granted and lost before the first beat was answered: no work has begun.
             confirm = lock_pb2.Confirm(request_id=holding.id, token=holding.token)
             self._close(holding, lock_pb2.SessionRequest(confirm=confirm))
-            holding.granted.set_exception(refusal("GPU_STALE_LEASE", message))
+            holding.granted.set_exception(refusal("GPU_LEASE_LOST", message))
             return
         holding.expired_here = False
         if holding.closing is not None and not holding.closing.HasField("park"):

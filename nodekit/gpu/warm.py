@@ -173,6 +173,8 @@ class WarmShelf:
             return ""
         holding.on_stop = lambda: self._dismiss(resident, lock_pb2.RELEASE_REASON_YIELDED)
         holding.on_lost = lambda: self._dismiss(resident)
+        if holding.phase is not Phase.HELD or holding.stop is not None:  # while another model was unloaded
+            return await self._leave(resident)
         if not park:
             return ""
         refused = await self._desk.session.park(holding, resident.key, resident.load_seconds)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -65,3 +66,40 @@ async def start_gpu_process(tmp_path: Path) -> AsyncIterator[Callable[..., Await
             return await stack.enter_async_context(GpuNode(tmp_path / name, lock, **environment).running())
 
         yield start
+
+
+class OwnRedis:
+    """A Redis without persistence that a test may kill."""
+
+    def __init__(self, port: int, folder: Path) -> None:
+        self._argv = [
+            "redis-server",
+            "--port",
+            str(port),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            str(folder),
+            "--save",
+            "",
+        ]
+        self.url = f"redis://127.0.0.1:{port}/0"
+        self._process = subprocess.Popen(self._argv, stdout=subprocess.DEVNULL)
+
+    def restart_empty(self) -> None:
+        """Kill it and start it again: it has forgotten everything."""
+        self.close()
+        self._process = subprocess.Popen(self._argv, stdout=subprocess.DEVNULL)
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait(10)
+
+
+@pytest.fixture
+def own_redis(free_port: Callable[[], int], tmp_path: Path) -> Iterator[OwnRedis]:
+    """A Redis of the test's own."""
+    redis = OwnRedis(free_port(), tmp_path)
+    yield redis
+    redis.close()

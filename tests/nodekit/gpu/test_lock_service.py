@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.nodekit.conftest import processes_with
-from tests.nodekit.gpu.conftest import journal, until
+from tests.nodekit.conftest import is_alive, processes_with
+from tests.nodekit.gpu.conftest import OwnRedis, journal, until
 from tests.nodekit.gpu.lock_service import TTL_SECONDS, GpuNode, LockService
 from yivideo.gpulock.v1 import monitor_pb2
-from yivideo.task.v1 import task_pb2
+from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
 pytestmark = pytest.mark.slow
 
@@ -72,8 +72,6 @@ async def until_waiting(locks: LockService, count: int) -> None:
 
 
 async def cancel(node: GpuNode, task_id: str) -> None:
-    from yivideo.task.v1 import task_pb2_grpc
-
     stub = task_pb2_grpc.TaskServiceStub(node._channel)  # type: ignore[arg-type]
     await stub.CancelTask(task_pb2.CancelTaskRequest(task_id=task_id), timeout=5)
 
@@ -145,8 +143,8 @@ async def test_lease_outlives_its_replica(
 async def test_unreachable_service_ends_the_work_in_time(
     start_locks: StartLocks, start_gpu_process: StartNode
 ) -> None:
-    """A node that cannot renew ends the work by its own clock; one that waits shows that nobody can be reached, and gives up in
-    the end.
+    """A node that cannot renew ends the work by its own clock; one that waits shows that nobody can be reached, and gives up in the
+    end.
     """
     locks = await start_locks()
     node = await start_gpu_process("one", locks.addresses, YIVIDEO_GPU__UNREACHABLE_SECONDS="2.5")
@@ -175,3 +173,51 @@ async def test_soft_timeout_asks_first(start_locks: StartLocks, start_gpu_proces
     assert (events[-1].failed.error.code, events[-1].failed.error.retryable) == ("GPU_LEASE_STOPPED", True)
     assert node.process.logged("GPU lease is held for long")
     assert (await locks.statistics()).releases == {"stopped": 1}
+
+
+async def test_lease_outlives_the_stores_memory(
+    start_locks: StartLocks, start_gpu_process: StartNode, own_redis: OwnRedis
+) -> None:
+    """When the store has lost everything, the holder says what it holds and keeps it under the same token; a warm model stays
+    parked; a waiter is served afterwards, with a greater token.
+    """
+    devices = '[{"name": "gpu-0", "memory_mib": 8000}, {"name": "gpu-1", "memory_mib": 8000}]'
+    locks = await start_locks(redis=own_redis.url, YIVIDEO_GPULOCK__DEVICES=devices)
+    node = await start_gpu_process("one", locks.addresses)
+    assert kinds(await node.begin("model", "t0", memory_mib=5000))[-1] == "completed"
+    holding = node.begin("hold", "t1")
+    await until(lambda: any(line.startswith("begin") for line in journal(node.folder)), holding)
+    waiting = node.begin("hold", "t2", gate="second", device="gpu-1", memory_mib=3001)
+    await until(lambda: len(journal(node.folder)) == 4, waiting)
+    before = {holder.task_id or holder.model: holder.lease.token for holder in (await locks.status()).holders}
+    own_redis.restart_empty()
+    await asyncio.sleep(1.5 * TTL_SECONDS)
+    after = {holder.task_id or holder.model: holder.lease.token for holder in (await locks.status()).holders}
+    assert after == before
+    (node.folder / "open").touch()
+    assert kinds(await holding)[-1] == "completed"
+    (node.folder / "second").touch()
+    assert kinds(await waiting)[-1] == "completed"
+
+
+async def test_warm_models_over_the_service(start_locks: StartLocks, start_gpu_process: StartNode) -> None:
+    """A warm model's hits, saved seconds and evictions are the service's figures; another node's request unloads it."""
+    locks = await start_locks()
+    one = await start_gpu_process("one", locks.addresses)
+    two = await start_gpu_process("two", locks.addresses)
+    for number in range(3):
+        events = await one.begin("model", f"t{number}")
+        assert kinds(events)[-1] == "completed"
+    model = int(journal(one.folder)[0].split()[2])
+    assert is_alive(model)
+    (holder,) = (await locks.status()).holders
+    assert (holder.state, holder.model) == (monitor_pb2.HOLDER_STATE_PARKED, "large")
+    second = two.begin("hold", "t9")
+    await until(lambda: journal(two.folder) != [], second)
+    assert not is_alive(model)
+    (two.folder / "open").touch()
+    assert kinds(await second)[-1] == "completed"
+    figures = await locks.statistics()
+    assert (figures.warm_hits, figures.evictions) == (2, 1)
+    assert figures.load_seconds_saved > 0
+    assert figures.stale_messages == 0

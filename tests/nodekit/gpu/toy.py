@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
-import os
-import time
 from pathlib import Path
 
 from pydantic import Field
 
 from nodekit import Node, TaskContext, TaskFailed, TaskInput, TaskOutput, serve
+from tests.nodekit.gpu import toy_engine
 
 node = Node("gputoy", slots=8)
 
@@ -44,13 +44,6 @@ def script(folder: str, gate: str, mark: str = "") -> list[str]:
     return ["sh", "-c", work]
 
 
-def look(folder: str) -> list[str]:
-    """Tell what a worker process sees, and who it is."""
-    with Path(folder, "journal").open("a") as journal:
-        journal.write(f"worker {os.getpid()}\n")
-    return [os.environ["CUDA_VISIBLE_DEVICES"], os.environ["YIVIDEO_GPU_MEMORY_MIB"], str(os.getpid())]
-
-
 @node.task("gputoy.hold", gpu=True)
 async def hold(request: HoldInput, context: TaskContext) -> Told:
     """Holds devices while it works."""
@@ -70,7 +63,7 @@ async def hold(request: HoldInput, context: TaskContext) -> Told:
                 if done.returncode != 0:
                     raise TaskFailed("CHILD_ENDED", f"with {done.returncode}")
             case "worker":
-                lines = await context.call(look, folder)
+                lines = await context.call(toy_engine.look, folder)
             case "leave_behind":
                 await context.run(["sh", "-c", f"setsid sh -c 'while :; do sleep 71; : {folder}; done' & :"])
                 behind = asyncio.create_task(context.run(script(folder, "never")))
@@ -135,34 +128,16 @@ class ModelInput(TaskInput):
     """Gate that the use waits for; empty: none."""
 
 
-def load(folder: str, key: str) -> dict[str, str]:
-    """Load a model of a few bytes."""
-    with Path(folder, "journal").open("a") as journal:
-        journal.write(f"load {key} {os.getpid()}\n")
-    if key == "broken":
-        raise TaskFailed("MODEL_BROKEN", "no such model")
-    return {"key": key, "pid": str(os.getpid())}
-
-
-def use(model: dict[str, str], folder: str, how: str, wait: str) -> list[str]:
-    """Use the model."""
-    with Path(folder, "journal").open("a") as journal:
-        journal.write(f"use {model['key']} {os.getpid()}\n")
-    while wait and not Path(folder, wait).exists():
-        time.sleep(0.01)
-    if how == "raise":
-        raise TaskFailed("BAD_FRAME", "no")
-    if how == "die":
-        os._exit(3)
-    return [model["key"], model["pid"], os.environ["CUDA_VISIBLE_DEVICES"]]
-
-
 @node.task("gputoy.model", gpu=True)
 async def model(request: ModelInput, context: TaskContext) -> Told:
     """Uses a model that stays loaded."""
-    loading = functools.partial(load, request.folder, request.key)
+    loading = functools.partial(toy_engine.load, request.folder, request.key)
     async with context.warm(request.key, loading, memory_mib=request.memory_mib) as warm:
-        lines = await warm.run(use, request.folder, request.how, request.wait)
+        if request.how == "interrupt":
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await warm.run(toy_engine.use, request.folder, "", "never")
+        lines = await warm.run(toy_engine.use, request.folder, request.how, request.wait)
         return Told(token=warm.lease.token, lines=[*lines, "warm" if warm.warm else "loaded"])
 
 
