@@ -31,6 +31,7 @@ class Session:
         self._call = call
         self.client_id = client_id
         self.welcome = pb.Welcome()
+        self._writing = asyncio.Lock()
         self._waiting: dict[str, asyncio.Future[pb.Lease]] = {}
         self._leaving: dict[str, asyncio.Future[None]] = {}
         self.held: dict[str, pb.Lease] = {}
@@ -40,7 +41,8 @@ class Session:
 
     async def say(self, **message: Any) -> None:
         """Send one message."""
-        await self._call.write(pb.SessionRequest(**message))
+        async with self._writing:  # gRPC takes one message of a stream at a time
+            await self._call.write(pb.SessionRequest(**message))
 
     def answered(self, request_id: str) -> asyncio.Future[None]:
         """Return what is done when the service first says anything about a request."""

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from stack.demo.film import Film
 from tests.stories.conftest import RunningStack, running_stack
 
 pytestmark = pytest.mark.slow
@@ -164,6 +165,32 @@ async def test_tasks_of_two_nodes_take_turns(http: aiohttp.ClientSession) -> Non
         ("first", "normal"),
     ]
     assert (await get(http, f"{BASE}/health"))["status"] == "healthy"
+
+
+async def test_the_ffmpeg_node_waits_for_the_card_that_it_is_to_decode_on(
+    http: aiohttp.ClientSession, film: Film
+) -> None:
+    """A crop that is to be decoded on a card queues behind another node's task; the card cannot decode here and goes back."""
+    form = aiohttp.FormData({"file_path": "turns/film.mp4"})
+    form.add_field("file", film.video.read_bytes(), filename="film.mp4")
+    async with http.post("/v1/files/upload", data=form) as response:
+        assert response.status == 200, await response.text()
+    await submit(http, "painter", "paints", 1.0)
+    await until(http, f"{BASE}/gpu-lock/status", lambda body: body["lock_holder"] == "paints")
+    crop = {
+        "video_path": "turns/film.mp4",
+        "subtitle_area": [0, 0, 64, 32],
+        "output": "luma",
+        "decoder": "cuda",
+    }
+    task = {"task_name": "ffmpeg.crop_subtitle_images", "task_id": "crops", "input_data": crop}
+    await post(http, "/v1/tasks", task)
+    waiting = await until(http, f"{BASE}/gpu-lock/waiters", lambda body: body["waiter_count"] == 1)
+    assert (waiting["waiters"][0]["task_id"], waiting["waiters"][0]["memory_mib"]) == ("crops", 1024)
+    told = await ended(http, "crops")
+    assert "waiting_for_gpu" in [event["event"] for event in told]
+    assert told[-1]["event"] == "completed", told[-1]
+    assert (await get(http, f"{BASE}/gpu-lock/history?page_size=1"))["records"][0]["task_id"] == "crops"
 
 
 async def test_an_operator_takes_the_device_from_a_task_that_hangs(http: aiohttp.ClientSession) -> None:
