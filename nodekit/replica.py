@@ -31,11 +31,15 @@ SERVICE = "yivideo.task.v1.TaskService"
 
 
 class Replica:
-    """One process's worth of a node. `async with replica.running() as address`; leaving the block drains it."""
+    """One process's worth of a node. `async with replica.running() as address`; leaving the block drains it.
 
-    def __init__(self, node: Node, settings: NodeSettings) -> None:
+    `own_process`: whether the process is the replica's alone, so that it may be killed when it freezes.
+    """
+
+    def __init__(self, node: Node, settings: NodeSettings, *, own_process: bool = False) -> None:
         self._node = node
         self._settings = settings
+        self._frozen_seconds = settings.node.frozen_seconds if own_process else 0.0
         self.name = f"{node.name}-{secrets.token_hex(6)}"
         """This replica's own id, new at every start."""
 
@@ -47,7 +51,7 @@ class Replica:
                 work_folder(self._node.name, self._settings.node.work_root)
             )
             removed = folder.root if folder.temporary else None
-            await stack.enter_async_context(reaping(f"{self.name}/", removed))
+            await stack.enter_async_context(reaping(f"{self.name}/", removed, self._frozen_seconds))
             attempts = AttemptTable(self._node, self._workshop(folder, stack))
             servicer = NodeServicer(self._node, self.name, attempts, self._settings.node.heartbeat_seconds)
             server = RpcServer(self._settings.runtime)
