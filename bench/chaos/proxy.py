@@ -3,7 +3,7 @@
 `python -m bench.chaos.proxy '{"<node>": ["<listen>", "<upstream>"], …}'`. All schedulers reach a node by one address, as they do
 anywhere; whose connection one is, is read from the kernel's tables, so that each pair has a wire of its own. Commands come as JSON
 lines on standard input: `["hole", "<scheduler>/<node>"]` packets vanish, nothing is closed; `["pass", …]` they flow again, first
-what was held; `["sever", …]` every open connection is reset on both sides.
+what was held; `["sever", …]` every open connection is reset on both sides. Which wire a new connection belongs to is said on standard output.
 
 It must not hide what a kernel tells: while nobody listens upstream, nobody listens here, so that connecting is refused.
 """
@@ -26,9 +26,10 @@ _LOOK_SECONDS = 0.03
 
 def owner(port: int) -> str:
     """Return which part holds the loopback connection from a port; empty when none does any more."""
-    wanted = f"0100007F:{port:04X}"
-    rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
-    links = {f"socket:[{row[9]}]" for row in rows if row[1] == wanted}
+    # gRPC connects to IPv4 by sockets of either family.
+    wanted = {f"{host}:{port:04X}" for host in ("0100007F", "0000000000000000FFFF00000100007F")}
+    lines = Path("/proc/net/tcp").read_text().splitlines() + Path("/proc/net/tcp6").read_text().splitlines()
+    links = {f"socket:[{row[9]}]" for row in map(str.split, lines) if row[1] in wanted}
     for process in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             if (
@@ -138,6 +139,7 @@ class Crossing:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         scheduler = owner(writer.get_extra_info("peername")[1])
         wire = self._wires.setdefault(f"{scheduler}/{self._node}", Wire())
+        print(f"{scheduler}/{self._node}", flush=True)
         if not await wire.carry(reader, writer, self._upstream) or not await self._is_served():
             self._gone.set()
 

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from bench.chaos.faults import NODES, SCHEDULERS
+from bench.chaos.faults import NODES, SCHEDULERS, WIRES
 from bench.chaos.proxy import PART_VARIABLE
 from nodekit.process_tree import MARK_VARIABLE
 from runtime.program import Program, dying_with_us
@@ -28,6 +28,7 @@ KINDS = {"forge": "forge", "forge-2": "forge", "anvil": "anvil"}
 ROOM_VARIABLE = "CHAOS_ROOM"
 """In the environment of every process of the room: what is left of it can be found."""
 _DOWN_SECONDS = 0.3
+_WIRES_SECONDS = 10.0
 
 
 def quiet_address() -> str:
@@ -54,6 +55,7 @@ class Room:
         self.parts: dict[str, Part] = {}
         self._down: dict[str, float] = {}
         self._wires: Program | None = None
+        self._used: set[str] = set()
 
     @property
     def url(self) -> str:
@@ -76,6 +78,7 @@ class Room:
                 undo.push_async_callback(_stop_all, list(parts.values()))
                 await asyncio.gather(*(part.start() for part in parts.values()))
                 self.parts |= parts
+            await self._all_wires_are_used()
             keepers = [asyncio.create_task(self._keep(part)) for part in self.parts.values()]
             try:
                 yield
@@ -123,12 +126,25 @@ class Room:
     async def _proxy(self) -> AsyncIterator[None]:
         table = {name: [self._crossings[name], self._addresses[name]] for name in NODES}
         argv = [*dying_with_us("KILL"), sys.executable, "-m", "bench.chaos.proxy", json.dumps(table)]
-        self._wires = await Program.start(argv, stdin=True, stderr=False, environment=os.environ)
+        self._wires = await Program.start(argv, stdin=True, stdout=True, stderr=False, environment=os.environ)
+        assert self._wires.stdout is not None
+        listening = asyncio.create_task(self._note_wires(self._wires.stdout))
         try:
             yield
         finally:
+            listening.cancel()
             self._wires.close()
             await self._wires.wait()
+
+    async def _note_wires(self, lines: asyncio.StreamReader) -> None:
+        while line := await lines.readline():
+            self._used.add(line.decode().strip())
+
+    async def _all_wires_are_used(self) -> None:
+        """Wait until the proxy has seen every scheduler call every node: a cut of a wire that nobody uses would prove nothing."""
+        async with asyncio.timeout(_WIRES_SECONDS):
+            while not self._used >= set(WIRES):
+                await asyncio.sleep(0.05)
 
     def _environment(self, name: str, **values: str) -> dict[str, str]:
         return {
