@@ -110,7 +110,9 @@ class SchedulerSection(Section):
     resolve_seconds: float = Field(5.0, gt=0)
     """Period at which node addresses are resolved again."""
     max_worker_lost: int = Field(3, ge=1)
-    """A task whose node was lost this often fails with WORKER_LOST and becomes a dead letter."""
+    """A task whose node was lost this often while it ran fails with WORKER_LOST and becomes a dead letter."""
+    max_never_begun: int = Field(10, ge=1)
+    """The same for nodes that were lost before they said that they had begun, which is seldom the task's fault."""
     result_ttl_seconds: float = Field(7 * 86400.0, gt=0)
     """How long an ended task is kept."""
     default_timeout_seconds: int = Field(1800, ge=1)

@@ -1,9 +1,9 @@
 """The wires between schedulers and nodes: a TCP proxy, in a process of its own, that can lose packets and reset connections.
 
 `python -m bench.chaos.proxy '{"<node>": ["<listen>", "<upstream>"], …}'`. All schedulers reach a node by one address, as they do
-anywhere; whose connection one is, is read from the kernel's tables, so that each pair has a wire of its own. Commands come as JSON
-lines on standard input: `["hole", "<scheduler>/<node>"]` packets vanish, nothing is closed; `["pass", …]` they flow again, first
-what was held; `["sever", …]` every open connection is reset on both sides. Which wire a new connection belongs to is said on standard output.
+anywhere; whose connection one is, is read from the kernel's tables, so that each pair has a wire of its own, and said on standard
+output. Commands come as JSON lines on standard input: `["hole", "<scheduler>/<node>"]` packets vanish, nothing is closed;
+`["pass", …]` they flow again, first what was held; `["sever", …]` every open connection is reset on both sides.
 
 It must not hide what a kernel tells: while nobody listens upstream, nobody listens here, so that connecting is refused.
 """

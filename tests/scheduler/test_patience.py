@@ -83,9 +83,7 @@ async def test_an_adoption_does_not_begin_the_wait_anew() -> None:
 
 
 async def test_only_a_refusal_counts_as_one(tmp_path: Path) -> None:
-    """Nobody at a port or a socket refuses; who listens, even without ever answering, does not; nor does a name or a path that leads
-    nowhere.
-    """
+    """A port or a socket with nobody at it does; who listens and never answers does not, nor what leads nowhere."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         assert not await refuses(address)
