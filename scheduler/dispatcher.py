@@ -235,6 +235,8 @@ class Dispatcher:
                 return None
             await self._attempts.keep_input(claim, task_pb2.TaskSpec(input=spec.input))
         request = task_pb2.RunTaskRequest(spec=spec, attempt=claim.record.attempt, fence=claim.record.fence)
+        latest_ms = claim.record.run_ms + int(self._settings.start_seconds * 1000)
+        request.latest_start_time.FromMilliseconds(latest_ms)
         if claim.checkpoint:
             request.checkpoint.CopyFrom(struct_pb2.Struct.FromString(claim.checkpoint))
         return request

@@ -311,6 +311,7 @@ class Runner:
             case errors.NotFound() if attach_only:
                 return _After.GONE
             case errors.StaleFence():
+                log.warning("the node holds the attempt for stale", detail=error.message)
                 return _After.GONE
             case errors.YiVideoError() if isinstance(error, _REFUSALS):
                 await self._conclusion.refuse(self.claim, error, self._ran_seconds())

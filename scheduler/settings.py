@@ -98,6 +98,9 @@ class SchedulerSection(Section):
     (runtime.server), 15 s as an orphan (`node.orphan_seconds`), 5 s of grace (`node.kill_grace_seconds`), 10 s in which it may be
     frozen meanwhile (`node.frozen_seconds`), and 5 s for clocks. A node that answers and does not know the attempt, because it was
     started again, ends the wait at once."""
+    start_seconds: float = Field(30.0, gt=0)
+    """How long after the claim a node may still begin an attempt; a request can be held up in a network that was cut. Less than
+    `lost_seconds` by more than the clocks of nodes and Redis may differ; a node whose clock is ahead by more refuses all work."""
     refused_seconds: float = Field(5.0, ge=0)
     """The same for a node whose address refuses connections: its process is gone, and its reaper has had this time to end what
     it left. Set it to `lost_seconds` where something between refuses connections for nodes that live."""

@@ -83,29 +83,30 @@ class Wire:
             _reset(writer)
             return False
         self.writers |= {writer, back}
-        pumps = [
-            asyncio.create_task(self._pump(reader, back)),
-            asyncio.create_task(self._pump(there, writer)),
-        ]
-        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        for pump in pumps:
-            pump.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
+        whole = await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
         self.writers -= {writer, back}
         for end in (writer, back):
-            _reset(end)
+            if all(whole):
+                end.close()
+            else:
+                _reset(end)
         return True
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Carry one direction to its end; False when it was torn, which tears the other one too."""
+        try:
             while True:
                 await self.flows.wait()
                 data = await reader.read(_CHUNK_BYTES)
                 await self.flows.wait()
                 if not data:
-                    return
+                    writer.write_eof()
+                    return True
                 writer.write(data)
                 await writer.drain()
+        except (OSError, RuntimeError):
+            _reset(writer)
+            return False
 
 
 class Crossing:
