@@ -64,7 +64,7 @@ async def _play(clients: Clients, nemesis: Nemesis, plan: Plan, seed: int, tasks
         say(
             f"  {fault.at:6.1f} s  {fault.kind:7} {fault.target} {fault.seconds or ''}{' (alone)' if fault.alone else ''}"
         )
-    errands = make_errands(seed, tasks, plan.seconds - 5)
+    errands = make_errands(seed, tasks, plan)
     outcomes, _ = await asyncio.gather(clients.run(errands, began), nemesis.carry_out(plan, began))
     hits = sum(strike.hit for strike in nemesis.strikes)
     say(f"struck    {hits} of {len(plan.faults)} faults found their target")

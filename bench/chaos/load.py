@@ -13,9 +13,14 @@ from typing import Any
 import aiohttp
 import orjson
 
+from bench.chaos.faults import Plan
 from bench.chaos.receivers import TEMPERS, Receivers
 
 LOST = (aiohttp.ClientError, OSError, TimeoutError)
+_WAYS = ("hammer", "cast", "chain")
+_WITNESSES = 6
+_WITNESS_SECONDS = 10.0
+_LAST_SECONDS = 5.0
 _PATIENCE_SECONDS = 120.0
 _AGAIN_SECONDS = 0.3
 _CALL = aiohttp.ClientTimeout(total=15)
@@ -73,28 +78,42 @@ class Outcome:
     """What the stored file says."""
 
 
-def make_errands(seed: int, tasks: int, seconds: float) -> list[Errand]:
-    """Make up what clients want, spread over so many seconds."""
+def make_errands(seed: int, tasks: int, plan: Plan) -> list[Errand]:
+    """Make up what clients want: some tasks that surely run when a lone process is killed, the others all over the story."""
     dice = random.Random(seed * 7919 + 1)
-    errands = []
-    for number in range(tasks):
-        kind = dice.random()
-        length = dice.uniform(0.05, 3.0) if kind > 0.03 else dice.uniform(8.0, 25.0)
-        failures = dice.choices((0, 1, 2, DOOMED), (88, 6, 3, 3))[0]
-        errands.append(
-            Errand(
-                task_id=f"chaos-{number}",
-                name=f"{dice.choice(('forge', 'forge', 'anvil'))}.{dice.choice(('hammer', 'cast', 'chain'))}",
-                at=dice.uniform(0, seconds),
-                seconds=round(length, 3),
-                failures=failures,
-                store=dice.random() < 0.25,
-                temper=dice.choice(TEMPERS) if dice.random() < 0.7 else "",
-                cancel_after=dice.uniform(0, 4) if dice.random() < 0.1 else None,
-                watch=dice.random() < 0.3,
-            )
+    kills = [fault.at for fault in plan.faults if fault.alone]
+    witnesses = [at - dice.uniform(1.5, 2.5) for at in kills for _ in range(_WITNESSES)][:tasks]
+    errands = [
+        Errand(
+            task_id=f"chaos-witness-{number}",
+            name=f"forge.{_WAYS[number % len(_WAYS)]}",
+            at=at,
+            seconds=_WITNESS_SECONDS,
+            failures=0,
+            store=False,
+            temper="steady",
+            cancel_after=None,
+            watch=True,
         )
-    return errands
+        for number, at in enumerate(witnesses)
+    ]
+    latest = plan.seconds - _LAST_SECONDS
+    return errands + [_errand(dice, number, latest) for number in range(tasks - len(errands))]
+
+
+def _errand(dice: random.Random, number: int, latest: float) -> Errand:
+    long = dice.random() < 0.03
+    return Errand(
+        task_id=f"chaos-{number}",
+        name=f"{dice.choice(('forge', 'forge', 'anvil'))}.{dice.choice(_WAYS)}",
+        at=dice.uniform(0, latest),
+        seconds=round(dice.uniform(8.0, 25.0) if long else dice.uniform(0.05, 3.0), 3),
+        failures=dice.choices((0, 1, 2, DOOMED), (88, 6, 3, 3))[0],
+        store=dice.random() < 0.25,
+        temper=dice.choice(TEMPERS) if dice.random() < 0.7 else "",
+        cancel_after=dice.uniform(0, 4) if dice.random() < 0.1 else None,
+        watch=dice.random() < 0.3,
+    )
 
 
 class Clients:
