@@ -36,7 +36,15 @@ def test_a_long_story_has_every_kind_of_fault(seed: int) -> None:
     """A thousand tasks meet all that the nemesis can do, and last no longer than six minutes."""
     plan = make_plan(seed, 1000)
     assert plan.seconds < 300
-    assert {fault.kind for fault in plan.faults} >= {"kill", "freeze", "slay", "stun", "hole", "sever", "drain"}
+    assert {fault.kind for fault in plan.faults} >= {
+        "kill",
+        "freeze",
+        "slay",
+        "stun",
+        "hole",
+        "sever",
+        "drain",
+    }
     alone = {fault.target for fault in plan.faults if fault.alone}
     assert alone & set(NODES) and alone & set(SCHEDULERS)
     cut = [fault for fault in plan.faults if fault.kind == "hole" and fault.seconds > 60]
