@@ -27,6 +27,7 @@ log = get_logger(__name__)
 _SCRIPT = Path(__file__).with_name("reaper_main.py")
 _STAMP = struct.Struct("=d")
 _STAMPS_A_LIMIT = 10
+_LOOK_SECONDS = 1.0
 
 
 @asynccontextmanager
@@ -35,27 +36,52 @@ async def reaping(prefix: str, folder: Path | None = None, frozen_seconds: float
 
     `frozen_seconds`: how long this process's event loop may stand still before the process is killed; 0: for ever.
     """
-    argv = [sys.executable, "-I", "-S", str(_SCRIPT), prefix, str(folder or ""), str(frozen_seconds)]
-    program = await Program.start(argv, stdin=True, stderr=False, environment={})
-    feeding = asyncio.create_task(_feed(program, frozen_seconds / _STAMPS_A_LIMIT))
+    reaper = _Reaper(prefix, folder, frozen_seconds)
+    await reaper.start()
+    keeping = asyncio.create_task(reaper.keep())
     try:
         yield
     finally:
-        feeding.cancel()
-        await asyncio.gather(feeding, return_exceptions=True)
-        program.close()
-        await program.wait()
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        await reaper.dismiss()
 
 
-async def _feed(program: Program, period_seconds: float) -> None:
-    """Tell the reaper the time, for ever."""
-    assert program.stdin is not None
-    while period_seconds > 0:
-        if program.returncode is not None:
-            log.error("the reaper is gone: what this node starts may outlive it")
-            return
+class _Reaper:
+    """The reaper's process, started again when it dies before the node."""
+
+    def __init__(self, prefix: str, folder: Path | None, frozen_seconds: float) -> None:
+        script = [sys.executable, "-I", "-S", str(_SCRIPT)]
+        self._argv = [*script, prefix, str(folder or ""), str(frozen_seconds)]
+        self._feeds = frozen_seconds > 0
+        self._period_seconds = frozen_seconds / _STAMPS_A_LIMIT or _LOOK_SECONDS
+        self._program: Program
+
+    async def start(self) -> None:
+        """Start the process."""
+        self._program = await Program.start(self._argv, stdin=True, stderr=False, environment={})
+
+    async def keep(self) -> None:
+        """Tell it the time, and that it is needed, for ever."""
+        while True:
+            if self._program.returncode is not None:
+                log.error("the reaper was killed; starting another", status=self._program.returncode)
+                self._program.close()
+                with contextlib.suppress(OSError):  # out of processes: at the next turn again
+                    await self.start()
+            elif self._feeds:
+                self._feed()
+            await asyncio.sleep(self._period_seconds)
+
+    def _feed(self) -> None:
+        stdin = self._program.stdin
+        assert stdin is not None
         # A reaper that does not read (it is frozen itself) finds the times that fit into the pipe when it does again.
-        if not program.stdin.transport.get_write_buffer_size():
+        if not stdin.transport.get_write_buffer_size():
             with contextlib.suppress(RuntimeError):  # uvloop, on a pipe that is closed already
-                program.stdin.write(_STAMP.pack(time.clock_gettime(time.CLOCK_BOOTTIME)))
-        await asyncio.sleep(period_seconds)
+                stdin.write(_STAMP.pack(time.clock_gettime(time.CLOCK_BOOTTIME)))
+
+    async def dismiss(self) -> None:
+        """Let it do its work and end."""
+        self._program.close()
+        await self._program.wait()

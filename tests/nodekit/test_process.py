@@ -181,6 +181,17 @@ def test_a_frozen_node_is_killed_with_all_it_started(
     assert "stood still for 1 s" in str(node.lines()[-1]["event"])
 
 
+def test_a_reaper_that_was_killed_is_replaced(node_process: Callable[..., NodeProcess]) -> None:
+    """A node is not left without what ends its work when it freezes."""
+    node = node_process(YIVIDEO_NODE__FROZEN_SECONDS="1")
+    prefix = f"{node._logged('node serves')['replica']}/"
+    (first,) = [pid for pid in processes_with(prefix) if pid != node.process.pid]
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: bool(set(processes_with(prefix)) - {node.process.pid, first}))
+    node.process.send_signal(signal.SIGSTOP)
+    assert node.process.wait(10) == -signal.SIGKILL
+
+
 def test_a_short_freeze_changes_nothing(node_process: Callable[..., NodeProcess], tmp_path: Path) -> None:
     """A node that goes on within the limit goes on with its work; so does one whose reaper was frozen for longer than that."""
     node = node_process(YIVIDEO_NODE__FROZEN_SECONDS="2")
