@@ -12,10 +12,10 @@ from aiohttp import web
 
 from gateway.backend import FILESTORE, Backend
 from gateway.observe import FILE_BYTES
-from gateway.refusal import refusal
 from runtime.batches import Buffer
 from runtime.chunk_codec import chunk_tag, encode
 from runtime.errors import DeadlineExceeded, PayloadTooLarge
+from runtime.refusal import CallEnd
 from runtime.rpc_errors import rpc_errors
 from yivideo.file.v1 import file_pb2
 
@@ -90,6 +90,7 @@ class SentUpload:
 
     async def __aenter__(self) -> SentUpload:
         self._call = self._backend.upload()
+        self._end = CallEnd(self._call)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -121,8 +122,8 @@ class SentUpload:
         except asyncio.InvalidStateError:  # the store has answered already: with an error, which this raises
             await self._call
             raise
-        except grpc.aio.AioRpcError as error:
-            raise await refusal(self._call, error) from None
+        except grpc.aio.AioRpcError:
+            raise await self._end.reason() from None
 
 
 @asynccontextmanager

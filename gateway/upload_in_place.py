@@ -9,18 +9,18 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from gateway.observe import FILE_BYTES
-from gateway.refusal import refusal
 from runtime.batches import Buffer, Checksum, batches
 from runtime.disk_errors import disk_errors
 from runtime.disk_writer import DIRECT_BYTES, DiskWriter
 from runtime.errors import PayloadTooLarge, Unavailable, Unimplemented, WrongState
 from runtime.logs import get_logger
+from runtime.refusal import CallEnd
 from runtime.rpc_errors import rpc_errors
 from runtime.threads import Threads
 from yivideo.file.v1 import file_pb2
@@ -42,7 +42,7 @@ _THREADS = 4
 class InPlaceUpload:
     """One file that is written here. Leaving its block without `finish` leaves nothing."""
 
-    def __init__(self, call: Any, file: int, threads: Threads, limit_bytes: int) -> None:
+    def __init__(self, call: _Conversation, file: int, threads: Threads, limit_bytes: int) -> None:
         self._call = call
         self._writer = DiskWriter(file)
         self._threads = threads
@@ -75,8 +75,8 @@ class InPlaceUpload:
         )
         async with rpc_errors():
             await self._answer()
-            await self._say(file_pb2.UploadInPlaceRequest(trailer=trailer))
-            answer = await self._hear("file")
+            await self._call.say(file_pb2.UploadInPlaceRequest(trailer=trailer))
+            answer = await self._call.hear("file")
         file: file_pb2.File = answer.file
         return file
 
@@ -108,20 +108,14 @@ class InPlaceUpload:
         """Say how far the file is about to be; never more than one such word is without its answer."""
         await self._answer()
         progress = file_pb2.UploadProgress(size_bytes=size_bytes)
-        await self._say(file_pb2.UploadInPlaceRequest(progress=progress))
+        await self._call.say(file_pb2.UploadInPlaceRequest(progress=progress))
         self._unanswered = True
         self._told_at = asyncio.get_running_loop().time()
 
     async def _answer(self) -> None:
         if self._unanswered:
             self._unanswered = False
-            await self._hear("covered")
-
-    async def _say(self, message: file_pb2.UploadInPlaceRequest) -> None:
-        await _say(self._call, message)
-
-    async def _hear(self, payload: str) -> file_pb2.UploadInPlaceResponse:
-        return await _hear(self._call, payload)
+            await self._call.hear("covered")
 
 
 class InPlaceUploads:
@@ -168,7 +162,7 @@ class InPlaceUploads:
     async def _borrowed(
         self, files: FileServiceAsyncStub, header: file_pb2.UploadHeader, limit_bytes: int
     ) -> AsyncIterator[InPlaceUpload | None]:
-        call: Any = files.UploadInPlace()
+        call = _Conversation(files.UploadInPlace())
         try:
             file = await self._lent(call, header)
             if file is None:
@@ -184,14 +178,14 @@ class InPlaceUploads:
             finally:
                 os.close(file)
         finally:
-            call.cancel()  # does nothing once the call has ended
+            call.cancel()
 
-    async def _lent(self, call: Any, header: file_pb2.UploadHeader) -> int | None:
+    async def _lent(self, call: _Conversation, header: file_pb2.UploadHeader) -> int | None:
         """Return the lent file, open; None where there is none to be had."""
         try:
             async with rpc_errors():
-                await _say(call, file_pb2.UploadInPlaceRequest(header=header))
-                path = (await _hear(call, "lent")).lent.path
+                await call.say(file_pb2.UploadInPlaceRequest(header=header))
+                path = (await call.hear("lent")).lent.path
             return await self._threads.run(os.open, path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except (WrongState, Unimplemented) as refused:
             reason = refused.message
@@ -202,20 +196,28 @@ class InPlaceUploads:
         return None
 
 
-async def _say(call: Any, message: file_pb2.UploadInPlaceRequest) -> None:
-    try:
-        await call.write(message)
-    except asyncio.InvalidStateError:  # the store has ended the call: reading tells why
-        with suppress(asyncio.InvalidStateError):
-            await _hear(call, "")
-        raise
-    except grpc.aio.AioRpcError as error:
-        raise await refusal(call, error) from None
+class _Conversation:
+    """One UploadInPlace call."""
 
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self._end = CallEnd(call)
 
-async def _hear(call: Any, payload: str) -> file_pb2.UploadInPlaceResponse:
-    answer = await call.read()
-    if answer is grpc.aio.EOF or answer.WhichOneof("payload") != payload:
-        raise Unavailable("the filestore broke an upload off")
-    heard: file_pb2.UploadInPlaceResponse = answer
-    return heard
+    async def say(self, message: file_pb2.UploadInPlaceRequest) -> None:
+        """Send a message; raises what the store ended the call with."""
+        try:
+            await self._call.write(message)
+        except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
+            raise await self._end.reason() from None
+
+    async def hear(self, payload: str) -> file_pb2.UploadInPlaceResponse:
+        """Return the next answer, which is of one kind."""
+        answer = await self._call.read()
+        if answer is grpc.aio.EOF or answer.WhichOneof("payload") != payload:
+            raise Unavailable("the filestore broke an upload off")
+        heard: file_pb2.UploadInPlaceResponse = answer
+        return heard
+
+    def cancel(self) -> None:
+        """End the call; does nothing once it has ended."""
+        self._call.cancel()
