@@ -156,7 +156,10 @@ async def main(table: dict[str, list[str]]) -> None:
     commands = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
-    running = [asyncio.create_task(Crossing(node, *ends, wires).run()) for node, ends in table.items()]
+    running = [
+        asyncio.create_task(Crossing(node, listen, upstream, wires).run())
+        for node, (listen, upstream) in table.items()
+    ]
     while line := await commands.readline():
         word, name = json.loads(line)
         {"hole": Wire.hole, "pass": Wire.allow, "sever": Wire.sever}[word](wires.setdefault(name, Wire()))
