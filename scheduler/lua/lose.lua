@@ -6,15 +6,14 @@
 local id = ARGV[2]
 local record = read(id)
 if not owned(record, ARGV[3]) or record.owner ~= ARGV[4] then return { 'stale', 0 } end
-local counter = number(record.nseq) > 0 and 'lost' or 'unbegun'
-local lost = number(record[counter]) + 1
-redis.call('HSET', task_key(id), counter, lost)
-local most = tonumber(counter == 'lost' and ARGV[5] or ARGV[12])
+local lost = number(record.lost) + 1
+local unbegun = number(record.unbegun) + (number(record.nseq) > 0 and 0 or 1)
+redis.call('HSET', task_key(id), 'lost', lost, 'unbegun', unbegun)
 local ttl = tonumber(ARGV[6])
 if record.state == 'cancelling' then
   return { 'cancelled', close(record, 'cancelled', ttl, record.attempt, ARGV[11], '0', { 'duration', ARGV[7] }) }
 end
-if lost >= most then
+if lost - unbegun >= tonumber(ARGV[5]) or unbegun >= tonumber(ARGV[12]) then
   redis.call('ZADD', prefix .. 'dead', now_us, id)
   redis.call('ZADD', queue(record.node, 'dead'), now_us, id)
   return { 'failed', close(record, 'failed', ttl, record.attempt, ARGV[10], '0', { 'duration', ARGV[7], 'error', ARGV[8] }) }
