@@ -53,6 +53,7 @@ StartHouse = Callable[..., AbstractAsyncContextManager[House]]
 
 @asynccontextmanager
 async def _house(headers: dict[str, str] | None = None, **gateway: Any) -> AsyncIterator[House]:
+    """Run a house; `filestore_address` names a real filestore to use instead of the room."""
     scheduler, filestore = SchedulerRoom(), FilestoreRoom()
     scheduler_server, filestore_server = RpcServer(RUNTIME), RpcServer(RUNTIME)
     scheduler_server.add(add_TaskServiceServicer_to_server, scheduler, "yivideo.task.v1.TaskService")
