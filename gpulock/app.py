@@ -6,14 +6,14 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 from gpulock import metrics
 from gpulock.configuration import LockConfiguration
 from gpulock.configuration_store import ConfigurationStore
 from gpulock.keys import Keys
-from gpulock.lessor import Lessor
+from gpulock.lessor import Client, Lessor
 from gpulock.monitor import MonitorServicer
 from gpulock.positions import PositionTeller
 from gpulock.report import Report
@@ -24,6 +24,7 @@ from gpulock.store import ScriptStore, to_notice
 from gpulock.sweeper import Sweeper
 from gpulock.tail import Entry, Tail
 from gpulock.watching import LockWatch
+from gpulock.word import Word
 from redislink.patience import persist
 from redislink.pipe import Pipe
 from runtime.errors import YiVideoError
@@ -39,6 +40,8 @@ MONITOR_SERVICE = monitor_pb2.DESCRIPTOR.services_by_name["LockMonitor"].full_na
 _START_PATIENCE_SECONDS = 60.0
 _STANDSTILL_SECONDS = 5.0
 _HEALTH_SECONDS = 1.0
+_FIGURES_SECONDS = 5.0
+_FIGURES_LONGEST_SECONDS = 15.0
 
 
 class LockReplica:
@@ -61,7 +64,7 @@ class LockReplica:
             self.pipe, self.keys, replica=self.name, patience_seconds=section.redis_patience_seconds,
             initial_state=section.initial_state, clock_us=clock_us,
         )  # fmt: skip
-        self.hub = SessionHub(section, self.name)
+        self.hub = SessionHub(section, self.name, on_unwanted=self._give_back)
         self.sweeper = Sweeper(section)
         own = LockConfiguration(gpu_lock=settings.gpu_lock, gpu_lock_monitor=settings.gpu_lock_monitor)
         self.lessor = Lessor(
@@ -70,12 +73,20 @@ class LockReplica:
             on_due=self.sweeper.expect, on_queue=self._queue_moved,
         )  # fmt: skip
         self.positions = PositionTeller(self.lessor, self.hub, section)
-        self.configuration = ConfigurationStore(self.store, self.keys, self.lessor, settings)
+        self.configuration = ConfigurationStore(
+            self.store, self.keys, self.lessor, settings, on_change=lambda: self.hub.announce(self.lessor)
+        )
         self.report = Report(self.lessor, self.store, self.keys, section)
         self.watch = LockWatch(
             self.store, self.keys, self._ears[1], heartbeat_seconds=section.watch_heartbeat_seconds
         )
         self._errands: set[asyncio.Task[None]] = set()
+
+    def _give_back(self, client: Client, word: Word) -> None:
+        async def give_back() -> None:
+            await self.lessor.cancel(client, word.request_id)
+
+        self._run_errand(give_back())
 
     def _queue_moved(self) -> None:
         self.positions.moved()
@@ -83,6 +94,7 @@ class LockReplica:
     def _new_epoch(self, epoch: int, window_seconds: float) -> None:
         self.hub.ask_to_reclaim(epoch, window_seconds)
         self._run_errand(self.configuration.follow())
+        self._run_errand(self.hub.ask_again(self.lessor))
 
     def _heard(self, entries: list[Entry]) -> None:
         for _, fields in entries:
@@ -109,7 +121,7 @@ class LockReplica:
     def _errand_done(self, task: asyncio.Task[None]) -> None:
         self._errands.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.warning("the settings could not be read", error=str(error))
+            log.warning("an errand failed", error=str(error))
 
     async def _send_away(self) -> None:
         await self.draining.wait()
@@ -142,17 +154,15 @@ class LockReplica:
                     errand.cancel()
 
     async def _publish_figures(self) -> None:
-        """Keep the gauges of the installation true; looks only when a lease or a waiter has moved."""
-        seen = -1
+        """Keep the gauges of the installation true: soon after something has moved here, and now and then in any case."""
+        seen, waited = -1, 0.0
         while True:
-            moved = self.positions.changes
-            if moved != seen:
-                seen = moved
-                try:
+            if self.positions.changes != seen or waited >= _FIGURES_LONGEST_SECONDS:
+                seen, waited = self.positions.changes, 0.0
+                with suppress(YiVideoError):
                     await publish(self.report)
-                except YiVideoError:
-                    seen = -1
-            await asyncio.sleep(5.0)
+            await asyncio.sleep(_FIGURES_SECONDS)
+            waited += _FIGURES_SECONDS
 
 
 async def publish(report: Report) -> None:
