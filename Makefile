@@ -70,6 +70,12 @@ fix: setup ## Format and mend what the linter can
 	@$(bin)/ruff format -q .
 	@$(bin)/ruff check -q --fix .
 
+chaos: setup ## Kill, freeze and cut off everything under 1,000 tasks, and judge (5 minutes; seed=N repeats a plan, tasks=N)
+	@$(python) -m bench.chaos $(if $(seed),--seed $(seed)) $(if $(tasks),--tasks $(tasks))
+
+chaos-short: setup ## The same with 100 tasks in a minute and a half
+	@$(python) -m bench.chaos --tasks 100 $(if $(seed),--seed $(seed))
+
 bench-files: setup $(stamps)/s3 ## Measure uploads and downloads against the bare store
 	@$(python) -m bench.files
 
@@ -89,4 +95,5 @@ lock: setup ## Compile requirements/*.in to pinned, hashed *.txt
 clean: ## Remove what setup and runs made
 	@rm -rf .venv .venv-locks $(stamps) yivideo .run .demo tools/buf/node_modules
 
-.PHONY: help setup protos run demo test test-s3 check fix bench-files bench-ffmpeg bench-gpulock chaos-gpulock lock clean
+.PHONY: help setup protos run demo test test-s3 check fix chaos chaos-short bench-files bench-ffmpeg bench-gpulock \
+	chaos-gpulock lock clean

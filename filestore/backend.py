@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 from filestore.signing import PresignMethod, UrlSigner
@@ -120,6 +121,17 @@ class ByteRange:
 WHOLE = ByteRange()
 
 
+class Loan(Protocol):
+    """A file of the store's own folder in the hands of a writer on the same machine; it becomes a stored file by `commit`."""
+
+    path: Path
+    """Where to write, from the first byte on."""
+
+    async def commit(self, size_bytes: int, sha256: str) -> FileInfo:
+        """Make the file appear with the first `size_bytes` bytes; the writer has hashed them. Errors as of Backend.put."""
+        ...
+
+
 class Backend(Protocol):
     """One object store. Every method may raise Unavailable when the store cannot be reached."""
 
@@ -144,6 +156,13 @@ class Backend(Protocol):
         """
         ...
 
+    def lend(self, file: NewFile) -> AbstractAsyncContextManager[Loan]:
+        """Let a writer on this machine write one file itself; leaving the block without a commit leaves nothing.
+
+        Raises WrongState when the store has no folder on this machine, and QuotaExceeded when the disk is full.
+        """
+        ...
+
     def open(
         self, bucket: str, path: str, wanted: ByteRange = WHOLE
     ) -> AbstractAsyncContextManager[OpenFile]:
@@ -151,6 +170,10 @@ class Backend(Protocol):
 
         Raises FileNotFound, RangeRefused, and DataLoss when the stored bytes are not what the store promised.
         """
+        ...
+
+    async def locate(self, bucket: str, path: str) -> tuple[FileInfo, Path]:
+        """Return where on this machine a reader finds the content; raises FileNotFound, and WrongState without a folder."""
         ...
 
     async def stat(self, bucket: str, path: str) -> FileInfo:

@@ -15,22 +15,9 @@ import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from filestore.disk_reader import DiskReader
-from filestore.disk_writer import Buffer, DiskWriter
-from runtime.errors import DataLoss, InvalidArgument, QuotaExceeded, Unavailable
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
-@contextlib.contextmanager
-def _disk_errors() -> Iterator[None]:
-    """Turn what the disk says into our errors; no path of this machine gets into their texts."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise QuotaExceeded("the store's disk is full") from error
-        raise Unavailable(f"the store's disk failed: {os.strerror(error.errno or errno.EIO)}") from error
+from runtime.disk_errors import disk_errors
+from runtime.disk_writer import Buffer, DiskWriter
+from runtime.errors import DataLoss, InvalidArgument, Unavailable
 
 
 class PartialBlob:
@@ -45,23 +32,34 @@ class PartialBlob:
 
     def begin(self, size_bytes: int | None) -> None:
         """Make the file and, when the size is known, reserve its place; raises QuotaExceeded when the disk is full."""
-        with _disk_errors():
+        with disk_errors():
             self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             if size_bytes:
                 _reserve(self._file, size_bytes)
 
     def write(self, batch: Sequence[Buffer]) -> None:
         """Append the chunks; raises QuotaExceeded when the disk is full."""
-        with _disk_errors():
+        with disk_errors():
             if self._writer is None:
                 self._writer = DiskWriter(self._file)
             self._writer.write(batch)
 
-    def seal(self) -> None:
-        """Put the blob in place, safe against power loss; it can still be discarded until the index names it."""
-        with _disk_errors():
+    def lend(self) -> Path:
+        """Return where another process of this machine writes the content, as long as it is neither sealed nor discarded."""
+        return self._path.absolute()
+
+    def seal(self, size_bytes: int) -> None:
+        """Put the blob in place, safe against power loss; it can still be discarded until the index names it.
+
+        Raises InvalidArgument when fewer bytes are there.
+        """
+        with disk_errors():
+            there = os.fstat(self._file).st_size
+            if there < size_bytes:
+                detail = f"{size_bytes} bytes were to be written, {there} are on the disk"
+                raise InvalidArgument.at("/trailer/size_bytes", detail)
             # Without a size announced, or with a wrong one, the reservation may be longer than the content.
-            os.ftruncate(self._file, os.lseek(self._file, 0, os.SEEK_CUR))
+            os.ftruncate(self._file, size_bytes)
             os.fsync(self._file)
             target = self._blobs.path_of(self.name)
             if not target.parent.is_dir():
@@ -95,7 +93,7 @@ class BlobFolder:
 
     def acquire(self) -> None:
         """Make the folder and lock it; raises Unavailable when another process has it or it cannot be written."""
-        with _disk_errors():
+        with disk_errors():
             for folder in (self._root, self.partial, self._blobs):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(self._root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -124,7 +122,7 @@ class BlobFolder:
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise DataLoss("the content of this file was replaced by a link") from None
-            with _disk_errors():
+            with disk_errors():
                 raise
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode) or found.st_size != size_bytes:
@@ -134,7 +132,7 @@ class BlobFolder:
 
     def remove(self, name: str) -> None:
         """Remove a sealed blob; one that is gone already is well."""
-        with _disk_errors():
+        with disk_errors():
             self.path_of(name).unlink(missing_ok=True)
 
     def names(self) -> Iterator[str]:
@@ -152,15 +150,9 @@ class BlobFolder:
 
     def free_bytes(self) -> int:
         """Return how much the disk can still take; raises Unavailable when it does not answer."""
-        with _disk_errors():
+        with disk_errors():
             figures = os.statvfs(self._blobs)
             return figures.f_bavail * figures.f_frsize
-
-
-def read(reader: DiskReader, offset: int, length: int, chunk_bytes: int) -> list[bytes]:
-    """Read one step as chunks; raises DataLoss when the file ends before, Unavailable when the disk fails."""
-    with _disk_errors():
-        return reader.read(offset, length, chunk_bytes)
 
 
 def _reserve(file: int, size_bytes: int) -> None:

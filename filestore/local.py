@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filestore import blobs
 from filestore.backend import (
     READ_BYTES,
     WHOLE,
@@ -19,24 +18,37 @@ from filestore.backend import (
     Deletion,
     FileInfo,
     FilePage,
+    Loan,
     NewFile,
     OpenFile,
     Usage,
 )
 from filestore.blobs import BlobFolder, PartialBlob
-from filestore.disk_reader import DiskReader
-from filestore.disk_writer import DIRECT_BYTES
 from filestore.index import FileIndex, Row
-from filestore.intake import Checksum, batches
+from filestore.intake import check_announced
 from filestore.signing import PresignMethod, UrlSigner, key_in
-from filestore.threads import Threads
+from runtime.batches import Checksum, batches
+from runtime.disk_reader import DiskReader
+from runtime.disk_writer import DIRECT_BYTES
 from runtime.errors import DataLoss
 from runtime.logs import get_logger
+from runtime.threads import Threads
 
 log = get_logger(__name__)
 
 _READ_AHEAD_CHUNKS = 4
 _DELETE_ROWS = 500
+
+
+class _LocalLoan:
+    def __init__(self, backend: LocalBackend, partial: PartialBlob, file: NewFile) -> None:
+        self._backend = backend
+        self._partial = partial
+        self._file = file
+        self.path = partial.lend()
+
+    async def commit(self, size_bytes: int, sha256: str) -> FileInfo:
+        return await self._backend.commit(self._partial, size_bytes, sha256, self._file)
 
 
 class LocalBackend:
@@ -71,9 +83,23 @@ class LocalBackend:
         try:
             await self._threads.run(partial.begin, file.size_bytes)
             await self._take_all(partial, checksum, chunks)
-            return await self._threads.run(self._commit, partial, checksum, file)
+            return await self._threads.run(self._commit, partial, checksum.size_bytes, checksum.sha256, file)
         finally:
             await self._threads.run(partial.discard)
+
+    @asynccontextmanager
+    async def lend(self, file: NewFile) -> AsyncIterator[Loan]:
+        """Lend one file that is being written; what its writer still does to it after a discard touches nothing of ours."""
+        partial = PartialBlob(self._blobs)
+        try:
+            await self._threads.run(partial.begin, file.size_bytes)
+            yield _LocalLoan(self, partial, file)
+        finally:
+            await self._threads.run(partial.discard)
+
+    async def commit(self, partial: PartialBlob, size_bytes: int, sha256: str, file: NewFile) -> FileInfo:
+        """Make a lent file appear."""
+        return await self._threads.run(self._commit, partial, size_bytes, sha256, file)
 
     @asynccontextmanager
     async def open(self, bucket: str, path: str, wanted: ByteRange = WHOLE) -> AsyncIterator[OpenFile]:
@@ -88,6 +114,11 @@ class LocalBackend:
                 await chunks.aclose()
         finally:
             os.close(file)
+
+    async def locate(self, bucket: str, path: str) -> tuple[FileInfo, Path]:
+        """Say where the content lies; a blob never changes, and one that goes away stays readable for who has it open."""
+        row = await self._threads.run(self._index.get, bucket, path)
+        return row.info, self._blobs.path_of(row.blob).absolute()
 
     async def stat(self, bucket: str, path: str) -> FileInfo:
         """Describe one file."""
@@ -171,14 +202,13 @@ class LocalBackend:
             self._opened = None
             self._blobs.release()
 
-    def _commit(self, partial: PartialBlob, checksum: Checksum, file: NewFile) -> FileInfo:
-        checksum.check(file)
-        partial.seal()
-        sha256 = checksum.sha256
+    def _commit(self, partial: PartialBlob, size_bytes: int, sha256: str, file: NewFile) -> FileInfo:
+        check_announced(file, size_bytes, sha256)
+        partial.seal(size_bytes)
         info = FileInfo(
             file.bucket,
             file.path,
-            checksum.size_bytes,
+            size_bytes,
             sha256,
             file.content_type,
             etag=sha256,
@@ -250,7 +280,7 @@ class LocalBackend:
         reader = DiskReader(file, length, step)
 
         def begin(at: int) -> asyncio.Future[list[bytes]]:
-            return self._threads.begin(blobs.read, reader, at, min(step, end - at), READ_BYTES)
+            return self._threads.begin(reader.read, at, min(step, end - at), READ_BYTES)
 
         ahead = begin(offset)
         try:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from urllib.parse import quote
 
 import aiohttp
@@ -20,6 +21,7 @@ from filestore.backend import (
     Deletion,
     FileInfo,
     FilePage,
+    Loan,
     NewFile,
     OpenFile,
     Usage,
@@ -30,9 +32,9 @@ from filestore.s3_wire import S3Refused, S3Wire
 from filestore.s3_write import IN_TAG, SHA256, TAG, S3Writer, content_md5
 from filestore.settings import S3Section
 from filestore.signing import PresignMethod, UrlSigner
-from filestore.threads import Threads
 from runtime.errors import FileExists, FileNotFound, Unavailable, WrongState
 from runtime.logs import get_logger
+from runtime.threads import Threads
 
 log = get_logger(__name__)
 
@@ -88,6 +90,10 @@ class S3Backend:
             raise refused.to_error() from refused
         return replace(await self.stat(file.bucket, file.path), sha256=checksum.sha256)
 
+    def lend(self, file: NewFile) -> AbstractAsyncContextManager[Loan]:
+        """Refuse: the bytes of an object are written by its store alone."""
+        raise WrongState("this store lends no files; upload the bytes")
+
     @asynccontextmanager
     async def open(self, bucket: str, path: str, wanted: ByteRange = WHOLE) -> AsyncIterator[OpenFile]:
         """Read one file; the etag pins the version, so a file replaced in between is asked for anew."""
@@ -108,6 +114,10 @@ class S3Backend:
             except S3Refused as refused:
                 if refused.status != 412:
                     raise _named(refused, bucket, path) from refused
+
+    async def locate(self, bucket: str, path: str) -> tuple[FileInfo, Path]:
+        """Refuse: an object lies on no disk of ours."""
+        raise WrongState("this store has no folder; download the bytes")
 
     async def stat(self, bucket: str, path: str) -> FileInfo:
         """Describe one file; a second request fetches a checksum that is in a tag."""

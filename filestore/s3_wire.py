@@ -150,19 +150,36 @@ class S3Wire:
             content_sha256=_UNSIGNED,
             date=date,
         )
+        data = None if body is None else _sending(body)
+        response = await self._begun(method, urlunsplit(url), signed, data)
         try:
-            async with self._session.request(
+            if response.status >= 300:
+                raise S3Refused(response.status, S3Fault.of(await _read(response)))
+            yield response
+        except aiohttp.ClientError as error:  # not OSError: the caller's own pass through here too
+            raise _unreachable(error) from error
+        finally:
+            response.release()
+            await response.wait_for_close()
+
+    async def _begun(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str | list[str] | tuple[str]],
+        data: AsyncIterator[Chunk] | None,
+    ) -> aiohttp.ClientResponse:
+        """Send a request and return its answer, the body unread."""
+        try:
+            return await self._session.request(
                 method,
-                URL(urlunsplit(url), encoded=True),
-                headers={name: str(value) for name, value in signed.items()},
-                data=None if body is None else _sending(body),
+                URL(url, encoded=True),
+                headers={name: str(value) for name, value in headers.items()},
+                data=data,
                 allow_redirects=False,
-            ) as response:
-                if response.status >= 300:
-                    raise S3Refused(response.status, S3Fault.of(await _read(response)))
-                yield response
+            )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unavailable(f"the object store cannot be reached ({type(error).__name__})") from error
+            raise _unreachable(error) from error
 
     async def call(
         self,
@@ -237,6 +254,10 @@ class S3Wire:
             expires=expires_seconds,
         )
         return urlunsplit(signed)
+
+
+def _unreachable(error: Exception) -> Unavailable:
+    return Unavailable(f"the object store cannot be reached ({type(error).__name__})")
 
 
 async def _sending(body: Sequence[Chunk]) -> AsyncIterator[Chunk]:

@@ -8,13 +8,14 @@ import hashlib
 from collections.abc import AsyncIterator
 
 from filestore.backend import Chunk, NewFile
-from filestore.intake import Checksum, batches
+from filestore.intake import check_announced
 from filestore.s3_answers import tagging
 from filestore.s3_upload import MAX_PARTS, MultipartUpload, finish_despite_cancel
 from filestore.s3_wire import S3Refused, S3Wire
-from filestore.threads import Threads
+from runtime.batches import Checksum, batches
 from runtime.errors import Unavailable
 from runtime.logs import get_logger
+from runtime.threads import Threads
 
 log = get_logger(__name__)
 
@@ -54,7 +55,7 @@ class S3Writer:
         return checksum
 
     async def _write_small(self, file: NewFile, checksum: Checksum, body: list[Chunk]) -> None:
-        checksum.check(file)
+        check_announced(file, checksum.size_bytes, checksum.sha256)
         headers = {**_describing(file, checksum.sha256), **_conditional(file)}
         try:
             await self._wire.call("PUT", file.bucket, file.path, headers=headers, body=body)
@@ -79,7 +80,7 @@ class S3Writer:
                 await upload.add(part)
                 await self._threads.run(checksum.update, part)
             await upload.wait()
-            checksum.check(file)
+            check_announced(file, checksum.size_bytes, checksum.sha256)
             await upload.complete(_conditional(file))
         except BaseException:
             await finish_despite_cancel(asyncio.create_task(upload.abort()))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import grpc
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from filestore import metrics
@@ -25,6 +26,7 @@ _SENT = chunk_tag(file_pb2.DownloadResponse, "chunk")
 Incoming = file_pb2.UploadRequest | memoryview
 """A message of an upload; a chunk may come as a view of its bytes (filestore.wire)."""
 
+T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -40,23 +42,36 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
     ) -> file_pb2.UploadResponse:
         """Write one file."""
         requests = aiter(request_iterator)
-        first = await self._next(requests)
-        if not isinstance(first, file_pb2.UploadRequest) or first.WhichOneof("payload") != "header":
-            raise InvalidArgument.at("/header", "the first message must be the header")
-        header = first.header
-        if header.size_bytes < 0:
-            raise InvalidArgument.at("/size_bytes", "must be 0 or more")
-        file = NewFile(
-            header.bucket,
-            header.path,
-            header.content_type,
-            size_bytes=header.size_bytes or None,
-            sha256=header.sha256,
-            if_absent=header.if_absent,
-            allow_empty=header.allow_empty,
-        )
+        file = _announced(await self._next(requests))
         info = await self._store.put(file, self._chunks(requests, context))
         return file_pb2.UploadResponse(file=to_file(info))
+
+    async def UploadInPlace(  # noqa: N802
+        self, request_iterator: AsyncIterator[file_pb2.UploadInPlaceRequest], context: Context
+    ) -> AsyncIterator[file_pb2.UploadInPlaceResponse]:
+        """Lend one file to a writer on this machine."""
+        requests = aiter(request_iterator)
+        file = _announced(await self._next(requests))
+        async with self._store.lend(file) as lent:
+            yield file_pb2.UploadInPlaceResponse(lent=file_pb2.LentFile(path=str(lent.path)))
+            written = 0
+            while (request := await self._next(requests)) is not None:
+                match request.WhichOneof("payload"):
+                    case "progress":
+                        size = request.progress.size_bytes
+                        lent.cover(size)
+                        metrics.RECEIVED_BYTES.inc(max(0, size - written))
+                        written = max(written, size)
+                        yield file_pb2.UploadInPlaceResponse(covered=request.progress)
+                    case "trailer":
+                        info = await lent.commit(
+                            request.trailer.size_bytes, _required(request.trailer.sha256)
+                        )
+                        yield file_pb2.UploadInPlaceResponse(file=to_file(info))
+                        return
+                    case _:
+                        raise InvalidArgument.at("/header", "the header comes once and first")
+        raise InvalidArgument.at("/trailer", "the upload ended without its trailer; nothing was stored")
 
     async def Download(  # noqa: N802
         self, request: file_pb2.DownloadRequest, context: Context
@@ -74,6 +89,13 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
                 metrics.SENT_BYTES.inc(len(chunk))
                 with self._reader_awake():
                     yield encode(_SENT, (chunk,))
+
+    async def LocateFile(  # noqa: N802
+        self, request: file_pb2.LocateFileRequest, context: Context
+    ) -> file_pb2.LocateFileResponse:
+        """Say where the content lies on this machine."""
+        info, path = await self._store.locate(request.bucket, request.path)
+        return file_pb2.LocateFileResponse(file=to_file(info), local_path=str(path))
 
     async def StatFile(  # noqa: N802
         self, request: file_pb2.StatFileRequest, context: Context
@@ -153,7 +175,7 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
             healthy=await store.healthy(),
         )
 
-    async def _next(self, requests: AsyncIterator[Incoming]) -> Incoming | None:
+    async def _next(self, requests: AsyncIterator[T]) -> T | None:
         try:
             async with asyncio.timeout(self._idle_seconds):
                 return await anext(requests, None)
@@ -187,6 +209,30 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
             yield
         finally:
             timer.cancel()
+
+
+def _announced(first: object) -> NewFile:
+    """Return the file that an upload's first message announces."""
+    header = getattr(first, "header", None)
+    if not isinstance(header, file_pb2.UploadHeader) or not cast(Message, first).HasField("header"):
+        raise InvalidArgument.at("/header", "the first message must be the header")
+    if header.size_bytes < 0:
+        raise InvalidArgument.at("/size_bytes", "must be 0 or more")
+    return NewFile(
+        header.bucket,
+        header.path,
+        header.content_type,
+        size_bytes=header.size_bytes or None,
+        sha256=header.sha256,
+        if_absent=header.if_absent,
+        allow_empty=header.allow_empty,
+    )
+
+
+def _required(sha256: str) -> str:
+    if not sha256:
+        raise InvalidArgument.at("/trailer/sha256", "the writer must have hashed what it wrote")
+    return sha256
 
 
 def _chunk_of(request: file_pb2.UploadRequest, sent: int) -> bytes | None:

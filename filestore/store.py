@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from filestore import metrics, pages
 from filestore.backend import (
@@ -17,6 +18,7 @@ from filestore.backend import (
     Deletion,
     FileInfo,
     FilePage,
+    Loan,
     NewFile,
     OpenFile,
     Usage,
@@ -44,6 +46,44 @@ MAX_EXPIRES_SECONDS = 604_800
 _PING_SECONDS = 5.0
 
 
+class Room:
+    """What one upload may fill."""
+
+    def __init__(self, store: FileStore, reservation: Reservation | None) -> None:
+        self._store = store
+        self._reservation = reservation
+
+    def cover(self, size_bytes: int) -> None:
+        """Have room for so many bytes in all; raises PayloadTooLarge and QuotaExceeded."""
+        self._store.check_size(size_bytes)
+        if self._reservation is not None:
+            self._reservation.cover(size_bytes)
+
+    async def stored(self, info: FileInfo) -> FileInfo:
+        """Count the file that has appeared, and return it."""
+        if self._reservation is not None:
+            await self._store.changed(1, info.size_bytes, self._reservation)
+        return info
+
+
+class Lent:
+    """One file in the hands of a writer on this machine."""
+
+    def __init__(self, loan: Loan, room: Room) -> None:
+        self._loan = loan
+        self._room = room
+        self.path = loan.path
+
+    def cover(self, size_bytes: int) -> None:
+        """Take note of how far the writer is; raises PayloadTooLarge and QuotaExceeded."""
+        self._room.cover(size_bytes)
+
+    async def commit(self, size_bytes: int, sha256: str) -> FileInfo:
+        """Make the file appear; raises InvalidArgument for content that was not announced so, and FileExists."""
+        self._room.cover(size_bytes)
+        return await self._room.stored(await self._loan.commit(size_bytes, checked_sha256(sha256)))
+
+
 class FileStore:
     """Names, limits and counts; the bytes are the backend's."""
 
@@ -60,21 +100,17 @@ class FileStore:
 
     async def put(self, file: NewFile, chunks: AsyncIterator[Chunk]) -> FileInfo:
         """Write one file, atomically; see Backend.put. Raises PayloadTooLarge and QuotaExceeded before they are reached."""
-        file = replace(
-            file,
-            bucket=self._bucket(file.bucket),
-            path=checked_path(file.path),
-            content_type=content_type_of(file.path, file.content_type),
-            sha256=checked_sha256(file.sha256),
-        )
-        announced = file.size_bytes or 0
-        self._check_size(announced)
-        counted = file.bucket == self.section.default_bucket
-        with self._transfer("up"), self.quota.reserved(announced if counted else 0) as reservation:
-            info = await self.backend.put(file, self._limited(chunks, reservation if counted else None))
-            if counted:
-                await self._changed(1, info.size_bytes, reservation)
-        return info
+        file = self._checked(file)
+        with self._room(file) as room:
+            return await room.stored(await self.backend.put(file, self._limited(chunks, room)))
+
+    @asynccontextmanager
+    async def lend(self, file: NewFile) -> AsyncIterator[Lent]:
+        """Let a writer on this machine write one file; see Backend.lend. The limits are those of `put`."""
+        file = self._checked(file)
+        with self._room(file) as room:
+            async with self.backend.lend(file) as loan:
+                yield Lent(loan, room)
 
     @asynccontextmanager
     async def open(self, bucket: str, path: str, wanted: ByteRange = WHOLE) -> AsyncIterator[OpenFile]:
@@ -84,6 +120,10 @@ class FileStore:
         with self._transfer("down"):
             async with self.backend.open(self._bucket(bucket), checked_path(path), wanted) as opened:
                 yield opened
+
+    async def locate(self, bucket: str, path: str) -> tuple[FileInfo, Path]:
+        """Return where on this machine a file's content lies; see Backend.locate."""
+        return await self.backend.locate(self._bucket(bucket), checked_path(path))
 
     async def stat(self, bucket: str, path: str) -> FileInfo:
         """Describe one file; raises FileNotFound."""
@@ -106,7 +146,7 @@ class FileStore:
         """Delete one file; raises FileNotFound."""
         info = await self.backend.delete(self._bucket(bucket), checked_path(path))
         if info.bucket == self.section.default_bucket:
-            await self._changed(-1, -info.size_bytes)
+            await self.changed(-1, -info.size_bytes)
         return info
 
     async def delete_folder(self, bucket: str, prefix: str) -> Deletion:
@@ -114,7 +154,7 @@ class FileStore:
         bucket = self._bucket(bucket)
         done = await self.backend.delete_prefix(bucket, checked_folder(prefix))
         if bucket == self.section.default_bucket:
-            await self._changed(-done.deleted, -done.deleted_bytes)
+            await self.changed(-done.deleted, -done.deleted_bytes)
         return done
 
     async def presign(
@@ -186,24 +226,40 @@ class FileStore:
             raise PermissionDenied("this bucket is not among filestore.buckets")
         return checked_bucket(bucket)
 
-    def _check_size(self, size_bytes: int) -> None:
+    def check_size(self, size_bytes: int) -> None:
+        """Raise InvalidArgument or PayloadTooLarge for a size that no file may have."""
         if size_bytes < 0:
             raise InvalidArgument.at("/size_bytes", "must be 0 or more")
         if size_bytes > self.section.max_file_mib * MIB:
             raise PayloadTooLarge(f"a file may have {self.section.max_file_mib} MiB")
 
-    async def _limited(
-        self, chunks: AsyncIterator[Chunk], reservation: Reservation | None
-    ) -> AsyncIterator[Chunk]:
+    def _checked(self, file: NewFile) -> NewFile:
+        self.check_size(file.size_bytes or 0)
+        return replace(
+            file,
+            bucket=self._bucket(file.bucket),
+            path=checked_path(file.path),
+            content_type=content_type_of(file.path, file.content_type),
+            sha256=checked_sha256(file.sha256),
+        )
+
+    @contextmanager
+    def _room(self, file: NewFile) -> Iterator[Room]:
+        """Hold what an upload needs for the time of a block: a place among the transfers, and room in the default bucket."""
+        counted = file.bucket == self.section.default_bucket
+        announced = (file.size_bytes or 0) if counted else 0
+        with self._transfer("up"), self.quota.reserved(announced) as reservation:
+            yield Room(self, reservation if counted else None)
+
+    async def _limited(self, chunks: AsyncIterator[Chunk], room: Room) -> AsyncIterator[Chunk]:
         received = 0
         async for chunk in chunks:
             received += len(chunk)
-            self._check_size(received)
-            if reservation is not None:
-                reservation.cover(received)
+            room.cover(received)
             yield chunk
 
-    async def _changed(self, files: int, size_bytes: int, reservation: Reservation | None = None) -> None:
+    async def changed(self, files: int, size_bytes: int, reservation: Reservation | None = None) -> None:
+        """Count what an upload added to the default bucket, or a delete took (negative)."""
         used = await self.backend.usage(self.section.default_bucket) if self.backend.counts_at_once else None
         # From here on in one step: the bytes are counted once, as reserved or as stored, at every instant.
         if reservation is not None:

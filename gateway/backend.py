@@ -12,8 +12,10 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gateway.direct import DirectReads
+from gateway.read_in_place import InPlaceReads
 from gateway.redirect import Redirects
 from gateway.settings import GatewaySettings
+from gateway.upload_in_place import InPlaceUploads
 from runtime.channel import open_channel
 from runtime.chunk_codec import reader, writer
 from runtime.errors import Unavailable, YiVideoError
@@ -56,6 +58,10 @@ class Backend:
     """FileService.Download, which gives a chunk as a view of its bytes."""
     direct: DirectReads
     """Reads of large files past the filestore."""
+    in_place_uploads: InPlaceUploads
+    """Uploads into the filestore's own folder."""
+    in_place_reads: InPlaceReads
+    """Reads from it."""
     redirects: Redirects
     """Where clients can read files past this gateway."""
     health: Mapping[str, Any]
@@ -126,6 +132,8 @@ async def open_backend(settings: GatewaySettings) -> AsyncIterator[Backend]:
         channels[GPULOCK] = open_channel(settings.gateway.gpulock_address, settings.runtime)
     filestore = channels[FILESTORE]
     direct = DirectReads(settings.gateway.direct_download_bytes, settings.gateway.stalled_client_seconds)
+    in_place_uploads = InPlaceUploads(settings.gateway.in_place_upload_bytes)
+    in_place_reads = InPlaceReads(wanted=settings.gateway.in_place_reads)
     try:
         yield Backend(
             tasks=TaskServiceStub(channels[SCHEDULER]),
@@ -141,6 +149,8 @@ async def open_backend(settings: GatewaySettings) -> AsyncIterator[Backend]:
                 response_deserializer=reader(file_pb2.DownloadResponse, "chunk"),
             ),
             direct=direct,
+            in_place_uploads=in_place_uploads,
+            in_place_reads=in_place_reads,
             redirects=Redirects(settings.gateway.redirect_downloads == "auto"),
             health={room: health_pb2_grpc.HealthStub(channel) for room, channel in channels.items()},
             channels=channels,
@@ -148,5 +158,7 @@ async def open_backend(settings: GatewaySettings) -> AsyncIterator[Backend]:
         )
     finally:
         await direct.aclose()
+        in_place_uploads.close()
+        in_place_reads.close()
         for channel in channels.values():
             await channel.close()

@@ -47,7 +47,7 @@ class DirectBody:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable("the object store broke off a file") from error
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the connection, unless all was read: then it has gone back to its pool."""
         self._response.close()
 
@@ -127,6 +127,11 @@ async def _described(
     async with rpc_errors():
         wanted = file_pb2.StatFileRequest(bucket=request.bucket, path=request.path)
         file = (await files.StatFile(wanted)).file
+    return ranged(file, request)
+
+
+def ranged(file: file_pb2.File, request: file_pb2.DownloadRequest) -> file_pb2.DownloadHeader:
+    """Return the header that a download of a file begins with; without length when its range is to be refused."""
     size = file.size_bytes
     if request.if_range_etag and request.if_range_etag != file.etag:
         return file_pb2.DownloadHeader(file=file, length_bytes=size)

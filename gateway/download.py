@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
 from gateway.backend import Backend
-from gateway.direct import DirectBody
 from gateway.observe import FILE_BYTES
 from gateway.problem import UNDER_WAY
 from runtime.errors import DataLoss
@@ -20,10 +19,25 @@ Buffer = bytes | memoryview
 _SENT = FILE_BYTES.labels("down")
 
 
+class Body(Protocol):
+    """Bytes that do not come through the filestore."""
+
+    header: file_pb2.DownloadHeader
+
+    async def read(self) -> bytes:
+        """Return the next bytes; empty at the end."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give back what the body holds."""
+        ...
+
+
 class Download:
     """One file, or a range of it, on its way to a client.
 
-    A long one comes from the store itself where that is possible (gateway.direct), all others in the filestore's stream.
+    It comes from the filestore's folder where that is on this machine (gateway.read_in_place); a long one from the store itself
+    where that has links (gateway.direct); all others in the filestore's stream.
     """
 
     def __init__(self, backend: Backend, request: file_pb2.DownloadRequest, stalled_seconds: float) -> None:
@@ -31,14 +45,17 @@ class Download:
         self._request = request
         self._stalled_seconds = stalled_seconds
         self._call: Any = None
-        self._direct: DirectBody | None = None
+        self._body: Body | None = None
         self.header = file_pb2.DownloadHeader()
 
     async def __aenter__(self) -> Download:
         """Wait until the store has described what comes; raises FileNotFound, RangeRefused."""
-        self._direct = await self._backend.direct.open(self._backend.files, self._request)
-        if self._direct is not None:
-            self.header = self._direct.header
+        backend = self._backend
+        self._body = await backend.in_place_reads.open(backend.files, self._request) or (
+            await backend.direct.open(backend.files, self._request)
+        )
+        if self._body is not None:
+            self.header = self._body.header
             return self
         self._call = self._backend.download(self._request)
         try:
@@ -53,8 +70,8 @@ class Download:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._direct is not None:
-            self._direct.close()
+        if self._body is not None:
+            await self._body.aclose()
         else:
             self._call.cancel()
 
@@ -89,8 +106,8 @@ class Download:
 
     async def _chunk(self) -> Buffer:
         """Return the next bytes; empty at the end."""
-        if self._direct is not None:
-            return await self._direct.read()
+        if self._body is not None:
+            return await self._body.read()
         async with rpc_errors():
             message = await self._call.read()
         if isinstance(message, file_pb2.DownloadResponse):

@@ -66,6 +66,11 @@ class GatewaySection(Section):
     """Silence after which an event stream carries a comment, so that proxies keep it open."""
     stalled_client_seconds: float = Field(30.0, gt=0, le=600)
     """How long a client may take nothing off an open stream, upload or download before it is dropped."""
+    in_place_upload_bytes: int = Field(4 * 1024**2, ge=0)
+    """Uploads from this size on are written into the filestore's own folder, past the filestore, where that folder is on this
+    machine; 0: never."""
+    in_place_reads: bool = True
+    """Whether downloads are read from the filestore's own folder, past the filestore, where that folder is on this machine."""
     direct_download_bytes: int = Field(16 * 1024**2, ge=0)
     """Downloads from this size on are read from the object store itself, past the filestore, where the store has such
     links and this machine can reach it; 0: never."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
+from typing import Protocol
 
 import grpc
 from aiohttp import web
 
 from gateway.backend import FILESTORE, Backend
 from gateway.observe import FILE_BYTES
+from runtime.batches import Buffer
 from runtime.chunk_codec import chunk_tag, encode
 from runtime.errors import DeadlineExceeded, PayloadTooLarge
+from runtime.refusal import CallEnd
 from runtime.rpc_errors import rpc_errors
 from yivideo.file.v1 import file_pb2
 
@@ -25,10 +28,6 @@ READ_BUFFER_BYTES = 64 * 1024
 are not joined (a copy); small enough that a message stays below the 2 MiB of FileService."""
 
 _CHUNK = chunk_tag(file_pb2.UploadRequest, "chunk")
-_STATUS_LOOKS = 50
-_STATUS_LOOK_SECONDS = 0.01
-
-Buffer = bytes | memoryview
 
 
 def reading(request: web.Request, stalled_seconds: float) -> Callable[[], Awaitable[bytes]]:
@@ -68,8 +67,20 @@ async def messages(content: AsyncIterator[Buffer], limit_bytes: int) -> AsyncIte
         yield encode(_CHUNK, held), held_bytes
 
 
-class Upload:
-    """One file on its way into the store. It appears there only by `finish`; leaving the block without it leaves nothing."""
+class FileUpload(Protocol):
+    """One file on its way into the store, by whatever way. It appears there only by `finish`."""
+
+    async def send(self, content: AsyncIterator[Buffer]) -> None:
+        """Send the content; raises what the store says against it as soon as it does."""
+        ...
+
+    async def finish(self) -> file_pb2.File:
+        """Make the file appear, and return it."""
+        ...
+
+
+class SentUpload:
+    """A file that is sent in messages. Leaving its block without `finish` leaves nothing."""
 
     def __init__(self, backend: Backend, header: file_pb2.UploadHeader, limit_bytes: int) -> None:
         self._backend = backend
@@ -77,9 +88,9 @@ class Upload:
         self._limit_bytes = limit_bytes
         self._sent_bytes = 0
 
-    async def __aenter__(self) -> Upload:
-        await self._backend.connected(FILESTORE)
+    async def __aenter__(self) -> SentUpload:
         self._call = self._backend.upload()
+        self._end = CallEnd(self._call)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -111,21 +122,21 @@ class Upload:
         except asyncio.InvalidStateError:  # the store has answered already: with an error, which this raises
             await self._call
             raise
-        except grpc.aio.AioRpcError as error:
-            raise await self._refusal(error) from None
+        except grpc.aio.AioRpcError:
+            raise await self._end.reason() from None
 
-    async def _refusal(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
-        """Return why the store ended the call.
 
-        A write that fails is INTERNAL to grpc, "Internal error from Core", until the server's own status, which made it
-        fail, has been read too; that is a matter of milliseconds and has no event to wait for.
-        """
-        for _ in range(_STATUS_LOOKS):
-            code = await self._call.code()
-            if code is not grpc.StatusCode.INTERNAL:
-                break
-            await asyncio.sleep(_STATUS_LOOK_SECONDS)
-        else:
-            return error
-        trailers = grpc.aio.Metadata(*await self._call.trailing_metadata())
-        return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailers, details=await self._call.details())
+@asynccontextmanager
+async def uploading(
+    backend: Backend, header: file_pb2.UploadHeader, expected_bytes: int, limit_bytes: int
+) -> AsyncIterator[FileUpload]:
+    """Begin an upload, by the best way for about so many bytes; leaving the block without `finish` leaves nothing."""
+    await backend.connected(FILESTORE)
+    async with backend.in_place_uploads.opened(
+        backend.files, header, expected_bytes, limit_bytes
+    ) as in_place:
+        if in_place is not None:
+            yield in_place
+            return
+        async with SentUpload(backend, header, limit_bytes) as sent:
+            yield sent

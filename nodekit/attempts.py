@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from itertools import count
 
@@ -76,6 +77,7 @@ class AttemptTable:
             raise TaskNotFound(
                 f"attempt {request.attempt} of the task {request.spec.task_id} is not on this node"
             )
+        _refuse_late(request)
         if self.draining:
             raise Draining("this node is shutting down")
         assignment = to_assignment(self._node, request)
@@ -123,6 +125,18 @@ class AttemptTable:
             async with asyncio.timeout(seconds):
                 while not condition():
                     await self.changed.wait()
+
+
+def _refuse_late(request: task_pb2.RunTaskRequest) -> None:
+    """Raise StaleFence for a start that was so long on its way that the attempt may be given up by now."""
+    if not request.HasField("latest_start_time"):
+        return
+    late_seconds = time.time() - request.latest_start_time.ToNanoseconds() / 1e9
+    if late_seconds > 0:
+        raise StaleFence(
+            f"the start of attempt {request.attempt} of the task {request.spec.task_id} came {late_seconds:.1f} s too late, "
+            "or our clock is wrong"
+        )
 
 
 def _is_same(here: Attempt, request: task_pb2.RunTaskRequest) -> bool:

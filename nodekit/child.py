@@ -147,7 +147,8 @@ class Family:
     grace_seconds: float = 5.0
     environment: Mapping[str, str] = field(default_factory=dict)
     _numbers: count[int] = field(default_factory=count)
-    _has_started: bool = False
+    has_started: bool = False
+    """Whether there ever was a child."""
 
     async def start(
         self, argv: Sequence[Argument], *, stdin: bool = False, stdout: bool = False, cwd: Path | None = None
@@ -159,7 +160,7 @@ class Family:
         if found is None:
             raise TaskFailed("TOOL_MISSING", f"the program {name} is not installed on this node")
         mark = f"{self.mark}{next(self._numbers)}/"
-        self._has_started = True
+        self.has_started = True
         program = await Program.start(
             [*dying_with_us("KILL"), found, *arguments],
             stdin=stdin,
@@ -171,7 +172,7 @@ class Family:
 
     async def end(self) -> None:
         """End every process of the family and return when none is left."""
-        if not self._has_started:
+        if not self.has_started:
             return
         await end_tree(self.mark, (), self.grace_seconds)
 

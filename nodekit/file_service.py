@@ -15,6 +15,7 @@ from nodekit.files import CHUNK_BYTES, Sink, StoredFile, opened_chunks
 from nodekit.settings import NodeSection
 from nodekit.web_source import MAX_FAILURES, WebSource
 from runtime.errors import DataLoss, FileNotFound, Unavailable, WrongState
+from runtime.refusal import answered
 from runtime.rpc_errors import rpc_errors
 from yivideo.file.v1 import file_pb2, file_pb2_grpc
 
@@ -150,7 +151,7 @@ class ServiceFiles:
             yield file_pb2.UploadRequest(trailer=file_pb2.UploadTrailer(size_bytes=sent))
 
         async with opened_chunks(source) as chunks, rpc_errors():
-            answer = await self._stub.Upload(messages(chunks), timeout=self._timeout)
+            answer = await answered(self._stub.Upload(messages(chunks), timeout=self._timeout))
         if answer.file.size_bytes != size_bytes:
             raise DataLoss(f"{path} was stored with another size")
         return _stored(answer.file)

@@ -2,7 +2,8 @@
 
 Its standard input is a pipe whose other end only the node holds. When that closes, every process with the node's mark is killed.
 The node's event loop writes the time into it; a node that has not for `frozen_seconds` (stopped, swapped out, suspended, its loop
-blocked) is killed first: who cannot say in time that it lives must not work.
+blocked) is killed first. A frozen node cannot notice that the scheduler gave its work to another, but its children go on working,
+and it would itself when it thaws: who cannot say in time that it lives must not work (docs/adr/0012).
 
 It also knows until when each GPU lease of the node is good, and ends the processes of one that was not confirmed in time: they must
 be gone before the lock service lets the next holder in, whether the node can act or not (docs/adr/0009).

@@ -36,13 +36,22 @@ SERVICE = "yivideo.task.v1.TaskService"
 class Replica:
     """One process's worth of a node. `async with replica.running() as address`; leaving the block drains it.
 
-    `locks` arbitrates its GPUs in place of what the settings name.
+    `own_process`: whether the process is the replica's alone, so that it may be killed when it freezes. `locks` arbitrates its GPUs
+    in place of what the settings name.
     """
 
-    def __init__(self, node: Node, settings: NodeSettings, locks: OpenStream | None = None) -> None:
+    def __init__(
+        self,
+        node: Node,
+        settings: NodeSettings,
+        locks: OpenStream | None = None,
+        *,
+        own_process: bool = False,
+    ) -> None:
         self._node = node
         self._locks = locks
         self._settings = settings
+        self._frozen_seconds = settings.node.frozen_seconds if own_process else 0.0
         self.name = f"{node.name}-{secrets.token_hex(6)}"
         """This replica's own id, new at every start."""
 
@@ -54,7 +63,7 @@ class Replica:
                 work_folder(self._node.name, self._settings.node.work_root)
             )
             removed = folder.root if folder.temporary else None
-            reaper = await stack.enter_async_context(reaping(f"{self.name}/", removed))
+            reaper = await stack.enter_async_context(reaping(f"{self.name}/", removed, self._frozen_seconds))
             desk = await stack.enter_async_context(
                 open_desk(
                     self._settings.gpu,

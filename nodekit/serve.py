@@ -14,7 +14,7 @@ def serve(node: Node) -> None:
     settings = load_settings(NodeSettings)
 
     async def main(shutdown: Shutdown) -> None:
-        async with Replica(node, settings).running():
+        async with Replica(node, settings, own_process=True).running():
             await shutdown.wait()
 
     run_process(node.name, settings.runtime, main)

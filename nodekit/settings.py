@@ -52,6 +52,10 @@ class NodeSection(Section):
     """How often a watcher hears that an attempt is alive, and a WatchNode stream repeats itself."""
     orphan_seconds: float = Field(15, gt=0, le=3600)
     """How long an attempt goes on while nobody watches it."""
+    frozen_seconds: float = Field(10, ge=0, le=3600)
+    """A node whose event loop stands still for this long (stopped, suspended, blocked by a task that does not await) is killed
+    with all that it started, because the scheduler is about to give its work to another; 0: never, for debuggers. The scheduler's
+    `lost_seconds` rests on this and on `orphan_seconds`."""
     kill_grace_seconds: float = Field(5, ge=0, le=60)
     """Time between SIGTERM and SIGKILL when a task is stopped and the request does not say."""
     retain_seconds: float = Field(600, ge=0)

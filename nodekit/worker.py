@@ -141,6 +141,8 @@ class WorkerPool:
         self._idle: list[_Kept] = []
         self._ending: set[asyncio.Task[None]] = set()
         self._numbers = count()
+        self.has_started = False
+        """Whether there ever was a worker."""
 
     async def call(
         self, grace_seconds: Callable[[], float], function: Callable[..., Any], /, *args: Any, **kwargs: Any
@@ -178,6 +180,7 @@ class WorkerPool:
             if kept.worker.alive:
                 return kept
             await uninterrupted(kept.life.aclose())
+        self.has_started = True
         mark = f"{self._mark}{next(self._numbers)}/"
         family = Family(mark, grace_seconds=0, environment=self._environment)
         life = AsyncExitStack()

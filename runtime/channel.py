@@ -19,7 +19,7 @@ Metadata = Sequence[tuple[str, str | bytes]]
 
 RETRIED_METHODS = (
     ("yivideo.task.v1.TaskService", ("GetTask", "ListTasks", "ListTaskTypes", "ListQueues", "ListDeliveries", "ListDeadLetters")),
-    ("yivideo.file.v1.FileService", ("StatFile", "ListFiles", "PresignFile", "VerifyPresigned", "GetStorage")),
+    ("yivideo.file.v1.FileService", ("StatFile", "LocateFile", "ListFiles", "PresignFile", "VerifyPresigned", "GetStorage")),
     (
         "yivideo.gpulock.v1.LockMonitor",
         ("GetStatus", "GetStatistics", "ListHistory", "GetHealth", "GetConfiguration", "GetWatcher"),

@@ -165,7 +165,7 @@ class AttemptStore:
         """Say that the node is gone; answers `retrying`, `failed`, `cancelled` or `stale`, and whether tasks wait for it."""
         arguments = [
             self._scheduler, self._settings.max_worker_lost, self._ttl_ms, duration_seconds,
-            error.SerializeToString(), retrying, failed, cancelled,
+            error.SerializeToString(), retrying, failed, cancelled, self._settings.max_never_begun,
         ]  # fmt: skip
         answer = await self._run("lose", claim, arguments)
         return answer[0].decode(), bool(answer[1])

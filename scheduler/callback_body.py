@@ -49,7 +49,9 @@ def to_body(stored: StoredTask, *, public_url: str) -> bytes:
             "result": single_result(stored),
             "minio_files": [_file(item, public_url) for item in task.files],
             "timestamp": ended.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        }
+        },
+        # Protobuf gives the keys of a map in another order in each process, and a repetition must be the same request.
+        option=orjson.OPT_SORT_KEYS,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from google.protobuf import struct_pb2
 
@@ -18,6 +19,7 @@ from runtime.structs import from_struct, to_struct
 from scheduler import metrics, node_addresses
 from scheduler.attempt_store import AttemptStore, Claim
 from scheduler.conclusion import Conclusion
+from scheduler.doorbell import refuses
 from scheduler.references import ReferenceUnresolved, find_references, resolve, to_pointer
 from scheduler.replica_link import ReplicaLink
 from scheduler.runner import Runner
@@ -154,7 +156,7 @@ class Dispatcher:
                 link.attempt_ended(attempt)
         if request is None:
             return
-        runner = Runner(claim, request, link.stub, self._attempts, self._conclusion, self._settings)
+        runner = self._runner(claim, request, link)
         self._keep(runner, link)
 
     async def adopt(self, task_id: str) -> bool:
@@ -181,11 +183,17 @@ class Dispatcher:
             self._links[claim.record.node, claim.record.address] = link
             self._link_tasks[claim.record.node, claim.record.address] = asyncio.create_task(link.run())
         link.attempt_began((task_id, claim.record.attempt))
-        runner = Runner(
-            claim, request, link.stub, self._attempts, self._conclusion, self._settings, adopted=True
-        )
+        runner = self._runner(claim, request, link, adopted=True)
         self._keep(runner, link)
         return True
+
+    def _runner(
+        self, claim: Claim, request: task_pb2.RunTaskRequest, link: ReplicaLink, *, adopted: bool = False
+    ) -> Runner:
+        return Runner(
+            claim, request, link.stub, self._attempts, self._conclusion, self._settings,
+            partial(refuses, link.address), adopted=adopted,
+        )  # fmt: skip
 
     def _keep(self, runner: Runner, link: ReplicaLink) -> None:
         task = asyncio.create_task(self._run(runner, link))
@@ -227,6 +235,8 @@ class Dispatcher:
                 return None
             await self._attempts.keep_input(claim, task_pb2.TaskSpec(input=spec.input))
         request = task_pb2.RunTaskRequest(spec=spec, attempt=claim.record.attempt, fence=claim.record.fence)
+        latest_ms = claim.record.run_ms + int(self._settings.start_seconds * 1000)
+        request.latest_start_time.FromMilliseconds(latest_ms)
         if claim.checkpoint:
             request.checkpoint.CopyFrom(struct_pb2.Struct.FromString(claim.checkpoint))
         return request

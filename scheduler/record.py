@@ -32,6 +32,7 @@ class TaskRecord:
     attempt: int
     tries: int
     lost: int
+    """Attempts whose node was lost after they had begun."""
     fence: int
     owner: str
     replica: str
@@ -94,7 +95,7 @@ def to_record(task_id: str, fields: Mapping[str, bytes]) -> TaskRecord:
         expire_ms=whole("expire"),
         attempt=whole("attempt"),
         tries=whole("tries"),
-        lost=whole("lost"),
+        lost=whole("lost") - whole("unbegun"),
         fence=whole("fence"),
         owner=text("owner"),
         replica=text("replica"),

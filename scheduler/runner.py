@@ -1,7 +1,8 @@
 """One attempt on one node replica: starts or attaches to it, stores what it says, and brings it to its one end.
 
 The stream is the lease. A stream that breaks, or says nothing for too long, is opened again by attaching to the same attempt
-after the last node sequence that was stored. Only when that has failed for `lost_seconds` is the attempt given up as lost.
+after the last node sequence that was stored. Only when that has failed for `lost_seconds` is the attempt given up as lost; sooner,
+after `refused_seconds`, when nobody listens at the node's address any more (`scheduler.doorbell`).
 Everything written carries the attempt's fence, so a runner that does not know yet that it was superseded can write nothing.
 """
 
@@ -23,7 +24,9 @@ from runtime.rpc_errors import translate
 from scheduler import metrics
 from scheduler.attempt_store import AttemptStore, Claim
 from scheduler.conclusion import Conclusion
+from scheduler.doorbell import Refuses
 from scheduler.node_event import NodeEvent, to_node_event
+from scheduler.patience import Patience
 from scheduler.settings import SchedulerSection
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
@@ -31,6 +34,7 @@ log = get_logger(__name__)
 
 _QUEUE_EVENTS = 64
 _REATTACH_SECONDS = (0.1, 0.2, 0.5, 1.0)
+_LAST_TRY_SECONDS = 2.0
 _CANCEL_TIMEOUT_SECONDS = 5.0
 
 # What a node answers that no repetition of the same call would change.
@@ -66,6 +70,7 @@ class Runner:
         store: AttemptStore,
         conclusion: Conclusion,
         settings: SchedulerSection,
+        refuses: Refuses,
         *,
         adopted: bool = False,
         clock: Callable[[], float] = time.monotonic,
@@ -80,9 +85,10 @@ class Runner:
         self._clock = clock
         self._node_sequence = claim.record.node_sequence
         self._adopted = adopted
-        self._broken_time: float | None = clock() if adopted else None
         self.heard_time = clock() - claim.unheard_seconds
         """Local monotonic time of the node's last word."""
+        silent_since = self.heard_time + settings.silence_seconds if adopted else None
+        self._patience = Patience(settings, refuses, clock, silent_since)
         lived = max(0.0, time.time() - claim.record.run_ms / 1000) if adopted else 0.0
         self._started_time = clock() - lived
         self._deadline = self._started_time + request.spec.timeout_seconds + settings.deadline_slack_seconds
@@ -120,7 +126,7 @@ class Runner:
             after = await self._stream(attach_only=self._adopted)
             tries = 0
             while after is not _After.DONE:
-                if after is _After.GONE or self._patience_is_over():
+                if after is _After.GONE or await self._is_lost():
                     await self._conclusion.lose(self.claim, self._ran_seconds())
                     return
                 await asyncio.sleep(_REATTACH_SECONDS[min(tries, len(_REATTACH_SECONDS) - 1)])
@@ -131,13 +137,13 @@ class Runner:
                 if self.heard_time > before:
                     tries = 0
 
-    def _patience_is_over(self) -> bool:
+    async def _is_lost(self) -> bool:
+        """Whether the node has been out of reach for as long as it takes to be sure that its work is over."""
         if not self._may_stream.is_set():
             return False
-        if self._broken_time is None:
-            self._broken_time = self._clock()
+        if self._patience.broke():
             log.warning("the stream to the node broke; attaching again", address=self.claim.record.address)
-        return self._clock() - self._broken_time >= self._settings.lost_seconds
+        return await self._patience.is_over()
 
     def _ran_seconds(self) -> float:
         return max(0.0, self._clock() - self._started_time)
@@ -168,7 +174,7 @@ class Runner:
         try:
             async for event in call:
                 self.heard_time = self._clock()
-                self._broken_time = None
+                self._patience.heard()
                 if event.WhichOneof("event") != "heartbeat":
                     await queue.put(event)
         except grpc.aio.AioRpcError as failed:
@@ -183,15 +189,18 @@ class Runner:
         self, queue: asyncio.Queue[task_pb2.TaskEvent | _StreamEnd], *, attach_only: bool
     ) -> _After:
         opened = self._clock()
+        # An attempt to attach again must not outlast the patience that is left.
+        first_seconds = max(_LAST_TRY_SECONDS, self._patience.left_seconds)
         batch: list[NodeEvent] = []
         while True:
+            silent_time = self._silent_time(opened, first_seconds)
             try:
-                async with asyncio.timeout(self._next_timer(batch, opened)):
+                async with asyncio.timeout(self._next_timer(batch, silent_time)):
                     item = await queue.get()
             except TimeoutError:
                 if await self._tick():
                     return _After.DONE
-                if self._clock() - max(opened, self.heard_time) >= self._settings.silence_seconds:
+                if self._clock() >= self._silent_time(opened, first_seconds):
                     return _After.BROKEN
                 if batch and await self._flush(batch):
                     return _After.DONE
@@ -248,10 +257,16 @@ class Runner:
             metrics.PICKUP_SECONDS.labels(self.claim.record.node).observe(self._ran_seconds())
         return state == "stale"
 
-    def _next_timer(self, batch: list[NodeEvent], opened: float) -> float:
+    def _silent_time(self, opened: float, first_seconds: float) -> float:
+        """When a stream counts as broken if nothing is heard until then."""
+        silence_seconds = self._settings.silence_seconds
+        if self.heard_time > opened:
+            return self.heard_time + silence_seconds
+        return opened + min(silence_seconds, first_seconds)
+
+    def _next_timer(self, batch: list[NodeEvent], silent_time: float) -> float:
         now = self._clock()
-        due = max(opened, self.heard_time) + self._settings.silence_seconds
-        due = min(due, self._force_time() if self._deadline_told else self._deadline)
+        due = min(silent_time, self._force_time() if self._deadline_told else self._deadline)
         if batch:
             due = min(due, now + self._progress_wait())
         return max(0.001, due - now)
@@ -296,6 +311,7 @@ class Runner:
             case errors.NotFound() if attach_only:
                 return _After.GONE
             case errors.StaleFence():
+                log.warning("the node holds the attempt for stale", detail=error.message)
                 return _After.GONE
             case errors.YiVideoError() if isinstance(error, _REFUSALS):
                 await self._conclusion.refuse(self.claim, error, self._ran_seconds())

@@ -92,11 +92,18 @@ class SchedulerSection(Section):
     """Life of an attempt's lease after the last word from its node."""
     silence_seconds: float = Field(15.0, gt=0)
     """A stream without a word for this long is dropped and opened again; three of a node's heartbeats."""
-    lost_seconds: float = Field(35.0, ge=0)
-    """How long a broken stream is reopened before the attempt counts as lost. Not less than the time in which a node that was cut
-    off is sure to have ended its work, else two attempts overlap: 10 s until it notices (runtime.server), 15 s as an orphan
-    (`node.orphan_seconds`), 5 s of grace (`node.kill_grace_seconds`), and 5 s for clocks. A node that answers and does not know the
-    attempt, because it was started again, ends the wait at once."""
+    lost_seconds: float = Field(45.0, ge=0)
+    """How long a broken stream to a node that is silent is reopened before the attempt counts as lost. Not less than the time in
+    which such a node is sure to have ended its work, else two attempts overlap: 10 s until it notices that it was cut off
+    (runtime.server), 15 s as an orphan (`node.orphan_seconds`), 5 s of grace (`node.kill_grace_seconds`), 10 s in which it may be
+    frozen meanwhile (`node.frozen_seconds`), and 5 s for clocks. A node that answers and does not know the attempt, because it was
+    started again, ends the wait at once."""
+    start_seconds: float = Field(30.0, gt=0)
+    """How long after the claim a node may still begin an attempt; a request can be held up in a network that was cut. Less than
+    `lost_seconds` by more than the clocks of nodes and Redis may differ; a node whose clock is ahead by more refuses all work."""
+    refused_seconds: float = Field(5.0, ge=0)
+    """The same for a node whose address refuses connections: its process is gone, and its reaper has had this time to end what
+    it left. Set it to `lost_seconds` where something between refuses connections for nodes that live."""
     beat_seconds: float = Field(2.0, gt=0)
     """Period of the lease renewal."""
     scheduler_ttl_seconds: float = Field(6.0, gt=0)
@@ -106,7 +113,9 @@ class SchedulerSection(Section):
     resolve_seconds: float = Field(5.0, gt=0)
     """Period at which node addresses are resolved again."""
     max_worker_lost: int = Field(3, ge=1)
-    """A task whose node was lost this often fails with WORKER_LOST and becomes a dead letter."""
+    """A task whose node was lost this often while it ran fails with WORKER_LOST and becomes a dead letter."""
+    max_never_begun: int = Field(10, ge=1)
+    """The same for nodes that were lost before they said that they had begun, which is seldom the task's fault."""
     result_ttl_seconds: float = Field(7 * 86400.0, gt=0)
     """How long an ended task is kept."""
     default_timeout_seconds: int = Field(1800, ge=1)

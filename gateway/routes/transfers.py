@@ -19,7 +19,7 @@ from gateway.range_header import content_range, http_date, quoted
 from gateway.requests import BucketQuery, PresignedQuery, UploadQuery
 from gateway.route import Content, Route
 from gateway.settings import Scope
-from gateway.upload import Upload, pieces, reading
+from gateway.upload import pieces, reading, uploading
 from runtime.errors import InvalidArgument, PayloadTooLarge, RangeRefused, YiVideoError
 from yivideo.file.v1 import file_pb2
 
@@ -47,7 +47,8 @@ async def upload_form(request: web.Request) -> web.StreamResponse:
     header = file_pb2.UploadHeader(
         bucket=form.bucket, path=form.file_path, content_type=_content_type(part.content_type)
     )
-    async with Upload(request.app[BACKEND], header, settings.max_upload_bytes) as upload:
+    expected = request.content_length or 0
+    async with uploading(request.app[BACKEND], header, expected, settings.max_upload_bytes) as upload:
         await upload.send(reader.content())
         await form.after_file(reader)
         file = await upload.finish()
@@ -74,7 +75,7 @@ async def _store_body(request: web.Request, bucket: str, path: str) -> file_pb2.
         size_bytes=size,
         if_absent=request.headers.get("If-None-Match", "").strip() == "*",
     )
-    async with Upload(request.app[BACKEND], header, settings.max_upload_bytes) as upload:
+    async with uploading(request.app[BACKEND], header, size, settings.max_upload_bytes) as upload:
         await upload.send(pieces(reading(request, settings.stalled_client_seconds)))
         return await upload.finish()
 

@@ -109,16 +109,19 @@ class GpuDesk:
         self, session: LockSession, holding: Holding, reason: lock_pb2.ReleaseReason.ValueType
     ) -> str:
         LEASES.dec()
-        await self.leave(holding)
+        answer = ""
         if holding.phase is Phase.LOST:
             LOSSES.labels(reason_name(holding.loss.reason)).inc()
             await session.confirm(holding)
-            return ""
-        if holding.stop is not None:
-            LOSSES.labels(reason_name(holding.stop.reason)).inc()
-            if reason == lock_pb2.RELEASE_REASON_NORMAL:
-                reason = lock_pb2.RELEASE_REASON_STOPPED
-        return await session.release(holding, reason)
+        else:
+            if holding.stop is not None:
+                LOSSES.labels(reason_name(holding.stop.reason)).inc()
+                if reason == lock_pb2.RELEASE_REASON_NORMAL:
+                    reason = lock_pb2.RELEASE_REASON_STOPPED
+            answer = await session.release(holding, reason)
+        # Not before: the next holder should not wait for it, and finds nothing of us whether we are still listed or not.
+        await self.leave(holding)
+        return answer
 
 
 @asynccontextmanager

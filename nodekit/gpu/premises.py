@@ -41,7 +41,8 @@ class Premises:
         if self._killing is not None:
             await self._killing
         await self.workers.aclose()
-        await end_tree(self.mark, (), self.family.grace_seconds)
+        if self.family.has_started or self.workers.has_started:
+            await end_tree(self.mark, (), self.family.grace_seconds)
         self._reaper.spare(self.mark)
 
 

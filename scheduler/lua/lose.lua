@@ -1,17 +1,19 @@
 -- The node of a live attempt is gone: another attempt follows, or, after too many, the task fails and becomes a dead letter.
--- ARGV: prefix, id, fence, scheduler, max lost, ttl ms, duration, error, retrying body, failed body, cancelled body.
+-- ARGV: prefix, id, fence, scheduler, max lost, ttl ms, duration, error, retrying body, failed body, cancelled body, max unbegun.
 -- Reply: {'retrying' | 'failed' | 'cancelled' | 'stale', must_settle}. Only the owner may say so: another scheduler may still
--- reach the node.
+-- reach the node. An attempt of which the node never said a word is most likely one that never began: it is not held against the
+-- task, but counted apart, because work that kills its node at once looks the same.
 local id = ARGV[2]
 local record = read(id)
 if not owned(record, ARGV[3]) or record.owner ~= ARGV[4] then return { 'stale', 0 } end
 local lost = number(record.lost) + 1
-redis.call('HSET', task_key(id), 'lost', lost)
+local unbegun = number(record.unbegun) + (number(record.nseq) > 0 and 0 or 1)
+redis.call('HSET', task_key(id), 'lost', lost, 'unbegun', unbegun)
 local ttl = tonumber(ARGV[6])
 if record.state == 'cancelling' then
   return { 'cancelled', close(record, 'cancelled', ttl, record.attempt, ARGV[11], '0', { 'duration', ARGV[7] }) }
 end
-if lost >= tonumber(ARGV[5]) then
+if lost - unbegun >= tonumber(ARGV[5]) or unbegun >= tonumber(ARGV[12]) then
   redis.call('ZADD', prefix .. 'dead', now_us, id)
   redis.call('ZADD', queue(record.node, 'dead'), now_us, id)
   return { 'failed', close(record, 'failed', ttl, record.attempt, ARGV[10], '0', { 'duration', ARGV[7], 'error', ARGV[8] }) }

@@ -22,7 +22,7 @@ local WAITING = { pending = true, blocked = true }
 local LIVE = { running = true, cancelling = true }
 
 local FIELDS = { 'state', 'node', 'user', 'workflow', 'created', 'qscore', 'ready_at', 'not_before', 'start_deadline', 'attempt',
-  'tries', 'lost', 'fence', 'owner', 'replica', 'address', 'nseq', 'run', 'callback', 'cb_state', 'cb_round', 'nonce', 'turn' }
+  'tries', 'lost', 'unbegun', 'fence', 'owner', 'replica', 'address', 'nseq', 'run', 'callback', 'cb_state', 'cb_round', 'nonce', 'turn' }
 
 -- The fields that scripts decide by, as a table; nil when there is no such task.
 local function read(id)
@@ -208,7 +208,7 @@ local function run_again(record, body, origin)
   redis.call('UNLINK', part(record.id, 'result'), part(record.id, 'input'))
   redis.call('HDEL', task_key(record.id), 'error', 'progress', 'end', 'expire', 'duration', 'cancel_reason', 'cancel_grace',
     'cancel_nonce', 'cb_state', 'cb_hold', 'cb_next', 'reusable', 'heard')
-  redis.call('HSET', task_key(record.id), 'tries', 0, 'lost', 0, 'waiting', '', 'updated', whole(now))
+  redis.call('HSET', task_key(record.id), 'tries', 0, 'lost', 0, 'unbegun', 0, 'waiting', '', 'updated', whole(now))
   count(record.user, 1, 0)
   local sequence = emit(record.id, record.attempt, body)
   redis.call('HSET', task_key(record.id), 'first_seq', sequence)

@@ -1,0 +1,1 @@
+"""Tests of what judges: a bench that cannot fail proves nothing."""

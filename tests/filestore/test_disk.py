@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from filestore.disk_reader import DIRECT_FROM_BYTES, DiskReader
-from filestore.disk_writer import DIRECT_BYTES, DiskWriter
+from runtime.disk_reader import DIRECT_FROM_BYTES, DiskReader
+from runtime.disk_writer import DIRECT_BYTES, DiskWriter
 from runtime.errors import DataLoss
 
 MIB = 1024 * 1024

@@ -170,6 +170,17 @@ async def test_a_file_that_is_cut_off_is_unavailable(scripted: Scripted) -> None
             await read_all(store, "bucket", "x")
 
 
+async def test_a_reader_s_own_errors_are_not_the_store_s(scripted: Scripted) -> None:
+    """What fails where the bytes go (a socket, a disk) passes through as it is: the store was there."""
+    whole = http(200, b"1234567890", DESCRIBED)
+    described = http(200, b"", DESCRIBED, length=10)
+    async with scripted(lambda n: described if n <= 2 else whole) as (store, _):
+        with pytest.raises(BrokenPipeError):
+            async with store.open("bucket", "x") as opened:
+                async for _chunk in opened.chunks:
+                    raise BrokenPipeError
+
+
 async def test_completion_that_fails_inside_a_success_is_a_failure(scripted: Scripted) -> None:
     """S3 may answer 200 and an error document to CompleteMultipartUpload: the file is not reported as stored."""
     upload = b"<InitiateMultipartUploadResult><UploadId>u1</UploadId></InitiateMultipartUploadResult>"

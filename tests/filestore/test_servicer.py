@@ -22,6 +22,7 @@ from filestore.store import FileStore
 from filestore.wire import add_file_service
 from runtime import errors
 from runtime.channel import open_channel
+from runtime.refusal import answered
 from runtime.rpc_errors import rpc_errors
 from runtime.server import RpcServer
 from runtime.settings import RuntimeSection
@@ -90,7 +91,7 @@ async def unending(content: bytes, path: str, sent: asyncio.Event) -> AsyncItera
 async def upload(stub: Stub, content: bytes, path: str = "f", **header: Any) -> pb.File:
     """Upload and return the file; raises our errors."""
     async with rpc_errors():
-        return (await stub.Upload(messages(content, path, **header), timeout=60)).file
+        return (await answered(stub.Upload(messages(content, path, **header), timeout=60))).file
 
 
 async def download(stub: Stub, **request: Any) -> tuple[pb.DownloadHeader, bytes]:

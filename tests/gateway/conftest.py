@@ -57,6 +57,7 @@ StartHouse = Callable[..., AbstractAsyncContextManager[House]]
 
 @asynccontextmanager
 async def _house(headers: dict[str, str] | None = None, **gateway: Any) -> AsyncIterator[House]:
+    """Run a house; `filestore_address` names a real filestore to use instead of the room."""
     scheduler, filestore, locks = SchedulerRoom(), FilestoreRoom(), LockRoom()
     scheduler_server, filestore_server, lock_server = (
         RpcServer(RUNTIME),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from nodekit.testkit import to_request
 from runtime.errors import (
     StaleFence,
 )
+from runtime.rpc_errors import rpc_errors
 from runtime.structs import from_struct
 from tests.nodekit.conftest import NodeFactory, eventually
 from tests.nodekit.test_attempts import journal, read
@@ -41,6 +43,27 @@ async def test_fence_outranks_the_attempt_number(start_node: NodeFactory) -> Non
     assert (first.events[0].attempt, second.events[0].attempt) == (3, 1)
     with pytest.raises(StaleFence):
         await node.run("toy.echo", {"text": "a"}, task_id="t1", attempt=4, fence=15)
+
+
+async def test_a_start_that_was_held_up_for_too_long_is_refused(
+    start_node: NodeFactory, tmp_path: Path
+) -> None:
+    """Its attempt may be given up, and another at work elsewhere; an attempt that is here is attached to at any time."""
+    node = await start_node()
+    request = to_request("toy.gate", {"folder": str(tmp_path)}, task_id="t1", attempt=1, fence=5)
+    request.latest_start_time.FromMilliseconds(int(time.time() * 1000) - 100)
+    with pytest.raises(StaleFence) as refused:
+        async with rpc_errors():
+            await node.stub.RunTask(request).read()
+    assert "too late" in refused.value.message
+    assert not (tmp_path / "journal").exists()
+    request.latest_start_time.FromMilliseconds(int(time.time() * 1000) + 60_000)
+    first = node.stub.RunTask(request)
+    assert (await first.read()).HasField("started")
+    request.latest_start_time.FromMilliseconds(1)
+    assert (await node.stub.RunTask(request).read()).HasField("started")
+    (tmp_path / "open").touch()
+    assert (await first.read()).HasField("completed")
 
 
 async def test_unfenced_client_cannot_push_a_fenced_attempt_aside(start_node: NodeFactory) -> None:

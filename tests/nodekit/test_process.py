@@ -163,6 +163,50 @@ def test_child_dies_with_the_node_even_without_the_reaper(node_process: Callable
     wait_until(lambda: not processes_with(f"71{number}"), 5)
 
 
+def test_a_frozen_node_is_killed_with_all_it_started(
+    node_process: Callable[..., NodeProcess], tmp_path: Path
+) -> None:
+    """A stopped node cannot notice that its work went to another; its children are ended, and it never works on itself."""
+    node = node_process(YIVIDEO_NODE__FROZEN_SECONDS="1")
+    number = uuid.uuid4().int % 10**8
+    shell = node.run("toy.shell", {"script": f"setsid sleep 73{number} & sleep 73{number}; :"})
+    gate = node.run("toy.gate", {"folder": str(tmp_path)})
+    assert next(shell).HasField("started")
+    assert next(gate).HasField("started")
+    wait_until(lambda: len(processes_with(f"sleep\x0073{number}")) >= 2)
+    node.process.send_signal(signal.SIGSTOP)
+    assert node.process.wait(10) == -signal.SIGKILL
+    wait_until(lambda: not processes_with(f"73{number}"), 5)
+    assert (tmp_path / "journal").read_text() == "start 1\n"
+    assert "stood still for 1 s" in str(node.lines()[-1]["event"])
+
+
+def test_a_reaper_that_was_killed_is_replaced(node_process: Callable[..., NodeProcess]) -> None:
+    """A node is not left without what ends its work when it freezes."""
+    node = node_process(YIVIDEO_NODE__FROZEN_SECONDS="1")
+    prefix = f"{node._logged('node serves')['replica']}/"
+    (first,) = [pid for pid in processes_with(prefix) if pid != node.process.pid]
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: bool(set(processes_with(prefix)) - {node.process.pid, first}))
+    node.process.send_signal(signal.SIGSTOP)
+    assert node.process.wait(10) == -signal.SIGKILL
+
+
+def test_a_short_freeze_changes_nothing(node_process: Callable[..., NodeProcess], tmp_path: Path) -> None:
+    """A node that goes on within the limit goes on with its work; so does one whose reaper was frozen for longer than that."""
+    node = node_process(YIVIDEO_NODE__FROZEN_SECONDS="2")
+    events = node.run("toy.gate", {"folder": str(tmp_path)})
+    assert next(events).HasField("started")
+    replica = str(node._logged("node serves")["replica"])
+    (reaper,) = [pid for pid in processes_with(f"{replica}/") if pid != node.process.pid]
+    for pid, seconds in ((node.process.pid, 0.5), (reaper, 2.5)):
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(seconds)  # the length of the freeze is what is tested
+        os.kill(pid, signal.SIGCONT)
+    (tmp_path / "open").touch()
+    assert [event.WhichOneof("event") for event in events][-1] == "completed"
+
+
 def test_sigterm_drains(node_process: Callable[..., NodeProcess], tmp_path: Path) -> None:
     """At SIGTERM health turns NOT_SERVING, a running task is handed back within the grace, and the process ends with 0."""
     node = node_process()

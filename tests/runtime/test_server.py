@@ -168,7 +168,7 @@ def test_every_repeated_method_exists_and_only_reads() -> None:
     for service, methods in RETRIED_METHODS:
         for method in methods:
             assert method in by_name[service].methods_by_name
-            assert method.startswith(("Get", "List", "Stat", "Presign", "Verify"))
+            assert method.startswith(("Get", "List", "Stat", "Locate", "Presign", "Verify"))
 
 
 def test_pings_of_the_channel_are_welcome_at_the_server() -> None:

@@ -59,6 +59,11 @@ class Queue:
         word, _ = await self.attempts.end(claim, ending, events)
         return word
 
+    async def lose_under_work(self, claim: Claim) -> str:
+        """Lose the node after it has said that the attempt began."""
+        await self.attempts.append(claim, [NodeEvent("event", 1, b"")])
+        return await self.lose(claim)
+
     async def lose(self, claim: Claim) -> str:
         bodies = {
             "retrying": failed_event(ERROR),
@@ -228,6 +233,28 @@ async def test_fences_grow_over_all_tasks_and_a_stale_one_writes_nothing(queue: 
     assert await queue.complete(new) == "ended"
 
 
+async def test_an_attempt_that_never_began_is_not_held_against_its_task(queue: Queue) -> None:
+    """Nodes that are lost before their first word do not make a dead letter; yet work that kills its node at once is not tried for
+    ever: after `max_never_begun` it is one. A replay begins both counts anew.
+    """
+
+    async def count() -> int:
+        return (await queue.tasks.load("t1")).record.lost
+
+    await queue.submit("t1")
+    for _ in range(2):
+        assert await queue.lose_under_work(await queue.claim()) == "retrying"
+    for _ in range(9):
+        assert await queue.lose(await queue.claim()) == "retrying"
+    assert await count() == 2
+    assert await queue.lose(await queue.claim()) == "failed"
+    await queue.tasks.replay("t1")
+    assert await count() == 0
+    assert await queue.lose(await queue.claim()) == "retrying"
+    for word in ("retrying", "retrying", "failed"):
+        assert await queue.lose_under_work(await queue.claim()) == word
+
+
 async def test_a_rewound_store_cannot_issue_a_fence_twice(queue: Queue) -> None:
     """Even when the fence counter is lost, the next fence is above every earlier one: it follows the server's clock."""
     await queue.submit("t1")
@@ -265,9 +292,9 @@ async def test_each_script_repeated_after_a_lost_answer_is_harmless(queue: Queue
     await queue.submit("t1", callback_url="http://example.com/")
     claim = await queue.claim()
     for _ in range(2):
-        await queue.lose(claim)
+        await queue.lose_under_work(claim)
         claim = await queue.claim()
-    await queue.lose(claim)
+    await queue.lose_under_work(claim)
     await queue.tasks.replay("t1")
     await queue.complete(await queue.claim())
     await queue.submit("t2")

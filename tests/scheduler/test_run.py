@@ -425,3 +425,15 @@ async def test_slots_are_filled_and_never_overfilled(house: House) -> None:
         assert (await clients[0].ended(name)).state == task_pb2.TASK_STATE_COMPLETED
     assert sorted(name for node in nodes for name, _ in node.started) == sorted(names)
     assert all(node.most_at_once <= 3 for node in nodes)
+
+
+async def test_a_node_is_told_how_late_an_attempt_may_begin(house: House) -> None:
+    """A start that a cut network held up must not begin work that was given up meanwhile."""
+    node = await house.node()
+    client = await house.scheduler(start_seconds=30)
+    before = time.time()
+    await client.submit("t1")
+    here = await node.arrival("t1")
+    latest = here.request.latest_start_time.ToNanoseconds() / 1e9
+    assert before + 29.9 <= latest <= time.time() + 30.1
+    await here.complete()

@@ -204,6 +204,38 @@ async def test_a_lost_node_s_task_runs_again_elsewhere(house: House, free_port: 
     assert (task.attempt, task.worker_lost_count, task.replica) == (2, 1, "other")
 
 
+async def test_a_node_that_ended_is_not_waited_for_as_one_that_is_silent(
+    house: House, free_port: Callable[[], int]
+) -> None:
+    """Nobody listens at its address: the next attempt begins after `refused_seconds`, not after `lost_seconds`."""
+    ended, port = NodeRoom(replica="ended"), free_port()
+    house.addresses["media"] = [f"127.0.0.1:{port}"]
+    client = await house.scheduler(ready=0, lost_seconds=60.0, refused_seconds=0.3)
+    async with serving_node(ended, f"127.0.0.1:{port}"):
+        await client.sees(1)
+        await client.submit("t1")
+        await ended.arrival("t1")
+    other = await house.node(replica="other")
+    await house.scheduler(ready=1, lost_seconds=60.0, refused_seconds=0.3)
+    await (await other.arrival("t1", 2)).complete()
+    assert (await client.ended("t1")).worker_lost_count == 1
+
+
+async def test_a_silent_node_is_given_up_although_its_attempt_changes_owners(house: House) -> None:
+    """Each adoption of an attempt whose node says nothing goes on with the wait of the owner before it."""
+    node = await house.node(slots=2)
+    times = {"lease_seconds": 0.7, "silence_seconds": 0.5, "lost_seconds": 2.5}
+    client = await house.scheduler(**times)
+    await house.scheduler(**times)
+    node.quiet = True
+    await client.submit("t1")
+    await node.arrival("t1")
+    again = await node.arrival("t1", 2, seconds=8)
+    again.quiet = False
+    await again.complete()
+    assert (await client.ended("t1")).worker_lost_count == 1
+
+
 async def test_a_restarted_node_that_does_not_know_the_attempt_is_enough(
     house: House, free_port: Callable[[], int]
 ) -> None:
@@ -242,6 +274,7 @@ async def test_a_task_that_loses_its_node_too_often_is_a_dead_letter(house: Hous
 
     async def lose(attempt: int) -> None:
         await node.arrival("t1", attempt)
+        await until_sequence(client, "t1", 2 * attempt)  # only an attempt that has begun is counted
         del node.attempts["t1"]
         runner = client.scheduler.dispatcher.runner("t1")
         assert runner is not None and runner._call is not None

@@ -1,4 +1,4 @@
-"""The intake of uploads: batches of an exact size, whatever the chunks, and the check at the end."""
+"""Gathering a file: batches of an exact size, whatever the pieces, and the checksum of all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filestore.intake import Checksum, batches
+from runtime.batches import Checksum, batches
 
 
 @given(st.lists(st.binary(max_size=40), max_size=600), st.integers(1, 64))

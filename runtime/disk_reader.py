@@ -1,4 +1,4 @@
-"""Reads ranges of an open file; large ones past the page cache, as filestore.disk_writer writes them and for its reason."""
+"""Reads ranges of an open file; large ones past the page cache, as runtime.disk_writer writes them and for its reason."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import fcntl
 import mmap
 import os
 
+from runtime.disk_errors import disk_errors
 from runtime.errors import DataLoss
 
 DIRECT_FROM_BYTES = 16 * 1024 * 1024
@@ -27,7 +28,11 @@ class DiskReader:
             self._open_direct()
 
     def read(self, offset: int, length: int, chunk_bytes: int) -> list[bytes]:
-        """Return at most one step as chunks; raises OSError, and DataLoss when the file ends before."""
+        """Return at most one step as chunks; raises DataLoss when the file ends before, Unavailable when the disk fails."""
+        with disk_errors():
+            return self._read(offset, length, chunk_bytes)
+
+    def _read(self, offset: int, length: int, chunk_bytes: int) -> list[bytes]:
         chunks: list[bytes] = []
         if self._buffer is not None:
             chunks = self._read_direct(offset, length, chunk_bytes)

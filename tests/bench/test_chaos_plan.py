@@ -1,0 +1,51 @@
+"""The plan of a chaos story: repeatable, bounded, and calm where something is measured."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.chaos.faults import CALM_SECONDS, NODES, SCHEDULERS, make_plan
+from bench.chaos.load import make_errands
+
+
+@pytest.mark.parametrize("tasks", [100, 1000])
+def test_a_seed_repeats_its_plan_and_its_errands(tasks: int) -> None:
+    """The same seed gives the same story, another one another."""
+    plan = make_plan(7, tasks)
+    assert plan == make_plan(7, tasks) != make_plan(8, tasks)
+    errands = make_errands(7, tasks, plan)
+    assert errands == make_errands(7, tasks, plan) != make_errands(8, tasks, plan)
+    assert len({errand.task_id for errand in errands}) == tasks
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_nothing_else_is_broken_while_a_lone_kill_is_measured(seed: int) -> None:
+    """Every storm's faults are over before, and the next one begins only after the promised time."""
+    for tasks in (100, 1000):
+        plan = make_plan(seed, tasks)
+        alone = [fault for fault in plan.faults if fault.alone]
+        assert alone and {fault.kind for fault in alone} == {"kill"}
+        for calm in alone:
+            for other in plan.faults:
+                if other is not calm:
+                    assert other.at + other.seconds < calm.at or other.at >= calm.at + CALM_SECONDS
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_long_story_has_every_kind_of_fault(seed: int) -> None:
+    """A thousand tasks meet all that the nemesis can do, and last no longer than six minutes."""
+    plan = make_plan(seed, 1000)
+    assert plan.seconds < 300
+    assert {fault.kind for fault in plan.faults} >= {
+        "kill",
+        "freeze",
+        "slay",
+        "stun",
+        "hole",
+        "sever",
+        "drain",
+    }
+    alone = {fault.target for fault in plan.faults if fault.alone}
+    assert alone & set(NODES) and alone & set(SCHEDULERS)
+    cut = [fault for fault in plan.faults if fault.kind == "hole" and fault.seconds > 60]
+    assert len({fault.target.split("/")[0] for fault in cut}) == 2, "one node is cut off from both"
