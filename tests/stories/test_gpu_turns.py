@@ -172,9 +172,10 @@ async def test_the_ffmpeg_node_waits_for_the_card_that_it_is_to_decode_on(
 ) -> None:
     """A crop that is to be decoded on a card queues behind another node's task; the card cannot decode here and goes back."""
     form = aiohttp.FormData({"file_path": "turns/film.mp4"})
-    form.add_field("file", film.video.read_bytes(), filename="film.mp4")
-    async with http.post("/v1/files/upload", data=form) as response:
-        assert response.status == 200, await response.text()
+    with film.video.open("rb") as content:
+        form.add_field("file", content, filename="film.mp4")
+        async with http.post("/v1/files/upload", data=form) as response:
+            assert response.status == 200, await response.text()
     await submit(http, "painter", "paints", 1.0)
     await until(http, f"{BASE}/gpu-lock/status", lambda body: body["lock_holder"] == "paints")
     crop = {
@@ -215,13 +216,20 @@ async def test_an_operator_takes_the_device_from_a_task_that_hangs(http: aiohttp
     assert (again["success"], again["message"]) == (False, "nobody holds it")
 
 
-async def test_a_drained_device_keeps_its_waiters(http: aiohttp.ClientSession) -> None:
-    """While a device is drained nothing is granted and nobody is refused; afterwards work goes on."""
+async def test_a_drained_device_keeps_its_holder_and_its_waiters(http: aiohttp.ClientSession) -> None:
+    """Who holds a device that is drained goes on, who waits keeps its place, who comes later is told; then work goes on."""
     drain = f"{BASE}/gpu-lock/devices/gpu-0/drain"
-    assert (await post(http, drain, {"reason": "fan"}))["draining"] is True
-    await submit(http, "painter", "patient", 0.0)
+    await submit(http, "painter", "last", 1.0)
+    await until(http, f"{BASE}/gpu-lock/status", lambda body: body["lock_holder"] == "last")
+    await submit(http, "sculptor", "patient", 0.0)
     await until(http, f"{BASE}/gpu-lock/waiters", lambda body: body["waiter_count"] == 1)
-    assert (await get(http, f"{BASE}/gpu-lock/devices"))["holders"] == []
+    assert (await post(http, drain, {"reason": "fan"}))["draining"] is True
+    await submit(http, "painter", "late", 0.0)
+    told = await ended(http, "late")
+    assert told[-1]["error_detail"]["code"] == "GPU_DRAINING"
+    assert (await ended(http, "last"))[-1]["event"] == "completed"
+    devices = await get(http, f"{BASE}/gpu-lock/devices")
+    assert (devices["holders"], devices["waiter_count"]) == ([], 1)
     async with http.delete(drain) as response:
         assert response.status == 200
     assert (await ended(http, "patient"))[-1]["event"] == "completed"
