@@ -11,7 +11,7 @@ from itertools import pairwise
 import uvloop
 
 from bench.gpulock.redis_load import RedisLoad
-from bench.gpulock.servers import POOLS
+from bench.gpulock.servers import MANY
 from bench.gpulock.session import Session, open_session
 from bench.gpulock.turns import SECOND, Turn, handovers, percentile
 
@@ -61,7 +61,7 @@ async def _take(session: Session, crowd: Crowd, place: int, asked: asyncio.Event
     lease = await session.acquire(request_id, pool="ten", max_wait_seconds=300)
     running = time.monotonic_ns()
     await asyncio.sleep(_HOLD_SECONDS)
-    if place < POOLS["ten"]:
+    if place < MANY["ten"]:
         await asked.wait()
     releasing = time.monotonic_ns()
     await session.release(lease)
@@ -69,17 +69,17 @@ async def _take(session: Session, crowd: Crowd, place: int, asked: asyncio.Event
     crowd.tokens[place] = lease.token
 
 
-async def _probe(session: Session) -> None:
+async def _probe(session: Session, name: str) -> None:
     """Ask and take back, again and again."""
     for number in range(_PROBES):
-        request_id = f"probe:{number}"
+        request_id = f"{name}:{number}"
         await session.ask(request_id, pool="ten")
         await session.cancel(request_id)
 
 
 async def _play(address: str, waiters: int, load: RedisLoad) -> Crowd:
     crowd = Crowd(waiters)
-    first = POOLS["ten"]
+    first = MANY["ten"]
     async with AsyncExitStack() as stack:
         sessions = [
             await stack.enter_async_context(open_session(address, f"crowd/{number}"))
@@ -94,9 +94,9 @@ async def _play(address: str, waiters: int, load: RedisLoad) -> Crowd:
             await answered  # so that the order of asking is beyond doubt
             if place == first:
                 with load.script_microseconds() as short:
-                    await _probe(sessions[-1])
+                    await _probe(sessions[-1], "short")
         with load.script_microseconds() as long:
-            await _probe(sessions[-1])
+            await _probe(sessions[-1], "long")
         crowd.script_short_us, crowd.script_long_us = short[0], long[0]
         begin = time.monotonic_ns()
         asked.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
 
@@ -10,21 +11,39 @@ import redis
 
 
 class RedisLoad:
-    """Reads Redis's own counters, and leaves out what the reading adds."""
+    """Watches a Redis."""
 
     def __init__(self, url: str) -> None:
+        self._url = url
         self._link = redis.Redis.from_url(url)
         self._link.ping()
 
-    def commands(self) -> int:
-        """Return how many commands Redis has had; each call is one more."""
-        return int(self._link.info("stats")["total_commands_processed"])
-
     def per_second(self, seconds: float) -> float:
-        """Return the commands a second over the next seconds."""
-        before = self.commands()
+        """Return the commands a second that clients send over the next seconds.
+
+        Redis's own counter also counts what scripts call; MONITOR tells the two apart.
+        """
+        seen: list[str] = []
+        watching = threading.Event()
+
+        def watch() -> None:
+            with redis.Redis.from_url(self._url) as link, link.monitor() as monitor:
+                watching.set()
+                for command in monitor.listen():
+                    if command["command"].startswith("ECHO bench-ends"):
+                        return
+                    if command["client_type"] != "lua":
+                        seen.append(command["command"])
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        watching.wait(10)
+        begin = time.monotonic()
         time.sleep(seconds)
-        return (self.commands() - before - 1) / seconds
+        count, passed = len(seen), time.monotonic() - begin
+        self._link.echo("bench-ends")
+        thread.join(10)
+        return count / passed
 
     @contextlib.contextmanager
     def script_microseconds(self) -> Iterator[list[float]]:

@@ -46,9 +46,11 @@ async def play(arena: Arena, seed: int, seconds: float) -> tuple[Verdict, str]:
     lines = read(arena.journals)
     judged = {task: end for task, end in load.ends.items() if end != NODE_DIED}
     starts = sum(line.kind == START for line in lines)
+    rogues = sum(line.kind == START and line.task.startswith("rogue-") for line in lines)
     refused = sum(line.kind == PUBLISH and not line.accepted for line in lines)
     words = (
-        f"{len(load.ends)} requests: {dict(Counter(load.ends.values()))}; {starts} uses, {refused} results refused; "
+        f"{len(load.ends)} requests: {dict(Counter(load.ends.values()))}; {starts} uses, {rogues} of them "
+        f"by rogues, {refused} results refused; "
         f"faults: {dict(nemesis.done)}"
     )
     return judge(lines, judged, left), words

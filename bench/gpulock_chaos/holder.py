@@ -27,8 +27,6 @@ class HoldInput(TaskInput):
     """Name for the journal."""
     seconds: float = Field(ge=0, le=60)
     """How long to use it."""
-    priority: int = 0
-    """Not looked at here; the request carries it."""
 
 
 class HoldOutput(TaskOutput):
@@ -47,7 +45,7 @@ async def hold(request: HoldInput, context: TaskContext) -> HoldOutput:
         journal = Path(request.journals) / f"{request.task}.journal"
         register = Path(request.guard) / f"{key_of(shown)}.json"
         command = [sys.executable, "-S", WORK, journal, device.name, str(lease.token), request.task]
-        done = await context.run([*command, f"{request.seconds}", register])
+        done = await context.run([*command, f"{request.seconds}", "0", register])
         if done.returncode != 0:
             raise TaskFailed("GPU_LEASE_STALE", f"the work ended with {done.returncode}", retryable=True)
         return HoldOutput(token=lease.token)

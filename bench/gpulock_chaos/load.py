@@ -60,6 +60,7 @@ class Load:
         deaths = self._arena.nodes[number].deaths
         async with grpc.aio.insecure_channel(self._arena.node_addresses[number]) as channel:
             stub = task_pb2_grpc.TaskServiceStub(channel)
+            await channel.channel_ready()  # nothing is asked of a node that is not there
             self.ends[task_id] = ""
             doomed = None
             if self._luck.random() < _CANCELLED_SHARE:

@@ -1,8 +1,8 @@
-"""A holder that ignores the lock service: `python -m bench.gpulock_chaos.rogue ADDRESSES JOURNALS GUARD SEED`.
+"""Holders that ignore the lock service: `python -m bench.gpulock_chaos.rogue ADDRESSES JOURNALS GUARD SEED`.
 
-It asks for a device and lets its lease in at the guard of the host, as the law is there; then it never beats, listens to nothing,
-and uses the device for longer than its lease lives; then it publishes. What it does must not hurt anybody: the next holder's guard
-kills its work, and what it publishes after that is refused.
+Each asks for a device and lets its lease in at the guard of the host, as the law is there; then it never beats and listens to
+nothing. One kind uses the device for longer than its lease may live; the next holder's guard has to kill its work. The other ends
+in time, keeps its result until its lease is long gone, and publishes it where no guard can find it; the fence has to refuse it.
 """
 
 from __future__ import annotations
@@ -24,18 +24,20 @@ from runtime.logs import configure_logs
 _TURN_SECONDS = 20.0
 
 
-async def turn(address: str, journals: Path, guard: Path, name: str, seconds: float) -> None:
+async def turn(address: str, journals: Path, guard: Path, name: str, luck: random.Random) -> None:
     """Take a device and misuse it."""
+    late = luck.random() < 0.5
     async with open_session(address, name) as session:
         lease = await session.acquire(name, task_id=name, max_wait_seconds=600)
         session.held.clear()  # what is not held is not renewed
-        mark = f"{name}/"
-        await DeviceGuard(guard).admit(lease, mark, whole=True)
+        await DeviceGuard(guard).admit(lease, f"{name}/", whole=True)
         device = lease.devices[0]
         register = guard / f"{key_of(device)}.json"
+        seconds, pause = (0.1, luck.uniform(2.0, 8.0)) if late else (luck.uniform(2.0, 6.0), 0.0)
+        environment = dict(os.environ) if late else {**os.environ, MARK_VARIABLE: f"{name}/"}
         work = await asyncio.create_subprocess_exec(
             sys.executable, "-S", str(WORK), str(journals / f"{name}.journal"), device.device, str(lease.token), name,
-            f"{seconds}", str(register), env={**os.environ, MARK_VARIABLE: mark},
+            f"{seconds}", f"{pause}", str(register), env=environment,
         )  # fmt: skip
         await work.wait()
 
@@ -51,7 +53,7 @@ async def main() -> None:
         address = luck.choice(addresses.split(","))
         try:
             async with asyncio.timeout(_TURN_SECONDS):
-                await turn(address, Path(journals), Path(guard), name, luck.uniform(0.3, 6.0))
+                await turn(address, Path(journals), Path(guard), name, luck)
         except (Exception, TimeoutError) as error:  # replicas and Redis die all the time here
             print(f"{name}: {type(error).__name__} {error}", file=sys.stderr, flush=True)
         await asyncio.sleep(luck.uniform(1.0, 4.0))

@@ -1,7 +1,8 @@
-"""What uses a device: `python work.py JOURNAL DEVICE TOKEN TASK SECONDS GUARD_FILE`.
+"""What uses a device: `python work.py JOURNAL DEVICE TOKEN TASK SECONDS PAUSE GUARD_FILE`.
 
-It writes a line each 10 ms until its time is over, then publishes to a resource that checks the fence: while the device's register
-is locked, a token that is older than the newest that was let in is refused. It listens to no signal that can be ignored.
+It writes a line each 10 ms until its time is over, and after a pause, in which it does not use the device, it publishes to a
+resource that checks the fence: while the device's register is locked, a token that is older than the newest that was let in is
+refused. It listens to no signal that can be ignored.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def publish(register: Path, token: int, journal: Journal) -> bool:
 
 def main() -> int:
     """Use the device, then publish; 3 when the result was refused."""
-    path, device, token, task, seconds, register = sys.argv[1:]
+    path, device, token, task, seconds, pause, register = sys.argv[1:]
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     journal = Journal(Path(path), device, int(token), task)
     journal.write(START)
@@ -40,6 +41,7 @@ def main() -> int:
         time.sleep(_TICK_SECONDS)
         journal.write(TICK)
     journal.write(END)
+    time.sleep(float(pause))
     return 0 if publish(Path(register), int(token), journal) else 3
 
 
