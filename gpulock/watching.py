@@ -16,6 +16,7 @@ from runtime.errors import Draining, InvalidArgument, RangeRefused
 from yivideo.gpulock.v1 import monitor_pb2
 
 _PAGE = 256
+_GONE = "the event is no longer kept; list the history, then watch from now on"
 _ID = re.compile(r"^\d{1,15}-\d{1,12}$")
 
 
@@ -79,10 +80,18 @@ class LockWatch:
         if not after:
             last = await self._store.read("XREVRANGE", self._key, "+", "-", "COUNT", 1)
             return last[0][0].decode() if last else "0-0"
-        first = await self._store.read("XRANGE", self._key, "-", "+", "COUNT", 1)
-        kept = await self._store.read("XRANGE", self._key, after, after)
-        if not kept and (not first or _number(first[0][0].decode()) > _number(after)):
-            raise RangeRefused("the event is no longer kept; list the history, then watch from now on")
+        if not await self._store.read("EXISTS", self._key):
+            if _number(after) > (0, 0):
+                raise RangeRefused(_GONE)
+            return after
+        facts = await self._store.read("XINFO", "STREAM", self._key)
+        known = dict(zip(facts[::2], facts[1::2], strict=True))
+        first = known[b"first-entry"]
+        trimmed = known[b"entries-added"] > known[b"length"]
+        if trimmed and (not first or _number(first[0].decode()) > _number(after)):
+            raise RangeRefused(_GONE)
+        if _number(after) > _number(known[b"last-generated-id"].decode()):
+            raise RangeRefused(_GONE)  # the store has lost its memory since
         return after
 
     def _join(self, bell: asyncio.Event) -> None:
