@@ -273,7 +273,7 @@ local function load_devices(pool_name)
     local used = redis.call('HGET', USED, device.name)
     local quarantined = redis.call('HGET', QUAR, device.name)
     device.taken = (tonumber(used) or 0) + (tonumber(quarantined) or 0)
-    device.free = device.mib - device.taken
+    device.free, device.coming = device.mib - device.taken, 0
   end
   return devices, by_name
 end
@@ -337,7 +337,7 @@ local function ask_to_stop(rec, reason, grace_us, why)
 end
 
 -- Which devices could serve a blocked waiter if leases that agreed to give way did, and ask them to. What it will get is taken out
--- of `free` at once, below zero if need be, so that nobody behind it counts on the same memory.
+-- of what will come and, for the rest, out of `free` at once, so that nobody behind it counts on the same memory.
 local function make_room(rec, devices, by_name, yielders)
   local function yields_to(lease)
     return lease.parked or lease.stop == 'preempted' or not rec.pre or rec.prio > lease.prio
@@ -348,13 +348,13 @@ local function make_room(rec, devices, by_name, yielders)
       local need, gain, asked, leases = needs(device, rec), 0, 0, {}
       for _, lease in ipairs(yielders) do
         local on = lease.on[device.name]
-        if on and not lease.promised and device.free + gain < need and yields_to(lease) then
+        if on and not lease.promised and device.free + device.coming + gain < need and yields_to(lease) then
           gain = gain + on
           leases[#leases + 1] = lease
           if lease.stop == nil then asked = asked + 1 end
         end
       end
-      if device.free + gain >= need then
+      if device.free + device.coming + gain >= need then
         choices[#choices + 1] = { device = device, need = need, leases = leases, asked = asked, order = device.order }
       end
     end
@@ -366,12 +366,12 @@ local function make_room(rec, devices, by_name, yielders)
   end)
   for i = 1, rec.n do
     local choice = choices[i]
-    choice.device.free = choice.device.free - choice.need
+    local device = choice.device
     for _, lease in ipairs(choice.leases) do
       if not lease.promised then
         lease.promised = true
         for name, mib in pairs(lease.on) do
-          if by_name[name] then by_name[name].free = by_name[name].free + mib end
+          if by_name[name] then by_name[name].coming = by_name[name].coming + mib end
         end
         if lease.stop == nil then
           local whom = rec.task ~= '' and rec.task or rec.id
@@ -379,7 +379,9 @@ local function make_room(rec, devices, by_name, yielders)
         end
       end
     end
-    choice.device.promised = true
+    local from_coming = math.min(device.coming, choice.need)
+    device.coming = device.coming - from_coming
+    device.free = device.free - (choice.need - from_coming)
   end
   return true
 end
@@ -403,7 +405,7 @@ local function fit(rec, devices)
   for _, device in ipairs(devices) do
     if suits(device, rec) and not device.drain and not device.reserved then
       local need = needs(device, rec)
-      if device.free >= need and (rec.mib > 0 or device.taken == 0) and not (device.promised and rec.mib == 0) then
+      if device.free >= need and (rec.mib > 0 or device.taken == 0) then
         choices[#choices + 1] = { device = device, need = need, left = device.free - need, order = device.order }
       end
     end
@@ -547,7 +549,7 @@ local function revoke(rec, reason, detail)
   incr(rec.pool, 'rel:' .. reason)
   incr(rec.pool, 'revocations')
   rec.st, rec.stop, rec.why, rec.detail = 'X', reason, detail or '', detail or ''
-  rec.free_at = math.max(rec.exp, now) + conf.lock_delay_us
+  rec.lost_at, rec.free_at = now, math.max(rec.exp, now) + conf.lock_delay_us
   due('f', rec.id, conf.auto_recovery and rec.free_at or NEVER)
   save(rec)
   remember(rec, true, reason)

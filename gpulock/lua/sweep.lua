@@ -10,18 +10,20 @@ if before > 0 then
   if math.abs(surplus) > slack then
     step = surplus
     off = off - surplus
-    now = math.max(before + passed, before)
-    -- What was set while the clock was ahead would last too long.
+    local shown = now -- what scripts took for the time since the step
+    now = before + passed
+    -- What was set since the step was set by the wrong time: too late after a step forward, too early after one back.
     for _, member in ipairs(redis.call('ZRANGE', DL, 0, -1)) do
       local letter, rec = string.sub(member, 1, 1), load(string.sub(member, 2))
-      if rec and letter == 'e' and rec.beat > now then
+      if rec and letter == 'e' and rec.beat >= math.min(before, now) then
         rec.ga = math.min(rec.ga, now)
         beat(rec)
         watch(rec)
         save(rec)
-      elseif rec and letter == 'f' and rec.free_at > now + conf.ttl_us + conf.lock_delay_us then
-        rec.free_at = now + conf.ttl_us + conf.lock_delay_us
-        if conf.auto_recovery then due('f', rec.id, rec.free_at) end
+      elseif rec and letter == 'f' and rec.lost_at >= math.min(before, now) then
+        rec.free_at = now + math.max(0, rec.free_at - shown)
+        rec.lost_at = now
+        due('f', rec.id, conf.auto_recovery and rec.free_at or NEVER)
         save(rec)
       elseif rec and letter == 'w' and rec.enq > now then
         rec.enq = now
@@ -33,6 +35,7 @@ if before > 0 then
         save(rec)
       end
     end
+    if phase == 'recover' and open_at > 0 then open_at = now + math.min(math.max(0, open_at - shown), conf.window_us) end
     for _, name in ipairs(pool_names) do
       for _, band in ipairs(bands_in_order(pools[name])) do
         local found_band = load_band(pools[name], band.prio)
@@ -42,7 +45,6 @@ if before > 0 then
         end
       end
     end
-    if phase == 'recover' and open_at > 0 then open_at = math.min(open_at, now + conf.window_us) end
     told = math.min(told, now)
   end
 end
