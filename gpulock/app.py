@@ -13,7 +13,7 @@ from gpulock import metrics
 from gpulock.configuration import LockConfiguration
 from gpulock.configuration_store import ConfigurationStore
 from gpulock.keys import Keys
-from gpulock.lessor import Lessor
+from gpulock.lessor import Client, Lessor
 from gpulock.monitor import MonitorServicer
 from gpulock.positions import PositionTeller
 from gpulock.report import Report
@@ -24,6 +24,7 @@ from gpulock.store import ScriptStore, to_notice
 from gpulock.sweeper import Sweeper
 from gpulock.tail import Entry, Tail
 from gpulock.watching import LockWatch
+from gpulock.word import Word
 from redislink.patience import persist
 from redislink.pipe import Pipe
 from runtime.errors import YiVideoError
@@ -61,7 +62,7 @@ class LockReplica:
             self.pipe, self.keys, replica=self.name, patience_seconds=section.redis_patience_seconds,
             initial_state=section.initial_state, clock_us=clock_us,
         )  # fmt: skip
-        self.hub = SessionHub(section, self.name)
+        self.hub = SessionHub(section, self.name, on_unwanted=self._give_back)
         self.sweeper = Sweeper(section)
         own = LockConfiguration(gpu_lock=settings.gpu_lock, gpu_lock_monitor=settings.gpu_lock_monitor)
         self.lessor = Lessor(
@@ -76,6 +77,12 @@ class LockReplica:
             self.store, self.keys, self._ears[1], heartbeat_seconds=section.watch_heartbeat_seconds
         )
         self._errands: set[asyncio.Task[None]] = set()
+
+    def _give_back(self, client: Client, word: Word) -> None:
+        async def give_back() -> None:
+            await self.lessor.cancel(client, word.request_id)
+
+        self._run_errand(give_back())
 
     def _queue_moved(self) -> None:
         self.positions.moved()
@@ -109,7 +116,7 @@ class LockReplica:
     def _errand_done(self, task: asyncio.Task[None]) -> None:
         self._errands.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.warning("the settings could not be read", error=str(error))
+            log.warning("an errand failed", error=str(error))
 
     async def _send_away(self) -> None:
         await self.draining.wait()

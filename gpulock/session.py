@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
 
 from gpulock import metrics
@@ -47,8 +47,8 @@ class Session:
         self.asking = ""
         """The request that is being asked for at this moment."""
 
-    def say(self, word: Word) -> None:
-        """Queue a word for the client.
+    def say(self, word: Word) -> bool:
+        """Queue a word for the client; False: it must not be heard.
 
         Words of one request can overtake each other when two replicas have a hand in it: a grant that another one made may come
         before our own answer `queued`, or after the client took its request back. Neither must be heard.
@@ -56,15 +56,16 @@ class Session:
         asked = word.request_id == self.asking
         if word.kind == "queued":
             if not asked:
-                return
+                return False
             self.waiting[word.request_id] = word
         elif word.kind == "granted" and not asked and word.request_id not in self.waiting:
-            return
+            return False
         if word.kind in _NOT_WAITING:
             self.waiting.pop(word.request_id, None)
             if asked:
                 self.asking = ""
         self.outbound.put(word)
+        return True
 
     def say_position(self, word: Word) -> None:
         """Queue a position when it is news."""
@@ -77,7 +78,11 @@ class Session:
 class SessionHub:
     """All sessions of this replica; a client's words go to its newest one."""
 
-    def __init__(self, section: GpulockSection, replica: str) -> None:
+    def __init__(
+        self, section: GpulockSection, replica: str, *, on_unwanted: Callable[[Client, Word], None]
+    ) -> None:
+        """`on_unwanted` hears of a grant that its client no longer waits for."""
+        self._on_unwanted = on_unwanted
         self._section = section
         self._replica = replica
         self._presenter = Presenter(section.devices)
@@ -92,8 +97,9 @@ class SessionHub:
     def deliver(self, word: Word) -> None:
         """Hand a word to its client, if it is here; one that is not asks again when it comes back."""
         session = self._sessions.get(word.client_id)
-        if session is not None:
-            session.say(word)
+        if session is not None and not session.say(word) and word.kind == "granted":
+            # Nobody waits for it: a store that went back in time has brought a cancelled request back to life.
+            self._on_unwanted(session.client, word)
 
     def ask_to_reclaim(self, epoch: int, window_seconds: float) -> None:
         """Tell every client that the store may have forgotten its leases."""

@@ -71,6 +71,7 @@ class LeaseMachine(RuleBasedStateMachine):
         self.parked: set[str] = set()
         self.heard = {"a": 0, "b": 0}
         self.tokens: list[int] = []
+        self.before = 0
         self.snapshot: dict[bytes, bytes] = {}
         self.count = 0
 
@@ -78,6 +79,7 @@ class LeaseMachine(RuleBasedStateMachine):
         """Run something, then hear what was said."""
         answer = self.loop.run_until_complete(work)
         self.loop.run_until_complete(self.house.carry())
+        self.before = max(self.tokens, default=0)
         for name, replica in self.house.replicas.items():
             for word in replica.words[self.heard[name] :]:
                 self.hear(word)
@@ -97,7 +99,7 @@ class LeaseMachine(RuleBasedStateMachine):
                 self.held.pop(warm, None)
                 self.parked.discard(warm)
             if record.token not in self.tokens:
-                assert not self.tokens or record.token > max(self.tokens), "a token went back"
+                assert record.token > self.before, "a token went back"
                 self.tokens.append(record.token)
         elif word.kind == "lost" and request_id not in self.deaf:
             self.held.pop(request_id, None)
@@ -323,7 +325,8 @@ class LeaseMachine(RuleBasedStateMachine):
     @rule()
     def remember(self) -> None:
         """A replica of Redis falls behind from here on."""
-        self.snapshot = {key: self.store.dump(key) for key in self.store.keys("*")}
+        kept = [key for key in self.store.keys("*") if self.store.type(key) != b"stream"]
+        self.snapshot = {key: self.store.dump(key) for key in kept}
 
     @precondition(lambda self: self.snapshot)
     @rule()
@@ -406,7 +409,8 @@ class LeaseMachine(RuleBasedStateMachine):
                 self.do(self.at(request_id).lessor.release(client, request_id, belief.token, "normal"))
             self.wait(15.0)
         assert not self.waiting, f"never served: {self.waiting}"
-        self.wait(150.0)
+        for _ in range(self.count + 1):  # a cancelled waiter that the past brought back may be granted, to nobody's use
+            self.wait(2 * TTL_SECONDS + 20.0)
         assert set(self.do(self.house.replicas["a"].memory()).values()) == {(0, 0)}
 
 
@@ -428,4 +432,4 @@ def test_leases_in_any_order(redis_url: str) -> None:
     )  # fmt: skip
 
 
-EXAMPLES = 5
+EXAMPLES = 60
