@@ -26,6 +26,11 @@ class Outbound:
         self.overrun = asyncio.Event()
         """Set when the client does not read; the queue takes nothing more."""
 
+    @property
+    def failed(self) -> bool:
+        """Whether the stream ends with an error."""
+        return self._fault is not None
+
     def put(self, message: Message) -> None:
         """Queue a message. Past the limit the session fails with RESOURCE_EXHAUSTED."""
         if self._fault is not None:

@@ -33,6 +33,7 @@ from yivideo.gpulock.v1 import lock_pb2
 log = get_logger(__name__)
 
 _HELLO_SECONDS = 10.0
+_LAST_WORD_SECONDS = 1.0
 _NOT_WAITING = frozenset({"granted", "refused", "timeout", "cancelled", "released", "lost"})
 
 
@@ -88,6 +89,8 @@ class SessionHub:
         self._presenter = Presenter(section.devices)
         self._sessions: dict[str, Session] = {}
         self._draining = False
+        self.overruns = 0
+        """Sessions that ended because their clients did not read."""
 
     @property
     def sessions(self) -> list[Session]:
@@ -113,9 +116,12 @@ class SessionHub:
             session.outbound.fail(Draining("this lock service replica is shutting down"))
 
     async def run(
-        self, lessor: Lessor, requests: AsyncIterator[lock_pb2.SessionRequest]
+        self,
+        lessor: Lessor,
+        requests: AsyncIterator[lock_pb2.SessionRequest],
+        abort: Callable[[YiVideoError], None],
     ) -> AsyncGenerator[lock_pb2.SessionResponse, None]:
-        """Serve one stream until either side ends it."""
+        """Serve one stream until either side ends it; `abort` ends one whose messages nobody takes."""
         if self._draining:
             raise Draining("this lock service replica is shutting down")
         if len(self._sessions) >= self._section.max_sessions:
@@ -129,9 +135,8 @@ class SessionHub:
         session.outbound.put(self._welcome(lessor))
         if lessor.recovering:
             session.outbound.put(_reclaim(lessor.epoch, lessor.recovery_seconds))
-        handler = asyncio.current_task()
         reader = asyncio.create_task(self._read(lessor, session, requests))
-        guard = asyncio.create_task(_end_when_overrun(session, handler))
+        guard = asyncio.create_task(self._end_when_overrun(session, abort))
         try:
             async with aclosing(session.outbound.messages()) as messages:
                 async for message in messages:
@@ -144,6 +149,16 @@ class SessionHub:
             guard.cancel()
             await asyncio.gather(reader, guard, return_exceptions=True)
             await self._leave(lessor, session)
+
+    async def _end_when_overrun(self, session: Session, abort: Callable[[YiVideoError], None]) -> None:
+        """End the stream of a client that does not read: its handler may be stuck in a write that the client never takes."""
+        await session.outbound.overrun.wait()
+        self.overruns += 1
+        log.warning("a client does not read; its session ends", client=session.client.client_id)
+        await asyncio.sleep(
+            _LAST_WORD_SECONDS
+        )  # the fault goes out by itself when the client reads after all
+        abort(ResourceExhausted("the client does not read its messages"))
 
     def _welcome(self, lessor: Lessor) -> lock_pb2.SessionResponse:
         return lock_pb2.SessionResponse(
@@ -174,6 +189,8 @@ class SessionHub:
         try:
             async for request in requests:
                 await self._obey(lessor, session, request)
+                if session.outbound.failed:
+                    return
             session.outbound.end()
         except YiVideoError as error:
             session.outbound.fail(error)
@@ -259,15 +276,6 @@ async def _hello(requests: AsyncIterator[lock_pb2.SessionRequest]) -> Client:
     except TimeoutError:
         raise DeadlineExceeded("no hello came") from None
     raise InvalidArgument.at("/message", "the stream ended before a hello")
-
-
-async def _end_when_overrun(session: Session, handler: asyncio.Task[object] | None) -> None:
-    """End the stream of a client that does not read: its handler may be stuck in a write that the client never takes."""
-    await session.outbound.overrun.wait()
-    log.warning("a client does not read; its session ends", client=session.client.client_id)
-    await asyncio.sleep(1.0)  # the fault goes out by itself when the client reads after all
-    if handler is not None:
-        handler.cancel()
 
 
 def _reclaim(epoch: int, window_seconds: float) -> lock_pb2.SessionResponse:

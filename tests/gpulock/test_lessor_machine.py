@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 
 from gpulock.lessor import Ask, Client
 from gpulock.word import Word
-from tests.gpulock.conftest import GPU0, GPU1, PREFIX, Clocks, House, Replica
+from tests.gpulock.conftest import GPU0, GPU1, Clocks, House, Replica
 
 T = TypeVar("T")
 
@@ -409,7 +409,9 @@ class LeaseMachine(RuleBasedStateMachine):
                 self.do(self.at(request_id).lessor.release(client, request_id, belief.token, "normal"))
             self.wait(15.0)
         assert not self.waiting, f"never served: {self.waiting}"
-        for _ in range(self.count + 1):  # a cancelled waiter that the past brought back may be granted, to nobody's use
+        for _ in range(
+            self.count + 1
+        ):  # a cancelled waiter that the past brought back may be granted, to nobody's use
             self.wait(2 * TTL_SECONDS + 20.0)
         assert set(self.do(self.house.replicas["a"].memory()).values()) == {(0, 0)}
 
