@@ -90,6 +90,7 @@ class LockReplica:
     def _new_epoch(self, epoch: int, window_seconds: float) -> None:
         self.hub.ask_to_reclaim(epoch, window_seconds)
         self._run_errand(self.configuration.follow())
+        self._run_errand(self.hub.ask_again(self.lessor))
 
     def _heard(self, entries: list[Entry]) -> None:
         for _, fields in entries:

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
 
 from gpulock import metrics
-from gpulock.lessor import Client, Lessor
+from gpulock.lessor import Ask, Client, Lessor
 from gpulock.outbound import Outbound
 from gpulock.presenter import (
     RELEASE_REASONS,
@@ -45,6 +45,8 @@ class Session:
         self.outbound = Outbound(limit)
         self.waiting: dict[str, Word] = {}
         """Requests that wait, with what was last said of them."""
+        self.asks: dict[str, Ask] = {}
+        """The same requests as they were made, in the order of asking."""
         self.asking = ""
         """The request that is being asked for at this moment."""
 
@@ -63,6 +65,7 @@ class Session:
             return False
         if word.kind in _NOT_WAITING:
             self.waiting.pop(word.request_id, None)
+            self.asks.pop(word.request_id, None)
             if asked:
                 self.asking = ""
         self.outbound.put(word)
@@ -108,6 +111,17 @@ class SessionHub:
         """Tell every client that the store may have forgotten its leases."""
         for session in self._sessions.values():
             session.outbound.put(_reclaim(epoch, window_seconds))
+
+    async def ask_again(self, lessor: Lessor) -> None:
+        """Put the waiters of this replica back on record, in the order of asking, where the store has forgotten them."""
+        waiters = [(session, request_id) for session in self.sessions for request_id in session.waiting]
+        waiters.sort(key=lambda waiter: _asked_us(waiter[0].waiting[waiter[1]]))
+        for session, request_id in waiters:
+            ask = session.asks.get(request_id)
+            if ask is not None and request_id in session.waiting:
+                word = await lessor.acquire(session.client, ask)
+                if word is not None and word.kind != "queued":
+                    session.say(word)
 
     def drain(self) -> None:
         """Send every client elsewhere; their waiters keep their places for the grace."""
@@ -208,7 +222,7 @@ class SessionHub:
         request_id = message.acquire.request_id if kind == "reclaim" else message.request_id
         session.asking = request_id if kind == "acquire" else ""
         try:
-            word = await _dispatch(lessor, session.client, kind, message)
+            word = await _dispatch(lessor, session, kind, message)
         except InvalidArgument as error:
             field = error.fields[0].pointer.lstrip("/") if error.fields else ""
             word = Word("refused", session.client.client_id, request_id, detail=error.code,
@@ -231,10 +245,19 @@ async def _detach(lessor: Lessor, client: Client, request_ids: list[str]) -> Non
         await lessor.detach(client, request_ids)
 
 
-async def _dispatch(lessor: Lessor, client: Client, kind: str, message: object) -> Word | None:
+async def _acquire(lessor: Lessor, session: Session, ask: Ask) -> Word | None:
+    session.asks[ask.request_id] = ask
+    word = await lessor.acquire(session.client, ask)
+    if ask.request_id not in session.waiting and (word is None or word.kind != "queued"):
+        session.asks.pop(ask.request_id, None)
+    return word
+
+
+async def _dispatch(lessor: Lessor, session: Session, kind: str, message: object) -> Word | None:
+    client = session.client
     match message:
         case lock_pb2.Acquire():
-            return await lessor.acquire(client, to_ask(message))
+            return await _acquire(lessor, session, to_ask(message))
         case lock_pb2.Renew():
             check_request_id(message.request_id)
             return await lessor.renew(client, message.request_id, message.token)
@@ -276,6 +299,10 @@ async def _hello(requests: AsyncIterator[lock_pb2.SessionRequest]) -> Client:
     except TimeoutError:
         raise DeadlineExceeded("no hello came") from None
     raise InvalidArgument.at("/message", "the stream ended before a hello")
+
+
+def _asked_us(word: Word) -> int:
+    return word.record.asked_us if word.record else 0
 
 
 def _reclaim(epoch: int, window_seconds: float) -> lock_pb2.SessionResponse:
