@@ -1,8 +1,7 @@
 """A node process in the small: asks, holds while it beats, stops by its own clock, and writes down when it was on the device.
 
-Arguments: client id, request id, addresses (joined by commas), journal. The journal's lines are `<boot time> <word> <token>`; `in` when
-the work begins, `out` when it has ended. The work ends when the lease is lost,
-or when no beat has been answered for a TTL.
+Arguments: client id, request id, addresses (joined by commas), journal. The journal's lines are `<boot time> <word> <token>`: `in`
+when the work begins, `out` when it has ended. The work ends when the lease is lost, or when no beat was answered for a TTL.
 """
 
 from __future__ import annotations
