@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,7 @@ from gpulock.settings import DeviceSection, GpulockSection
 from gpulock.store import ScriptStore, exported, text, to_notice
 from gpulock.word import Word
 from redislink.pipe import Pipe
+from tests.gpulock.rooms import Rooms
 
 PREFIX = "{gputest}:"
 START_US = 1_800_000_000_000_000
@@ -180,3 +182,10 @@ async def house(redis_url: str, clean_redis: redis.Redis) -> AsyncIterator[House
     yield built
     for pipe in built.pipes:
         pipe.close()
+
+
+@pytest.fixture
+async def rooms(redis_url: str, clean_redis: redis.Redis) -> AsyncIterator[Rooms]:
+    """An empty store; what is started ends with the test."""
+    async with AsyncExitStack() as stack:
+        yield Rooms(redis_url, stack)

@@ -3,55 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
-from typing import Any
+from contextlib import suppress
 
 import grpc
 import pytest
-import redis
 
-from gpulock.app import LockReplica, leasing
-from runtime.server import RpcServer
-from tests.gpulock.lock_room import Door, NodeClient, door, lock_settings
+from tests.gpulock.rooms import Rooms
 from yivideo.gpulock.v1 import lock_pb2, lock_pb2_grpc, monitor_pb2
-
-
-@dataclass
-class Running:
-    """One replica, and a channel to it."""
-
-    replica: LockReplica
-    server: RpcServer
-    address: str
-    door: Door
-
-
-@dataclass
-class Rooms:
-    """What a test has started."""
-
-    redis_url: str
-    stack: AsyncExitStack
-
-    async def replica(self, **settings: Any) -> Running:
-        """Start a replica."""
-        replica, server, address = await self.stack.enter_async_context(
-            leasing(lock_settings(self.redis_url, **settings))
-        )
-        return Running(replica, server, address, await self.stack.enter_async_context(door(address)))
-
-    async def client(self, running: Running, client_id: str, **hello: Any) -> NodeClient:
-        """Open a session."""
-        return await self.stack.enter_async_context(running.door.client(client_id, **hello))
-
-
-@pytest.fixture
-async def rooms(redis_url: str, clean_redis: redis.Redis) -> AsyncIterator[Rooms]:
-    """An empty store; what is started ends with the test."""
-    async with AsyncExitStack() as stack:
-        yield Rooms(redis_url, stack)
 
 
 async def test_a_session_begins_with_a_welcome(rooms: Rooms) -> None:
