@@ -6,7 +6,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 from gpulock import metrics
@@ -40,6 +40,8 @@ MONITOR_SERVICE = monitor_pb2.DESCRIPTOR.services_by_name["LockMonitor"].full_na
 _START_PATIENCE_SECONDS = 60.0
 _STANDSTILL_SECONDS = 5.0
 _HEALTH_SECONDS = 1.0
+_FIGURES_SECONDS = 5.0
+_FIGURES_LONGEST_SECONDS = 15.0
 
 
 class LockReplica:
@@ -71,7 +73,9 @@ class LockReplica:
             on_due=self.sweeper.expect, on_queue=self._queue_moved,
         )  # fmt: skip
         self.positions = PositionTeller(self.lessor, self.hub, section)
-        self.configuration = ConfigurationStore(self.store, self.keys, self.lessor, settings)
+        self.configuration = ConfigurationStore(
+            self.store, self.keys, self.lessor, settings, on_change=lambda: self.hub.announce(self.lessor)
+        )
         self.report = Report(self.lessor, self.store, self.keys, section)
         self.watch = LockWatch(
             self.store, self.keys, self._ears[1], heartbeat_seconds=section.watch_heartbeat_seconds
@@ -150,17 +154,15 @@ class LockReplica:
                     errand.cancel()
 
     async def _publish_figures(self) -> None:
-        """Keep the gauges of the installation true; looks only when a lease or a waiter has moved."""
-        seen = -1
+        """Keep the gauges of the installation true: soon after something has moved here, and now and then in any case."""
+        seen, waited = -1, 0.0
         while True:
-            moved = self.positions.changes
-            if moved != seen:
-                seen = moved
-                try:
+            if self.positions.changes != seen or waited >= _FIGURES_LONGEST_SECONDS:
+                seen, waited = self.positions.changes, 0.0
+                with suppress(YiVideoError):
                     await publish(self.report)
-                except YiVideoError:
-                    seen = -1
-            await asyncio.sleep(5.0)
+            await asyncio.sleep(_FIGURES_SECONDS)
+            waited += _FIGURES_SECONDS
 
 
 async def publish(report: Report) -> None:

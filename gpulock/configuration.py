@@ -71,10 +71,12 @@ class LockConfiguration(Section):
                 ]
             ) from None
 
-    def for_scripts(self, section: GpulockSection, version: int) -> dict[str, Any]:
-        """Return what the Lua scripts read, times in µs."""
+    def for_scripts(
+        self, section: GpulockSection, version: int, longest_ttl_seconds: float
+    ) -> dict[str, Any]:
+        """Return what the Lua scripts read, times in µs. A recovery waits for the longest life that a lease may have been given."""
         levels = self.gpu_lock_monitor.timeout_levels
-        window = section.recovery_window_seconds or self.ttl_seconds + section.lock_delay_seconds + 1.0
+        window = section.recovery_window_seconds or longest_ttl_seconds + section.lock_delay_seconds + 1.0
         return {
             "version": version,
             "ttl_us": microseconds(self.ttl_seconds),

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,10 +47,19 @@ class Stored:
 class ConfigurationStore:
     """One replica's hand on the settings."""
 
-    def __init__(self, store: ScriptStore, keys: Keys, lessor: Lessor, settings: GpulockSettings) -> None:
+    def __init__(
+        self,
+        store: ScriptStore,
+        keys: Keys,
+        lessor: Lessor,
+        settings: GpulockSettings,
+        *,
+        on_change: Callable[[], None],
+    ) -> None:
         self._store = store
         self._key = keys.configuration
         self._lessor = lessor
+        self._on_change = on_change
         self._own = LockConfiguration(gpu_lock=settings.gpu_lock, gpu_lock_monitor=settings.gpu_lock_monitor)
         self._check_seconds = settings.gpulock.file_check_seconds
         self.current = Stored(self._own, 0, "defaults")
@@ -160,6 +169,7 @@ class ConfigurationStore:
         self.current = stored
         await self._lessor.configure(stored.configuration, stored.version)
         metrics.CONFIG_RELOAD.set(time.time())
+        self._on_change()
 
 
 def read_file(path: Path) -> LockConfiguration:

@@ -4,7 +4,7 @@ All keys share one hash tag (in the prefix): a script that ends a lease touches 
 
     meta          hash    logical time `now` and its correction `off` (µs), last fencing token `tok`, `seq`, `phase` open or
                           recover, `until` when a recovery ends, `epoch`, what the tripwire compares (`runid`, `replid`),
-                          settings as the scripts read them `conf`
+                          settings as the scripts read them `conf`, the devices they came with `devices`
     dev           hash    device -> its description (cmsgpack)
     used          hash    device -> MiB in leases
     quar          hash    device -> MiB of revoked leases whose memory is not known to be back

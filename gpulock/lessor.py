@@ -99,6 +99,7 @@ class Lessor:
         self._store = store
         self._section = section
         self.configuration = configuration
+        self._longest_ttl_seconds = configuration.ttl_seconds
         self.version = 0
         """Version of the configuration."""
         self._deliver = deliver
@@ -236,6 +237,7 @@ class Lessor:
         """Bring settings into force; older ones than those in force change nothing."""
         if version >= self.version:
             self.configuration, self.version = configuration, version
+            self._longest_ttl_seconds = max(self._longest_ttl_seconds, configuration.ttl_seconds)
         await self._configure()
 
     # What time asks -----------------------------------------------------------------------------------------------------
@@ -271,12 +273,13 @@ class Lessor:
         if reply.results and reply.results[0] == b"unconfigured":
             await self._configure()
             reply = await self._store.run(script, *arguments)
-        metrics.SCRIPT_SECONDS.labels(script).observe(time.perf_counter() - started)
-        self._note(reply)
+        seconds = time.perf_counter() - started
+        self._note(reply)  # before anything else: somebody waits for what it brings
+        metrics.SCRIPT_SECONDS.labels(script).observe(seconds)
         return reply
 
     async def _configure(self) -> None:
-        conf = self.configuration.for_scripts(self._section, self.version)
+        conf = self.configuration.for_scripts(self._section, self.version, self._longest_ttl_seconds)
         devices = self._section.devices
         flat: list[str | int] = []
         for device in devices:
@@ -306,6 +309,10 @@ class Lessor:
 
     def _push(self, push: Push) -> None:
         record = push.record
+        kind: WordKind = push.kind  # type: ignore[assignment]
+        self._deliver(
+            Word(kind, record.client_id, record.request_id, record.token, record, push.extra, push.now_us)
+        )
         if push.kind == "granted":
             metrics.GRANTS.labels(record.pool).inc()
             metrics.WAIT_SECONDS.labels(record.pool).observe((record.granted_us - record.asked_us) / 1e6)
@@ -319,12 +326,8 @@ class Lessor:
         elif push.kind in ("warning", "stop"):
             level = "warning" if push.kind == "warning" else push.extra
             metrics.TIMEOUTS.labels(level).inc()
-            log.warning("lease held for long" if push.kind == "warning" else "holder asked to stop",
-                        request=record.request_id, holder=record.holder, reason=level)  # fmt: skip
-        kind: WordKind = push.kind  # type: ignore[assignment]
-        self._deliver(
-            Word(kind, record.client_id, record.request_id, record.token, record, push.extra, push.now_us)
-        )
+            what = "lease held for long" if push.kind == "warning" else "holder asked to stop"
+            log.warning(what, request=record.request_id, holder=record.holder, reason=level)
 
     def _asked(self, client: Client, ask: Ask) -> tuple[str | int, ...]:
         wait = ask.max_wait_seconds or self.configuration.gpu_lock.max_wait_time

@@ -137,7 +137,7 @@ class Report:
         window = self._lessor.configuration.gpu_lock_monitor.health_thresholds.recent_window_size
         recent = figures.recent_outcomes(window)
         answer = monitor_pb2.Statistics(
-            total_attempts=counts["attempts"],
+            total_attempts=figures.attempts,
             successful_acquisitions=counts["granted"],
             timeouts=counts["timeouts"],
             cancelled=counts["cancelled"],

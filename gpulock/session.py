@@ -47,6 +47,8 @@ class Session:
         """Requests that wait, with what was last said of them."""
         self.asks: dict[str, Ask] = {}
         """The same requests as they were made, in the order of asking."""
+        self.rhythm = (0.0, 0.0)
+        """Seconds between beats, and of a lease's life, as the client was told last."""
         self.asking = ""
         """The request that is being asked for at this moment."""
 
@@ -107,6 +109,15 @@ class SessionHub:
             # Nobody waits for it: a store that went back in time has brought a cancelled request back to life.
             self._on_unwanted(session.client, word)
 
+    def announce(self, lessor: Lessor) -> None:
+        """Tell every client the rhythm of beats where it is another than it was told."""
+        welcome = self._welcome(lessor)
+        rhythm = (welcome.welcome.beat_seconds, welcome.welcome.ttl_seconds)
+        for session in self._sessions.values():
+            if session.rhythm != rhythm:
+                session.rhythm = rhythm
+                session.outbound.put(welcome)
+
     def ask_to_reclaim(self, epoch: int, window_seconds: float) -> None:
         """Tell every client that the store may have forgotten its leases."""
         for session in self._sessions.values():
@@ -146,7 +157,7 @@ class SessionHub:
             older.outbound.fail(Unavailable("the client has opened another session"))
         self._sessions[client_id] = session
         metrics.SESSIONS.set(len(self._sessions))
-        session.outbound.put(self._welcome(lessor))
+        self.announce(lessor)
         if lessor.recovering:
             session.outbound.put(_reclaim(lessor.epoch, lessor.recovery_seconds))
         reader = asyncio.create_task(self._read(lessor, session, requests))

@@ -31,7 +31,7 @@ class Figures:
     @property
     def attempts(self) -> int:
         """Requests that ended their wait."""
-        return self.counts["attempts"]
+        return sum(self.counts[outcome] for outcome in ("granted", "timeouts", "cancelled", "refused"))
 
     @property
     def success_rate(self) -> float | None:

@@ -11,7 +11,7 @@ from redis.exceptions import NoScriptError
 
 from gpulock.keys import Keys
 from gpulock.record import Record, to_record
-from redislink.patience import persist
+from redislink.patience import PASSING_ERRORS, persist
 from redislink.pipe import Argument, Pipe
 from redislink.scripts import digest, load_scripts
 
@@ -82,9 +82,7 @@ class ScriptStore:
     ) -> None:
         """`clock_us` replaces Redis's own clock, for tests."""
         self._pipe = pipe
-        self._keys = keys.all
-        self._pools = ",".join(keys.pools)
-        self._replica = replica
+        self._fixed: tuple[Argument, ...] = (len(keys.all), *keys.all, ",".join(keys.pools), replica)
         self._patience_seconds = patience_seconds
         self._initial_state = initial_state
         self._clock_us = clock_us
@@ -97,18 +95,23 @@ class ScriptStore:
 
     async def run(self, script: str, *arguments: Argument) -> Reply:
         """Run a script. All are idempotent, so one whose answer was lost is simply run again."""
+        try:
+            return self._read(await self._attempt(script, arguments))
+        except PASSING_ERRORS:
+            answer = await persist(
+                lambda: self._attempt(script, arguments), self._patience_seconds, "the lock store"
+            )
+            return self._read(answer)
 
-        async def attempt() -> Any:
-            given: tuple[Argument, ...] = (
-                len(self._keys), *self._keys, self._pools, self._replica, self.token,
-                "" if self._clock_us is None else self._clock_us(), self.epoch, self._initial_state, *arguments,
-            )  # fmt: skip
-            try:
-                return await self._pipe.call("EVALSHA", self._digests[script], *given)
-            except NoScriptError:  # a restarted or promoted Redis has an empty script cache
-                return await self._pipe.call("EVAL", self._texts[script], *given)
-
-        return self._read(await persist(attempt, self._patience_seconds, "the lock store"))
+    async def _attempt(self, script: str, arguments: tuple[Argument, ...]) -> Any:
+        given = (
+            *self._fixed, self.token, "" if self._clock_us is None else self._clock_us(), self.epoch,
+            self._initial_state, *arguments,
+        )  # fmt: skip
+        try:
+            return await self._pipe.call("EVALSHA", self._digests[script], *given)
+        except NoScriptError:  # a restarted or promoted Redis has an empty script cache
+            return await self._pipe.call("EVAL", self._texts[script], *given)
 
     def _read(self, answer: list[Any]) -> Reply:
         now = int(answer[0])

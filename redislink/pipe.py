@@ -46,10 +46,13 @@ _pack = cast("Callable[[tuple[Argument, ...]], bytes]", hiredis.pack_command)
 class _Wire(asyncio.Protocol):
     """The socket of one connection, and the answers that are still to come."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeout_seconds: float | None) -> None:
         self.transport: asyncio.Transport | None = None
+        self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader()
-        self._awaited: deque[asyncio.Future[Any]] = deque()
+        self._awaited: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._timeout_seconds = timeout_seconds
+        self._watchdog: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's own class is none of asyncio's
@@ -57,22 +60,43 @@ class _Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
         while (answer := self._reader.gets()) is not False:
-            future = self._awaited.popleft()
+            future, _ = self._awaited.popleft()
             if not future.done():
                 future.set_result(answer)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.transport = None
+        self.fail(ConnectionError("the connection to redis was closed"))
+
+    def fail(self, error: RedisError) -> None:
+        """End the connection and everything that waits on it: a late answer would be taken for that of a later command."""
+        transport, self.transport = self.transport, None
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            self._watchdog = None
         while self._awaited:
-            future = self._awaited.popleft()
+            future, _ = self._awaited.popleft()
             if not future.done():
-                future.set_exception(ConnectionError("the connection to redis was closed"))
+                future.set_exception(error)
+        if transport is not None:
+            transport.abort()
+
+    def _watch(self) -> None:
+        """Look whether the oldest command has waited for too long; one timer serves all."""
+        self._watchdog = None
+        if self._awaited and self._timeout_seconds is not None:
+            left = self._awaited[0][1] + self._timeout_seconds - self._loop.time()
+            if left <= 0:
+                self.fail(TimeoutError("redis did not answer in time"))
+            else:
+                self._watchdog = self._loop.call_later(left, self._watch)
 
     def send(self, command: tuple[Argument, ...]) -> asyncio.Future[Any]:
         if self.transport is None:
             raise ConnectionError("the connection to redis was closed")
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._awaited.append(future)
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._awaited.append((future, self._loop.time()))
+        if self._watchdog is None and self._timeout_seconds is not None:
+            self._watchdog = self._loop.call_later(self._timeout_seconds, self._watch)
         self.transport.write(_pack(command))
         return future
 
@@ -99,22 +123,11 @@ class Pipe:
         wire = self._wire
         if wire is None or wire.transport is None:
             wire = await self._connect()
-        answer = await self._answer(wire, command)
+        answer = await wire.send(command)
         if isinstance(answer, hiredis.ReplyError):
             text = str(answer)
             raise _ERRORS.get(text.split(" ", 1)[0], ResponseError)(text)
         return answer
-
-    async def _answer(self, wire: _Wire, command: tuple[Argument, ...]) -> Any:
-        future = wire.send(command)
-        if self._timeout_seconds is None:
-            return await future
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                return await future
-        except builtins.TimeoutError as error:
-            self._drop(wire)  # a late answer would be taken for that of a later command
-            raise TimeoutError("redis did not answer in time") from error
 
     async def _connect(self) -> _Wire:
         async with self._connecting:
@@ -134,17 +147,17 @@ class Pipe:
         loop, given = asyncio.get_running_loop(), self._address
         kind = given.get("connection_class")
         if kind is UnixDomainSocketConnection:
-            _, wire = await loop.create_unix_connection(_Wire, given["path"])
+            _, wire = await loop.create_unix_connection(self._new_wire, given["path"])
         else:
             host, port = given.get("host", "localhost"), given.get("port", 6379)
             context = ssl.create_default_context(cafile=given.get("ssl_ca_certs"))
             _, wire = await loop.create_connection(
-                _Wire, host, port, ssl=context if kind is SSLConnection else None
+                self._new_wire, host, port, ssl=context if kind is SSLConnection else None
             )
         for command in self._greeting():
             answer = await wire.send(command)
             if isinstance(answer, hiredis.ReplyError):
-                self._drop(wire)
+                wire.fail(ConnectionError("redis refused a greeting"))
                 raise ConnectionError(f"redis refused {command[0]!s}: {answer}")
         return wire
 
@@ -159,14 +172,11 @@ class Pipe:
         greeting.append(("CLIENT", "SETNAME", self._name))
         return greeting
 
-    def _drop(self, wire: _Wire) -> None:
-        if wire.transport is not None:
-            wire.transport.abort()
-            wire.transport = None
-        if self._wire is wire:
-            self._wire = None
+    def _new_wire(self) -> _Wire:
+        return _Wire(self._timeout_seconds)
 
     def close(self) -> None:
         """Close the connection; commands under way fail."""
         if self._wire is not None:
-            self._drop(self._wire)
+            self._wire.fail(ConnectionError("the connection to redis was closed"))
+            self._wire = None

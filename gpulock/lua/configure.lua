@@ -1,10 +1,9 @@
 -- Bring settings and devices into force. Arguments: version of the settings, the settings as JSON, then name, pool, MiB, visible and
 -- host of every device. Settings older than those in force change nothing.
 local version = number(1)
-if not conf or conf.version < version or conf.devices ~= arg(3) then
+if not conf or conf.version < version or known_devices ~= arg(3) then
   if not conf or conf.version <= version then conf = cjson.decode(arg(2)) end
-  conf.devices = arg(3)
-  redis.call('HSET', META, 'conf', cjson.encode(conf))
+  changed.conf, changed.devices = cjson.encode(conf), arg(3)
   local named = {}
   for index = 4, #ARGV - 6, 5 do
     local name, old = arg(index), redis.call('HGET', DEV, arg(index))
@@ -20,7 +19,7 @@ if not conf or conf.version < version or conf.devices ~= arg(3) then
     if string.sub(member, 1, 1) == 'e' then
       local rec = load(string.sub(member, 2))
       if rec and rec.st == 'G' then
-        rec.exp = rec.beat + conf.ttl_us
+        rec.exp = now + conf.ttl_us -- its holder has yet to hear of another rhythm
         due('e', rec.id, rec.exp)
         watch(rec)
         save(rec)

@@ -34,11 +34,14 @@ end
 
 -- Time: one logical clock for all, in µs. It follows Redis's wall clock, corrected by `off`, and never runs backwards between two
 -- sweeps; only the sweep corrects it, because only a caller can tell a step of the clock from time that has passed.
-local found = redis.call('HMGET', META, 'now', 'off', 'tok', 'seq', 'phase', 'until', 'epoch', 'runid', 'replid', 'conf', 'told')
+local found = redis.call('HMGET', META, 'now', 'off', 'tok', 'seq', 'phase', 'until', 'epoch', 'runid', 'replid', 'conf', 'told',
+  'devices')
 local off, token, sequence = tonumber(found[2]) or 0, tonumber(found[3]) or 0, tonumber(found[4]) or 0
 local phase, open_at, epoch = found[5] or 'open', tonumber(found[6]) or 0, tonumber(found[7]) or 0
 local conf = found[10] and cjson.decode(found[10]) or nil
 local told = tonumber(found[11]) or 0
+local known_devices = found[12]
+local changed = {} -- fields of `meta` to write beside the time
 local raw
 if ARGV[4] ~= '' then
   raw = tonumber(ARGV[4])
@@ -70,6 +73,7 @@ do
     tripped = 'promoted' -- master_replid alone also changes when a first replica attaches
   end
   if tripped then
+    changed.runid, changed.replid = run_id, repl_id
     epoch = math.max(epoch + 1, known_epoch + 1, math.floor(now / 1000))
     if tripped == 'empty' and known_epoch == 0 and ARGV[6] == 'new' then
       phase, open_at = 'open', 0
@@ -79,6 +83,8 @@ do
       redis.call('HINCRBY', STAT, '|trips', 1)
       emit('recovering', nil, tripped)
     end
+  elseif found[9] ~= repl_id then
+    changed.replid = repl_id
   end
 end
 
@@ -133,8 +139,22 @@ local function not_due(id, letters)
 end
 
 local function finish(...)
-  redis.call('HSET', META, 'now', whole(now), 'off', whole(off), 'tok', whole(token), 'seq', whole(sequence), 'phase', phase,
-    'until', whole(open_at), 'epoch', whole(epoch), 'runid', run_id, 'replid', repl_id, 'told', whole(told))
+  local fields = { 'now', whole(now) }
+  local function keep(name, value, before)
+    if value ~= before then
+      fields[#fields + 1] = name
+      fields[#fields + 1] = value
+    end
+  end
+  keep('off', whole(off), found[2])
+  keep('tok', whole(token), found[3])
+  keep('seq', whole(sequence), found[4])
+  keep('phase', phase, found[5])
+  keep('until', whole(open_at), found[6])
+  keep('epoch', whole(epoch), found[7])
+  keep('told', whole(told), found[11])
+  for name, value in pairs(changed) do keep(name, value) end
+  redis.call('HSET', META, unpack(fields))
   local first = redis.call('ZRANGE', DL, 0, 0, 'WITHSCORES')
   local due_at = first[2] and tonumber(first[2]) or -1
   if phase == 'recover' and open_at > 0 then due_at = open_at end -- until then the sweep takes nothing away
@@ -152,7 +172,6 @@ local function count_outcome(pool, letter)
   local field = pool .. '|recent'
   local recent = (redis.call('HGET', STAT, field) or '') .. letter
   redis.call('HSET', STAT, field, string.sub(recent, -conf.recent))
-  incr(pool, 'attempts')
 end
 
 -- The queue -----------------------------------------------------------------------------------------------------------------
@@ -264,17 +283,20 @@ local function load_devices(pool_name)
   for i = 1, #packed, 2 do
     local device = cmsgpack.unpack(packed[i + 1])
     if device.pool == pool_name then
+      device.taken, device.coming = 0, 0
       devices[#devices + 1] = device
       by_name[device.name] = device
     end
   end
   if #devices > 1 then table.sort(devices, function(a, b) return a.order < b.order end) end
-  for _, device in ipairs(devices) do
-    local used = redis.call('HGET', USED, device.name)
-    local quarantined = redis.call('HGET', QUAR, device.name)
-    device.taken = (tonumber(used) or 0) + (tonumber(quarantined) or 0)
-    device.free, device.coming = device.mib - device.taken, 0
+  for _, key in ipairs({ USED, QUAR }) do -- they name only devices that are in use
+    local taken = redis.call('HGETALL', key)
+    for i = 1, #taken, 2 do
+      local device = by_name[taken[i]]
+      if device then device.taken = device.taken + tonumber(taken[i + 1]) end
+    end
   end
+  for _, device in ipairs(devices) do device.free = device.mib - device.taken end
   return devices, by_name
 end
 
@@ -306,7 +328,20 @@ end
 
 local function beat(rec)
   rec.beat, rec.exp = now, now + conf.ttl_us -- set, never added to
+  rec.promised = math.max(rec.promised or 0, rec.exp) -- what the holder may have been told, whatever the settings say later
   due('e', rec.id, rec.exp)
+end
+
+-- The deadlines of a lease that has just been granted, in one step.
+local function watch_from_grant(rec)
+  local deadlines = { rec.exp, 'e' .. rec.id }
+  if conf.graded then
+    for letter, after in pairs({ ['1'] = conf.warn_us, ['2'] = conf.soft_us, ['3'] = conf.hard_us }) do
+      deadlines[#deadlines + 1] = now + after
+      deadlines[#deadlines + 1] = letter .. rec.id
+    end
+  end
+  redis.call('ZADD', DL, unpack(deadlines))
 end
 
 local function grant(rec, devs, warm)
@@ -314,8 +349,9 @@ local function grant(rec, devs, warm)
   rec.st, rec.tok, rec.devs, rec.ga, rec.warm = 'G', token, devs, now, warm
   rec.passed = nil
   take(USED, rec, 1)
-  beat(rec)
-  watch(rec)
+  rec.beat, rec.exp = now, now + conf.ttl_us
+  rec.promised = rec.exp
+  watch_from_grant(rec)
   if rec.pre then redis.call('ZADD', YIELD, now, rec.id) end
   save(rec)
   count_outcome(rec.pool, '1')
@@ -348,7 +384,7 @@ local function make_room(rec, devices, by_name, yielders)
       local need, gain, asked, leases = needs(device, rec), 0, 0, {}
       for _, lease in ipairs(yielders) do
         local on = lease.on[device.name]
-        if on and not lease.promised and device.free + device.coming + gain < need and yields_to(lease) then
+        if on and not lease.spoken_for and device.free + device.coming + gain < need and yields_to(lease) then
           gain = gain + on
           leases[#leases + 1] = lease
           if lease.stop == nil then asked = asked + 1 end
@@ -368,8 +404,8 @@ local function make_room(rec, devices, by_name, yielders)
     local choice = choices[i]
     local device = choice.device
     for _, lease in ipairs(choice.leases) do
-      if not lease.promised then
-        lease.promised = true
+      if not lease.spoken_for then
+        lease.spoken_for = true
         for name, mib in pairs(lease.on) do
           if by_name[name] then by_name[name].coming = by_name[name].coming + mib end
         end
@@ -437,7 +473,7 @@ local function schedule(pool_name)
       if not device.drain and not device.reserved and device.free > 0 then return true end
     end
     for _, lease in ipairs(yielders) do
-      if not lease.promised then return true end
+      if not lease.spoken_for then return true end
     end
     return false
   end
@@ -522,7 +558,7 @@ end
 -- End a lease whose memory is back.
 local function end_lease(rec, reason, detail)
   not_due(rec.id, 'e123pf')
-  redis.call('ZREM', YIELD, rec.id)
+  if rec.pre then redis.call('ZREM', YIELD, rec.id) end
   take(rec.st == 'X' and QUAR or USED, rec, -1)
   if rec.st == 'G' then
     if not rec.parked then count_hold(rec) end
@@ -549,7 +585,7 @@ local function revoke(rec, reason, detail)
   incr(rec.pool, 'rel:' .. reason)
   incr(rec.pool, 'revocations')
   rec.st, rec.stop, rec.why, rec.detail = 'X', reason, detail or '', detail or ''
-  rec.lost_at, rec.free_at = now, math.max(rec.exp, now) + conf.lock_delay_us
+  rec.lost_at, rec.free_at = now, math.max(rec.promised, now) + conf.lock_delay_us
   due('f', rec.id, conf.auto_recovery and rec.free_at or NEVER)
   save(rec)
   remember(rec, true, reason)

@@ -17,6 +17,8 @@ if before > 0 then
       local letter, rec = string.sub(member, 1, 1), load(string.sub(member, 2))
       if rec and letter == 'e' and rec.beat >= math.min(before, now) then
         rec.ga = math.min(rec.ga, now)
+        local left = rec.promised - rec.beat
+        rec.promised = now + left -- it was reckoned by the wrong time
         beat(rec)
         watch(rec)
         save(rec)

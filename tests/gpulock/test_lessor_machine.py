@@ -74,6 +74,7 @@ class LeaseMachine(RuleBasedStateMachine):
         self.before = 0
         self.snapshot: dict[bytes, bytes] = {}
         self.count = 0
+        self.version = 1
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         """Run something, then hear what was said."""
@@ -304,6 +305,19 @@ class LeaseMachine(RuleBasedStateMachine):
             if belief.until <= now:
                 del self.held[request_id]
                 self.deaf.discard(request_id)
+
+    @rule(interval=st.sampled_from([5, 10, 20]))
+    def change_settings(self, interval: int) -> None:
+        """An operator changes the rhythm of beats; deaf holders go on by the old one."""
+        self.version += 1
+        lessor = self.house.replicas["b"].lessor
+        values = {
+            "gpu_lock_monitor.heartbeat.interval": str(interval),
+            "gpu_lock_monitor.heartbeat.timeout": str(3 * interval),
+        }
+        changed = lessor.configuration.changed(values)
+        for replica in self.house.replicas.values():
+            self.do(replica.lessor.configure(changed, self.version))
 
     @rule(pool_device=st.sampled_from(sorted(CAPACITY)), undo=st.booleans())
     def drain(self, pool_device: str, undo: bool) -> None:

@@ -222,8 +222,11 @@ async def configuration(running: Running) -> monitor_pb2.Configuration:
 
 
 async def test_settings_change_for_all_replicas_at_once(rooms: Rooms) -> None:
-    """A change at one replica is one version for all, and new sessions hear it."""
+    """A change at one replica is one version for all, and every session hears the new rhythm."""
     a, b = await rooms.replica(), await rooms.replica()
+    early = await rooms.client(b, "n0")
+    await early.hear("welcome")
+    early.heard.clear()
     before = await configuration(b)
     values = {"gpu_lock_monitor.heartbeat.interval": "2", "gpu_lock_monitor.heartbeat.timeout": "9"}
     changed = await a.door.monitor.UpdateConfiguration(
@@ -233,9 +236,9 @@ async def test_settings_change_for_all_replicas_at_once(rooms: Rooms) -> None:
     async with asyncio.timeout(5):
         while (await configuration(b)).version != changed.version:
             await asyncio.sleep(0.02)
-    client = await rooms.client(b, "n1")
-    welcome = await client.hear("welcome")
-    assert (welcome.beat_seconds, welcome.ttl_seconds) == (2, 9)
+    for client in (early, await rooms.client(b, "n1")):
+        welcome = await client.hear("welcome")
+        assert (welcome.beat_seconds, welcome.ttl_seconds) == (2, 9)
     assert json.loads((await configuration(b)).values["gpu_lock_monitor.heartbeat.timeout"]) == 9
 
 
@@ -261,13 +264,11 @@ async def test_a_wrong_setting_changes_nothing(rooms: Rooms, values: dict[str, s
 
 async def test_the_watcher_counts(rooms: Rooms) -> None:
     """What the watcher over holders did is counted over all replicas."""
-    a = await rooms.replica(
-        monitor={
-            "heartbeat": {"interval": 0.1, "timeout": 1.0},
-            "timeout_levels": {"warning": 0.1, "soft_timeout": 0.2, "hard_timeout": 0.4},
-        }
-    )
-    b = await rooms.replica()
+    monitor = {
+        "heartbeat": {"interval": 0.1, "timeout": 5.0},
+        "timeout_levels": {"warning": 0.1, "soft_timeout": 0.2, "hard_timeout": 0.4},
+    }
+    a, b = await rooms.replica(monitor=monitor), await rooms.replica(monitor=monitor)
     client = await rooms.client(a, "n1")
     lease = await client.granted("r1")
     assert (await client.hear("warning", "r1")).held_seconds >= 0.1
