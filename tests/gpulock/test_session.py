@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import grpc
 import pytest
+import redis
 
 from tests.gpulock.rooms import Rooms
 from yivideo.gpulock.v1 import lock_pb2, lock_pb2_grpc, monitor_pb2
@@ -270,3 +271,23 @@ async def test_a_thousand_waiters(rooms: Rooms) -> None:
         await client.release(granted)
     assert tokens == sorted(tokens)
     assert len(set(tokens)) == 1000
+
+
+@pytest.mark.slow
+async def test_idling_costs_redis_next_to_nothing(rooms: Rooms, clean_redis: redis.Redis) -> None:
+    """With a holder and a waiter and nothing moving, a replica sends Redis less than one command a second."""
+    a = await rooms.replica(monitor={}, replica_ttl_seconds=15.0)
+    holder, waiter = await rooms.client(a, "n1"), await rooms.client(a, "n2")
+    await holder.granted("r1")
+    await waiter.acquire("r2")
+    await waiter.hear("queued", "r2")
+
+    def sent() -> int:
+        stats = clean_redis.info("commandstats")
+        names = ("evalsha", "eval", "xread", "xrange", "xrevrange", "lrange")
+        return sum(int(stats.get(f"cmdstat_{name}", {}).get("calls", 0)) for name in names)
+
+    await asyncio.sleep(1.0)  # the first positions and figures
+    before = sent()
+    await asyncio.sleep(4.0)
+    assert sent() - before <= 4
