@@ -73,6 +73,12 @@ fix: setup ## Format and mend what the linter can
 fuzz: setup $(stamps)/fuzz ## Send malformed requests to a whole stack (requests=10000); no fault, no crash, no leak
 	@$(python) -m tests.fuzz --requests $(or $(requests),10000) $(if $(seed),--seed $(seed))
 
+mutants: setup ## Put one-line faults into the queue's scripts; the tests must notice each
+	@$(python) -m tests.scheduler.mutants
+
+bench-cancel: setup ## Measure from a cancel to the end of the last process
+	@$(python) -m bench.cancel
+
 bench-files: setup $(stamps)/s3 ## Measure uploads and downloads against the bare store
 	@$(python) -m bench.files
 
@@ -86,4 +92,4 @@ lock: setup ## Compile requirements/*.in to pinned, hashed *.txt
 clean: ## Remove what setup and runs made
 	@rm -rf .venv $(stamps) yivideo .run .demo tools/buf/node_modules
 
-.PHONY: help setup protos run demo test test-s3 fuzz check fix bench-files bench-ffmpeg lock clean
+.PHONY: help setup protos run demo test test-s3 fuzz mutants check fix bench-cancel bench-files bench-ffmpeg lock clean

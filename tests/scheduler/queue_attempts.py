@@ -23,6 +23,7 @@ class AttemptSteps(QueueSteps):
 
     def claim(self, scheduler: str, node: str, pick: int, slots: int) -> None:
         replica = REPLICAS[node][pick % len(REPLICAS[node])]
+        self.ring = self.turns(node)
         answer = self.do(self.replicas[scheduler].claim(node, replica, f"{replica}:1", slots))
         self.claimed(answer, scheduler, node, replica, slots, self.nonce())
 
@@ -44,12 +45,24 @@ class AttemptSteps(QueueSteps):
             "the user's first was not taken"
         )
         self.count_turns(node, record.user, set(takeable))
+        if self.ring:  # of those whose turn it is, who has the first task
+            turn = min(self.ring[user] for user in takeable)
+            assert (
+                record.user
+                == min((takeable[user].order, user) for user in takeable if self.ring[user] == turn)[1]
+            )
+            self.turn_of[record.fence] = self.ring[record.user]
         fence = self.model.claim(self.model.tasks[record.task_id], scheduler, replica, token)
         assert (record.fence, record.owner) == (fence, scheduler)
         self.calls["claim"] = (*self.calls["claim"][:2], scheduler, node, replica, slots, token, fence)
         self.claims[record.task_id, fence] = answer
         self.forget_the_late(node)
         self.saw("claim", "claimed")
+
+    def turns(self, node: str) -> dict[str, float]:
+        """The ring of a node as it stands."""
+        found: dict[str, float] = laws.Dump(self.raw).values.get(f"q:{node}:users", {})
+        return found
 
     def forget_the_late(self, node: str) -> None:
         """A claim drops those that are too late to start from the ready ones when it comes upon them."""
@@ -90,6 +103,13 @@ class AttemptSteps(QueueSteps):
         plain = [(event.kind, event.node_sequence) for event in events]
         self.agree("append", word, self.model.append(claim.record.task_id, claim.record.fence, plain))
 
+    def keep_input(self, pick: int, is_old: bool) -> None:
+        claim = self.attempt(pick, is_old)
+        if claim is None:
+            return
+        word = self.do(self.replicas["s1"].keep_input(claim, task_pb2.TaskSpec()))
+        self.agree("keep_input", word, self.model.keep_input(claim.record.task_id, claim.record.fence))
+
     def retry(self, pick: int, is_old: bool, delay: int) -> None:
         claim = self.attempt(pick, is_old)
         if claim is None:
@@ -110,6 +130,10 @@ class AttemptSteps(QueueSteps):
         if was_live and word == "pending":  # the turn is given back too
             for key in [key for key in self.overtaken if key[2] == claim.record.user]:
                 self.overtaken[key] -= key[0] == claim.record.node
+            now_at = self.turns(claim.record.node)[claim.record.user]
+            assert now_at <= self.turn_of.get(fence, now_at), (
+                "the user's place in the ring was not given back"
+            )
 
     def lose(self, pick: int, is_old: bool, by_owner: bool) -> None:
         claim = self.attempt(pick, is_old)
@@ -143,8 +167,10 @@ class AttemptSteps(QueueSteps):
 
     def adopt_one(self, name: str, scheduler: str) -> None:
         claim = self.do(self.replicas[scheduler].adopt(name))
-        self.agree("adopt", str(claim is not None), str(self.model.adopt(name, scheduler)))
+        unheard = self.model.adopt(name, scheduler)
+        self.agree("adopt", str(claim is not None), str(unheard is not None))
         if claim is not None:
+            assert round(claim.unheard_seconds * 1000) == unheard
             assert (claim.record.owner, claim.record.fence) == (scheduler, self.model.tasks[name].fence)
             self.claims[name, claim.record.fence] = claim
 

@@ -122,6 +122,7 @@ def _scores(model: QueueModel) -> dict[str, dict[str, float]]:
         node = task.ask.node
         if task.place == "ready":
             found[f"q:{node}:u:{task.ask.user}"][name] = task.order[0]
+            found[f"q:{node}:ready"][name] = task.due
         if task.place == "delayed":
             found[f"q:{node}:delayed"][name] = task.due
         if task.state in LIVE:
@@ -145,6 +146,8 @@ def check(model: QueueModel, dump: Dump) -> None:
     assert indexes == expected
     for key, scores in _scores(model).items():
         assert dump.values[key] == scores, key
+    claims = {key for key in dump.values if key.startswith("claims:")}
+    assert claims == {f"claims:{name}" for name in model.last_claim}
     _check_counts(model, dump)
     _check_rings(model, dump)
 
@@ -181,6 +184,7 @@ def _check_records(model: QueueModel, dump: Dump) -> None:
         expected |= {f"t:{name}:spec", f"t:{name}:ev"}
         expected |= {f"t:{name}:result"} if task.state == "completed" else set()
         expected |= {f"t:{name}:checkpoint"} if task.checkpoint else set()
+        expected |= {f"t:{name}:input"} if task.resolved else set()
         expected |= {f"t:{name}:deliveries"} if task.deliveries else set()
         _check_events(task, dump.values[f"t:{name}:ev"])
     assert parts == expected

@@ -39,7 +39,7 @@ class Ask:
 
 @dataclass
 class ModelTask:
-    """One task. `place` is where it waits: `ready`, `delayed`, `blocked`, `late` (past its start deadline), or nowhere."""
+    """One task. `place` is where it waits: `ready` (since `due`), `delayed` (until `due`), `blocked`, or nowhere."""
 
     ask: Ask
     nonce: str
@@ -61,6 +61,10 @@ class ModelTask:
     events: int = 0
     first_event: int = 1
     checkpoint: bool = False
+    resolved: bool = False
+    """Whether an input with resolved references is kept."""
+    heard: int | None = None
+    """When the node was last heard, once the attempt was adopted; forgotten at the next word."""
     expire: int = 0
     reusable: bool = True
     dead: bool = False
@@ -152,11 +156,12 @@ class QueueModel:
         return self._unsettle(task.ask.task_id)
 
     def _return(self, task: ModelTask) -> None:
-        task.state, task.owner, task.replica = "pending", "", ""
+        task.state, task.owner, task.replica, task.heard = "pending", "", "", None
 
     def _run_again(self, task: ModelTask, waits: Sequence[str], due: int) -> None:
         task.expire = task.tries = task.lost = 0
         task.dead, task.cancel_nonce, task.callback_state, task.hold, task.reusable = False, "", "", "", True
+        task.resolved, task.heard = False, None
         task.events += 1
         task.first_event = task.events
         self._place(task, waits, due)
@@ -253,7 +258,7 @@ class QueueModel:
         self.fence = max(self.fence + 1, self.now_us)
         task.state, task.place, task.fence = "running", "", self.fence
         task.attempt, task.tries = task.attempt + 1, task.tries + 1
-        task.owner, task.replica, task.node_sequence = scheduler, replica, 0
+        task.owner, task.replica, task.node_sequence, task.heard = scheduler, replica, 0, None
         task.lease = self.now + LEASE_MS
         self.last_claim[scheduler] = (token, task.ask.task_id, task.fence)
         return self.fence
@@ -269,6 +274,14 @@ class QueueModel:
                 task.checkpoint = task.checkpoint or kind == "checkpoint"
                 task.events += kind != "checkpoint"
         return task.state
+
+    def keep_input(self, task_id: str, fence: int) -> str:
+        """Keep the input of a live attempt with its references resolved."""
+        task = self.owns(task_id, fence)
+        if task is None:
+            return "stale"
+        task.resolved = True
+        return "kept"
 
     def end(self, task_id: str, fence: int, state: str, *, reusable: bool = True) -> str:
         """End a live attempt's task."""
@@ -324,7 +337,8 @@ class QueueModel:
             task.dead = True
             return "failed"
         self._return(task)
-        task.place, task.tries, task.events = "ready", task.tries - 1, task.events + 1
+        task.place, task.due = "ready", self.now
+        task.tries, task.events = task.tries - 1, task.events + 1
         return "retrying"
 
     def beat(self, scheduler: str, beats: Sequence[tuple[str, int, int]]) -> list[str]:
@@ -337,6 +351,8 @@ class QueueModel:
                 words.append("lost")
                 continue
             task.lease = max(task.lease, self.now + LEASE_MS - age)
+            if age < LEASE_MS:
+                task.heard = None
             words.append("cancelling" if task.state == "cancelling" else "kept")
         return words
 
@@ -344,19 +360,21 @@ class QueueModel:
         """Whether a live attempt has no living owner."""
         return task.lease <= self.now or self.schedulers.get(task.owner, 0) <= self.now
 
-    def adopt(self, task_id: str, scheduler: str) -> bool:
-        """Become the owner of an attempt that has none."""
+    def adopt(self, task_id: str, scheduler: str) -> int | None:
+        """Become the owner of an attempt that has none; gives for how many ms its node was not heard, None when it has one."""
         task = self.tasks.get(task_id)
         if task is None or task.state not in LIVE or not self.adoptable(task):
-            return False
+            return None
+        if task.heard is None:
+            task.heard = min(self.now, task.lease - LEASE_MS)
         task.owner, task.lease = scheduler, self.now + LEASE_MS
-        return True
+        return self.now - task.heard
 
     def sweep(self) -> dict[str, set[str]]:
         """Do what time brings; gives what is left for the caller."""
         for task in self.where("pending"):
             if task.place == "delayed" and task.due <= self.now:
-                task.place = "ready"
+                task.place, task.due = "ready", self.now
         dead = {name for name, until in self.schedulers.items() if until <= self.now}
         live = self.where(*LIVE)
         adopt = {t.ask.task_id for t in live if t.lease <= self.now or t.owner in dead}

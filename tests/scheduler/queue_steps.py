@@ -61,6 +61,10 @@ class QueueSteps:
         self.twice = False
         self.saved: tuple[m.QueueModel, dict[bytes, bytes]] | None = None
         self.held_callbacks: dict[str, DueCallback] = {}
+        self.ring: dict[str, float] = {}
+        """The users' turns just before the claim under way; empty when it is a repetition."""
+        self.turn_of: dict[int, float] = {}
+        """By fence, the turn that its claim used."""
         self.overtaken: dict[tuple[str, str, str], int] = defaultdict(int)
         self.set_clock()
 

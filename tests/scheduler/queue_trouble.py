@@ -65,6 +65,7 @@ class TroubledSteps(AttemptSteps):
             assert isinstance(answer, Claim) and answer.record.fence == fence
             self.saw("claim", "found again")
         else:
+            self.ring = {}
             self.claimed(answer, scheduler, node, replica, slots, token)
 
     def a_client_call_is_repeated_late(self, script: str) -> None:

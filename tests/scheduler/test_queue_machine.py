@@ -59,6 +59,7 @@ STEPS = [
     one(8, "end", pick=picks, is_old=old, told=on, word=endings),
     one(2, "append", pick=picks, is_old=old, first=st.integers(1, 4),
         kinds=st.lists(st.sampled_from(["event", "progress", "checkpoint"]), min_size=1, max_size=3)),
+    one(1, "keep_input", pick=picks, is_old=old),
     one(3, "retry", pick=picks, is_old=old, delay=st.sampled_from([0, 4_000])),
     one(3, "hand_back", pick=picks, is_old=old, begun=on),
     one(5, "lose", pick=picks, is_old=old, by_owner=st.sampled_from([True, True, True, False])),
