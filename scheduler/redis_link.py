@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any, TypeVar
@@ -54,12 +54,12 @@ def load_scripts() -> dict[str, str]:
 
 
 class RedisLink:
-    """One process's Redis. Opened by `connected()`."""
+    """One process's Redis. Opened by `connected()`; `scripts` replaces those of `lua/`."""
 
-    def __init__(self, settings: SchedulerSection) -> None:
+    def __init__(self, settings: SchedulerSection, scripts: Mapping[str, str] | None = None) -> None:
         self._patience_seconds = settings.redis_patience_seconds
         self._prefix = settings.key_prefix
-        self._texts = load_scripts()
+        self._texts = dict(scripts or load_scripts())
         self._digests = {
             name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
             for name, text in self._texts.items()
