@@ -13,6 +13,7 @@ from aiohttp.typedefs import Handler
 from gateway.app_keys import BACKEND, DRAINING, SETTINGS, SLOTS
 from gateway.auth import Keyring, Neighbourhood, auth_middleware
 from gateway.backend import open_backend
+from gateway.http_log import HTTP_LOG
 from gateway.observe import REQUEST_ID_HEADER, TRACEPARENT_HEADER, add_headers, observe_middleware
 from gateway.openapi import OpenApi
 from gateway.preference import APPLIED_HEADER
@@ -138,6 +139,7 @@ async def serving(settings: GatewaySettings) -> AsyncIterator[str]:
     """Serve for the time of a block; gives `host:port`. Leaving the block drains: streams end, requests get their grace."""
     runner = web.AppRunner(
         create_app(settings),
+        logger=HTTP_LOG,
         handler_cancellation=True,
         access_log=None,
         keepalive_timeout=_KEEPALIVE_SECONDS,
