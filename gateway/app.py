@@ -10,7 +10,7 @@ import aiohttp_cors
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway.app_keys import BACKEND, DRAINING, SETTINGS, SLOTS
+from gateway.app_keys import BACKEND, DRAINING, SETTINGS, SLOTS, WATCHES
 from gateway.auth import Keyring, Neighbourhood, auth_middleware
 from gateway.backend import open_backend
 from gateway.observe import REQUEST_ID_HEADER, TRACEPARENT_HEADER, add_headers, observe_middleware
@@ -20,6 +20,7 @@ from gateway.problem import problem_middleware
 from gateway.route import RouteTable
 from gateway.routes import docs, events, files, health, operations, task_types, tasks, transfers
 from gateway.settings import GatewaySection, GatewaySettings
+from gateway.shared_watch import SharedWatches
 from gateway.streams import StreamSlots
 from gateway.upload import READ_BUFFER_BYTES
 from runtime import VERSION
@@ -92,7 +93,11 @@ def create_app(settings: GatewaySettings) -> web.Application:
     async def backend(app: web.Application) -> AsyncIterator[None]:
         async with open_backend(settings) as opened:
             app[BACKEND] = opened
-            yield
+            app[WATCHES] = SharedWatches(opened)
+            try:
+                yield
+            finally:
+                await app[WATCHES].aclose()
 
     app.cleanup_ctx.append(backend)
     return app
@@ -114,6 +119,7 @@ def _allow_origins(app: web.Application, routes: list[web.AbstractRoute], sectio
 
 async def _begin_drain(app: web.Application) -> None:
     app[DRAINING].set()
+    app[WATCHES].close()
 
 
 @asynccontextmanager

@@ -131,7 +131,7 @@ class SchedulerSection(Section):
     watch_heartbeat_seconds: float = Field(15.0, gt=0)
     """A watcher hears something at least this often."""
     watch_buffer_events: int = Field(256, ge=1)
-    """Live events kept for a slow watcher; past it, it reads from the store again."""
+    """Live events kept for a slow watcher, of 256 KiB at most; past it, it reads from the store again."""
     page_secret: SecretStr | None = None
     """Signs page tokens; the same in all replicas. Unset: derived from the key prefix, which stops mistakes, not forgery."""
 
