@@ -36,8 +36,9 @@ class CallbackSection(Section):
     """Longest wait that a receiver's Retry-After can ask for."""
     host_concurrency: int = Field(4, ge=1, le=64)
     """Deliveries to one host at a time, in each scheduler replica."""
-    concurrency: int = Field(32, ge=1, le=512)
-    """Deliveries at a time, in each scheduler replica."""
+    concurrency: int = Field(128, ge=1, le=512)
+    """Deliveries at a time, in each scheduler replica: so many that some hosts which take all of `timeout_seconds` leave places
+    for the others until their circuits open."""
     circuit_failures: int = Field(8, ge=1)
     """Failures in a row after which a host is left alone for `circuit_seconds`; the wait is not an attempt."""
     circuit_seconds: float = Field(30.0, ge=0)
