@@ -1,4 +1,4 @@
-"""Event streams under cuts, slow readers and many watchers: `make bench-streams`.
+"""Event streams under cuts, slow readers and many watchers, and callbacks beside a dead host: `make bench-streams`.
 
 The parts are real processes: Redis with its log, two scheduler replicas, a node whose tasks only talk, one gateway.
 
@@ -8,6 +8,7 @@ The parts are real processes: Redis with its log, two scheduler replicas, a node
 2. Clients that read nothing while a task says more than the store keeps; then they read, and must be told of every
    event or of its loss.
 3. Many SSE watchers on one gateway: who is connected to Redis, how many calls feed them, and what each costs.
+4. Callbacks to a good host while a thousand wait for one that takes connections and never answers.
 
 The seed is printed; `--seed` repeats the choices (not the machine's timing).
 """
@@ -24,12 +25,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.streams.callbacks import callbacks
 from bench.streams.house import House
 from bench.streams.story import cut_streams, many_watchers, slow_readers
 
 
 async def tell(options: argparse.Namespace, folder: Path) -> dict[str, object]:
-    """Run the three parts and print what they show."""
+    """Run the four parts and print what they show."""
     house = House(folder, schedulers=2, watchers=options.watchers)
     async with house.running():
         cut = await cut_streams(
@@ -51,6 +53,12 @@ async def tell(options: argparse.Namespace, folder: Path) -> dict[str, object]:
             f"(one a scheduler replica), blocked {many.during.blocked}; growth a watcher: gateway "
             f"{many.gateway_bytes / 1024:.1f} KiB, schedulers {many.scheduler_bytes / 1024:.1f} KiB; incomplete {many.missing}"
         )
+        sent = await callbacks(house, 1000, 300)
+        print(
+            f"callbacks: {sent.fine} to a good host while {sent.dead} wait for one that never answers: {sent.rate:.0f}/s, "
+            f"ended → received p50 {sent.p50_ms:.0f} ms, p99 {sent.p99_ms:.0f} ms; the queue then costs "
+            f"{sent.core_percent:.1f} % of a core"
+        )
     return {
         "disconnects": sum(cut.disconnects.values()),
         "missing": cut.missing,
@@ -63,6 +71,8 @@ async def tell(options: argparse.Namespace, folder: Path) -> dict[str, object]:
         "scheduler_calls": many.shared,
         "bytes_per_watcher": many.gateway_bytes + many.scheduler_bytes,
         "bytes_per_slow_reader": slow.growth_bytes,
+        "callback_p99_ms": round(sent.p99_ms),
+        "dead_queue_core_percent": round(sent.core_percent, 1),
         "seed": options.seed,
     }
 

@@ -44,6 +44,8 @@ class House:
         self.redis = free_address()
         self.node = free_address()
         self.gateway = free_address()
+        self.receiver_port = _port(free_address())
+        self.dead_port = _port(free_address())
         self.schedulers = [free_address() for _ in range(schedulers)]
 
     @property
@@ -59,7 +61,7 @@ class House:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run it for the time of the block; a part that dies is started again."""
-        config = write_redis_config(self._folder / "redis", int(self.redis.rpartition(":")[2]), _TOKEN)
+        config = write_redis_config(self._folder / "redis", _port(self.redis), _TOKEN)
         redis = PartSpec("redis", ("redis-server", str(config)), redis_probe(self.redis, _TOKEN))
         async with self._supervisor.running(
             [[redis], [*self._scheduler_parts(), self._node_part()], [self._gateway_part()]]
@@ -82,7 +84,12 @@ class House:
                 f"scheduler-{number}",
                 "scheduler",
                 scheduler_probe(address, _TOKEN, ["talker"]),
-                self._environment(address, scheduler__redis_url=self.redis_url, scheduler__nodes=nodes),
+                self._environment(
+                    address,
+                    scheduler__redis_url=self.redis_url,
+                    scheduler__nodes=nodes,
+                    scheduler__callbacks__allow=json.dumps(["127.0.0.1"]),
+                ),
             )
             for number, address in enumerate(self.schedulers)
         ]
@@ -107,15 +114,19 @@ class House:
         )
         return python_part("gateway", "gateway", http_probe(f"http://{self.gateway}/healthz"), environment)
 
+    def pid(self, name: str) -> int:
+        """Return the process id of a part that runs."""
+        pid = self._supervisor.parts[name].pid
+        assert pid is not None, name
+        return pid
+
     def kill_scheduler(self, number: int) -> None:
         """SIGKILL one scheduler replica; it is started again after half a second."""
-        pid = self._supervisor.parts[f"scheduler-{number}"].pid
-        if pid is not None:
-            os.killpg(pid, signal.SIGKILL)
+        os.killpg(self.pid(f"scheduler-{number}"), signal.SIGKILL)
 
     def memory_bytes(self, name: str) -> int:
         """Return the resident size of a part now."""
-        status = Path(f"/proc/{self._supervisor.parts[name].pid}/status").read_text()
+        status = Path(f"/proc/{self.pid(name)}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
         return int(line.split()[1]) * 1024
 
@@ -135,3 +146,7 @@ class House:
             sum(int(entry["sub"]) > 0 for entry in entries),
             sum("b" in entry["flags"] for entry in entries),
         )
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])

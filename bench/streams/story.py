@@ -1,4 +1,4 @@
-"""The three parts of the bench: cuts, slow readers, many watchers."""
+"""The parts of the bench about streams: cuts, slow readers, many watchers."""
 
 from __future__ import annotations
 

@@ -207,3 +207,29 @@ async def test_a_position_that_never_was_on_a_task_that_runs_goes_on(house: Hous
     last = gap.snapshot.last_sequence
     rest = [event.sequence async for event in stream]
     assert rest == list(range(last + 1, last + 1 + len(rest))) and len(rest) >= 2
+
+
+async def test_a_client_that_does_not_read_is_told_of_the_gap(house: House) -> None:
+    """While a gRPC client takes nothing, 6 MB of events pass it by; then it gets each event, or a gap that names it."""
+    node = await house.node()
+    client = await house.scheduler()
+    await client.submit("t1")
+    here = await node.arrival("t1")
+    stream = client.watch("t1")
+    seen = [await anext(stream)]
+    for _ in range(3000):
+        await here.say(log=task_pb2.TaskLog(message="x" * 2000))
+    await here.complete()
+    async with asyncio.timeout(20):
+        while (await client.get("t1")).state != task_pb2.TASK_STATE_COMPLETED:
+            await asyncio.sleep(0.02)
+    seen += [event async for event in stream]
+    covered = [
+        (event.gap.first_missing_sequence, event.gap.last_missing_sequence)
+        if event.HasField("gap")
+        else (event.sequence, event.sequence)
+        for event in seen
+    ]
+    assert any(event.HasField("gap") for event in seen)
+    assert [first for first, _ in covered] == [1, *(last + 1 for _, last in covered[:-1])]
+    assert seen[-1].HasField("completed")
