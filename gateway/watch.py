@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from typing import Any
+
+import grpc
 
 from gateway.backend import Backend
 from runtime.errors import Unavailable
@@ -17,6 +20,9 @@ _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
 _TRIES_IN_A_ROW = 20
 """About half a minute; then the reader is told, and comes back by itself with its last event id."""
+
+_SILENCE_SECONDS = 60.0
+"""Four of the scheduler's heartbeats: its connection answers for a process whose event loop stands still."""
 
 
 def is_terminal(event: task_pb2.TaskEvent) -> bool:
@@ -73,7 +79,7 @@ class TaskWatch:
         call = self._backend.tasks.WatchTask(request)
         try:
             async with rpc_errors():
-                async for event in call:
+                while (event := await _heard(call)) is not grpc.aio.EOF:
                     if is_rewind(event):
                         self.sequence = event.gap.snapshot.last_sequence
                     elif event.HasField("gap"):
@@ -84,3 +90,12 @@ class TaskWatch:
                     yield event
         finally:
             call.cancel()
+
+
+async def _heard(call: Any) -> Any:
+    """Return the next message; raises Unavailable when there is none, not even a heartbeat, for too long."""
+    try:
+        async with asyncio.timeout(_SILENCE_SECONDS):
+            return await call.read()
+    except TimeoutError:
+        raise Unavailable("the scheduler is silent") from None

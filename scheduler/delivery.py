@@ -216,8 +216,11 @@ class DeliveryWorker:
 
 def _host(url: str) -> str:
     """Return what the restraint of one host is counted by: its name and port."""
-    parsed = URL(url)
-    return f"{parsed.raw_host}:{parsed.port}"
+    try:
+        parsed = URL(url)
+        return f"{parsed.raw_host}:{parsed.port}"
+    except ValueError:
+        return url  # stored by a process that could read it; the delivery will say that it is refused
 
 
 def retry_after_seconds(text: str, now: datetime) -> float:

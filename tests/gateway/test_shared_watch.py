@@ -198,6 +198,19 @@ async def test_a_broken_call_is_made_again_for_all(place: Place) -> None:
     assert all(seen == numbers(1, 17) for seen in await asyncio.gather(*reading))
 
 
+async def test_a_silent_scheduler_is_called_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One whose connection lives while it says nothing at all is left, and nothing is told twice."""
+    monkeypatch.setattr("gateway.watch._SILENCE_SECONDS", 0.05)
+    await place.task()
+    reading = asyncio.create_task(place.read())
+    async with asyncio.timeout(10):
+        while sum(isinstance(request, pb.WatchTaskRequest) for request in place.scheduler.requests) < 3:
+            await asyncio.sleep(0.01)
+    await place.log("t1", 3)
+    await place.end()
+    assert await reading == numbers(1, 5)
+
+
 async def test_an_error_reaches_every_reader(place: Place) -> None:
     """A deleted task ends each stream of it."""
     await place.task()
