@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from gateway.watch import is_rewind
 from yivideo.task.v1 import task_pb2
 
-_FORMS_KEPT = 4
+_FORMS_KEPT = 2
+_ALWAYS_BYTES = 16 * 1024
+"""What a ring may keep when the rings of other tasks have used up the budget: else a busy task's readers would all page."""
 
 
 @dataclass(slots=True)
@@ -81,7 +83,7 @@ class EventRing:
         return self.begin + len(self._told)
 
     def append(self, event: task_pb2.TaskEvent) -> None:
-        """Keep an event, and let go of the oldest past the bounds, which may be this one."""
+        """Keep an event, and let go of the oldest past the bounds, never of this one."""
         if is_rewind(event):
             self._rewind(event.gap.snapshot.last_sequence)
             return
@@ -89,14 +91,14 @@ class EventRing:
         self._told.append(told)
         self._count(told.size_bytes)
         self.head = max(self.head, told.last)
-        while self._told and self._too_much():
+        while len(self._told) > 1 and self._too_much():
             self._drop()
 
     def _too_much(self) -> bool:
         return (
             len(self._told) > self._max_events
             or self.size_bytes > self._max_bytes
-            or self._budget.used > self._budget.limit
+            or (self._budget.used > self._budget.limit and self.size_bytes > _ALWAYS_BYTES)
         )
 
     def _drop(self) -> None:

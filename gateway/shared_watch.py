@@ -25,9 +25,9 @@ from runtime.errors import Unavailable, YiVideoError
 
 RING_EVENTS = 256
 RING_BYTES = 256 * 1024
-"""Latest events of one task that its readers share, at most."""
+"""Latest events of one task that its readers share, at most; the newest is kept at any size."""
 ALL_RINGS_BYTES = 64 * 1024 * 1024
-"""All rings together."""
+"""All rings together; when it is used up, each still has its newest event and 16 KiB."""
 PAGE_EVENTS = 64
 PAGE_BYTES = 128 * 1024
 """What one reader that is behind holds, at most; plus one event, because an event is never cut."""
@@ -192,6 +192,7 @@ class Reader:
         self._number: int | None = None
         self._page: deque[ToldEvent] = deque()
         self._fetch: asyncio.Task[Page] | None = None
+        self._fetched_at = 0
         self._empty_pages = 0
         self._known_at = shared.ring.rewinds if known else -1
         """The count of rewinds under which this place was known to be one; under another it may not be."""
@@ -226,6 +227,7 @@ class Reader:
         """Give up what is being fetched."""
         if self._fetch is not None:
             self._fetch.cancel()
+            self._fetch.add_done_callback(lambda fetch: fetch.cancelled() or fetch.exception())
 
     def _from_page(self) -> ToldEvent | None:
         if not self._page:
@@ -258,8 +260,8 @@ class Reader:
             await self._turn_page()
 
     async def _turn_page(self) -> None:
-        rewinds = self._shared.ring.rewinds
         if self._fetch is None:
+            self._fetched_at = self._shared.ring.rewinds
             self._fetch = asyncio.create_task(
                 self._watches.page(self._task_id, self.sequence, self._is_kept), context=contextvars.Context()
             )
@@ -270,7 +272,7 @@ class Reader:
         self._number = None
         self.over = page.ends and not page.events
         if page.heard:
-            self._known_at = rewinds
+            self._known_at = self._fetched_at
             self._empty_pages = 0
             return
         self._empty_pages += 1

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway import event_ring
 from gateway.event_ring import ByteBudget, EventRing
 from yivideo.task.v1 import task_pb2 as pb
 
@@ -70,15 +73,21 @@ def test_every_reader_goes_on_exactly_behind_its_place(data: st.DataObject) -> N
                 assert given_ == wanted
 
 
-@given(st.lists(st.integers(0, 300), max_size=30), st.integers(50, 500))
-def test_bytes_are_bounded_and_given_back(sizes: list[int], limit: int) -> None:
-    """One ring and all rings together stay within their bounds, and a closed ring leaves nothing in the budget."""
+@given(st.lists(st.integers(0, 300), max_size=60), st.integers(50, 500), st.integers(0, 300))
+def test_bytes_are_bounded_and_given_back(sizes: list[int], limit: int, always: int) -> None:
+    """A ring stays within its bound, and within its sure part once the budget is used up; the newest event is kept at any size."""
     budget = ByteBudget(limit)
     rings = [EventRing(0, max_events=10, max_bytes=200, budget=budget) for _ in range(3)]
-    for place, size in enumerate(sizes):
-        one = rings[place % 3]
-        one.append(stored(one.head + 1, "x" * size))
-        assert one.size_bytes <= 200 and budget.used == sum(each.size_bytes for each in rings) <= limit
+    with mock.patch.object(event_ring, "_ALWAYS_BYTES", always):
+        for place, size in enumerate(sizes):
+            one = rings[place % 3]
+            event = stored(one.head + 1, "x" * size)
+            one.append(event)
+            assert one.get(one.end - 1).event is event
+            assert budget.used == sum(each.size_bytes for each in rings)
+            if one.end - one.begin > 1:
+                assert one.size_bytes <= 200
+                assert budget.used <= limit or one.size_bytes <= always
     for one in rings:
         one.clear()
     assert budget.used == 0

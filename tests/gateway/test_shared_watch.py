@@ -108,6 +108,17 @@ async def test_a_slow_reader_neither_waits_nor_keeps(place: Place) -> None:
     assert place.watches.kept_bytes == 0
 
 
+async def test_a_large_result_is_fetched_once(place: Place) -> None:
+    """An event larger than a ring may be is shared all the same: its readers make no calls of their own."""
+    await place.task()
+    reading = [asyncio.create_task(place.read()) for _ in range(30)]
+    await place.scheduler.wait_watchers(1)
+    await place.log("t1", 1, size=3 * shared_watch.RING_BYTES)
+    await place.end()
+    assert all(seen == numbers(1, 3) for seen in await asyncio.gather(*reading))
+    assert place.scheduler.most_watchers == 1
+
+
 async def test_a_slow_reader_is_told_of_what_is_no_longer_kept(place: Place) -> None:
     """When the scheduler has let go of what a slow reader missed, it gets one gap with the present picture, then the rest."""
     await place.task()
