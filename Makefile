@@ -90,6 +90,9 @@ bench-files: setup $(stamps)/s3 ## Measure uploads and downloads against the bar
 bench-ffmpeg: setup ## Measure the ffmpeg node against bare ffmpeg
 	@$(python) -m bench.ffmpeg
 
+bench-streams: setup ## Cut event streams at random and count what is missing; show what a watcher costs
+	@$(python) -m bench.streams
+
 lock: setup ## Compile requirements/*.in to pinned, hashed *.txt
 	@for name in uv base dev fuzz; do $(bin)/uv pip compile -q --generate-hashes --no-emit-index-url --no-header \
 	    --python-version 3.11 requirements/$$name.in -o requirements/$$name.txt; done
@@ -97,4 +100,4 @@ lock: setup ## Compile requirements/*.in to pinned, hashed *.txt
 clean: ## Remove what setup and runs made
 	@rm -rf .venv $(stamps) yivideo .run .demo tools/buf/node_modules
 
-.PHONY: help setup protos run demo test test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel
+.PHONY: help setup protos run demo test test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams
