@@ -5,52 +5,23 @@ Every script is idempotent, so a call whose answer was lost is simply made again
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import random
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from importlib.resources import files
 from typing import Any, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import (
-    BusyLoadingError,
-    ConnectionError,  # noqa: A004 - redis's own class is the one meant everywhere below
-    NoScriptError,
-    ReadOnlyError,
-    TimeoutError,  # noqa: A004
-    TryAgainError,
-)
+from redis.exceptions import NoScriptError
 
-from runtime.errors import Unavailable
-from runtime.logs import get_logger
+from redislink.patience import PASSING_ERRORS, persist
+from redislink.scripts import digest, load_scripts
 from scheduler.settings import SchedulerSection
 
-log = get_logger(__name__)
+__all__ = ["PASSING_ERRORS", "RedisLink", "connected"]
 
 T = TypeVar("T")
 Argument = str | bytes | int | float
-
-PASSING_ERRORS = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, TryAgainError, OSError)
-"""What a restart or a failover of Redis looks like; all of it passes."""
-
-_FIRST_WAIT_SECONDS = 0.02
-_LONGEST_WAIT_SECONDS = 1.0
-
-
-def load_scripts() -> dict[str, str]:
-    """Return every script of `lua/`, the prelude put in front, by the name of its file."""
-    folder = files("scheduler") / "lua"
-    prelude = (folder / "prelude.lua").read_text()
-    return {
-        entry.name.removesuffix(".lua"): prelude + entry.read_text()
-        for entry in folder.iterdir()
-        if entry.name.endswith(".lua") and entry.name != "prelude.lua"
-    }
 
 
 class RedisLink:
@@ -59,11 +30,8 @@ class RedisLink:
     def __init__(self, settings: SchedulerSection, scripts: Mapping[str, str] | None = None) -> None:
         self._patience_seconds = settings.redis_patience_seconds
         self._prefix = settings.key_prefix
-        self._texts = dict(scripts or load_scripts())
-        self._digests = {
-            name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-            for name, text in self._texts.items()
-        }
+        self._texts = dict(scripts or load_scripts("scheduler"))
+        self._digests = {name: digest(text) for name, text in self._texts.items()}
         url = settings.redis_url.get_secret_value()
         options: dict[str, Any] = {
             "protocol": 2,
@@ -120,40 +88,7 @@ class RedisLink:
     async def persist(self, attempt: Callable[[], Awaitable[T]], patience_seconds: float | None) -> T:
         """Repeat an idempotent attempt while Redis is away, for `patience_seconds` at most (default: the settings')."""
         patience = self._patience_seconds if patience_seconds is None else patience_seconds
-        give_up = time.monotonic() + patience
-        wait = _FIRST_WAIT_SECONDS
-        cancelled = _Cancellation()
-        while True:
-            try:
-                answer = await attempt()
-                cancelled.check()
-                return answer
-            except PASSING_ERRORS as error:
-                cancelled.check()
-                if time.monotonic() + wait >= give_up:
-                    raise Unavailable(
-                        "the task store cannot be reached", retry_after_seconds=_LONGEST_WAIT_SECONDS
-                    ) from error
-                log.warning("redis does not answer; trying again", error=type(error).__name__)
-            await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
-            wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
-
-
-class _Cancellation:
-    """Notices that the current task was cancelled while the client library dealt with its connection and let that pass.
-
-    Seen with redis-py 8.1.0: a cancel during the first connect or a pool wait does not always come out; without this a background
-    task goes on for ever and the process never ends.
-    """
-
-    def __init__(self) -> None:
-        self._task = asyncio.current_task()
-        self._before = self._task.cancelling() if self._task else 0
-
-    def check(self) -> None:
-        """Raise what was swallowed."""
-        if self._task is not None and self._task.cancelling() > self._before:
-            raise asyncio.CancelledError
+        return await persist(attempt, patience, "the task store")
 
 
 @asynccontextmanager

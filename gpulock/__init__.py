@@ -1,0 +1,1 @@
+"""The lock service: GPU leases over Redis for every node."""

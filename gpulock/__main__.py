@@ -1,0 +1,23 @@
+"""`python -m gpulock`: one replica of the lock service."""
+
+from __future__ import annotations
+
+from gpulock.app import leasing
+from gpulock.settings import GpulockSettings
+from runtime.process import Shutdown, run_process
+from runtime.settings import load_settings
+
+
+def main() -> None:
+    """Run until told to stop; then send clients and watchers to other replicas."""
+    settings = load_settings(GpulockSettings)
+
+    async def serve(shutdown: Shutdown) -> None:
+        async with leasing(settings):
+            await shutdown.wait()
+
+    run_process("gpulock", settings.runtime, serve)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""The lock service assembled: every part made once, started and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
+
+from gpulock import metrics
+from gpulock.configuration import LockConfiguration
+from gpulock.configuration_store import ConfigurationStore
+from gpulock.keys import Keys
+from gpulock.lessor import Client, Lessor
+from gpulock.monitor import MonitorServicer
+from gpulock.positions import PositionTeller
+from gpulock.report import Report
+from gpulock.servicer import LockServicer
+from gpulock.session import SessionHub
+from gpulock.settings import GpulockSettings
+from gpulock.store import ScriptStore, to_notice
+from gpulock.sweeper import Sweeper
+from gpulock.tail import Entry, Tail
+from gpulock.watching import LockWatch
+from gpulock.word import Word
+from redislink.patience import persist
+from redislink.pipe import Pipe
+from runtime.errors import YiVideoError
+from runtime.logs import get_logger
+from runtime.server import RpcServer
+from runtime.settings import SettingsError
+from yivideo.gpulock.v1 import lock_pb2, lock_pb2_grpc, monitor_pb2, monitor_pb2_grpc
+
+log = get_logger(__name__)
+
+LOCK_SERVICE = lock_pb2.DESCRIPTOR.services_by_name["LockService"].full_name
+MONITOR_SERVICE = monitor_pb2.DESCRIPTOR.services_by_name["LockMonitor"].full_name
+_START_PATIENCE_SECONDS = 60.0
+_STANDSTILL_SECONDS = 5.0
+_HEALTH_SECONDS = 1.0
+_FIGURES_SECONDS = 5.0
+_FIGURES_LONGEST_SECONDS = 15.0
+
+
+class LockReplica:
+    """One replica of the lock service. `async with leasing(settings)` makes and runs it."""
+
+    def __init__(
+        self, settings: GpulockSettings, draining: asyncio.Event, *, clock_us: Callable[[], int] | None = None
+    ) -> None:
+        section = settings.gpulock
+        self.name = f"gpulock-{uuid.uuid4().hex[:12]}"
+        """This replica's own name, new at every start."""
+        self.draining = draining
+        url = section.redis_url.get_secret_value()
+        self.pipe = Pipe(url, name=f"{self.name}-scripts")
+        self._ears = [
+            Pipe(url, name=f"{self.name}-{ear}", timeout_seconds=None) for ear in ("inbox", "events")
+        ]
+        self.keys = Keys(section.key_prefix, section.pools)
+        self.store = ScriptStore(
+            self.pipe, self.keys, replica=self.name, patience_seconds=section.redis_patience_seconds,
+            initial_state=section.initial_state, clock_us=clock_us,
+        )  # fmt: skip
+        self.hub = SessionHub(section, self.name, on_unwanted=self._give_back)
+        self.sweeper = Sweeper(section)
+        own = LockConfiguration(gpu_lock=settings.gpu_lock, gpu_lock_monitor=settings.gpu_lock_monitor)
+        self.lessor = Lessor(
+            self.store, section, own,
+            deliver=self.hub.deliver, on_epoch=self._new_epoch,
+            on_due=self.sweeper.expect, on_queue=self._queue_moved,
+        )  # fmt: skip
+        self.positions = PositionTeller(self.lessor, self.hub, section)
+        self.configuration = ConfigurationStore(
+            self.store, self.keys, self.lessor, settings, on_change=lambda: self.hub.announce(self.lessor)
+        )
+        self.report = Report(self.lessor, self.store, self.keys, section)
+        self.watch = LockWatch(
+            self.store, self.keys, self._ears[1], heartbeat_seconds=section.watch_heartbeat_seconds
+        )
+        self._errands: set[asyncio.Task[None]] = set()
+
+    def _give_back(self, client: Client, word: Word) -> None:
+        async def give_back() -> None:
+            await self.lessor.cancel(client, word.request_id)
+
+        self._run_errand(give_back())
+
+    def _queue_moved(self) -> None:
+        self.positions.moved()
+
+    def _new_epoch(self, epoch: int, window_seconds: float) -> None:
+        self.hub.ask_to_reclaim(epoch, window_seconds)
+        self._run_errand(self.configuration.follow())
+        self._run_errand(self.hub.ask_again(self.lessor))
+
+    def _heard(self, entries: list[Entry]) -> None:
+        for _, fields in entries:
+            if fields[b"to"] == b"*":
+                if fields[b"m"] == b'["configured"]':
+                    self._run_errand(self.configuration.follow())
+                else:
+                    self.positions.moved()
+            elif fields[b"to"].decode() == self.name:
+                push = to_notice(fields[b"m"])
+                if push is not None:
+                    self.lessor.hear(push)
+
+    def _reconnected(self) -> None:
+        """Look at once: the store may be another one, or have been restarted."""
+        self.sweeper.expect(0.0)
+        self._run_errand(self.configuration.follow())
+
+    def _run_errand(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._errands.add(task)
+        task.add_done_callback(self._errand_done)
+
+    def _errand_done(self, task: asyncio.Task[None]) -> None:
+        self._errands.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("an errand failed", error=str(error))
+
+    async def _send_away(self) -> None:
+        await self.draining.wait()
+        self.hub.drain()
+        self.watch.drain()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[LockReplica]:
+        """Work for the time of the block. Leases live on without it."""
+        await persist(lambda: self.pipe.call("PING"), _START_PATIENCE_SECONDS, "the lock store")
+        await self.configuration.load()
+        tail = Tail(self._ears[0], self.keys.inbox, self._heard, self._reconnected)
+        async with AsyncExitStack() as stack:
+            stack.callback(self.pipe.close)
+            stack.callback(self._ears[0].close)
+            stack.push_async_callback(self.watch.aclose)
+            for what, work in (
+                ("inbox", tail.run()),
+                ("sweeper", self.sweeper.run(self.lessor)),
+                ("positions", self.positions.run()),
+                ("settings file", self.configuration.watch_file()),
+                ("goodbye", self._send_away()),
+                ("figures", self._publish_figures()),
+            ):
+                await stack.enter_async_context(_background(what, work))
+            try:
+                yield self
+            finally:
+                for errand in list(self._errands):
+                    errand.cancel()
+
+    async def _publish_figures(self) -> None:
+        """Keep the gauges of the installation true: soon after something has moved here, and now and then in any case."""
+        seen, waited = -1, 0.0
+        while True:
+            if self.positions.changes != seen or waited >= _FIGURES_LONGEST_SECONDS:
+                seen, waited = self.positions.changes, 0.0
+                with suppress(YiVideoError):
+                    await publish(self.report)
+            await asyncio.sleep(_FIGURES_SECONDS)
+            waited += _FIGURES_SECONDS
+
+
+async def publish(report: Report) -> None:
+    """Set the gauges to what is the case now."""
+    status = await report.status("")
+    held: dict[tuple[str, str], int] = {}
+    age: dict[str, float] = {}
+    states = {1: "held", 2: "parked", 3: "stopping", 4: "quarantined"}
+    for holder in status.holders:
+        key = (holder.lease.pool, states[holder.state])
+        held[key] = held.get(key, 0) + 1
+        if not holder.model:
+            age[holder.lease.pool] = max(age.get(holder.lease.pool, 0.0), holder.held_seconds)
+    waiting: dict[str, int] = {}
+    for waiter in status.waiters:
+        waiting[waiter.pool] = waiting.get(waiter.pool, 0) + 1
+    for device in status.devices:
+        for kind, mib in (
+            ("capacity", device.memory_mib),
+            ("leased", device.leased_mib),
+            ("quarantined", device.quarantined_mib),
+        ):
+            metrics.UNITS.labels(device.pool, device.device, kind).set(mib)
+    for pool in {device.pool for device in status.devices}:
+        metrics.WAITERS.labels(pool).set(waiting.get(pool, 0))
+        metrics.AGE.labels(pool).set(age.get(pool, 0.0))
+        for state in states.values():
+            metrics.HELD.labels(pool, state).set(held.get((pool, state), 0))
+
+
+@asynccontextmanager
+async def _background(what: str, work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+    """Run a task beside the block. When it breaks, the process must end and be restarted: half a service is worse than none."""
+    owner = asyncio.current_task()
+    task = asyncio.create_task(work)
+
+    def broke(done: asyncio.Task[None]) -> None:
+        if not done.cancelled() and (error := done.exception()) is not None:
+            log.critical(f"the {what} broke", exc_info=error)
+            if owner is not None:
+                owner.cancel()
+
+    task.add_done_callback(broke)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def leasing(settings: GpulockSettings) -> AsyncIterator[tuple[LockReplica, RpcServer, str]]:
+    """Run a replica and its gRPC server for the time of the block; gives both and the address."""
+    if not settings.gpulock.devices:
+        raise SettingsError("settings: gpulock.devices: name at least one device")
+    server = RpcServer(settings.runtime)
+    replica = LockReplica(settings, server.draining)
+    server.add(
+        lock_pb2_grpc.add_LockServiceServicer_to_server,
+        LockServicer(replica.lessor, replica.hub),
+        LOCK_SERVICE,
+    )
+    server.add(
+        monitor_pb2_grpc.add_LockMonitorServicer_to_server,
+        MonitorServicer(replica.lessor, replica.report, replica.watch, replica.configuration),
+        MONITOR_SERVICE,
+    )
+    async with (
+        replica.running(),
+        server.running() as address,
+        _background("health", _tell_health(replica, server)),
+    ):
+        yield replica, server, address
+
+
+async def _tell_health(replica: LockReplica, server: RpcServer) -> None:
+    """Report this replica unhealthy while its sweeper cannot finish a turn: Redis is away, and calls would wait for it in vain."""
+    while not server.draining.is_set():
+        limit = replica.sweeper.longest_wait(replica.lessor) + _STANDSTILL_SECONDS
+        healthy = time.monotonic() - replica.sweeper.turn_time < limit
+        for service in (LOCK_SERVICE, MONITOR_SERVICE):
+            await server.set_serving(service, healthy)
+        await asyncio.sleep(_HEALTH_SECONDS)

@@ -1,0 +1,97 @@
+-- Ask for devices. Arguments: id, pool, device, MiB, devices, priority, user, task, purpose, longest wait in µs, preemptible,
+-- parked request to take over, client, node, host. Gives `granted`, `queued`, or how the request with this id ended, or `refused` and
+-- a code.
+if not conf then return finish('unconfigured') end
+forget_old(4)
+local client, node = arg(13), arg(14)
+local rec = load(arg(1))
+if rec then
+  if rec.st == 'W' then
+    local waited = rec.det ~= nil
+    if attach(rec, client, node) then
+      save(rec)
+      if waited then schedule(rec.pool) end
+    end
+    rec = load(rec.id)
+    if rec.st == 'W' then return finish('queued', export(rec), place(rec)) end
+    return finish('told', export(rec))
+  elseif rec.st == 'G' then
+    attach(rec, client, node)
+    save(rec)
+    tell('granted', rec)
+    if rec.stop then tell('stop', rec, rec.stop) end
+    return finish('told', export(rec))
+  elseif rec.st == 'X' then
+    attach(rec, client, node)
+    save(rec)
+    tell('lost', rec, rec.stop)
+    return finish('told', export(rec))
+  end
+  return finish('ended', export(rec), rec.ended)
+end
+
+rec = { id = arg(1), pool = arg(2), dev = arg(3), mib = number(4), n = number(5), prio = number(6), user = arg(7), task = arg(8),
+  what = arg(9), wait = number(10), pre = arg(11) == '1', client = client, node = node, host = arg(15), replica = me, st = 'N',
+  enq = now }
+
+local function refuse(code) -- and keep no record: the same request may be welcome later
+  if pools[rec.pool] then
+    count_outcome(rec.pool, '0')
+    incr(rec.pool, 'refused')
+    rec.detail = code
+    remember(rec, false, 'refused')
+    emit('refused', rec, code)
+  end
+  return finish('refused', code)
+end
+
+if not pools[rec.pool] then return refuse('GPU_POOL_UNKNOWN') end
+local devices, by_name = load_devices(rec.pool)
+if rec.dev ~= '' and not by_name[rec.dev] then return refuse('GPU_DEVICE_UNKNOWN') end
+local able, open = 0, 0
+for _, device in ipairs(devices) do
+  if suits(device, rec) then
+    able = able + 1
+    if not device.drain then open = open + 1 end
+  end
+end
+if able < rec.n then return refuse('GPU_NEVER_FITS') end
+if open < rec.n then return refuse('GPU_DRAINING') end
+
+-- A warm model's own lease is handed to the task that uses the model, so that no other can come between.
+local parked = arg(12) ~= '' and load(arg(12)) or nil
+if parked and parked.st == 'G' and parked.parked and not parked.stop and parked.pool == rec.pool and phase == 'open'
+  and parked.client == client and #parked.devs == rec.n and (rec.dev == '' or parked.devs[1][1] == rec.dev) then
+  local devs, fits = {}, true
+  for i, device in ipairs(parked.devs) do
+    local on = by_name[device[1]]
+    local need = on and math.max(needs(on, rec), device[2]) or 0
+    fits = fits and on and not on.drain and on.free + device[2] >= need
+    devs[i] = { device[1], need }
+  end
+  if fits then
+    not_due(parked.id, 'e123pf')
+    redis.call('ZREM', YIELD, parked.id)
+    take(USED, parked, -1)
+    parked.ended = 'resumed'
+    done(parked)
+    incr(rec.pool, 'warm_hits')
+    incr(rec.pool, 'saved_ms', parked.load_ms or 0)
+    rec.from = parked.id
+    emit('resumed', parked, rec.id, device_list(parked))
+    grant(rec, devs, true)
+    return finish('told', export(rec))
+  end
+end
+
+if redis.call('ZCARD', pools[rec.pool].queue) >= conf.max_waiters then return refuse('GPU_QUEUE_FULL') end
+enqueue(rec)
+save(rec)
+schedule(rec.pool)
+local after = load(rec.id)
+if after.st == 'W' then
+  emit('queued', after, redis.call('ZCARD', pools[rec.pool].queue))
+  queue_changed()
+  return finish('queued', export(after), place(after))
+end
+return finish('told', export(after))

@@ -1,0 +1,16 @@
+-- A client's stream is gone: its waiters keep their places for a while. Arguments: client, ids of what it waited for.
+if not conf then return finish('unconfigured') end
+local kept = 0
+for index = 2, #ARGV - 6 do
+  local rec = load(arg(index))
+  if rec and rec.st == 'W' and rec.replica == me and rec.client == arg(1) and not rec.det then
+    rec.det = now
+    due('a', rec.id, now + conf.grace_us)
+    save(rec)
+    kept = kept + 1
+  end
+end
+if kept > 0 then
+  for _, name in ipairs(pool_names) do schedule(name) end -- those behind a blocked head may go now
+end
+return finish(whole(kept))

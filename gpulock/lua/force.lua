@@ -1,0 +1,28 @@
+-- An operator takes leases from their holders. Arguments: request (empty: every lease of a device), pool, device, reason.
+-- Gives the leases taken. A lease that is in quarantine already, and would stay there until somebody acts, ends when it lapses.
+if not conf then return finish('unconfigured') end
+local taken = {}
+local function force(rec)
+  if rec.st == 'G' then
+    revoke(rec, 'forced', arg(4))
+  elseif rec.st ~= 'X' then
+    return
+  end
+  due('f', rec.id, rec.free_at)
+  taken[#taken + 1] = export(rec)
+end
+if arg(1) ~= '' then
+  local rec = load(arg(1))
+  if rec then force(rec) end
+else
+  local all = redis.call('HGETALL', REQ)
+  for i = 2, #all, 2 do
+    local rec = cmsgpack.unpack(all[i])
+    if rec.pool == arg(2) and (rec.st == 'G' or rec.st == 'X') then
+      for _, device in ipairs(rec.devs) do
+        if device[1] == arg(3) then force(rec) break end
+      end
+    end
+  end
+end
+return finish(taken)

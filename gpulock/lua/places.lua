@@ -1,0 +1,21 @@
+-- Who stands where. Gives, for each pool, its name and its waiters in the order of service; then the leases, revoked ones too.
+if not conf then return finish('unconfigured') end
+local orders, leases = {}, {}
+for _, name in ipairs(pool_names) do
+  local order = { name }
+  for _, band in ipairs(bands_in_order(pools[name])) do
+    local low = band_floor(band.prio)
+    for _, member in ipairs(redis.call('ZRANGEBYSCORE', pools[name].queue, low, low + 999999999999)) do
+      order[#order + 1] = string.sub(member, 15)
+    end
+  end
+  orders[#orders + 1] = order
+end
+for _, member in ipairs(redis.call('ZRANGE', DL, 0, -1)) do
+  local letter = string.sub(member, 1, 1)
+  if letter == 'e' or letter == 'f' then
+    local rec = load(string.sub(member, 2))
+    if rec then leases[#leases + 1] = export(rec) end
+  end
+end
+return finish(orders, leases)

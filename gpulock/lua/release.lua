@@ -1,0 +1,14 @@
+-- Give a lease back. Arguments: id, token, reason. Gives `released` (also when it was before) or `stale`.
+if not conf then return finish('unconfigured') end
+local rec = load(arg(1))
+if not rec then return finish('released', {}, '', '') end
+if rec.st == 'W' then return finish('stale') end
+if not fresh(rec, number(2)) then return finish('stale') end
+local held, reason = now - (rec.ga or now), arg(3)
+if rec.st == 'G' or rec.st == 'X' then
+  if rec.stop == 'preempted' and reason ~= 'normal' then reason = 'yielded' end
+  if rec.stop == 'drain' and reason ~= 'normal' then reason = 'drain' end
+  end_lease(rec, rec.st == 'X' and rec.stop or reason, 'released')
+  return finish('released', export(rec), whole(held), reason)
+end
+return finish('released', {}, '', '')

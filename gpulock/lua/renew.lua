@@ -1,0 +1,19 @@
+-- A holder's beat. Arguments: id, token, client, node. Gives `renewed`, `lost`, `stale`, or `reclaim` while the store may have
+-- forgotten the lease.
+if not conf then return finish('unconfigured') end
+local rec = load(arg(1))
+if not rec then return finish(phase == 'recover' and 'reclaim' or 'lost', {}, 'heartbeat') end
+if rec.st == 'W' then return finish(phase == 'recover' and 'reclaim' or 'stale') end
+if not fresh(rec, number(2)) then return finish('stale') end
+if rec.st == 'G' then
+  local slack = rec.exp - now
+  local moved = attach(rec, arg(3), arg(4))
+  beat(rec)
+  save(rec)
+  if moved and rec.stop then tell('stop', rec, rec.stop) end
+  return finish('renewed', export(rec), whole(slack))
+elseif rec.st == 'X' then
+  attach(rec, arg(3), arg(4))
+  save(rec)
+end
+return finish('lost', export(rec), rec.st == 'X' and rec.stop or rec.ended or 'heartbeat')

@@ -1,0 +1,322 @@
+"""Sessions: one client's stream, and all streams of this replica."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, suppress
+
+from gpulock import metrics
+from gpulock.lessor import Ask, Client, Lessor
+from gpulock.outbound import Outbound
+from gpulock.presenter import (
+    RELEASE_REASONS,
+    Presenter,
+    check_park,
+    check_request_id,
+    to_ask,
+    to_client,
+)
+from gpulock.settings import GpulockSection
+from gpulock.word import Word
+from runtime.errors import (
+    DeadlineExceeded,
+    Draining,
+    InvalidArgument,
+    ResourceExhausted,
+    Unavailable,
+    YiVideoError,
+)
+from runtime.logs import get_logger
+from yivideo.gpulock.v1 import lock_pb2
+
+log = get_logger(__name__)
+
+_HELLO_SECONDS = 10.0
+_LAST_WORD_SECONDS = 1.0
+_NOT_WAITING = frozenset({"granted", "refused", "timeout", "cancelled", "released", "lost"})
+
+
+class Session:
+    """One client's stream."""
+
+    def __init__(self, client: Client, limit: int) -> None:
+        self.client = client
+        self.outbound = Outbound(limit)
+        self.waiting: dict[str, Word] = {}
+        """Requests that wait, with what was last said of them."""
+        self.asks: dict[str, Ask] = {}
+        """The same requests as they were made, in the order of asking."""
+        self.rhythm = (0.0, 0.0)
+        """Seconds between beats, and of a lease's life, as the client was told last."""
+        self.asking = ""
+        """The request that is being asked for at this moment."""
+
+    def say(self, word: Word) -> bool:
+        """Queue a word for the client; False: it must not be heard.
+
+        Words of one request can overtake each other when two replicas have a hand in it: a grant that another one made may come
+        before our own answer `queued`, or after the client took its request back. Neither must be heard.
+        """
+        asked = word.request_id == self.asking
+        if word.kind == "queued":
+            if not asked:
+                return False
+            self.waiting[word.request_id] = word
+        elif word.kind == "granted" and not asked and word.request_id not in self.waiting:
+            return False
+        if word.kind in _NOT_WAITING:
+            self.waiting.pop(word.request_id, None)
+            self.asks.pop(word.request_id, None)
+            if asked:
+                self.asking = ""
+        self.outbound.put(word)
+        return True
+
+    def say_position(self, word: Word) -> None:
+        """Queue a position when it is news."""
+        last = self.waiting.get(word.request_id)
+        if last is not None and (last.position, last.detail) != (word.position, word.detail):
+            self.waiting[word.request_id] = word
+            self.outbound.put_position(word)
+
+
+class SessionHub:
+    """All sessions of this replica; a client's words go to its newest one."""
+
+    def __init__(
+        self, section: GpulockSection, replica: str, *, on_unwanted: Callable[[Client, Word], None]
+    ) -> None:
+        """`on_unwanted` hears of a grant that its client no longer waits for."""
+        self._on_unwanted = on_unwanted
+        self._section = section
+        self._replica = replica
+        self._presenter = Presenter(section.devices)
+        self._sessions: dict[str, Session] = {}
+        self._draining = False
+        self.overruns = 0
+        """Sessions that ended because their clients did not read."""
+
+    @property
+    def sessions(self) -> list[Session]:
+        """Every open session."""
+        return list(self._sessions.values())
+
+    def deliver(self, word: Word) -> None:
+        """Hand a word to its client, if it is here; one that is not asks again when it comes back."""
+        session = self._sessions.get(word.client_id)
+        if session is not None and not session.say(word) and word.kind == "granted":
+            # Nobody waits for it: a store that went back in time has brought a cancelled request back to life.
+            self._on_unwanted(session.client, word)
+
+    def announce(self, lessor: Lessor) -> None:
+        """Tell every client the rhythm of beats where it is another than it was told."""
+        welcome = self._welcome(lessor)
+        rhythm = (welcome.welcome.beat_seconds, welcome.welcome.ttl_seconds)
+        for session in self._sessions.values():
+            if session.rhythm != rhythm:
+                session.rhythm = rhythm
+                session.outbound.put(welcome)
+
+    def ask_to_reclaim(self, epoch: int, window_seconds: float) -> None:
+        """Tell every client that the store may have forgotten its leases."""
+        for session in self._sessions.values():
+            session.outbound.put(_reclaim(epoch, window_seconds))
+
+    async def ask_again(self, lessor: Lessor) -> None:
+        """Put the waiters of this replica back on record, in the order of asking, where the store has forgotten them."""
+        waiters = [(session, request_id) for session in self.sessions for request_id in session.waiting]
+        waiters.sort(key=lambda waiter: _asked_us(waiter[0].waiting[waiter[1]]))
+        for session, request_id in waiters:
+            ask = session.asks.get(request_id)
+            if ask is not None and request_id in session.waiting:
+                word = await lessor.acquire(session.client, ask)
+                if word is not None and word.kind != "queued":
+                    session.say(word)
+
+    def drain(self) -> None:
+        """Send every client elsewhere; their waiters keep their places for the grace."""
+        self._draining = True
+        for session in self._sessions.values():
+            session.outbound.fail(Draining("this lock service replica is shutting down"))
+
+    async def run(
+        self,
+        lessor: Lessor,
+        requests: AsyncIterator[lock_pb2.SessionRequest],
+        abort: Callable[[YiVideoError], None],
+    ) -> AsyncGenerator[lock_pb2.SessionResponse, None]:
+        """Serve one stream until either side ends it; `abort` ends one whose messages nobody takes."""
+        if self._draining:
+            raise Draining("this lock service replica is shutting down")
+        if len(self._sessions) >= self._section.max_sessions:
+            raise ResourceExhausted("too many sessions", retry_after_seconds=5.0)
+        session = Session(await _hello(requests), self._section.session_buffer_messages)
+        client_id = session.client.client_id
+        if (older := self._sessions.get(client_id)) is not None:
+            older.outbound.fail(Unavailable("the client has opened another session"))
+        self._sessions[client_id] = session
+        metrics.SESSIONS.set(len(self._sessions))
+        self.announce(lessor)
+        if lessor.recovering:
+            session.outbound.put(_reclaim(lessor.epoch, lessor.recovery_seconds))
+        reader = asyncio.create_task(self._read(lessor, session, requests))
+        guard = asyncio.create_task(self._end_when_overrun(session, abort))
+        try:
+            async with aclosing(session.outbound.messages()) as messages:
+                async for message in messages:
+                    if isinstance(message, Word):
+                        yield self._presenter.to_response(message)
+                    else:
+                        yield message
+        finally:
+            reader.cancel()
+            guard.cancel()
+            await asyncio.gather(reader, guard, return_exceptions=True)
+            await self._leave(lessor, session)
+
+    async def _end_when_overrun(self, session: Session, abort: Callable[[YiVideoError], None]) -> None:
+        """End the stream of a client that does not read: its handler may be stuck in a write that the client never takes."""
+        await session.outbound.overrun.wait()
+        self.overruns += 1
+        log.warning("a client does not read; its session ends", client=session.client.client_id)
+        await asyncio.sleep(
+            _LAST_WORD_SECONDS
+        )  # the fault goes out by itself when the client reads after all
+        abort(ResourceExhausted("the client does not read its messages"))
+
+    def _welcome(self, lessor: Lessor) -> lock_pb2.SessionResponse:
+        return lock_pb2.SessionResponse(
+            welcome=lock_pb2.Welcome(
+                replica=self._replica,
+                beat_seconds=lessor.configuration.beat_seconds,
+                ttl_seconds=lessor.configuration.ttl_seconds,
+                waiter_grace_seconds=self._section.waiter_grace_seconds,
+                epoch=lessor.epoch,
+            )
+        )
+
+    async def _leave(self, lessor: Lessor, session: Session) -> None:
+        client = session.client
+        if self._sessions.get(client.client_id) is not session:
+            return  # its newer session has attached what it waits for, or will
+        del self._sessions[client.client_id]
+        metrics.SESSIONS.set(len(self._sessions))
+        if session.waiting:
+            # In a task of its own: the stream's task is being cancelled.
+            task = asyncio.create_task(_detach(lessor, client, list(session.waiting)))
+            _detaching.add(task)
+            task.add_done_callback(_detaching.discard)
+
+    async def _read(
+        self, lessor: Lessor, session: Session, requests: AsyncIterator[lock_pb2.SessionRequest]
+    ) -> None:
+        try:
+            async for request in requests:
+                await self._obey(lessor, session, request)
+                if session.outbound.failed:
+                    return
+            session.outbound.end()
+        except YiVideoError as error:
+            session.outbound.fail(error)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.error("a session broke", client=session.client.client_id, exc_info=error)
+            session.outbound.fail(Unavailable("the session broke; open another"))
+
+    async def _obey(self, lessor: Lessor, session: Session, request: lock_pb2.SessionRequest) -> None:
+        kind = request.WhichOneof("message")
+        if kind is None or kind == "hello":
+            raise InvalidArgument.at("/message", "must be one message, and hello only once")
+        message = getattr(request, kind)
+        request_id = message.acquire.request_id if kind == "reclaim" else message.request_id
+        session.asking = request_id if kind == "acquire" else ""
+        try:
+            word = await _dispatch(lessor, session, kind, message)
+        except InvalidArgument as error:
+            field = error.fields[0].pointer.lstrip("/") if error.fields else ""
+            word = Word("refused", session.client.client_id, request_id, detail=error.code,
+                        field=field, message=error.message)  # fmt: skip
+        if word is not None:
+            if word.kind == "reclaim":
+                session.outbound.put(_reclaim(lessor.epoch, float(word.detail)))
+            else:
+                session.say(word)
+        session.asking = ""
+
+
+_detaching: set[asyncio.Task[None]] = set()
+
+
+async def _detach(lessor: Lessor, client: Client, request_ids: list[str]) -> None:
+    with suppress(
+        YiVideoError
+    ):  # the store is away: the sweep finds that this replica's waiters are not looked after
+        await lessor.detach(client, request_ids)
+
+
+async def _acquire(lessor: Lessor, session: Session, ask: Ask) -> Word | None:
+    session.asks[ask.request_id] = ask
+    word = await lessor.acquire(session.client, ask)
+    if ask.request_id not in session.waiting and (word is None or word.kind != "queued"):
+        session.asks.pop(ask.request_id, None)
+    return word
+
+
+async def _dispatch(lessor: Lessor, session: Session, kind: str, message: object) -> Word | None:
+    client = session.client
+    match message:
+        case lock_pb2.Acquire():
+            return await _acquire(lessor, session, to_ask(message))
+        case lock_pb2.Renew():
+            check_request_id(message.request_id)
+            return await lessor.renew(client, message.request_id, message.token)
+        case lock_pb2.Release():
+            check_request_id(message.request_id)
+            reason = RELEASE_REASONS.get(message.reason, "normal")
+            return await lessor.release(client, message.request_id, message.token, reason)
+        case lock_pb2.Cancel():
+            check_request_id(message.request_id)
+            return await lessor.cancel(client, message.request_id)
+        case lock_pb2.Park():
+            check_request_id(message.request_id)
+            check_park(message)
+            return await lessor.park(
+                client,
+                message.request_id,
+                message.token,
+                message.model,
+                message.memory_mib,
+                message.load_seconds,
+            )
+        case lock_pb2.Confirm():
+            check_request_id(message.request_id)
+            return await lessor.confirm(client, message.request_id, message.token)
+        case lock_pb2.Reclaim():
+            granted_us = message.grant_time.ToMicroseconds()
+            devices = list(message.devices)
+            return await lessor.reclaim(client, to_ask(message.acquire), message.token, devices, granted_us)
+    raise InvalidArgument.at("/message", f"{kind} is not known")
+
+
+async def _hello(requests: AsyncIterator[lock_pb2.SessionRequest]) -> Client:
+    try:
+        async with asyncio.timeout(_HELLO_SECONDS):
+            async for request in requests:
+                if request.WhichOneof("message") != "hello":
+                    raise InvalidArgument.at("/message", "the first message must be hello")
+                return to_client(request.hello)
+    except TimeoutError:
+        raise DeadlineExceeded("no hello came") from None
+    raise InvalidArgument.at("/message", "the stream ended before a hello")
+
+
+def _asked_us(word: Word) -> int:
+    return word.record.asked_us if word.record else 0
+
+
+def _reclaim(epoch: int, window_seconds: float) -> lock_pb2.SessionResponse:
+    return lock_pb2.SessionResponse(
+        reclaim_requested=lock_pb2.ReclaimRequested(epoch=epoch, window_seconds=window_seconds)
+    )

@@ -1,0 +1,134 @@
+"""Runs the lock scripts: what every one of them is told, and what every one of them answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from redis.exceptions import NoScriptError
+
+from gpulock.keys import Keys
+from gpulock.record import Record, to_record
+from redislink.patience import PASSING_ERRORS, persist
+from redislink.pipe import Argument, Pipe
+from redislink.scripts import digest, load_scripts
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """Something that a client of this replica must hear."""
+
+    kind: str
+    record: Record
+    extra: str
+    now_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a script answered; times are logical µs."""
+
+    now_us: int
+    epoch: int
+    recovering: bool
+    token: int
+    due_us: int
+    """The next deadline; -1: none."""
+    results: list[Any]
+    pushes: tuple[Push, ...]
+    open_us: int
+    """When a recovery ends; 0: unknown, or none is under way."""
+
+    @property
+    def word(self) -> str:
+        """The first result, which names the outcome."""
+        return text(self.results[0])
+
+
+class Scripts(Protocol):
+    """What the lessor needs of a store."""
+
+    async def run(self, script: str, *arguments: Argument) -> Reply:
+        """Run a script, again if need be until Redis answers; raises Unavailable."""
+
+
+def text(value: bytes | str | int) -> str:
+    """Return what Redis gave as text."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def to_notice(message: bytes) -> Push | None:
+    """Read a message of the inbox; None: positions have changed."""
+    parts = json.loads(message)
+    if parts[0] == "queue":
+        return None
+    return Push(parts[0], to_record(parts[1]), parts[2], int(parts[3]))
+
+
+class ScriptStore:
+    """The scripts on one Redis, for one replica."""
+
+    def __init__(
+        self,
+        pipe: Pipe,
+        keys: Keys,
+        *,
+        replica: str,
+        patience_seconds: float,
+        initial_state: str,
+        clock_us: Callable[[], int] | None = None,
+    ) -> None:
+        """`clock_us` replaces Redis's own clock, for tests."""
+        self._pipe = pipe
+        self._fixed: tuple[Argument, ...] = (len(keys.all), *keys.all, ",".join(keys.pools), replica)
+        self._patience_seconds = patience_seconds
+        self._initial_state = initial_state
+        self._clock_us = clock_us
+        self._texts = load_scripts("gpulock")
+        self._digests = {name: digest(script) for name, script in self._texts.items()}
+        self.token = 0
+        """Highest fencing token seen; what keeps tokens rising when the store has lost its memory."""
+        self.epoch = 0
+        """Highest epoch seen."""
+
+    async def run(self, script: str, *arguments: Argument) -> Reply:
+        """Run a script. All are idempotent, so one whose answer was lost is simply run again."""
+        try:
+            return self._read(await self._attempt(script, arguments))
+        except PASSING_ERRORS:
+            answer = await persist(
+                lambda: self._attempt(script, arguments), self._patience_seconds, "the lock store"
+            )
+            return self._read(answer)
+
+    async def _attempt(self, script: str, arguments: tuple[Argument, ...]) -> Any:
+        given = (
+            *self._fixed, self.token, "" if self._clock_us is None else self._clock_us(), self.epoch,
+            self._initial_state, *arguments,
+        )  # fmt: skip
+        try:
+            return await self._pipe.call("EVALSHA", self._digests[script], *given)
+        except NoScriptError:  # a restarted or promoted Redis has an empty script cache
+            return await self._pipe.call("EVAL", self._texts[script], *given)
+
+    def _read(self, answer: list[Any]) -> Reply:
+        now = int(answer[0])
+        reply = Reply(
+            now, int(answer[1]), answer[2] == b"recover", int(answer[3]), int(answer[4]), answer[5],
+            tuple(Push(text(kind), to_record(record), text(extra), now) for kind, record, extra in answer[6]),
+            int(answer[7]),
+        )  # fmt: skip
+        self.token = max(self.token, reply.token)
+        self.epoch = max(self.epoch, reply.epoch)
+        return reply
+
+    async def read(self, *command: Argument) -> Any:
+        """Run one reading command with the same patience."""
+        return await persist(lambda: self._pipe.call(*command), self._patience_seconds, "the lock store")
+
+
+def exported(value: Sequence[bytes]) -> Record | None:
+    """Read a result that is a record, or empty."""
+    return to_record(value) if value else None

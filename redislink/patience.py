@@ -1,0 +1,68 @@
+"""Repeats an idempotent attempt while Redis restarts or fails over, for a bounded time."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError,  # noqa: A004 - redis's own class is the one meant everywhere below
+    ReadOnlyError,
+    TimeoutError,  # noqa: A004
+    TryAgainError,
+)
+
+from runtime.errors import Unavailable
+from runtime.logs import get_logger
+
+log = get_logger(__name__)
+
+T = TypeVar("T")
+
+PASSING_ERRORS = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, TryAgainError, OSError)
+"""What a restart or a failover of Redis looks like; all of it passes."""
+
+_FIRST_WAIT_SECONDS = 0.02
+_LONGEST_WAIT_SECONDS = 1.0
+
+
+async def persist(attempt: Callable[[], Awaitable[T]], patience_seconds: float, what: str) -> T:
+    """Repeat an idempotent attempt while Redis is away. Raises Unavailable, naming `what`, when patience is over."""
+    give_up = time.monotonic() + patience_seconds
+    wait = _FIRST_WAIT_SECONDS
+    cancelled = _Cancellation()
+    while True:
+        try:
+            answer = await attempt()
+            cancelled.check()
+            return answer
+        except PASSING_ERRORS as error:
+            cancelled.check()
+            if time.monotonic() + wait >= give_up:
+                raise Unavailable(
+                    f"{what} cannot be reached", retry_after_seconds=_LONGEST_WAIT_SECONDS
+                ) from error
+            log.warning("redis does not answer; trying again", error=type(error).__name__)
+        await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+        wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
+
+
+class _Cancellation:
+    """Notices that the current task was cancelled while the client library dealt with its connection and let that pass.
+
+    Seen with redis-py 8.1.0: a cancel during the first connect or a pool wait does not always come out; without this a background
+    task goes on for ever and the process never ends.
+    """
+
+    def __init__(self) -> None:
+        self._task = asyncio.current_task()
+        self._before = self._task.cancelling() if self._task else 0
+
+    def check(self) -> None:
+        """Raise what was swallowed."""
+        if self._task is not None and self._task.cancelling() > self._before:
+            raise asyncio.CancelledError

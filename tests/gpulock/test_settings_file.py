@@ -1,0 +1,85 @@
+"""The settings file: taken over at start and whenever it changes; a wrong one changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from runtime.settings import CONFIG_VARIABLE
+from tests.gpulock.rooms import Rooms, Running
+from yivideo.gpulock.v1 import monitor_pb2
+
+NAME = "gpu_lock.max_wait_time"
+
+
+async def in_force(running: Running, expected: float) -> monitor_pb2.Configuration:
+    """Wait until a setting is in force."""
+    async with asyncio.timeout(5):
+        while True:
+            found = await running.door.monitor.GetConfiguration(monitor_pb2.GetConfigurationRequest())
+            if json.loads(found.values[NAME]) == expected:
+                return found
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that YIVIDEO_CONFIG names."""
+    path = tmp_path / "config.yml"
+    monkeypatch.setenv(CONFIG_VARIABLE, str(path))
+    return path
+
+
+def write(path: Path, **section: Any) -> None:
+    """Replace the file, as an editor does."""
+    new = path.with_suffix(".new")
+    new.write_text(yaml.safe_dump({"gpu_lock": section}))
+    new.rename(path)
+
+
+async def test_the_file_is_watched(rooms: Rooms, config: Path) -> None:
+    """A changed file is in force for all replicas with the source `file`; a call's change of another setting stays."""
+    write(config, max_wait_time=100)
+    a = await rooms.replica(lock={"max_wait_time": 100}, monitor={}, file_check_seconds=0.05)
+    first = await in_force(a, 100)
+    assert first.source == "file"
+    await a.door.monitor.UpdateConfiguration(
+        monitor_pb2.UpdateConfigurationRequest(values={"gpu_lock.lock_timeout": "900"}, source="me")
+    )
+    write(config, max_wait_time=200)
+    second = await in_force(a, 200)
+    assert second.source == "file"
+    assert json.loads(second.values["gpu_lock.lock_timeout"]) == 900
+
+
+async def test_a_wrong_file_changes_nothing(rooms: Rooms, config: Path) -> None:
+    """The last good settings stay while the file is wrong, and its next good version is taken over."""
+    write(config, max_wait_time=100)
+    a = await rooms.replica(lock={"max_wait_time": 100}, monitor={}, file_check_seconds=0.05)
+    before = await in_force(a, 100)
+    write(config, max_wait_time=-5, nonsense=1)
+    await asyncio.sleep(0.3)
+    assert await in_force(a, 100) == before
+    config.write_text("{ not: [yaml")
+    await asyncio.sleep(0.3)
+    assert await in_force(a, 100) == before
+    write(config, max_wait_time=300)
+    await in_force(a, 300)
+
+
+async def test_a_restarted_replica_keeps_what_was_changed_by_call(rooms: Rooms, config: Path) -> None:
+    """A replica that starts with the same file as before does not undo a call; one whose file has changed takes that over."""
+    write(config, max_wait_time=100)
+    a = await rooms.replica(lock={"max_wait_time": 100}, monitor={})
+    await a.door.monitor.UpdateConfiguration(
+        monitor_pb2.UpdateConfigurationRequest(values={NAME: "150"}, source="me")
+    )
+    b = await rooms.replica(lock={"max_wait_time": 100}, monitor={})
+    await in_force(b, 150)
+    await rooms.replica(lock={"max_wait_time": 250}, monitor={})
+    await in_force(a, 250)

@@ -1,0 +1,133 @@
+"""Warm models: parked leases that give way, and tasks that find a model on the device."""
+
+from __future__ import annotations
+
+from gpulock.lessor import Client
+from tests.gpulock.conftest import GPU0, GPU1, House, Replica
+
+CLIENT = "node-1"
+
+
+async def park(replica: Replica, request_id: str, memory_mib: int = 0, load_seconds: float = 8.0) -> str:
+    """Park a lease."""
+    token = replica.lease(request_id).token
+    word = await replica.lessor.park(Client(CLIENT), request_id, token, "large-v3", memory_mib, load_seconds)
+    return word.kind
+
+
+async def test_a_parked_model_is_taken_over_without_a_gap(house: House) -> None:
+    """A task of the same client takes its parked lease's devices over at once, before others could come between."""
+    a = await house.replica()
+    await a.ask("w1", CLIENT, memory_mib=10_000)
+    assert await park(a, "w1") == "parked"
+    assert await a.ask("t1", CLIENT, memory_mib=10_000, warm_request_id="w1") == "granted"
+    assert a.lease("t1").warm
+    assert a.lease("t1").token > a.lease("w1").token
+    assert await a.memory() == {"gpu-0": (10_000, 0)}
+    stat = house.redis.hgetall("{gputest}:stat")
+    assert stat[b"default|warm_hits"] == b"1"
+    assert stat[b"default|saved_ms"] == b"8000"
+
+
+async def test_another_client_cannot_take_it_over(house: House) -> None:
+    """A parked lease is its own client's alone."""
+    a = await house.replica()
+    await a.ask("w1", CLIENT)
+    await park(a, "w1")
+    assert await a.ask("t1", "node-2", warm_request_id="w1") == "queued"
+
+
+async def test_parking_less_memory_frees_the_rest(house: House) -> None:
+    """A model that idles in less memory than its task had gives the rest to who waits for it."""
+    a = await house.replica()
+    await a.ask("w1", CLIENT)
+    assert await a.ask("r2", memory_mib=20_000) == "queued"
+    await park(a, "w1", memory_mib=4_000)
+    assert a.kinds("r2") == ["queued", "granted"]
+    assert await a.memory() == {"gpu-0": (24_000, 0)}
+
+
+async def test_a_parked_model_gives_way(house: House) -> None:
+    """When a request needs the memory the parked lease is asked to yield, once, and its release serves the request."""
+    a = await house.replica()
+    await a.ask("w1", CLIENT)
+    await park(a, "w1")
+    assert await a.ask("r2") == "queued"
+    assert [(w.kind, w.detail) for w in a.said("w1", "stop")] == [("stop", "preempted")]
+    await a.ask("r3")
+    assert len(a.said("w1", "stop")) == 1
+    assert await a.ask("t2", CLIENT, warm_request_id="w1") == "queued"
+    await a.release("w1", "yielded")
+    assert a.kinds("r2") == ["queued", "granted"]
+    stat = house.redis.hgetall("{gputest}:stat")
+    assert stat[b"default|evictions"] == b"1"
+    assert stat[b"default|rel:yielded"] == b"1"
+
+
+async def test_only_as_many_models_give_way_as_are_needed(house: House) -> None:
+    """Of two parked models the one that idles longest goes, and the other stays warm when that is enough."""
+    a = await house.replica(devices=(GPU0, GPU1))
+    await a.ask("w1", CLIENT, device="gpu-0")
+    await a.ask("w2", CLIENT, device="gpu-1")
+    await park(a, "w2")
+    house.clocks.pass_seconds(5)
+    await park(a, "w1")
+    await a.ask("r3", memory_mib=1_000)
+    assert len(a.said("w1", "stop")) + len(a.said("w2", "stop")) == 1
+    await a.ask("r4")
+    assert len(a.said("w1", "stop")) + len(a.said("w2", "stop")) == 2
+
+
+async def test_a_model_that_does_not_give_way_is_revoked(house: House) -> None:
+    """A parked lease that ignores the request to yield is revoked after the time it had for it."""
+    a = await house.replica(yield_seconds=30.0)
+    await a.ask("w1", CLIENT)
+    await park(a, "w1")
+    await a.ask("r2")
+    await house.after(31)
+    assert a.said("w1")[-1].kind == "lost"
+    assert a.said("w1")[-1].detail == "preempted"
+
+
+async def test_work_gives_way_only_where_it_agreed_to(house: House) -> None:
+    """A preemptible task is asked to stop for one that is not; two preemptible ones of equal priority do not chase each other."""
+    a = await house.replica()
+    await a.ask("p1", preemptible=True)
+    await a.ask("p2", preemptible=True)
+    assert a.said("p1", "stop") == []
+    await a.ask("r3")
+    assert [w.detail for w in a.said("p1", "stop")] == ["preempted"]
+
+
+async def test_what_is_freed_for_one_is_not_taken_by_another(house: House) -> None:
+    """Memory that a model was asked to give up for a waiter goes to that waiter, although smaller ones wait behind it."""
+    a = await house.replica()
+    await a.ask("w1", CLIENT, memory_mib=12_000)
+    await park(a, "w1")
+    assert await a.ask("large", memory_mib=20_000) == "queued"
+    assert await a.ask("small", memory_mib=8_000) == "queued"
+    await a.release("w1", "yielded")
+    assert a.kinds("large") == ["queued", "granted"]
+    assert a.kinds("small") == ["queued"]
+
+
+async def test_a_parked_lease_still_needs_beats(house: House) -> None:
+    """A parked lease has no graded timeouts, and ends without beats as any other."""
+    a = await house.replica()
+    await a.ask("w1", CLIENT)
+    await park(a, "w1")
+    for _ in range(40):
+        await house.after(250)
+        await a.renew("w1")
+    assert set(a.kinds("w1")) == {"granted", "renewed"}
+    await house.after(301)
+    assert a.said("w1")[-1].detail == "heartbeat"
+
+
+async def test_draining_asks_models_to_go(house: House) -> None:
+    """A model parked on a device that is drained is asked to yield."""
+    a = await house.replica()
+    await a.ask("w1", CLIENT)
+    await park(a, "w1")
+    await a.lessor.drain_device("default", "gpu-0", undo=False, reason="fan")
+    assert [w.detail for w in a.said("w1", "stop")] == ["drain"]

@@ -1,0 +1,85 @@
+"""The pipelined connection: answers in order, errors by their kind, and a new connection after a broken one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import redis
+from redis.exceptions import (
+    ConnectionError,  # noqa: A004
+    NoScriptError,
+    ResponseError,
+    TimeoutError,  # noqa: A004
+)
+
+from redislink.pipe import Pipe
+
+
+@pytest.fixture
+async def pipe(redis_url: str) -> AsyncIterator[Pipe]:
+    """A connection to the tests' Redis."""
+    opened = Pipe(redis_url, name="pipe-under-test", timeout_seconds=2.0)
+    yield opened
+    opened.close()
+
+
+async def test_answers_come_back_in_order(pipe: Pipe) -> None:
+    """Commands that are sent together get each its own answer."""
+    answers = await asyncio.gather(*(pipe.call("ECHO", f"m{number}") for number in range(500)))
+    assert answers == [f"m{number}".encode() for number in range(500)]
+
+
+async def test_all_commands_share_one_connection(pipe: Pipe, redis_url: str) -> None:
+    """However many commands are under way, Redis sees one client."""
+    await asyncio.gather(*(pipe.call("PING") for _ in range(50)))
+    with redis.Redis.from_url(redis_url) as client:
+        names = [found["name"] for found in client.client_list()]
+    assert names.count("pipe-under-test") == 1
+
+
+async def test_a_cancelled_command_takes_nobodys_answer(pipe: Pipe) -> None:
+    """The answer to a command whose caller has gone is dropped, not given to the next."""
+    gone = asyncio.create_task(pipe.call("ECHO", "gone"))
+    await asyncio.sleep(0)
+    gone.cancel()
+    assert await pipe.call("ECHO", "mine") == b"mine"
+
+
+async def test_errors_have_their_kind(pipe: Pipe) -> None:
+    """An error answer raises the class that redis-py has for it, and the connection goes on."""
+    with pytest.raises(NoScriptError):
+        await pipe.call("EVALSHA", "0" * 40, 0)
+    with pytest.raises(ResponseError):
+        await pipe.call("NONSENSE")
+    assert await pipe.call("PING") == b"PONG"
+
+
+async def test_a_broken_connection_is_made_again(pipe: Pipe, redis_url: str) -> None:
+    """Commands under way fail when the connection breaks; the next one connects."""
+    await pipe.call("PING")
+    with redis.Redis.from_url(redis_url) as client:
+        blocked = asyncio.create_task(pipe.call("BLPOP", "nothing", 1))
+        await asyncio.sleep(0.05)
+        for found in client.client_list():
+            if found["name"] == "pipe-under-test":
+                client.client_kill(found["addr"])
+    with pytest.raises(ConnectionError):
+        await blocked
+    assert await pipe.call("PING") == b"PONG"
+
+
+async def test_a_late_answer_is_nobodys(redis_url: str) -> None:
+    """A command that times out takes its connection with it, so that its answer cannot be taken for another's."""
+    impatient = Pipe(redis_url, name="impatient", timeout_seconds=0.1)
+    with pytest.raises(TimeoutError):
+        await impatient.call("BLPOP", "nothing", 1)
+    assert await impatient.call("ECHO", "mine") == b"mine"
+    impatient.close()
+
+
+async def test_nobody_listens() -> None:
+    """A Redis that is not there is a ConnectionError."""
+    with pytest.raises(ConnectionError):
+        await Pipe("redis://127.0.0.1:1/0", name="x").call("PING")
