@@ -94,6 +94,8 @@ bench-files: setup $(stamps)/s3 ## Measure uploads and downloads against the bar
 bench-ffmpeg: setup ## Measure the ffmpeg node against bare ffmpeg
 	@$(python) -m bench.ffmpeg
 
+bench-streams: setup ## Cut event streams at random and count what is missing; show what a watcher costs
+	@$(python) -m bench.streams
 bench-gpulock: setup $(stamps)/locks ## Measure hand-overs of a GPU against their floor and other locks
 	@$(python) -m bench.gpulock
 
@@ -107,5 +109,6 @@ lock: setup ## Compile requirements/*.in to pinned, hashed *.txt
 clean: ## Remove what setup and runs made
 	@rm -rf .venv .venv-locks $(stamps) yivideo .run .demo tools/buf/node_modules
 
-.PHONY: help setup protos run demo test test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants \
 	bench-cancel bench-gpulock chaos-gpulock
+
+.PHONY: help setup protos run demo test test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams \

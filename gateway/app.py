@@ -10,7 +10,7 @@ import aiohttp_cors
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway.app_keys import BACKEND, DRAINING, SETTINGS, SLOTS
+from gateway.app_keys import BACKEND, DRAINING, SETTINGS, SLOTS, WATCHES
 from gateway.auth import Keyring, Neighbourhood, auth_middleware
 from gateway.backend import open_backend
 from gateway.http_log import HTTP_LOG
@@ -34,6 +34,7 @@ from gateway.routes import (
     transfers,
 )
 from gateway.settings import GatewaySection, GatewaySettings
+from gateway.shared_watch import SharedWatches
 from gateway.streams import StreamSlots
 from gateway.upload import READ_BUFFER_BYTES
 from runtime import VERSION
@@ -110,7 +111,11 @@ def create_app(settings: GatewaySettings) -> web.Application:
     async def backend(app: web.Application) -> AsyncIterator[None]:
         async with open_backend(settings) as opened:
             app[BACKEND] = opened
-            yield
+            app[WATCHES] = SharedWatches(opened)
+            try:
+                yield
+            finally:
+                await app[WATCHES].aclose()
 
     app.cleanup_ctx.append(backend)
     return app
@@ -132,6 +137,7 @@ def _allow_origins(app: web.Application, routes: list[web.AbstractRoute], sectio
 
 async def _begin_drain(app: web.Application) -> None:
     app[DRAINING].set()
+    app[WATCHES].close()
 
 
 @asynccontextmanager

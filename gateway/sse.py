@@ -28,7 +28,21 @@ def written(name: str, data: Mapping[str, Any], identity: str = "") -> bytes:
     return f"{line}event: {name}\ndata: ".encode() + orjson.dumps(data, option=orjson.OPT_UTC_Z) + b"\n\n"
 
 
-class EventWriter(Generic[E]):
+class StreamWriter:
+    """Writes to one client that must take what it is sent."""
+
+    def __init__(self, response: web.StreamResponse, *, stalled_seconds: float) -> None:
+        self._response = response
+        self._stalled_seconds = stalled_seconds
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes; raises TimeoutError when the client takes nothing."""
+        if data:
+            async with asyncio.timeout(self._stalled_seconds):
+                await self._response.write(data)
+
+
+class EventWriter(StreamWriter, Generic[E]):
     """Writes events to one client until the last one, the drain, or the client's end."""
 
     def __init__(
@@ -40,15 +54,14 @@ class EventWriter(Generic[E]):
         ping_seconds: float,
         stalled_seconds: float,
     ) -> None:
-        self._response = response
+        super().__init__(response, stalled_seconds=stalled_seconds)
         self._frame = frame
         self._is_last = is_last
         self._ping_seconds = ping_seconds
-        self._stalled_seconds = stalled_seconds
 
     async def run(self, events: AsyncIterator[E], draining: asyncio.Event) -> None:
         """Write until the end. Raises TimeoutError for a client that takes nothing, and what `events` raises."""
-        await self._write(f"retry: {RETRY_MILLISECONDS}\n\n".encode())
+        await self.write(f"retry: {RETRY_MILLISECONDS}\n\n".encode())
         upcoming = asyncio.ensure_future(anext(events, None))
         drained = asyncio.ensure_future(draining.wait())
         try:
@@ -60,21 +73,16 @@ class EventWriter(Generic[E]):
                     event = upcoming.result()
                     if event is None:
                         return
-                    await self._write(self._frame(event))
+                    await self.write(self._frame(event))
                     if self._is_last(event):
                         return
                     upcoming = asyncio.ensure_future(anext(events, None))
                 elif drained.done():
-                    await self._write(GOODBYE)
+                    await self.write(GOODBYE)
                     return
                 else:
-                    await self._write(PING)
+                    await self.write(PING)
         finally:
             upcoming.cancel()
             drained.cancel()
             await asyncio.gather(upcoming, drained, return_exceptions=True)
-
-    async def _write(self, data: bytes) -> None:
-        if data:
-            async with asyncio.timeout(self._stalled_seconds):
-                await self._response.write(data)

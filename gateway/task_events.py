@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from aiohttp import web
+
 from gateway import presenter, words
-from gateway.sse import written
+from gateway.shared_watch import Reader, StreamsClosing
+from gateway.sse import GOODBYE, PING, RETRY_MILLISECONDS, StreamWriter, written
 from yivideo.task.v1 import task_pb2
+
+_WRITE_BYTES = 64 * 1024
+"""About as much as the transport takes before it makes a writer wait."""
 
 Event = task_pb2.TaskEvent
 
@@ -107,13 +114,13 @@ VIEWS: dict[str, Callable[[Event, presenter.FileUrl], dict[str, Any]]] = {
 """What clients see, by event; what is missing here (checkpoint, handed_back) is between scheduler and node."""
 
 
-def frame(event: Event, url: presenter.FileUrl) -> bytes:
-    """Write one event; empty for one that clients do not see. Only stored events carry an id to resume from."""
+def shown(event: Event, url: presenter.FileUrl) -> dict[str, Any] | None:
+    """Show one event; None for one that clients do not see."""
     name = event.WhichOneof("event") or ""
     view = VIEWS.get(name)
     if view is None:
-        return b""
-    data = {
+        return None
+    return {
         "event": name,
         "task_id": event.task_id,
         "attempt": event.attempt,
@@ -121,4 +128,45 @@ def frame(event: Event, url: presenter.FileUrl) -> bytes:
         "time": presenter.instant(event.time),
         **view(event, url),
     }
-    return written(name, data, str(event.sequence) if event.sequence else "")
+
+
+def frame(event: Event, url: presenter.FileUrl) -> bytes:
+    """Write one event; empty for one that clients do not see. Only stored events carry an id to resume from."""
+    data = shown(event, url)
+    if data is None:
+        return b""
+    return written(data["event"], data, str(event.sequence) if event.sequence else "")
+
+
+class TaskEventWriter(StreamWriter):
+    """Writes one task's events to one client until the terminal one, the drain, or the client's end."""
+
+    def __init__(
+        self, response: web.StreamResponse, base_url: str, *, ping_seconds: float, stalled_seconds: float
+    ) -> None:
+        super().__init__(response, stalled_seconds=stalled_seconds)
+        self._base_url = base_url
+        self._url = presenter.file_url(base_url)
+        self._ping_seconds = ping_seconds
+
+    async def run(self, reader: Reader) -> None:
+        """Write until the end. Raises TimeoutError for a client that takes nothing, and what the reader raises."""
+        await self.write(f"retry: {RETRY_MILLISECONDS}\n\n".encode())
+        while not reader.over:
+            try:
+                async with asyncio.timeout(self._ping_seconds):
+                    told = await reader.next()
+            except TimeoutError:
+                await self.write(PING)
+                continue
+            except StreamsClosing:
+                await self.write(GOODBYE)
+                return
+            data = b""
+            while told is not None:  # what has come meanwhile goes out in one piece
+                data += told.form(self._base_url, self._frame)
+                told = reader.next_nowait() if len(data) < _WRITE_BYTES else None
+            await self.write(data)
+
+    def _frame(self, event: Event) -> bytes:
+        return frame(event, self._url)

@@ -150,7 +150,7 @@ local function due_callback(record)
   if record.callback == '' then return end
   local round = number(record.cb_round) + 1
   redis.call('HSET', task_key(record.id), 'cb_state', 'pending', 'cb_round', round, 'cb_tries', 0, 'cb_next', whole(now))
-  redis.call('HDEL', task_key(record.id), 'cb_hold')
+  redis.call('HDEL', task_key(record.id), 'cb_hold', 'cb_again')
   redis.call('ZADD', prefix .. 'outbox', now, record.id)
   redis.call('PUBLISH', prefix .. 'wake', 'outbox')
 end
@@ -222,7 +222,7 @@ local function run_again(record, body, waits, not_before, start_deadline, origin
   redis.call('ZREM', queue(record.node, 'dead'), record.id)
   redis.call('UNLINK', part(record.id, 'result'), part(record.id, 'input'))
   redis.call('HDEL', task_key(record.id), 'error', 'progress', 'end', 'expire', 'duration', 'cancel_reason', 'cancel_grace',
-    'cancel_nonce', 'cb_state', 'cb_hold', 'cb_next', 'reusable', 'heard')
+    'cancel_nonce', 'cb_state', 'cb_hold', 'cb_again', 'cb_next', 'reusable', 'heard')
   redis.call('HSET', task_key(record.id), 'tries', 0, 'lost', 0, 'unbegun', 0, 'waiting', '', 'updated', whole(now),
     'start_deadline', whole(start_deadline))
   record.start_deadline = start_deadline

@@ -75,6 +75,8 @@ class ModelTask:
     callback_state: str = ""
     callback_due: int = 0
     hold: str = ""
+    again: bool = False
+    """Whether somebody asked for the callback by hand while it was held."""
     deliveries: int = 0
 
     @property
@@ -145,7 +147,7 @@ class QueueModel:
         task.expire, task.checkpoint = self.now + RESULT_TTL_MS, False
         task.events += 1
         if task.ask.callback:
-            task.callback_state, task.callback_due, task.hold = "pending", self.now, ""
+            task.callback_state, task.callback_due, task.hold, task.again = "pending", self.now, "", False
         return self._unsettle(task.ask.task_id)
 
     def _unsettle(self, task_id: str) -> bool:
@@ -163,7 +165,8 @@ class QueueModel:
 
     def _run_again(self, task: ModelTask, waits: Sequence[str], due: int) -> None:
         task.expire = task.tries = task.lost = task.unbegun = 0
-        task.dead, task.cancel_nonce, task.callback_state, task.hold, task.reusable = False, "", "", "", True
+        task.dead, task.cancel_nonce, task.reusable = False, "", True
+        task.callback_state, task.hold, task.again = "", "", False
         task.resolved, task.heard = False, None
         task.events += 1
         task.first_event = task.events
@@ -431,7 +434,7 @@ class QueueModel:
             t for t in self.where(*TERMINAL) if t.callback_state == "pending" and t.callback_due <= self.now
         ]
         for task in due:
-            task.callback_due, task.hold = self.now + hold, token
+            task.callback_due, task.hold, task.again = self.now + hold, token, False
         return {task.ask.task_id for task in due}
 
     def settle_callback(self, task_id: str, token: str, state: str, delay: int) -> str:
@@ -439,7 +442,9 @@ class QueueModel:
         task = self.tasks.get(task_id)
         if task is None or not task.hold or task.hold != token:
             return "stale"
-        task.hold, task.callback_state, task.deliveries = "", state, task.deliveries + 1
+        if task.again and state != "sent":
+            state, delay = "pending", 0
+        task.hold, task.again, task.callback_state, task.deliveries = "", False, state, task.deliveries + 1
         task.callback_due = self.now + delay
         return "settled"
 
@@ -452,5 +457,8 @@ class QueueModel:
             return "not ended"
         if not task.ask.callback:
             return "no callback"
-        task.callback_state, task.callback_due, task.hold = "pending", self.now, ""
+        if task.hold and task.callback_due > self.now:
+            task.again = True  # not beside the delivery that is under way: behind it
+            return "due"
+        task.callback_state, task.callback_due, task.hold, task.again = "pending", self.now, "", False
         return "due"
