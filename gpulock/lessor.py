@@ -6,6 +6,7 @@ replica (`deliver`), and notices when the store begins a new epoch, because leas
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -268,6 +269,7 @@ class Lessor:
     def hear(self, push: Push) -> None:
         """Deliver what another replica caused."""
         self._push(push)
+        self._count(push)
 
     async def _run(self, script: str, *arguments: str | int | float) -> Reply:
         started = time.perf_counter()
@@ -276,7 +278,12 @@ class Lessor:
             await self._configure()
             reply = await self._store.run(script, *arguments)
         seconds = time.perf_counter() - started
-        self._note(reply)  # before anything else: somebody waits for what it brings
+        self._note(reply)
+        if reply.pushes:
+            # Somebody waits for what it brings: let the streams of those clients write before the books are kept.
+            await asyncio.sleep(0)
+            for push in reply.pushes:
+                self._count(push)
         metrics.SCRIPT_SECONDS.labels(script).observe(seconds)
         return reply
 
@@ -286,7 +293,10 @@ class Lessor:
         flat: list[str | int] = []
         for device in devices:
             flat += [device.name, device.pool, device.memory_mib, device.visible or device.name, device.host]
-        self._note(await self._store.run("configure", self.version, json.dumps(conf), repr(flat), *flat))
+        reply = await self._store.run("configure", self.version, json.dumps(conf), repr(flat), *flat)
+        self._note(reply)
+        for push in reply.pushes:
+            self._count(push)
 
     def _note(self, reply: Reply) -> None:
         for push in reply.pushes:
@@ -316,11 +326,15 @@ class Lessor:
             Word(kind, record.client_id, record.request_id, record.token, record, push.extra, push.now_us)
         )
         if push.kind == "granted":
+            self._on_queue()
+
+    def _count(self, push: Push) -> None:
+        record = push.record
+        if push.kind == "granted":
             metrics.GRANTS.labels(record.pool).inc()
             metrics.WAIT_SECONDS.labels(record.pool).observe((record.granted_us - record.asked_us) / 1e6)
             if record.warm:
                 metrics.WARM_HITS.inc()
-            self._on_queue()
         elif push.kind == "lost":
             metrics.REVOCATIONS.labels(push.extra).inc()
             metrics.RELEASES.labels(push.extra).inc()
