@@ -516,6 +516,22 @@ async def test_tokens_rise_across_data_loss_and_a_step_back(house: House) -> Non
     assert a.lease("r3").token > before
 
 
+async def test_tokens_rise_although_a_small_step_back_goes_unnoticed(house: House) -> None:
+    """A step that is taken for time that passed, together with data loss and a short window, is made good by the replica's memory of
+    the last token."""
+    a = await house.replica(recovery_window_seconds=0.5, clock_slack_seconds=1.0)
+    await house.after(5)
+    await a.ask("r1")
+    before = a.lease("r1").token
+    house.redis.flushdb()
+    house.clocks.step_seconds(-0.9)
+    await a.ask("r2")
+    await house.after(0.3)
+    await house.after(0.3)
+    assert a.kinds("r2") == ["queued", "granted"]
+    assert house.clocks.wall_us < before < a.lease("r2").token
+
+
 def client(request_id: str) -> Client:
     """The client that a replica's `ask` uses."""
     return Client(f"client-{request_id}")

@@ -131,3 +131,18 @@ async def test_draining_asks_models_to_go(house: House) -> None:
     await park(a, "w1")
     await a.lessor.drain_device("default", "gpu-0", undo=False, reason="fan")
     assert [w.detail for w in a.said("w1", "stop")] == ["drain"]
+
+
+async def test_who_yields_already_is_enough(house: House) -> None:
+    """A model that is on its way out for a request that has gone serves the next one; no other is asked."""
+    a = await house.replica(devices=(GPU0, GPU1))
+    await a.ask("w0", CLIENT, device="gpu-0")
+    await a.ask("w1", CLIENT, device="gpu-1")
+    await park(a, "w0")
+    await park(a, "w1")
+    await a.ask("r1", device="gpu-1")
+    await a.lessor.cancel(Client("client-r1"), "r1")
+    assert await a.ask("r2") == "queued"
+    assert (len(a.said("w0", "stop")), len(a.said("w1", "stop"))) == (0, 1)
+    await a.release("w1", "yielded")
+    assert a.kinds("r2") == ["queued", "granted"]
