@@ -517,8 +517,7 @@ async def test_tokens_rise_across_data_loss_and_a_step_back(house: House) -> Non
 
 
 async def test_tokens_rise_although_a_small_step_back_goes_unnoticed(house: House) -> None:
-    """A step that is taken for time that passed, together with data loss and a short window, is made good by the replica's memory of
-    the last token."""
+    """After a step that is taken for time that passed, and data loss, tokens still rise: the replica remembers the last one."""
     a = await house.replica(recovery_window_seconds=0.5, clock_slack_seconds=1.0)
     await house.after(5)
     await a.ask("r1")
