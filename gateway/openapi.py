@@ -15,13 +15,14 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from gateway.problem import PROBLEM_JSON, Problem
 from gateway.requests import SubmitTask
-from gateway.route import JSON, Body, Content, Route
+from gateway.route import JSON, Bodies, Content, Route
 from gateway.task_schemas import TaskSchemas
 from yivideo.task.v1 import task_pb2
 
 REF = "#/components/schemas/{model}"
 
 _PATH_PARAMETER = re.compile(r"\{(\w+)(?::[^{}]*)?\}")
+_NOT_IN_AN_ID = re.compile(r"\W+")
 _PROBLEM = {"$ref": "#/components/responses/Problem"}
 _KEYS = {
     "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -83,13 +84,8 @@ class OpenApi:
         }
 
     def _paths(self, of_tasks: TaskSchemas) -> dict[str, Any]:
-        uses = Counter(route.handler.__name__ for route in self._routes)
         paths: dict[str, Any] = {}
-        for route in self._routes:
-            names = _PATH_PARAMETER.findall(route.path)
-            operation_id = route.handler.__name__
-            if uses[operation_id] > 1:
-                operation_id = "_".join([operation_id, *(names or [route.method.lower()])])
+        for route, operation_id in zip(self._routes, _operation_ids(self._routes), strict=True):
             path = _PATH_PARAMETER.sub(r"{\1}", route.path)
             paths.setdefault(path, {})[route.method.lower()] = self._operation(route, operation_id, of_tasks)
         return paths
@@ -108,7 +104,7 @@ class OpenApi:
         if route.body is SubmitTask and of_tasks.submission is not None:
             operation["requestBody"] = {"required": True, "content": {JSON: {"schema": of_tasks.submission}}}
         elif route.body is not None:
-            operation["requestBody"] = {"required": True, "content": _content(route.body)}
+            operation["requestBody"] = {"required": not route.body_optional, "content": _content(route.body)}
         if route.scope is None:
             operation["security"] = []
         else:
@@ -117,15 +113,39 @@ class OpenApi:
         return operation
 
 
+def _operation_ids(routes: Sequence[Route]) -> Iterator[str]:
+    """Name each route by its handler; those that share one, by what their paths have that others have not."""
+    uses = Counter(route.handler.__name__ for route in routes)
+    longer = [
+        "_".join([route.handler.__name__, *(_PATH_PARAMETER.findall(route.path) or [route.method.lower()])])
+        for route in routes
+    ]
+    again = Counter(longer)
+    for route, name in zip(routes, longer, strict=True):
+        if uses[route.handler.__name__] == 1:
+            yield route.handler.__name__
+        elif again[name] == 1:
+            yield name
+        else:
+            yield f"{name}_{_NOT_IN_AN_ID.sub('_', route.path).strip('_')}"
+
+
 def _model_schemas(routes: Iterable[Route]) -> dict[str, Any]:
     wanted: dict[type[BaseModel], JsonSchemaMode] = {Problem: "serialization"}
     for route in routes:
         if isinstance(route.body, type):
             wanted[route.body] = "validation"
-        wanted.update({kind: "serialization" for kind in route.answers.values() if isinstance(kind, type)})
+        for bodies in route.answers.values():
+            wanted.update({kind: "serialization" for kind in _each(bodies) if isinstance(kind, type)})
     _, made = models_json_schema(list(wanted.items()), ref_template=REF)
     schemas: dict[str, Any] = made["$defs"]
     return schemas
+
+
+def _each(bodies: Bodies) -> tuple[type[BaseModel] | Content, ...]:
+    if bodies is None:
+        return ()
+    return bodies if isinstance(bodies, tuple) else (bodies,)
 
 
 def _content(body: type[BaseModel] | Content) -> dict[str, Any]:
@@ -135,20 +155,20 @@ def _content(body: type[BaseModel] | Content) -> dict[str, Any]:
 
 
 def _responses(route: Route) -> Iterator[tuple[str, Any]]:
-    for status, body in sorted(route.answers.items()):
-        yield str(status), _response(status, body)
+    for status in sorted(route.answers):
+        yield str(status), _response(status, route.answers[status])
     refusals = {400, 500, 503, *route.faults, *((401, 403) if route.scope else ())}
     for status in sorted(refusals - set(route.answers)):
         yield str(status), _PROBLEM
 
 
-def _response(status: int, body: Body) -> dict[str, Any]:
+def _response(status: int, bodies: Bodies) -> dict[str, Any]:
     words = {200: "Done.", 202: "Accepted; it goes on.", 204: "There is nothing more.", 206: "The range.",
              304: "What you have is current.", 307: "The bytes are at the Location.",
              503: "A part is missing."}  # fmt: skip
     made: dict[str, Any] = {"description": words[status]}
-    if body is not None:
-        made["content"] = _content(body)
+    if bodies is not None:
+        made["content"] = {kind: what for body in _each(bodies) for kind, what in _content(body).items()}
     return made
 
 

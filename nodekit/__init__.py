@@ -11,6 +11,8 @@ from nodekit.child import ChildFailed
 from nodekit.child_output import ChildOutput, Completed
 from nodekit.context import TaskContext
 from nodekit.failure import TaskFailed
+from nodekit.gpu.lease import GpuLease
+from nodekit.gpu.warm import WarmModel
 from nodekit.media_ref import MediaKind, MediaRef
 from nodekit.node import Node
 from nodekit.serve import serve
@@ -20,6 +22,7 @@ __all__ = [
     "ChildFailed",
     "ChildOutput",
     "Completed",
+    "GpuLease",
     "MediaKind",
     "MediaRef",
     "Node",
@@ -27,5 +30,6 @@ __all__ = [
     "TaskFailed",
     "TaskInput",
     "TaskOutput",
+    "WarmModel",
     "serve",
 ]

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -140,13 +140,15 @@ class Family:
     """Starts the children of one attempt (or of one worker pool).
 
     `mark` is the prefix that every child's environment carries; `grace_seconds`, the time between SIGTERM and SIGKILL, may be
-    changed while children run.
+    changed while children run. `environment` is added to what every child gets.
     """
 
     mark: str
     grace_seconds: float = 5.0
+    environment: Mapping[str, str] = field(default_factory=dict)
     _numbers: count[int] = field(default_factory=count)
-    _has_started: bool = False
+    has_started: bool = False
+    """Whether there ever was a child."""
 
     async def start(
         self, argv: Sequence[Argument], *, stdin: bool = False, stdout: bool = False, cwd: Path | None = None
@@ -158,19 +160,19 @@ class Family:
         if found is None:
             raise TaskFailed("TOOL_MISSING", f"the program {name} is not installed on this node")
         mark = f"{self.mark}{next(self._numbers)}/"
-        self._has_started = True
+        self.has_started = True
         program = await Program.start(
             [*dying_with_us("KILL"), found, *arguments],
             stdin=stdin,
             stdout=stdout,
             cwd=cwd,
-            environment={**_inherited(), MARK_VARIABLE: mark},
+            environment={**_inherited(), **self.environment, MARK_VARIABLE: mark},
         )
         return Child(name, program, mark, self)
 
     async def end(self) -> None:
         """End every process of the family and return when none is left."""
-        if not self._has_started:
+        if not self.has_started:
             return
         await end_tree(self.mark, (), self.grace_seconds)
 

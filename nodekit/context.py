@@ -14,6 +14,9 @@ from typing import Any, Literal
 from nodekit import archives
 from nodekit.child import Family
 from nodekit.child_output import ChildOutput, Completed
+from nodekit.gpu.lease import GpuLease
+from nodekit.gpu.use import GpuUse
+from nodekit.gpu.warm import WarmModel, WarmShelf
 from nodekit.media_in import MediaIn
 from nodekit.media_out import MediaOut
 from nodekit.media_ref import MediaKind
@@ -24,6 +27,7 @@ from nodekit.worker import WorkerPool
 from runtime.errors import PayloadTooLarge
 from runtime.rpc_errors import clip
 from runtime.structs import to_struct
+from yivideo.gpulock.v1 import lock_pb2
 from yivideo.task.v1 import task_pb2
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -44,6 +48,8 @@ class Equipment:
     workers: WorkerPool
     folder: Path
     progress: ProgressReporter
+    gpu: GpuUse
+    shelf: WarmShelf
     emit: Callable[[task_pb2.TaskEvent], None]
     saved: Callable[[dict[str, Any]], None]
 
@@ -111,10 +117,12 @@ class TaskContext:
 
     async def store(self, path: Path, *, name: str | None = None) -> str:
         """Store a file as `<output_prefix><name>`; returns that object path, which another task's input can name."""
+        self._own.gpu.check()
         return await self._own.media_out.store(path, name)
 
     async def store_directory(self, path: Path, *, name: str | None = None) -> str:
         """Store every file below a folder under `<output_prefix><name>/`; returns that prefix."""
+        self._own.gpu.check()
         return await self._own.media_out.store_directory(path, name)
 
     async def progress(
@@ -158,7 +166,7 @@ class TaskContext:
         started get SIGTERM and, after the grace, SIGKILL; what it leaves running when it ends by itself is ended too.
         Raises TaskFailed (TOOL_MISSING) when the program is not installed.
         """
-        return await self._own.family.run(
+        return await self._family().run(
             argv, timeout_seconds=timeout_seconds, cwd=cwd, on_line=on_line, stdin=stdin
         )
 
@@ -170,7 +178,7 @@ class TaskContext:
         Leaving the block ends the program as `run` does. When its output was read to the end and it failed, leaving the block
         raises ChildFailed, unless the block has asked `await output.completed()`.
         """
-        return self._own.family.pipe(argv, cwd=cwd)
+        return self._family().pipe(argv, cwd=cwd)
 
     async def call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Run a module-level function in a worker process and return its result; it raises what the function raises.
@@ -178,4 +186,70 @@ class TaskContext:
         The process is warm after the first call and is killed when the task is stopped, even in the middle of native code.
         Arguments and result travel by pickle. Raises TaskFailed (WORKER_DIED) when the process dies.
         """
-        return await self._own.workers.call(lambda: self._own.family.grace_seconds, function, *args, **kwargs)
+        premises = self._own.gpu.premises()
+        workers = premises.workers if premises else self._own.workers
+        return await workers.call(lambda: self._family().grace_seconds, function, *args, **kwargs)
+
+    def _family(self) -> Family:
+        premises = self._own.gpu.premises()
+        return premises.family if premises else self._own.family
+
+    def gpu(
+        self,
+        *,
+        memory_mib: int = 0,
+        device_count: int = 1,
+        preemptible: bool = False,
+        pool: str = "",
+        device: str = "",
+        max_wait_seconds: float = 0,
+    ) -> AbstractAsyncContextManager[GpuLease]:
+        """Hold GPU memory for the time of the block: `async with context.gpu(memory_mib=6000) as lease`.
+
+        Waits its turn, which watchers see as `waiting for GPU, position n`. Programs and workers that the context starts inside
+        the block see the lease's devices and no others; what is left of them when the block ends is ended, and then the devices
+        are given back. `memory_mib` counts on each of `device_count` devices; 0: whole devices. `pool` and `device` narrow the
+        choice; `preemptible` leases are taken back when another task needs the memory. `max_wait_seconds` 0: as configured.
+
+        When the lease is lost the block's processes are killed, the block is cancelled, and the task fails with GPU_LEASE_LOST;
+        when the lock service asks for it back (held for too long, drained, preempted) the block is cancelled with the task's
+        grace and fails with GPU_LEASE_STOPPED; both may be retried. Raises TaskFailed: GPU_LOCK_TIMEOUT, GPU_NEVER_FITS,
+        GPU_POOL_UNKNOWN, GPU_DEVICE_UNKNOWN, GPU_QUEUE_FULL, GPU_DRAINING, GPU_LOCK_UNAVAILABLE. On a node that is set to CPU
+        the lease comes at once and has no devices.
+        """
+        return self._own.gpu.gpu(
+            lock_pb2.Acquire(
+                memory_mib=memory_mib,
+                device_count=device_count,
+                preemptible=preemptible,
+                pool=pool,
+                device=device,
+                max_wait_seconds=max_wait_seconds,
+            )
+        )
+
+    def warm(
+        self,
+        model_key: str,
+        load: Callable[[], Any],
+        *,
+        memory_mib: int = 0,
+        pool: str = "",
+        device: str = "",
+        max_wait_seconds: float = 0,
+    ) -> AbstractAsyncContextManager[WarmModel]:
+        """Hold a loaded model for the time of the block: `async with context.warm("large-v3", load, memory_mib=6000) as model`.
+
+        `load` is a module-level function (or a `functools.partial` of one) that returns the model; it runs in a worker process
+        of the model's own, under a lease as `gpu` gives. `await model.run(function, …)` calls `function(model, …)` there.
+        Afterwards the model stays loaded under a lease that gives way to others, and the next task with the same key and memory
+        finds it: `model.warm`. The replica keeps at most `gpu.max_warm` of them. Fails as `gpu` does.
+        """
+        return self._own.shelf.warm(
+            self._own.gpu,
+            model_key,
+            load,
+            lock_pb2.Acquire(
+                memory_mib=memory_mib, pool=pool, device=device, max_wait_seconds=max_wait_seconds
+            ),
+        )

@@ -14,6 +14,9 @@ from nodekit.child import Family
 from nodekit.context import Equipment, TaskContext
 from nodekit.failure import TaskFailed
 from nodekit.files import Files
+from nodekit.gpu.desk import GpuDesk
+from nodekit.gpu.use import GpuUse
+from nodekit.gpu.warm import WarmShelf
 from nodekit.media_in import MediaIn
 from nodekit.media_out import MediaOut, output_prefix
 from nodekit.progress import ProgressReporter
@@ -36,6 +39,8 @@ class Workshop:
     files: Files
     media_in: MediaIn
     workers: WorkerPool
+    desk: GpuDesk
+    shelf: WarmShelf
     scratch: Path
 
 
@@ -59,6 +64,15 @@ class Execution:
             clock=loop.time,
             call_later=loop.call_later,
         )
+        self._gpu = GpuUse(
+            workshop.desk,
+            assignment.spec,
+            assignment.attempt,
+            declared=assignment.definition.gpu,
+            family=self._family,
+            emit=emit,
+            progress=self._progress,
+        )
         self.checkpoint = assignment.checkpoint
         """What the attempt has saved last."""
         self._context = TaskContext(
@@ -73,6 +87,8 @@ class Execution:
                 workers=workshop.workers,
                 folder=self._folder,
                 progress=self._progress,
+                gpu=self._gpu,
+                shelf=workshop.shelf,
                 emit=emit,
                 saved=self._save,
             ),
@@ -97,6 +113,7 @@ class Execution:
             raise TaskFailed(
                 "OUTPUT_TOO_LARGE", "the task's output has more than 1 MiB; it should store a file"
             )
+        self._gpu.check()
         return task_pb2.TaskCompleted(
             output=struct, files=self._media_out.listing(), skipped=self._context.skipped
         )

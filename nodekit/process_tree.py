@@ -87,6 +87,13 @@ class Ending:
         return pause
 
 
+def kill_members(prefix: str) -> int:
+    """SIGKILL every member that a look finds; return how many they were."""
+    found = members(prefix)
+    _send(signal.SIGKILL, found)
+    return len(found)
+
+
 def end_tree(prefix: str) -> None:
     """SIGKILL every member until none is left. Blocks; for the reaper, whose only work it is."""
     ending = Ending(0)

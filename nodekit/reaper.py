@@ -5,14 +5,16 @@ The node's event loop writes the time into it; a node that has not for `frozen_s
 blocked) is killed first. A frozen node cannot notice that the scheduler gave its work to another, but its children go on working,
 and it would itself when it thaws: who cannot say in time that it lives must not work (docs/adr/0012).
 
-One is started per replica; it sleeps in one system call and knows nothing else of the node.
+It also knows until when each GPU lease of the node is good, and ends the processes of one that was not confirmed in time: they must
+be gone before the lock service lets the next holder in, whether the node can act or not (docs/adr/0009).
+
+One is started per replica, and another when it dies; it sleeps in one system call and knows nothing else of the node.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import struct
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -25,41 +27,36 @@ from runtime.program import Program
 log = get_logger(__name__)
 
 _SCRIPT = Path(__file__).with_name("reaper_main.py")
-_STAMP = struct.Struct("=d")
 _STAMPS_A_LIMIT = 10
 _LOOK_SECONDS = 1.0
 
 
-@asynccontextmanager
-async def reaping(prefix: str, folder: Path | None = None, frozen_seconds: float = 0) -> AsyncIterator[None]:
-    """Have a reaper stand by for the time of the block; `folder` is removed as well when the node dies in it.
-
-    `frozen_seconds`: how long this process's event loop may stand still before the process is killed; 0: for ever.
-    """
-    reaper = _Reaper(prefix, folder, frozen_seconds)
-    await reaper.start()
-    keeping = asyncio.create_task(reaper.keep())
-    try:
-        yield
-    finally:
-        keeping.cancel()
-        await asyncio.gather(keeping, return_exceptions=True)
-        await reaper.dismiss()
-
-
-class _Reaper:
-    """The reaper's process, started again when it dies before the node."""
+class Reaper:
+    """The node's end of the pipe. What was ordered outlives the reaper's process: its successor is told again."""
 
     def __init__(self, prefix: str, folder: Path | None, frozen_seconds: float) -> None:
         script = [sys.executable, "-I", "-S", str(_SCRIPT)]
         self._argv = [*script, prefix, str(folder or ""), str(frozen_seconds)]
         self._feeds = frozen_seconds > 0
         self._period_seconds = frozen_seconds / _STAMPS_A_LIMIT or _LOOK_SECONDS
+        self._orders: dict[str, float] = {}
         self._program: Program
 
     async def start(self) -> None:
-        """Start the process."""
+        """Start the process, and tell it what was ordered before."""
         self._program = await Program.start(self._argv, stdin=True, stderr=False, environment={})
+        for prefix, boot_seconds in self._orders.items():
+            self._say(f"end {boot_seconds!r} {prefix}\n")
+
+    def end_at(self, prefix: str, boot_seconds: float) -> None:
+        """Have every process whose mark begins with the prefix killed at this CLOCK_BOOTTIME, in place of an earlier order."""
+        self._orders[prefix] = boot_seconds
+        self._say(f"end {boot_seconds!r} {prefix}\n")
+
+    def spare(self, prefix: str) -> None:
+        """Take the order for a prefix back."""
+        if self._orders.pop(prefix, None) is not None:
+            self._say(f"spare {prefix}\n")
 
     async def keep(self) -> None:
         """Tell it the time, and that it is needed, for ever."""
@@ -78,10 +75,35 @@ class _Reaper:
         assert stdin is not None
         # A reaper that does not read (it is frozen itself) finds the times that fit into the pipe when it does again.
         if not stdin.transport.get_write_buffer_size():
+            self._say(f"alive {time.clock_gettime(time.CLOCK_BOOTTIME)!r}\n")
+
+    def _say(self, line: str) -> None:
+        stdin = self._program.stdin
+        assert stdin is not None
+        if not stdin.is_closing():
             with contextlib.suppress(RuntimeError):  # uvloop, on a pipe that is closed already
-                stdin.write(_STAMP.pack(time.clock_gettime(time.CLOCK_BOOTTIME)))
+                stdin.write(line.encode())
 
     async def dismiss(self) -> None:
         """Let it do its work and end."""
         self._program.close()
         await self._program.wait()
+
+
+@asynccontextmanager
+async def reaping(
+    prefix: str, folder: Path | None = None, frozen_seconds: float = 0
+) -> AsyncIterator[Reaper]:
+    """Have a reaper stand by for the time of the block; `folder` is removed as well when the node dies in it.
+
+    `frozen_seconds`: how long this process's event loop may stand still before the process is killed; 0: for ever.
+    """
+    reaper = Reaper(prefix, folder, frozen_seconds)
+    await reaper.start()
+    keeping = asyncio.create_task(reaper.keep())
+    try:
+        yield reaper
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        await reaper.dismiss()

@@ -1,6 +1,7 @@
 """The reaper's own program: `reaper_main.py <mark prefix> <folder or empty> <frozen seconds>`; see `nodekit.reaper`.
 
-Runs isolated and without site-packages, so it loads the process tree module from the file beside it.
+Runs isolated and without site-packages, so it loads the process tree module from the file beside it. It reads lines, times being
+CLOCK_BOOTTIME in seconds: `alive <time>`, `end <time> <mark prefix>`, `spare <mark prefix>`.
 """
 
 from __future__ import annotations
@@ -9,56 +10,101 @@ import os
 import select
 import shutil
 import signal
-import struct
 import sys
 import time
 
-_STAMP = struct.Struct("=d")
+_LONGEST_WAIT_SECONDS = 3600.0
+_SHORTEST_WAIT_SECONDS = 0.005
+"""Between two looks at a tree that the kernel has not taken down yet."""
 
 
 def _now() -> float:
-    """Return seconds that go on while the machine is suspended: the scheduler's do."""
+    """Return seconds that go on while the machine is suspended: those of the scheduler and of the lock service do."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def stands_still(frozen_seconds: float) -> bool:
-    """Read the node's times until they stop for too long (True) or the pipe closes (False)."""
-    last, held = _now(), b""
-    while True:
-        wait = max(0.0, last + frozen_seconds - _now()) if frozen_seconds else None
-        readable, _, _ = select.select([0], [], [], wait)
-        if not readable:
-            # What counts is when the node wrote, not when we got round to reading.
-            if _now() - last >= frozen_seconds and not select.select([0], [], [], 0)[0]:
-                return True
-            continue
-        data = os.read(0, 4096)
-        if not data:
-            return False
-        held += data
-        whole = len(held) - len(held) % _STAMP.size
-        for (stamp,) in _STAMP.iter_unpack(held[:whole]):
-            if frozen_seconds and stamp - last >= frozen_seconds:
-                return True
-            last = max(last, stamp)
-        held = held[whole:]
+class Words:
+    """What the node has said."""
+
+    def __init__(self, frozen_seconds: float) -> None:
+        self._frozen_seconds = frozen_seconds
+        self._alive_time = _now()
+        self._ends: dict[str, float] = {}
+        self._rest = b""
+        self.stood_still = False
+        """Whether there was too long a silence between two of its times."""
+
+    def take(self, received: bytes) -> None:
+        """Note what complete lines say; the rest waits for its end."""
+        *lines, self._rest = (self._rest + received).split(b"\n")
+        for line in lines:
+            word, _, argument = line.decode().partition(" ")
+            if word == "alive":
+                self._note_alive(float(argument))
+            elif word == "end":
+                seconds, _, prefix = argument.partition(" ")
+                self._ends[prefix] = float(seconds)
+            elif word == "spare":
+                self._ends.pop(argument, None)
+
+    def _note_alive(self, alive_time: float) -> None:
+        # What counts is when the node wrote, not when we got round to reading.
+        if self._frozen_seconds and alive_time - self._alive_time >= self._frozen_seconds:
+            self.stood_still = True
+        self._alive_time = max(self._alive_time, alive_time)
+
+    def note_silence(self) -> None:
+        """Nothing is left to read: judge how long ago the node wrote."""
+        if self._frozen_seconds and _now() - self._alive_time >= self._frozen_seconds:
+            self.stood_still = True
+
+    def wait_seconds(self) -> float:
+        """Return the time until something may be due."""
+        times = list(self._ends.values())
+        if self._frozen_seconds:
+            times.append(self._alive_time + self._frozen_seconds)
+        left = min(times, default=_now() + _LONGEST_WAIT_SECONDS) - _now()
+        return min(max(_SHORTEST_WAIT_SECONDS, left), _LONGEST_WAIT_SECONDS)
+
+    def due(self) -> list[str]:
+        """Return the prefixes whose time has come."""
+        now = _now()
+        return [prefix for prefix, end_time in self._ends.items() if end_time <= now]
+
+    def ended(self, prefix: str) -> None:
+        """Nothing of a tree is left."""
+        self._ends.pop(prefix, None)
 
 
 def main(prefix: str, folder: str, frozen_seconds: float) -> None:
-    """Wait until standard input closes or goes silent, then end the node, if it is still there, and its children."""
+    """Obey until standard input closes or goes silent, then end the node, if it is still there, and its children."""
     # A signal to the node's terminal or pod must not end the reaper before the node.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     node = os.getppid()
-    if stands_still(frozen_seconds) and os.getppid() == node:
+    # Loaded now: a host that is short of everything may not be able to when it is needed.
+    sys.path.insert(0, os.path.dirname(__file__))  # noqa: PTH120 - pathlib would triple its size
+    from process_tree import end_tree, kill_members  # type: ignore[import-not-found]
+
+    words = Words(frozen_seconds)
+    while not words.stood_still:
+        if select.select([0], [], [], words.wait_seconds())[0]:
+            received = os.read(0, 65536)
+            if not received:
+                break
+            words.take(received)
+        elif not select.select([0], [], [], 0)[0]:
+            words.note_silence()
+        for due in words.due():
+            # One look at a time: a process that the kernel holds must not hold up the other orders.
+            if not kill_members(due):
+                words.ended(due)
+    if words.stood_still and os.getppid() == node:
         message = (
             f"the node stood still for {frozen_seconds:g} s and was killed: its work may be another's by now"
         )
         os.write(2, f'{{"level":"error","event":"{message}","pid":{node}}}\n'.encode())
         os.kill(node, signal.SIGKILL)
-    sys.path.insert(0, os.path.dirname(__file__))  # noqa: PTH120 - pathlib would triple its size
-    from process_tree import end_tree  # type: ignore[import-not-found]
-
     end_tree(prefix)
     if folder:
         shutil.rmtree(folder, ignore_errors=True)

@@ -11,6 +11,9 @@ from nodekit.execution import Workshop
 from nodekit.file_folder import FolderFiles
 from nodekit.file_service import ServiceFiles
 from nodekit.files import Files
+from nodekit.gpu.desk import GpuDesk, open_desk
+from nodekit.gpu.transport import OpenStream
+from nodekit.gpu.warm import WarmShelf
 from nodekit.media_cache import MediaCache
 from nodekit.media_in import MediaIn
 from nodekit.node import Node
@@ -33,11 +36,20 @@ SERVICE = "yivideo.task.v1.TaskService"
 class Replica:
     """One process's worth of a node. `async with replica.running() as address`; leaving the block drains it.
 
-    `own_process`: whether the process is the replica's alone, so that it may be killed when it freezes.
+    `own_process`: whether the process is the replica's alone, so that it may be killed when it freezes. `locks` arbitrates its GPUs
+    in place of what the settings name.
     """
 
-    def __init__(self, node: Node, settings: NodeSettings, *, own_process: bool = False) -> None:
+    def __init__(
+        self,
+        node: Node,
+        settings: NodeSettings,
+        locks: OpenStream | None = None,
+        *,
+        own_process: bool = False,
+    ) -> None:
         self._node = node
+        self._locks = locks
         self._settings = settings
         self._frozen_seconds = settings.node.frozen_seconds if own_process else 0.0
         self.name = f"{node.name}-{secrets.token_hex(6)}"
@@ -51,8 +63,18 @@ class Replica:
                 work_folder(self._node.name, self._settings.node.work_root)
             )
             removed = folder.root if folder.temporary else None
-            await stack.enter_async_context(reaping(f"{self.name}/", removed, self._frozen_seconds))
-            attempts = AttemptTable(self._node, self._workshop(folder, stack))
+            reaper = await stack.enter_async_context(reaping(f"{self.name}/", removed, self._frozen_seconds))
+            desk = await stack.enter_async_context(
+                open_desk(
+                    self._settings.gpu,
+                    self._settings.runtime,
+                    self._node.name,
+                    self.name,
+                    reaper,
+                    self._locks,
+                )
+            )
+            attempts = AttemptTable(self._node, self._workshop(folder, desk, stack))
             servicer = NodeServicer(self._node, self.name, attempts, self._settings.node.heartbeat_seconds)
             server = RpcServer(self._settings.runtime)
             server.add(task_pb2_grpc.add_TaskServiceServicer_to_server, servicer, SERVICE)
@@ -67,7 +89,7 @@ class Replica:
                     await attempts.drain(self._settings.runtime.drain_seconds)
                     servicer.closing.set()
 
-    def _workshop(self, folder: WorkFolder, stack: AsyncExitStack) -> Workshop:
+    def _workshop(self, folder: WorkFolder, desk: GpuDesk, stack: AsyncExitStack) -> Workshop:
         settings = self._settings.node
         files: Files
         if settings.filestore:
@@ -79,7 +101,8 @@ class Replica:
         workers = WorkerPool(
             f"{self.name}/worker-", settings.worker_idle_seconds, settings.max_workers or 2 * slots
         )
-        for close in (files.aclose, egress.aclose, workers.aclose):
+        shelf = WarmShelf(desk)
+        for close in (files.aclose, egress.aclose, workers.aclose, shelf.aclose):
             stack.push_async_callback(close)
         cache = MediaCache(folder.cache, int(settings.cache_mib * 1024 * 1024))
         return Workshop(
@@ -89,5 +112,7 @@ class Replica:
             files=files,
             media_in=MediaIn(settings, files, cache, egress),
             workers=workers,
+            desk=desk,
+            shelf=shelf,
             scratch=folder.scratch,
         )

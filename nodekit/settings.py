@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from nodekit.gpu.settings import GpuSection
 from nodekit.media_ref import MediaKind
 from runtime.settings import ProcessSettings, Section
 
@@ -87,3 +88,5 @@ class NodeSettings(ProcessSettings):
 
     node: NodeSection = NodeSection()
     """The replica."""
+    gpu: GpuSection = GpuSection()
+    """Its GPUs."""

@@ -10,8 +10,9 @@ Everything is real but the neighbours: the server, the streams, the child proces
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,9 @@ from typing import Any, Self
 
 import grpc
 
+from nodekit.gpu.local import LocalLocks
+from nodekit.gpu.session import LockSession
+from nodekit.gpu.settings import GpuDevice, GpuSection
 from nodekit.node import Node
 from nodekit.replica import Replica
 from nodekit.settings import NodeSection, NodeSettings
@@ -26,6 +30,7 @@ from runtime.channel import open_channel
 from runtime.rpc_errors import rpc_errors
 from runtime.settings import RuntimeSection
 from runtime.structs import from_struct, to_struct
+from yivideo.gpulock.v1 import lock_pb2
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
 RUN_SECONDS = 60.0
@@ -56,6 +61,10 @@ class TaskResult:
         """Return the progress percentages in order."""
         return [event.progress.percent for event in self.events if event.HasField("progress")]
 
+    def gpu_positions(self) -> list[int]:
+        """Return the places in the queue for a GPU that watchers were shown, in order; 0: not known."""
+        return [event.waiting_for_gpu.position for event in self.events if event.HasField("waiting_for_gpu")]
+
     def logs(self) -> list[str]:
         """Return the log lines in order."""
         return [event.log.message for event in self.events if event.HasField("log")]
@@ -64,8 +73,10 @@ class TaskResult:
 class NodeUnderTest:
     """One replica of a node for the time of an `async with` block.
 
-    `folder` (pytest's tmp_path) gets the outputs and the scratch files; files below it, and below `allowed_roots`, can be inputs.
-    Further keyword arguments are fields of NodeSection, for example `slots=2` or `orphan_seconds=0.2`.
+    `folder` (pytest's tmp_path) gets the outputs and the scratch files; files below it, and below `allowed_roots`, can be
+    inputs. `gpu_mib` gives the node devices `gpu-0`, `gpu-1`, … with so much memory, arbitrated for real although there is no
+    card; `gpu` is the whole settings section instead; with neither the node is set to CPU. Further keyword arguments are fields
+    of NodeSection, for example `slots=2` or `orphan_seconds=0.2`.
     """
 
     def __init__(
@@ -75,6 +86,8 @@ class NodeUnderTest:
         *,
         allowed_roots: tuple[Path, ...] = (),
         drain_seconds: float = 0.0,
+        gpu_mib: Sequence[int] = (),
+        gpu: GpuSection | None = None,
         **settings: Any,
     ) -> None:
         self.root = folder / "outputs"
@@ -89,8 +102,15 @@ class NodeUnderTest:
         self._settings = NodeSettings(
             runtime=RuntimeSection(metrics_listen="", drain_seconds=drain_seconds),
             node=NodeSection(**fields),
+            gpu=gpu or GpuSection(mode="cpu", guard_root=folder / "guard"),
         )
-        self.replica = Replica(node, self._settings)
+        devices = [
+            GpuDevice(name=f"gpu-{place}", visible=str(place), memory_mib=mib)
+            for place, mib in enumerate(gpu_mib)
+        ]
+        self.locks = LocalLocks(devices)
+        """Arbitrates the devices of `gpu_mib`; `ask_back` and `take_back` do to their holders what an operator can."""
+        self.replica = Replica(node, self._settings, self.locks.open if devices else None)
         self._stack = AsyncExitStack()
         self.address = ""
         """`host:port` of the node's server."""
@@ -138,6 +158,21 @@ class NodeUnderTest:
                 seen.append(event)
                 on_event(event)
         return _result(seen, self.root)
+
+    @asynccontextmanager
+    async def gpu_taken(self, *, memory_mib: int = 0, device: str = "") -> AsyncIterator[None]:
+        """Hold memory of a device of `gpu_mib` for the time of the block, so that tasks have to wait for it."""
+        hello = lock_pb2.Hello(client_id="test")
+        session = LockSession(self.locks.open, hello, margin_seconds=0, unreachable_seconds=RUN_SECONDS)
+        try:
+            request = lock_pb2.Acquire(
+                request_id=f"test-{uuid.uuid4()}", device=device, memory_mib=memory_mib
+            )
+            holding = await session.acquire(request, lambda *_: None)
+            yield
+            await session.release(holding, lock_pb2.RELEASE_REASON_NORMAL)
+        finally:
+            await session.aclose()
 
     async def cancel(
         self, task_id: str, *, reason: str = "", grace_seconds: float | None = None, attempt: int = 0

@@ -10,12 +10,13 @@ import asyncio
 import pickle
 import struct
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 from nodekit.child import Child, Family, uninterrupted
 from nodekit.failure import TaskFailed
@@ -63,9 +64,18 @@ class Worker:
             raise PayloadTooLarge("the arguments of a worker call are too large; pass a file")
         await self._child.write(_LENGTH.pack(len(body)), body)
 
-    async def call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run a function; raises what it raises. TaskFailed (WORKER_DIED) when the process ends in the middle."""
-        call = pickle.dumps((function, args, kwargs), protocol=pickle.HIGHEST_PROTOCOL)
+    async def call(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        how: Literal["call", "load", "use"] = "call",
+    ) -> Any:
+        """Run a function; raises what it raises. TaskFailed (WORKER_DIED) when the process ends in the middle.
+
+        `load` keeps the result in the process in place of returning it; `use` puts what was kept before the other arguments.
+        """
+        call = pickle.dumps((how, function, args, kwargs), protocol=pickle.HIGHEST_PROTOCOL)
         self.usable = False
         try:
             await self._send(call)
@@ -117,13 +127,22 @@ class WorkerPool:
     A worker belongs to one call at a time; one that was interrupted is ended, not reused.
     """
 
-    def __init__(self, mark: str, idle_seconds: float, limit: int = 4) -> None:
+    def __init__(
+        self,
+        mark: str,
+        idle_seconds: float,
+        limit: int = 4,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._mark = mark
+        self._environment = environment
         self._turns = asyncio.Semaphore(limit)
         self._idle_seconds = idle_seconds
         self._idle: list[_Kept] = []
         self._ending: set[asyncio.Task[None]] = set()
         self._numbers = count()
+        self.has_started = False
+        """Whether there ever was a worker."""
 
     async def call(
         self, grace_seconds: Callable[[], float], function: Callable[..., Any], /, *args: Any, **kwargs: Any
@@ -161,7 +180,9 @@ class WorkerPool:
             if kept.worker.alive:
                 return kept
             await uninterrupted(kept.life.aclose())
-        family = Family(f"{self._mark}{next(self._numbers)}/", grace_seconds=0)
+        self.has_started = True
+        mark = f"{self._mark}{next(self._numbers)}/"
+        family = Family(mark, grace_seconds=0, environment=self._environment)
         life = AsyncExitStack()
         try:
             return _Kept(await life.enter_async_context(Worker.running(family)), family, life)

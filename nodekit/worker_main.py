@@ -60,16 +60,23 @@ def main() -> None:
     os.dup2(devnull, 0)
     os.dup2(2, 1)
     sys.path[:], _Unpickler.main_module = _read(calls)
+    model: Any = None
     while True:
         try:
-            function, args, kwargs = _read(calls)
+            how, function, args, kwargs = _read(calls)
         except EOFError:
             return
         except Exception as error:
             _write(results, ("error", _portable(error)))
             continue
         try:
-            answer: tuple[str, Any] = ("result", function(*args, **kwargs))
+            if how == "load":
+                model, result = function(*args, **kwargs), None
+            elif how == "use":
+                result = function(model, *args, **kwargs)
+            else:
+                result = function(*args, **kwargs)
+            answer: tuple[str, Any] = ("result", result)
             pickle.dumps(answer[1], protocol=pickle.HIGHEST_PROTOCOL)
         except Exception as error:
             answer = ("error", _portable(error))

@@ -36,9 +36,9 @@ class Decoder(StrEnum):
 async def choose_decoder(runner: Runner, video: Path, stream_index: int | None, wanted: str) -> Decoder:
     """Return the decoder that will really be used for `wanted` = cpu, cuda or auto.
 
-    `auto` is the processor: frames that must come back to main memory for cutting lose on the way what the card
-    has won, as users of other tools have measured (Subtitle Edit #5651). `cuda` is granted only after the card
-    has decoded the film's first frames; ffmpeg by itself would fall back without a word.
+    `auto` is the processor here (`services.ffmpeg.hardware` knows the settings): frames that must come back to main memory for
+    cutting lose on the way what the card has won, as users of other tools have measured (Subtitle Edit #5651). `cuda` is
+    granted only after the card has decoded the film's first frames; ffmpeg by itself would fall back without a word.
     """
     if wanted != Decoder.CUDA or not has_cuda_device():
         return Decoder.CPU

@@ -19,9 +19,9 @@ from nodekit import MediaKind, Node, TaskContext, TaskFailed
 from services.ffmpeg.archive import SUFFIXES, pack
 from services.ffmpeg.audio import CODECS
 from services.ffmpeg.audio import extract_audio as take_audio
-from services.ffmpeg.decoders import choose_decoder
 from services.ffmpeg.faults import MediaFault
 from services.ffmpeg.frame_manifest import keyframe_manifest, strip_manifest
+from services.ffmpeg.hardware import decoding
 from services.ffmpeg.inputs import (
     CropSubtitleImagesInput,
     ExtractAudioInput,
@@ -40,6 +40,7 @@ from services.ffmpeg.outputs import (
 from services.ffmpeg.process import Progress
 from services.ffmpeg.release import ffmpeg_release
 from services.ffmpeg.segments import split_audio
+from services.ffmpeg.settings import ffmpeg_settings
 from services.ffmpeg.split_info import speaker_summary, split_info
 from services.ffmpeg.strips import cut_strips
 
@@ -107,7 +108,7 @@ async def extract_keyframes(request: ExtractKeyframesInput, context: TaskContext
     )
 
 
-@node.task("ffmpeg.crop_subtitle_images", reuse_field="cropped_images_path")
+@node.task("ffmpeg.crop_subtitle_images", gpu=True, reuse_field="cropped_images_path")
 async def crop_subtitle_images(
     request: CropSubtitleImagesInput, context: TaskContext
 ) -> CropSubtitleImagesOutput:
@@ -116,8 +117,10 @@ async def crop_subtitle_images(
     folder = context.output_directory("cropped_images/frames")
     options = strip_options(request)
     with _faults():
-        decoder = await choose_decoder(context, video, request.stream_index, request.decoder)
-        taken = await cut_strips(context, video, folder, options, decoder, _report(context, "decoding"))
+        async with decoding(
+            context, video, request.stream_index, request.decoder, ffmpeg_settings()
+        ) as decoder:
+            taken = await cut_strips(context, video, folder, options, decoder, _report(context, "decoding"))
     manifest = await _write_json(
         context.output_path("cropped_images.json"), strip_manifest(taken, options.as_files)
     )

@@ -85,6 +85,7 @@ def test_public_surface() -> None:
         "ChildFailed",
         "ChildOutput",
         "Completed",
+        "GpuLease",
         "MediaKind",
         "MediaRef",
         "Node",
@@ -92,6 +93,7 @@ def test_public_surface() -> None:
         "TaskFailed",
         "TaskInput",
         "TaskOutput",
+        "WarmModel",
         "serve",
     ]
     assert all(hasattr(nodekit, name) for name in nodekit.__all__)

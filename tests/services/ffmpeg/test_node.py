@@ -16,8 +16,10 @@ import pytest
 import services.ffmpeg as source_folder
 from nodekit.testkit import NodeUnderTest, TaskResult
 from runtime.errors import InvalidInput
+from services.ffmpeg.decoders import has_cuda_device
 from services.ffmpeg.faults import FaultCode
 from services.ffmpeg.node import node
+from services.ffmpeg.settings import ffmpeg_settings
 from tests.services.ffmpeg import media
 
 SRT = """1
@@ -382,3 +384,45 @@ def test_readme_lists_the_codes_and_files_that_are() -> None:
     assert set(re.findall(r"`([A-Z_]+)`", codes)) == {code.value for code in FaultCode}
     modules = {path.name for path in folder.glob("*.py")} - {"__init__.py", "__main__.py", "release.py"}
     assert set(re.findall(r"`(\w+\.py)`", readme)) == modules
+
+
+@pytest.mark.parametrize(
+    ("decoder", "hwaccel", "asks"), [("cuda", "cpu", True), ("auto", "cuda", True), ("auto", "cpu", False)]
+)
+async def test_a_card_is_held_only_for_decoding_on_it(
+    tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch, decoder: str, hwaccel: str, asks: bool
+) -> None:
+    """A task that would decode on a card waits for its lease, one that decodes on the processor does not; a card that ffmpeg
+    cannot use is given back and the processor does the work.
+    """
+    monkeypatch.setenv("YIVIDEO_FFMPEG__HWACCEL", hwaccel)
+    ffmpeg_settings.cache_clear()
+    request = {"video_path": str(film), "subtitle_area": [0, 120, 320, 180], "decoder": decoder}
+    async with NodeUnderTest(node, tmp_path, allowed_roots=(film.parent,), gpu_mib=(4000,)) as under_test:
+        waiting = asyncio.Event()
+        async with under_test.gpu_taken():
+            task = asyncio.create_task(
+                under_test.run(
+                    "ffmpeg.crop_subtitle_images",
+                    request,
+                    on_event=lambda event: waiting.set() if event.HasField("waiting_for_gpu") else None,
+                )
+            )
+            if asks:
+                await waiting.wait()
+            else:
+                await task
+        result = await task
+        assert result.gpu_positions() == ([1] if asks else [])
+        assert result.output["frames_count"] == 100
+        if not has_cuda_device():
+            assert result.output["decoder"] == "h264 (cpu)"
+    ffmpeg_settings.cache_clear()
+
+
+async def test_a_node_without_gpus_decodes_by_itself(tmp_path: Path, film: Path) -> None:
+    """`decoder: cuda` on a node that is set to CPU is answered with the processor at once."""
+    request = {"video_path": str(film), "subtitle_area": [0, 120, 320, 180], "decoder": "cuda"}
+    async with NodeUnderTest(node, tmp_path, allowed_roots=(film.parent,)) as under_test:
+        result = await under_test.run("ffmpeg.crop_subtitle_images", request)
+        assert result.output["decoder"] == "h264 (cpu)"

@@ -1,0 +1,61 @@
+"""A resident: one loaded model in a worker process of its own, which outlives the task that loaded it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+from nodekit.failure import TaskFailed
+from nodekit.gpu.holding import Holding
+from nodekit.gpu.premises import Premises
+from nodekit.worker import Worker
+
+
+class Resident:
+    """One model; `holding` is the lease under which it is on the device now, None on the processor."""
+
+    def __init__(self, key: str, holding: Holding | None, premises: Premises) -> None:
+        self.key = key
+        self.holding = holding
+        self.premises = premises
+        self.load_seconds = 0.0
+        """How long loading took."""
+        self.used_time = 0.0
+        """When it was used last, on the monotonic clock."""
+        self.ending: asyncio.Task[str] | None = None
+        """Its end, once begun; gives the code of a refused release."""
+        self._life = AsyncExitStack()
+        self._worker: Worker | None = None
+        self._turn = asyncio.Lock()
+
+    async def load(self, load: Callable[[], Any]) -> None:
+        """Start the process and load the model; raises what loading raises."""
+        began = time.monotonic()
+        self._worker = await self._life.enter_async_context(Worker.running(self.premises.family))
+        await self._worker.call(load, (), {}, "load")
+        self.load_seconds = time.monotonic() - began
+
+    @property
+    def usable(self) -> bool:
+        """Whether the process lives and waits for a call."""
+        return self._worker is not None and self._worker.usable and self._worker.alive
+
+    async def run(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a function with the model, one at a time; raises what it raises, and TaskFailed (WORKER_DIED) when the process
+        is gone or was interrupted in a call before.
+        """
+        async with self._turn:
+            if self._worker is None or not self.usable:
+                raise TaskFailed(
+                    "WORKER_DIED", "the model's process was ended or interrupted", retryable=True
+                )
+            return await self._worker.call(function, args, kwargs, "use")
+
+    async def end(self) -> None:
+        """End the process; its memory is free when this returns."""
+        self.premises.kill()
+        await self._life.aclose()
+        await self.premises.close()

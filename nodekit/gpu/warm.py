@@ -1,0 +1,218 @@
+"""Warm models: stay loaded between tasks, on a device under a parked lease that gives way to whoever needs the memory.
+
+A task finds its model warm when the replica still has it: the task's request takes the parked lease over without a gap. When the
+service asks a parked lease to yield, the model's process ends and the lease is released.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from nodekit.child import uninterrupted
+from nodekit.gpu.desk import GpuDesk
+from nodekit.gpu.figures import LEASES, WARM_MODELS, WARM_STARTS
+from nodekit.gpu.holding import Holding, Phase
+from nodekit.gpu.lease import GpuLease, to_lease
+from nodekit.gpu.premises import Premises
+from nodekit.gpu.resident import Resident
+from nodekit.gpu.use import GpuUse
+from runtime.logs import get_logger
+from yivideo.gpulock.v1 import lock_pb2
+
+log = get_logger(__name__)
+
+
+class WarmModel:
+    """A loaded model, for the time of the block."""
+
+    def __init__(self, resident: Resident, lease: GpuLease, *, warm: bool) -> None:
+        self._resident = resident
+        self.lease = lease
+        """The lease that it runs under."""
+        self.warm = warm
+        """Whether it was loaded already."""
+
+    async def run(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call the module-level `function(model, *args, **kwargs)` in the model's process; raises what it raises."""
+        self.lease.check()
+        return await self._resident.run(function, args, kwargs)
+
+
+class WarmShelf:
+    """The models of one replica that no task uses now, at most `max_warm`."""
+
+    def __init__(self, desk: GpuDesk) -> None:
+        self._desk = desk
+        self._max_warm = desk.settings.max_warm
+        self._shelf: dict[Resident, asyncio.TimerHandle] = {}
+        self._leaving: set[asyncio.Task[str]] = set()
+
+    @asynccontextmanager
+    async def warm(
+        self, use: GpuUse, key: str, load: Callable[[], Any], request: lock_pb2.Acquire
+    ) -> AsyncIterator[WarmModel]:
+        """Hold a loaded model for the time of the block; see `TaskContext.warm`."""
+        resident, lease, warm = await self._ready(use, key, load, request)
+        try:
+            with use.working(lease, resident.holding, resident.premises):
+                yield WarmModel(resident, lease, warm=warm)
+        except BaseException:
+            await self._put_back(resident)
+            raise
+        use.settle(resident.holding, await self._put_back(resident))
+
+    async def _ready(
+        self, use: GpuUse, key: str, load: Callable[[], Any], request: lock_pb2.Acquire
+    ) -> tuple[Resident, GpuLease, bool]:
+        found = self._find(key, request.memory_mib)
+        holding = await self._acquire(use, request, found)
+        lease = to_lease(holding)
+        if found is not None and (holding is None or holding.lease.warm):
+            taken = await self._take_over(use, found, holding)
+            if taken:
+                WARM_STARTS.labels("yes").inc()
+                return found, lease, True
+        elif found is not None:
+            await self._leave(found)
+        WARM_STARTS.labels("no").inc()
+        premises = Premises(self._desk.mark(), lease, self._desk.settings, self._desk.reaper, 0)
+        resident = Resident(key, holding, premises)
+        try:
+            use.bind(holding, premises)
+            await self._desk.admit(holding, premises.mark)
+            with use.working(lease, holding, premises):
+                await resident.load(load)
+        except BaseException:
+            await self._finish(resident)
+            raise
+        log.info("model loaded", model=key, seconds=round(resident.load_seconds, 3))
+        return resident, lease, False
+
+    def _find(self, key: str, memory_mib: int) -> Resident | None:
+        """Take a usable model with that key from the shelf."""
+        for resident in list(self._shelf):
+            if not resident.usable:
+                self._dismiss(resident)
+                continue
+            mib = resident.holding.acquire.memory_mib if resident.holding else memory_mib
+            if resident.key == key and mib == memory_mib:
+                self._unshelve(resident)
+                return resident
+        return None
+
+    def _unshelve(self, resident: Resident) -> None:
+        timer = self._shelf.pop(resident, None)
+        if timer is not None:
+            timer.cancel()
+        WARM_MODELS.set(len(self._shelf))
+
+    async def _acquire(
+        self, use: GpuUse, request: lock_pb2.Acquire, found: Resident | None
+    ) -> Holding | None:
+        """Ask for a lease; a model that was found stays where it is when this fails."""
+        old = found.holding if found is not None else None
+        request.warm_request_id = old.id if old is not None else ""
+        try:
+            return await use.acquire(request, old)
+        except BaseException:
+            if found is not None:
+                await self._put_back(found, park=False)
+            raise
+
+    async def _take_over(self, use: GpuUse, found: Resident, holding: Holding | None) -> bool:
+        """Move a model under its task's lease. False: its process has died, and the lease needs a new one."""
+        old, found.holding = found.holding, holding
+        if old is not None:
+            assert self._desk.session is not None
+            LEASES.dec()
+            self._desk.session.forget(old)
+        use.bind(holding, found.premises)
+        try:
+            await self._desk.admit(holding, found.premises.mark)
+            if old is not None:
+                await self._desk.leave(old)
+            if not found.usable:
+                await found.end()
+                return False
+        except BaseException:
+            await self._finish(found)
+            raise
+        return True
+
+    async def _put_back(self, resident: Resident, *, park: bool = True) -> str:
+        """Keep a model that can be used again and end any other; a cancel does not interrupt this.
+
+        Returns the code with which the service has refused the last message about the lease; empty: none.
+        """
+        code = ""
+
+        async def put_back() -> None:
+            nonlocal code
+            code = await self._keep(resident, park=park)
+
+        await uninterrupted(put_back())
+        return code
+
+    async def _keep(self, resident: Resident, *, park: bool) -> str:
+        holding = resident.holding
+        gone = holding is not None and (holding.phase is not Phase.HELD or holding.stop is not None)
+        if gone or resident.ending is not None or not resident.usable or self._max_warm == 0:
+            return await self._leave(resident)
+        while len(self._shelf) >= self._max_warm:
+            await self._leave(min(self._shelf, key=lambda one: one.used_time))
+        resident.used_time = time.monotonic()
+        self._shelf[resident] = asyncio.get_running_loop().call_later(
+            self._desk.settings.warm_idle_seconds, self._dismiss, resident
+        )
+        WARM_MODELS.set(len(self._shelf))
+        if holding is None or self._desk.session is None:
+            return ""
+        holding.on_stop = lambda: self._dismiss(resident, lock_pb2.RELEASE_REASON_YIELDED)
+        holding.on_lost = lambda: self._dismiss(resident)
+        if holding.phase is not Phase.HELD or holding.stop is not None:  # while another model was unloaded
+            return await self._leave(resident)
+        if not park:
+            return ""
+        refused = await self._desk.session.park(holding, resident.key, resident.load_seconds)
+        if refused:
+            await self._leave(resident)
+        return refused
+
+    def _dismiss(
+        self,
+        resident: Resident,
+        reason: lock_pb2.ReleaseReason.ValueType = lock_pb2.RELEASE_REASON_NORMAL,
+    ) -> None:
+        """Begin to end a model, once."""
+        if resident.ending is None:
+            self._unshelve(resident)
+            log.info("model unloaded", model=resident.key, reason=lock_pb2.ReleaseReason.Name(reason))
+            resident.ending = asyncio.create_task(self._end(resident, reason))
+            self._leaving.add(resident.ending)
+            resident.ending.add_done_callback(self._leaving.discard)
+
+    async def _leave(self, resident: Resident) -> str:
+        """End a model and wait until it is gone; returns the code of a refused release."""
+        self._dismiss(resident)
+        assert resident.ending is not None
+        return await asyncio.shield(resident.ending)
+
+    async def _finish(self, resident: Resident) -> None:
+        async def finish() -> None:
+            await self._leave(resident)
+
+        await uninterrupted(finish())
+
+    async def _end(self, resident: Resident, reason: lock_pb2.ReleaseReason.ValueType) -> str:
+        await resident.end()
+        return await self._desk.vacate(resident.holding, resident.premises, reason)
+
+    async def aclose(self) -> None:
+        """End every model; for a replica that goes down."""
+        for resident in list(self._shelf):
+            self._dismiss(resident)
+        await asyncio.gather(*self._leaving)
