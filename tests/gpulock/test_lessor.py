@@ -637,7 +637,7 @@ async def test_of_two_who_reclaim_one_device_the_later_grant_wins(house: House) 
 
 
 async def test_a_reclaimed_token_is_a_floor_for_all_that_follow(house: House) -> None:
-    """When store and replicas have forgotten everything and the clock is a day behind, the holders' tokens still keep new ones above."""
+    """When store and replicas have forgotten all and the clock is a day behind, the holders' tokens keep new ones above."""
     a = await house.replica("a")
     await a.ask("r1")
     lease = a.lease("r1")
