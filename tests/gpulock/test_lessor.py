@@ -414,6 +414,19 @@ async def test_a_lost_client_keeps_its_place_for_the_grace(house: House) -> None
     assert await a.order() == []
 
 
+async def test_a_late_farewell_changes_nothing(house: House) -> None:
+    """The end of an old stream does not detach a waiter that has gone on at another replica, or with another client."""
+    a, b = await house.replica("a"), await house.replica("b")
+    await a.ask("r1")
+    await a.ask("r2")
+    await b.ask("r2", "client-r2")
+    await a.lessor.detach(Client("client-r2"), ["r2"])
+    await b.lessor.detach(Client("another"), ["r2"])
+    await a.release("r1")
+    await house.carry()
+    assert b.kinds("r2") == ["queued", "granted"]
+
+
 async def test_who_comes_back_is_served_with_what_became_free(house: House) -> None:
     """A device that nobody else wanted while a waiter was away is granted as soon as it is back."""
     a = await house.replica()

@@ -146,3 +146,23 @@ async def test_who_yields_already_is_enough(house: House) -> None:
     assert (len(a.said("w0", "stop")), len(a.said("w1", "stop"))) == (0, 1)
     await a.release("w1", "yielded")
     assert a.kinds("r2") == ["queued", "granted"]
+
+
+async def test_parking_answers_a_soft_timeout(house: House) -> None:
+    """A task that was asked to stop, ends and parks its model has stopped: nothing is revoked at the hard timeout."""
+    a = await house.replica(
+        configuration={
+            "gpu_lock_monitor.timeout_levels.warning": "30",
+            "gpu_lock_monitor.timeout_levels.soft_timeout": "60",
+            "gpu_lock_monitor.timeout_levels.hard_timeout": "120",
+        }
+    )
+    await a.ask("w1", CLIENT)
+    await house.after(61)
+    assert [w.detail for w in a.said("w1", "stop")] == ["soft_timeout"]
+    await park(a, "w1")
+    await house.after(100)
+    await a.renew("w1")
+    assert a.said("w1")[-1].kind == "renewed"
+    assert await a.ask("r2") == "queued"
+    assert [w.detail for w in a.said("w1", "stop")] == ["soft_timeout", "preempted"]
