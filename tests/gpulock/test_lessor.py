@@ -338,7 +338,7 @@ async def test_settings_change_what_is_held_already(house: House) -> None:
 
 
 async def test_a_shorter_life_is_believed_by_nobody_who_has_not_heard_of_it(house: House) -> None:
-    """A holder whose beat was answered with a shorter life may not have had the answer: its device stays back for the longer one."""
+    """A holder whose beat was answered with a shorter life may not have had the answer: its device stays back for the longer."""
     a = await house.replica(lock_delay_seconds=5.0)
     await a.ask("r1")
     await a.ask("r2", max_wait_seconds=10_000)
