@@ -162,10 +162,10 @@ class Lessor:
         reply = await self._run("release", request_id, token, reason)
         if reply.word == "stale":
             return self._stale(reply, client, request_id)
-        if (record := exported(reply.results[1])) is not None:
-            metrics.RELEASES.labels(text(reply.results[3])).inc()
-            if not record.parked:
-                metrics.HOLD_SECONDS.observe(int(reply.results[2]) / 1e6)
+        if counted := text(reply.results[2]):
+            metrics.RELEASES.labels(counted).inc()
+            if reply.results[3] == b"0":
+                metrics.HOLD_SECONDS.observe(int(reply.results[1]) / 1e6)
             self._on_queue()
         return self._word(reply, "released", client, request_id, token)
 
@@ -269,7 +269,6 @@ class Lessor:
     def hear(self, push: Push) -> None:
         """Deliver what another replica caused."""
         self._push(push)
-        self._count(push)
 
     async def _run(self, script: str, *arguments: str | int | float) -> Reply:
         started = time.perf_counter()
@@ -280,10 +279,9 @@ class Lessor:
         seconds = time.perf_counter() - started
         self._note(reply)
         if reply.pushes:
-            # Somebody waits for what it brings: let the streams of those clients write before the books are kept.
-            await asyncio.sleep(0)
-            for push in reply.pushes:
-                self._count(push)
+            await asyncio.sleep(
+                0
+            )  # somebody waits for what it brings: their streams go first, our own answer and the books later
         metrics.SCRIPT_SECONDS.labels(script).observe(seconds)
         return reply
 
@@ -293,10 +291,7 @@ class Lessor:
         flat: list[str | int] = []
         for device in devices:
             flat += [device.name, device.pool, device.memory_mib, device.visible or device.name, device.host]
-        reply = await self._store.run("configure", self.version, json.dumps(conf), repr(flat), *flat)
-        self._note(reply)
-        for push in reply.pushes:
-            self._count(push)
+        self._note(await self._store.run("configure", self.version, json.dumps(conf), repr(flat), *flat))
 
     def _note(self, reply: Reply) -> None:
         for push in reply.pushes:
@@ -326,15 +321,11 @@ class Lessor:
             Word(kind, record.client_id, record.request_id, record.token, record, push.extra, push.now_us)
         )
         if push.kind == "granted":
-            self._on_queue()
-
-    def _count(self, push: Push) -> None:
-        record = push.record
-        if push.kind == "granted":
             metrics.GRANTS.labels(record.pool).inc()
             metrics.WAIT_SECONDS.labels(record.pool).observe((record.granted_us - record.asked_us) / 1e6)
             if record.warm:
                 metrics.WARM_HITS.inc()
+            self._on_queue()
         elif push.kind == "lost":
             metrics.REVOCATIONS.labels(push.extra).inc()
             metrics.RELEASES.labels(push.extra).inc()
