@@ -82,8 +82,9 @@ chaos-short: setup ## The same with 100 tasks in a minute and a half
 fuzz: setup $(stamps)/fuzz ## Send malformed requests to a whole stack (requests=10000); no fault, no crash, no leak
 	@$(python) -m tests.fuzz --requests $(or $(requests),10000) $(if $(seed),--seed $(seed))
 
-mutants: setup ## Put one-line faults into the queue's scripts; the tests must notice each
+mutants: setup ## Put one-line faults into the scripts of queue and leases; the tests must notice each
 	@$(python) -m tests.scheduler.mutants
+	@$(python) -m tests.gpulock.mutants
 
 bench-cancel: setup ## Measure from a cancel to the end of the last process
 	@$(python) -m bench.cancel

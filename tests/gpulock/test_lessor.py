@@ -414,6 +414,29 @@ async def test_a_lost_client_keeps_its_place_for_the_grace(house: House) -> None
     assert await a.order() == []
 
 
+async def test_a_late_farewell_changes_nothing(house: House) -> None:
+    """The end of an old stream does not detach a waiter that has gone on at another replica, or with another client."""
+    a, b = await house.replica("a"), await house.replica("b")
+    await a.ask("r1")
+    await a.ask("r2")
+    await b.ask("r2", "client-r2")
+    await a.lessor.detach(Client("client-r2"), ["r2"])
+    await b.lessor.detach(Client("another"), ["r2"])
+    await a.release("r1")
+    await house.carry()
+    assert b.kinds("r2") == ["queued", "granted"]
+
+
+async def test_who_comes_back_is_served_with_what_became_free(house: House) -> None:
+    """A device that nobody else wanted while a waiter was away is granted as soon as it is back."""
+    a = await house.replica()
+    await a.ask("r1")
+    await a.ask("r2")
+    await a.lessor.detach(Client("client-r2"), ["r2"])
+    await a.release("r1")
+    assert await a.ask("r2") == "granted"
+
+
 async def test_waiters_of_a_dead_replica(house: House) -> None:
     """When a replica dies its waiters are not served until they attach to another, and lose their places after the grace."""
     a = await house.replica("a", replica_ttl_seconds=15.0, waiter_grace_seconds=10.0)
@@ -516,6 +539,21 @@ async def test_tokens_rise_across_data_loss_and_a_step_back(house: House) -> Non
     assert a.lease("r3").token > before
 
 
+async def test_tokens_rise_although_a_small_step_back_goes_unnoticed(house: House) -> None:
+    """After a step that is taken for time that passed, and data loss, tokens still rise: the replica remembers the last one."""
+    a = await house.replica(recovery_window_seconds=0.5, clock_slack_seconds=1.0)
+    await house.after(5)
+    await a.ask("r1")
+    before = a.lease("r1").token
+    house.redis.flushdb()
+    house.clocks.step_seconds(-0.9)
+    await a.ask("r2")
+    await house.after(0.3)
+    await house.after(0.3)
+    assert a.kinds("r2") == ["queued", "granted"]
+    assert house.clocks.wall_us < before < a.lease("r2").token
+
+
 def client(request_id: str) -> Client:
     """The client that a replica's `ask` uses."""
     return Client(f"client-{request_id}")
@@ -592,6 +630,40 @@ async def test_of_two_holders_after_a_stale_failover_the_later_wins(house: House
     assert a.said("old")[-1].detail == "superseded"
     again = await a.lessor.reclaim(client("old"), Ask("old"), old.token, ["gpu-0"], old.granted_us)
     assert again.kind == "lost"
+
+
+async def test_of_two_who_reclaim_one_device_the_later_grant_wins(house: House) -> None:
+    """In a store without memory a holder with an older token than another's is told that it has lost, whoever comes first."""
+    a = await house.replica(recovery_window_seconds=20.0)
+    await a.ask("old")
+    old = a.lease("old")
+    await a.release("old")
+    await a.ask("new")
+    new = a.lease("new")
+    house.redis.flushdb()
+    word = await a.lessor.reclaim(client("new"), Ask("new"), new.token, ["gpu-0"], new.granted_us)
+    assert word.kind == "renewed"
+    word = await a.lessor.reclaim(client("old"), Ask("old"), old.token, ["gpu-0"], old.granted_us)
+    assert (word.kind, word.detail) == ("lost", "superseded")
+    assert "lost" not in a.kinds("new")
+    assert await a.memory() == {"gpu-0": (24_000, 0)}
+
+
+async def test_a_reclaimed_token_is_a_floor_for_all_that_follow(house: House) -> None:
+    """When store and replicas have forgotten all and the clock is a day behind, the holders' tokens keep new ones above."""
+    a = await house.replica("a")
+    await a.ask("r1")
+    lease = a.lease("r1")
+    del house.replicas["a"]
+    house.redis.flushdb()
+    house.clocks.step_seconds(-86_400)
+    b = await house.replica("b", initial_state="existing", recovery_window_seconds=20.0)
+    word = await b.lessor.reclaim(client("r1"), Ask("r1"), lease.token, ["gpu-0"], lease.granted_us)
+    assert word.kind == "renewed"
+    await house.after(21)
+    await b.release("r1", token=lease.token)
+    assert await b.ask("r2") == "granted"
+    assert b.lease("r2").token > lease.token
 
 
 async def test_an_empty_store_waits_unless_told_that_nothing_runs(house: House) -> None:

@@ -131,3 +131,38 @@ async def test_draining_asks_models_to_go(house: House) -> None:
     await park(a, "w1")
     await a.lessor.drain_device("default", "gpu-0", undo=False, reason="fan")
     assert [w.detail for w in a.said("w1", "stop")] == ["drain"]
+
+
+async def test_who_yields_already_is_enough(house: House) -> None:
+    """A model that is on its way out for a request that has gone serves the next one; no other is asked."""
+    a = await house.replica(devices=(GPU0, GPU1))
+    await a.ask("w0", CLIENT, device="gpu-0")
+    await a.ask("w1", CLIENT, device="gpu-1")
+    await park(a, "w0")
+    await park(a, "w1")
+    await a.ask("r1", device="gpu-1")
+    await a.lessor.cancel(Client("client-r1"), "r1")
+    assert await a.ask("r2") == "queued"
+    assert (len(a.said("w0", "stop")), len(a.said("w1", "stop"))) == (0, 1)
+    await a.release("w1", "yielded")
+    assert a.kinds("r2") == ["queued", "granted"]
+
+
+async def test_parking_answers_a_soft_timeout(house: House) -> None:
+    """A task that was asked to stop, ends and parks its model has stopped: nothing is revoked at the hard timeout."""
+    a = await house.replica(
+        configuration={
+            "gpu_lock_monitor.timeout_levels.warning": "30",
+            "gpu_lock_monitor.timeout_levels.soft_timeout": "60",
+            "gpu_lock_monitor.timeout_levels.hard_timeout": "120",
+        }
+    )
+    await a.ask("w1", CLIENT)
+    await house.after(61)
+    assert [w.detail for w in a.said("w1", "stop")] == ["soft_timeout"]
+    await park(a, "w1")
+    await house.after(100)
+    await a.renew("w1")
+    assert a.said("w1")[-1].kind == "renewed"
+    assert await a.ask("r2") == "queued"
+    assert [w.detail for w in a.said("w1", "stop")] == ["soft_timeout", "preempted"]
