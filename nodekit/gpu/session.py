@@ -266,11 +266,11 @@ class LockSession:
             self._say(holding.parking)  # it comes back as one under which work runs
 
     async def _beat(self) -> None:
-        """Send a beat for each lease; ends when the replica has not answered one for as long as the next is due."""
+        """Send a beat for each lease; raises Unavailable when the replica has not answered one by the time the next is due."""
         seconds = self._welcome.beat_seconds
         if not math.isfinite(seconds):
             await asyncio.Event().wait()
-        patience = max(_SHORTEST_PATIENCE_SECONDS, seconds)
+        patience = max(_SHORTEST_PATIENCE_SECONDS, 0.9 * seconds)
         while True:
             await asyncio.sleep(seconds)
             for holding in list(self._table.values()):
