@@ -199,7 +199,9 @@ class Lessor:
     ) -> Word:
         """Put a lease back on record that the store has forgotten."""
         memory = {device.name: ask.memory_mib or device.memory_mib for device in self._section.devices}
-        held = ",".join(f"{name}:{memory[name]}" for name in devices if name in memory)
+        held = ",".join(
+            f"{name}:{memory.get(name, 1)}" for name in devices
+        )  # the script refuses unknown names
         reply = await self._run("reclaim", *self._asked(client, ask), token, granted_us, held)
         metrics.RECLAIMS.labels(reply.word).inc()
         return self._held(reply, client, ask.request_id, token)

@@ -45,7 +45,7 @@ class LockWatch:
         self._pipe.close()
 
     async def watch(self, pool: str, after: str) -> AsyncGenerator[monitor_pb2.LockEvent, None]:
-        """Yield events from now on, or after an id; an empty one when nothing happened for a while.
+        """Yield events from now on, or after an id; an empty one at once and when nothing happened for a while.
 
         Raises RangeRefused when the id is older than what is kept.
         """
@@ -53,6 +53,7 @@ class LockWatch:
         bell = asyncio.Event()
         self._join(bell)
         try:
+            yield monitor_pb2.LockEvent(event_id=cursor)  # from here on nothing is missed
             while True:
                 bell.clear()
                 page = await self._store.read("XRANGE", self._key, f"({cursor}", "+", "COUNT", _PAGE)

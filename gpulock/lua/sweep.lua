@@ -12,6 +12,9 @@ if before > 0 then
     off = off - surplus
     local shown = now -- what scripts took for the time since the step
     now = before + passed
+    -- An instant that was set for later: before the step it was right; after one back it is too early; after one forward it is too
+    -- late, and seen by its lying further off than it was ever meant to.
+    local function set_right(at, length) return math.min(at + math.max(0, now - shown), now + length) end
     -- What was set since the step was set by the wrong time: too late after a step forward, too early after one back.
     for _, member in ipairs(redis.call('ZRANGE', DL, 0, -1)) do
       local letter, rec = string.sub(member, 1, 1), load(string.sub(member, 2))
@@ -23,8 +26,9 @@ if before > 0 then
         watch(rec)
         save(rec)
       elseif rec and letter == 'f' and rec.lost_at >= math.min(before, now) then
-        rec.free_at = now + math.max(0, rec.free_at - shown)
-        rec.lost_at = now
+        rec.promised = set_right(rec.promised, rec.promised - rec.beat)
+        rec.free_at = math.max(rec.promised, now) + conf.lock_delay_us
+        rec.lost_at = math.min(rec.lost_at, now)
         due('f', rec.id, conf.auto_recovery and rec.free_at or NEVER)
         save(rec)
       elseif rec and letter == 'w' and rec.enq > now then
@@ -37,7 +41,7 @@ if before > 0 then
         save(rec)
       end
     end
-    if phase == 'recover' and open_at > 0 then open_at = now + math.min(math.max(0, open_at - shown), conf.window_us) end
+    if phase == 'recover' and open_at > 0 then open_at = set_right(open_at, conf.window_us) end
     for _, name in ipairs(pool_names) do
       for _, band in ipairs(bands_in_order(pools[name])) do
         local found_band = load_band(pools[name], band.prio)

@@ -462,6 +462,45 @@ async def test_a_step_of_the_clock_takes_no_lease(house: House, seconds: float) 
     assert a.said("r1")[-1].kind == "lost"
 
 
+@pytest.mark.parametrize("seconds", [3600.0, -3600.0])
+@pytest.mark.parametrize("early", [True, False])
+async def test_a_step_of_the_clock_shortens_no_recovery(house: House, seconds: float, early: bool) -> None:
+    """Whether the clock steps before the store's loss is noticed or after, nothing is granted until the window is over."""
+    a = await house.replica(recovery_window_seconds=100.0)
+    await house.after(5)
+    if early:
+        house.clocks.step_seconds(seconds)
+    house.redis.flushdb()
+    await a.ask("r1", max_wait_seconds=10_000)
+    if not early:
+        house.clocks.step_seconds(seconds)
+    await house.after(1)
+    await house.after(98)
+    assert a.kinds("r1") == ["queued"]
+    await house.after(3)
+    assert a.kinds("r1") == ["queued", "granted"]
+
+
+@pytest.mark.parametrize("seconds", [3600.0, -3600.0])
+@pytest.mark.parametrize("early", [True, False])
+async def test_a_step_of_the_clock_shortens_no_quarantine(house: House, seconds: float, early: bool) -> None:
+    """A revoked lease's memory stays back for as long as its holder may go on, whenever the clock steps."""
+    a = await house.replica(lock_delay_seconds=5.0)
+    await a.ask("r1")
+    await a.ask("r2", max_wait_seconds=10_000)
+    await house.after(0.5)
+    if early:
+        house.clocks.step_seconds(seconds)
+    await a.lessor.force_release("r1", "default", "", "test")
+    if not early:
+        house.clocks.step_seconds(seconds)
+    await house.after(0.5)
+    await house.after(303)
+    assert a.kinds("r2") == ["queued"]
+    await house.after(3)
+    assert a.kinds("r2") == ["queued", "granted"]
+
+
 async def test_tokens_rise_across_data_loss_and_a_step_back(house: House) -> None:
     """A store that has lost everything and whose clock went back still gives a larger token, because the replica remembers."""
     a = await house.replica()

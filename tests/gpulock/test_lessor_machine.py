@@ -448,4 +448,4 @@ def test_leases_in_any_order(redis_url: str) -> None:
     )  # fmt: skip
 
 
-EXAMPLES = 60
+EXAMPLES = 40

@@ -164,18 +164,19 @@ async def test_watching_misses_nothing(rooms: Rooms) -> None:
     a, b = await rooms.replica(monitor={}), await rooms.replica(monitor={})
     client = await rooms.client(a, "n1")
     call = b.door.monitor.WatchLocks(monitor_pb2.WatchLocksRequest())
-    await call.initial_metadata()
     events: list[monitor_pb2.LockEvent] = []
+    begun = asyncio.Event()
 
     async def watch(stream: Any, last: str) -> None:
         async for event in stream:
+            begun.set()
             if event.type not in ("", "configured"):
                 events.append(event)
             if event.type == last:
                 return
 
     watching = asyncio.create_task(watch(call, "cancelled"))
-    await asyncio.sleep(0.2)
+    await begun.wait()
     lease = await client.granted("r1", task_id="t1")
     await client.acquire("r2")
     await client.hear("queued", "r2")

@@ -291,3 +291,21 @@ async def test_idling_costs_redis_next_to_nothing(rooms: Rooms, clean_redis: red
     before = sent()
     await asyncio.sleep(4.0)
     assert sent() - before <= 4
+
+
+async def test_a_grant_that_nobody_waits_for_is_given_back(rooms: Rooms, clean_redis: redis.Redis) -> None:
+    """A store that went back in time grants a request that its client has taken back: the device is free again at once."""
+    a = await rooms.replica(monitor={})
+    holder, waiter = await rooms.client(a, "n1"), await rooms.client(a, "n2")
+    lease = await holder.granted("r1")
+    await waiter.acquire("r2")
+    await waiter.hear("queued", "r2")
+    names = [f"{{gputest}}:{name}" for name in ("req", "dl", "q:default", "bands:default", "turns:default")]
+    past = {name: clean_redis.dump(name) for name in names}
+    await waiter.send(cancel=lock_pb2.Cancel(request_id="r2"))
+    await waiter.hear("cancelled", "r2")
+    for name, payload in past.items():
+        clean_redis.restore(name, 0, payload, replace=True)
+    await holder.release(lease)
+    assert (await holder.granted("r3")).token > lease.token
+    assert "granted" not in waiter.kinds("r2")
