@@ -32,6 +32,10 @@ $(stamps)/s3: setup/system.sh
 	@setup/system.sh ceph-mon=ceph-mon ceph-osd=ceph-osd radosgw=radosgw ceph=ceph-common
 	@touch $@
 
+$(stamps)/fuzz: requirements/fuzz.txt $(stamps)/python
+	@$(bin)/uv pip install -q --python $(python) --require-hashes -r requirements/fuzz.txt
+	@touch $@
+
 $(stamps)/buf: tools/buf/package-lock.json
 	@mkdir -p $(stamps)
 	@if command -v npm >/dev/null 2>&1; then npm ci --silent --no-audit --no-fund --prefix tools/buf >/dev/null 2>&1 || \
@@ -71,6 +75,14 @@ chaos: setup ## Kill, freeze and cut off everything under 1,000 tasks, and judge
 
 chaos-short: setup ## The same with 100 tasks in a minute and a half
 	@$(python) -m bench.chaos --tasks 100 $(if $(seed),--seed $(seed))
+fuzz: setup $(stamps)/fuzz ## Send malformed requests to a whole stack (requests=10000); no fault, no crash, no leak
+	@$(python) -m tests.fuzz --requests $(or $(requests),10000) $(if $(seed),--seed $(seed))
+
+mutants: setup ## Put one-line faults into the queue's scripts; the tests must notice each
+	@$(python) -m tests.scheduler.mutants
+
+bench-cancel: setup ## Measure from a cancel to the end of the last process
+	@$(python) -m bench.cancel
 
 bench-files: setup $(stamps)/s3 ## Measure uploads and downloads against the bare store
 	@$(python) -m bench.files
@@ -78,11 +90,14 @@ bench-files: setup $(stamps)/s3 ## Measure uploads and downloads against the bar
 bench-ffmpeg: setup ## Measure the ffmpeg node against bare ffmpeg
 	@$(python) -m bench.ffmpeg
 
+bench-streams: setup ## Cut event streams at random and count what is missing; show what a watcher costs
+	@$(python) -m bench.streams
+
 lock: setup ## Compile requirements/*.in to pinned, hashed *.txt
-	@for name in uv base dev; do $(bin)/uv pip compile -q --generate-hashes --no-emit-index-url --no-header \
+	@for name in uv base dev fuzz; do $(bin)/uv pip compile -q --generate-hashes --no-emit-index-url --no-header \
 	    --python-version 3.11 requirements/$$name.in -o requirements/$$name.txt; done
 
 clean: ## Remove what setup and runs made
 	@rm -rf .venv $(stamps) yivideo .run .demo tools/buf/node_modules
 
-.PHONY: help setup protos run demo test test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean
+.PHONY: help setup protos run demo test test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams

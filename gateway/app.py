@@ -10,9 +10,10 @@ import aiohttp_cors
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway.app_keys import BACKEND, DRAINING, SETTINGS, SLOTS
+from gateway.app_keys import BACKEND, DRAINING, SETTINGS, SLOTS, WATCHES
 from gateway.auth import Keyring, Neighbourhood, auth_middleware
 from gateway.backend import open_backend
+from gateway.http_log import HTTP_LOG
 from gateway.observe import REQUEST_ID_HEADER, TRACEPARENT_HEADER, add_headers, observe_middleware
 from gateway.openapi import OpenApi
 from gateway.preference import APPLIED_HEADER
@@ -20,6 +21,7 @@ from gateway.problem import problem_middleware
 from gateway.route import RouteTable
 from gateway.routes import docs, events, files, health, operations, task_types, tasks, transfers
 from gateway.settings import GatewaySection, GatewaySettings
+from gateway.shared_watch import SharedWatches
 from gateway.streams import StreamSlots
 from gateway.upload import READ_BUFFER_BYTES
 from runtime import VERSION
@@ -92,7 +94,11 @@ def create_app(settings: GatewaySettings) -> web.Application:
     async def backend(app: web.Application) -> AsyncIterator[None]:
         async with open_backend(settings) as opened:
             app[BACKEND] = opened
-            yield
+            app[WATCHES] = SharedWatches(opened)
+            try:
+                yield
+            finally:
+                await app[WATCHES].aclose()
 
     app.cleanup_ctx.append(backend)
     return app
@@ -114,6 +120,7 @@ def _allow_origins(app: web.Application, routes: list[web.AbstractRoute], sectio
 
 async def _begin_drain(app: web.Application) -> None:
     app[DRAINING].set()
+    app[WATCHES].close()
 
 
 @asynccontextmanager
@@ -121,6 +128,7 @@ async def serving(settings: GatewaySettings) -> AsyncIterator[str]:
     """Serve for the time of a block; gives `host:port`. Leaving the block drains: streams end, requests get their grace."""
     runner = web.AppRunner(
         create_app(settings),
+        logger=HTTP_LOG,
         handler_cancellation=True,
         access_log=None,
         keepalive_timeout=_KEEPALIVE_SECONDS,

@@ -9,10 +9,12 @@ from aiohttp import web
 from gateway.backend import Backend
 from gateway.presenter import FileUrl, file_url
 from gateway.settings import GatewaySection
+from gateway.shared_watch import SharedWatches
 from gateway.streams import StreamSlots
 
 SETTINGS = web.AppKey("settings", GatewaySection)
 BACKEND = web.AppKey("backend", Backend)
+WATCHES = web.AppKey("watches", SharedWatches)
 SLOTS = web.AppKey("slots", StreamSlots)
 DRAINING = web.AppKey("draining", asyncio.Event)
 

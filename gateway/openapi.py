@@ -15,7 +15,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from gateway.problem import PROBLEM_JSON, Problem
 from gateway.requests import SubmitTask
-from gateway.route import JSON, Body, Content, Route
+from gateway.route import JSON, Bodies, Content, Route
 from gateway.task_schemas import TaskSchemas
 from yivideo.task.v1 import task_pb2
 
@@ -122,10 +122,17 @@ def _model_schemas(routes: Iterable[Route]) -> dict[str, Any]:
     for route in routes:
         if isinstance(route.body, type):
             wanted[route.body] = "validation"
-        wanted.update({kind: "serialization" for kind in route.answers.values() if isinstance(kind, type)})
+        for bodies in route.answers.values():
+            wanted.update({kind: "serialization" for kind in _each(bodies) if isinstance(kind, type)})
     _, made = models_json_schema(list(wanted.items()), ref_template=REF)
     schemas: dict[str, Any] = made["$defs"]
     return schemas
+
+
+def _each(bodies: Bodies) -> tuple[type[BaseModel] | Content, ...]:
+    if bodies is None:
+        return ()
+    return bodies if isinstance(bodies, tuple) else (bodies,)
 
 
 def _content(body: type[BaseModel] | Content) -> dict[str, Any]:
@@ -135,20 +142,20 @@ def _content(body: type[BaseModel] | Content) -> dict[str, Any]:
 
 
 def _responses(route: Route) -> Iterator[tuple[str, Any]]:
-    for status, body in sorted(route.answers.items()):
-        yield str(status), _response(status, body)
+    for status in sorted(route.answers):
+        yield str(status), _response(status, route.answers[status])
     refusals = {400, 500, 503, *route.faults, *((401, 403) if route.scope else ())}
     for status in sorted(refusals - set(route.answers)):
         yield str(status), _PROBLEM
 
 
-def _response(status: int, body: Body) -> dict[str, Any]:
+def _response(status: int, bodies: Bodies) -> dict[str, Any]:
     words = {200: "Done.", 202: "Accepted; it goes on.", 204: "There is nothing more.", 206: "The range.",
              304: "What you have is current.", 307: "The bytes are at the Location.",
              503: "A part is missing."}  # fmt: skip
     made: dict[str, Any] = {"description": words[status]}
-    if body is not None:
-        made["content"] = _content(body)
+    if bodies is not None:
+        made["content"] = {kind: what for body in _each(bodies) for kind, what in _content(body).items()}
     return made
 
 

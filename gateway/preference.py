@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import aclosing
+from contextlib import suppress
 
 from aiohttp import web
 
-from gateway.app_keys import BACKEND, DRAINING, SETTINGS, SLOTS
-from gateway.watch import TaskWatch
+from gateway.app_keys import SETTINGS, SLOTS, WATCHES
+from gateway.shared_watch import StreamsClosing
 from runtime.errors import YiVideoError
 
 APPLIED_HEADER = "Preference-Applied"
@@ -34,23 +34,13 @@ async def wait_for_end(request: web.Request, task_id: str, after_sequence: int, 
     slots = request.app[SLOTS]
     if seconds <= 0 or slots.full:
         return False
-    with slots.take():
-        end = asyncio.ensure_future(_end(request, task_id, after_sequence))
-        drained = asyncio.ensure_future(request.app[DRAINING].wait())
-        try:
-            await asyncio.wait((end, drained), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            end.cancel()
-            drained.cancel()
-            await asyncio.gather(end, drained, return_exceptions=True)
-    return True
-
-
-async def _end(request: web.Request, task_id: str, after_sequence: int) -> None:
-    watch = TaskWatch(request.app[BACKEND], task_id, after_sequence)
-    try:
-        async with aclosing(watch.events()) as events:
-            async for _ in events:
+    with (
+        slots.take(),
+        request.app[WATCHES].reading(task_id, after_sequence, after_sequence) as reader,
+        # Of an error the answer is read from the task's record next, which says what is wrong.
+        suppress(TimeoutError, StreamsClosing, YiVideoError),
+    ):
+        async with asyncio.timeout(seconds):
+            while await reader.next() is not None:
                 pass
-    except YiVideoError:
-        return  # the answer is read from the task's record next, which says what is wrong
+    return True

@@ -23,6 +23,8 @@ class Content:
 
 
 Body = type[BaseModel] | Content | None
+Bodies = Body | tuple[type[BaseModel] | Content, ...]
+"""One body, or one for each media type that a client may ask for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,7 @@ class Route:
     tag: str
     scope: Scope | None
     """What a key needs; None: open without a key."""
-    answers: Mapping[int, Body]
+    answers: Mapping[int, Bodies]
     """Body of each good answer by status."""
     body: Body = None
     query: type[BaseModel] | None = None

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 from aiohttp import web
 
 from gateway import presenter, words
-from gateway.watch import TERMINAL_EVENTS
+from gateway.shared_watch import Reader, StreamsClosing
 from yivideo.task.v1 import task_pb2
 
 RETRY_MILLISECONDS = 2000
 PING = b": ping\n\n"
+_WRITE_BYTES = 64 * 1024
+"""About as much as the transport takes before it makes a writer wait."""
 GOODBYE = b": this server is shutting down; reconnect with your last event id\n\n"
 
 HEADERS = {
@@ -121,13 +123,13 @@ VIEWS: dict[str, Callable[[Event, presenter.FileUrl], dict[str, Any]]] = {
 """What clients see, by event; what is missing here (checkpoint, handed_back) is between scheduler and node."""
 
 
-def frame(event: Event, url: presenter.FileUrl) -> bytes:
-    """Write one event; empty for one that clients do not see. Only stored events carry an id to resume from."""
+def shown(event: Event, url: presenter.FileUrl) -> dict[str, Any] | None:
+    """Show one event; None for one that clients do not see."""
     name = event.WhichOneof("event") or ""
     view = VIEWS.get(name)
     if view is None:
-        return b""
-    data = {
+        return None
+    return {
         "event": name,
         "task_id": event.task_id,
         "attempt": event.attempt,
@@ -135,53 +137,51 @@ def frame(event: Event, url: presenter.FileUrl) -> bytes:
         "time": presenter.instant(event.time),
         **view(event, url),
     }
+
+
+def frame(event: Event, url: presenter.FileUrl) -> bytes:
+    """Write one event; empty for one that clients do not see. Only stored events carry an id to resume from."""
+    data = shown(event, url)
+    if data is None:
+        return b""
     identity = f"id: {event.sequence}\n" if event.sequence else ""
-    return f"{identity}event: {name}\ndata: ".encode() + orjson.dumps(data, option=orjson.OPT_UTC_Z) + b"\n\n"
+    head = f"{identity}event: {data['event']}\ndata: ".encode()
+    return head + orjson.dumps(data, option=orjson.OPT_UTC_Z) + b"\n\n"
 
 
 class EventWriter:
     """Writes one task's events to one client until the terminal one, the drain, or the client's end."""
 
     def __init__(
-        self,
-        response: web.StreamResponse,
-        url: presenter.FileUrl,
-        *,
-        ping_seconds: float,
-        stalled_seconds: float,
+        self, response: web.StreamResponse, base_url: str, *, ping_seconds: float, stalled_seconds: float
     ) -> None:
         self._response = response
-        self._url = url
+        self._base_url = base_url
+        self._url = presenter.file_url(base_url)
         self._ping_seconds = ping_seconds
         self._stalled_seconds = stalled_seconds
 
-    async def run(self, events: AsyncIterator[Event], draining: asyncio.Event) -> None:
-        """Write until the end. Raises TimeoutError for a client that takes nothing, and what `events` raises."""
+    async def run(self, reader: Reader) -> None:
+        """Write until the end. Raises TimeoutError for a client that takes nothing, and what the reader raises."""
         await self._write(f"retry: {RETRY_MILLISECONDS}\n\n".encode())
-        upcoming = asyncio.ensure_future(anext(events, None))
-        drained = asyncio.ensure_future(draining.wait())
-        try:
-            while True:
-                await asyncio.wait(
-                    (upcoming, drained), timeout=self._ping_seconds, return_when=asyncio.FIRST_COMPLETED
-                )
-                if upcoming.done():
-                    event = upcoming.result()
-                    if event is None:
-                        return
-                    await self._write(frame(event, self._url))
-                    if event.WhichOneof("event") in TERMINAL_EVENTS:
-                        return
-                    upcoming = asyncio.ensure_future(anext(events, None))
-                elif drained.done():
-                    await self._write(GOODBYE)
-                    return
-                else:
-                    await self._write(PING)
-        finally:
-            upcoming.cancel()
-            drained.cancel()
-            await asyncio.gather(upcoming, drained, return_exceptions=True)
+        while not reader.over:
+            try:
+                async with asyncio.timeout(self._ping_seconds):
+                    told = await reader.next()
+            except TimeoutError:
+                await self._write(PING)
+                continue
+            except StreamsClosing:
+                await self._write(GOODBYE)
+                return
+            data = b""
+            while told is not None:  # what has come meanwhile goes out in one piece
+                data += told.form(self._base_url, self._frame)
+                told = reader.next_nowait() if len(data) < _WRITE_BYTES else None
+            await self._write(data)
+
+    def _frame(self, event: Event) -> bytes:
+        return frame(event, self._url)
 
     async def _write(self, data: bytes) -> None:
         if data:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from typing import Any
+
+import grpc
 
 from gateway.backend import Backend
 from runtime.errors import Unavailable
@@ -18,9 +21,22 @@ _LONGEST_PAUSE_SECONDS = 2.0
 _TRIES_IN_A_ROW = 20
 """About half a minute; then the reader is told, and comes back by itself with its last event id."""
 
+_SILENCE_SECONDS = 60.0
+"""Four of the scheduler's heartbeats: its connection answers for a process whose event loop stands still."""
+
+
+def is_terminal(event: task_pb2.TaskEvent) -> bool:
+    """Whether nothing follows an event."""
+    return event.WhichOneof("event") in TERMINAL_EVENTS
+
+
+def is_rewind(event: task_pb2.TaskEvent) -> bool:
+    """Whether an event says that the watcher's position never was: of another task, or from before the store was rewound."""
+    return event.HasField("gap") and event.gap.last_missing_sequence == 0
+
 
 class TaskWatch:
-    """One reader's position in one task's history. Each watch is a WatchTask call of its own for now."""
+    """One position in one task's history: a WatchTask call, made again behind the last event whenever it breaks."""
 
     def __init__(
         self,
@@ -34,37 +50,52 @@ class TaskWatch:
         self._task_id = task_id
         self._pause = pause
         self.sequence = after_sequence
-        """Sequence of the last stored event that was handed out."""
+        """Sequence up to which everything was handed out, or told to be gone."""
+        self.failures = 0
+        """Calls that broke since the last event."""
 
     async def events(self) -> AsyncGenerator[task_pb2.TaskEvent]:
-        """Yield each event once, in order, until the terminal one.
+        """Yield each event once, in order, until the terminal one, or at once the end when nothing follows the position.
 
         Raises TaskNotFound when the task is deleted meanwhile, Unavailable when the scheduler stays away.
         """
-        failures = 0
         while True:
             try:
                 async with aclosing(self._follow()) as following:
                     async for event in following:
-                        failures = 0
+                        self.failures = 0
                         yield event
-                        if event.WhichOneof("event") in TERMINAL_EVENTS:
+                        if is_terminal(event):
                             return
+                return  # the scheduler knows that the task has ended and that nothing is left to tell
             except Unavailable:
-                if failures >= _TRIES_IN_A_ROW:
+                self.failures += 1
+                if self.failures > _TRIES_IN_A_ROW:
                     raise
-            await self._pause(min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**failures))
-            failures += 1
+            await self._pause(min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** (self.failures - 1)))
 
     async def _follow(self) -> AsyncGenerator[task_pb2.TaskEvent]:
         request = task_pb2.WatchTaskRequest(task_id=self._task_id, after_sequence=self.sequence)
         call = self._backend.tasks.WatchTask(request)
         try:
             async with rpc_errors():
-                async for event in call:
-                    if event.sequence and event.sequence <= self.sequence:
+                while (event := await _heard(call)) is not grpc.aio.EOF:
+                    if is_rewind(event):
+                        self.sequence = event.gap.snapshot.last_sequence
+                    elif event.HasField("gap"):
+                        self.sequence = max(self.sequence, event.gap.last_missing_sequence)
+                    elif event.sequence and event.sequence <= self.sequence:
                         continue
                     self.sequence = max(self.sequence, event.sequence)
                     yield event
         finally:
             call.cancel()
+
+
+async def _heard(call: Any) -> Any:
+    """Return the next message; raises Unavailable when there is none, not even a heartbeat, for too long."""
+    try:
+        async with asyncio.timeout(_SILENCE_SECONDS):
+            return await call.read()
+    except TimeoutError:
+        raise Unavailable("the scheduler is silent") from None

@@ -19,6 +19,7 @@ from yarl import URL
 
 from runtime.egress_policy import MAX_URL_LENGTH, AddressBlocked, EgressPolicy, is_public
 from runtime.errors import AddressRefused, DeadlineExceeded, InvalidArgument, Unavailable
+from runtime.resolver import SystemResolver
 
 __all__ = ["MAX_URL_LENGTH", "AddressBlocked", "Egress", "EgressPolicy", "guarded_session", "is_public"]
 
@@ -26,6 +27,8 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _KEPT_ACROSS_ORIGINS = frozenset({"accept", "accept-encoding", "if-range", "range", "user-agent"})
 """Headers that follow a redirect to another origin; all others may be credentials."""
 
+_CONNECT_SECONDS = 10.0
+"""A peer that takes no connection for so long is down, however long its answer might take."""
 _CLOCK_SLACK_SECONDS = 0.01
 
 
@@ -54,7 +57,12 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 
 def guarded_session(
-    policy: EgressPolicy, *, resolver: AbstractResolver | None = None, **options: Any
+    policy: EgressPolicy,
+    *,
+    resolver: AbstractResolver | None = None,
+    connections: int = 64,
+    connections_per_host: int = 8,
+    **options: Any,
 ) -> aiohttp.ClientSession:
     """Open a session that dials only what the policy allows.
 
@@ -63,10 +71,10 @@ def guarded_session(
     """
     connector = aiohttp.TCPConnector(
         socket_factory=policy.socket_for,
-        resolver=_GuardedResolver(policy, resolver or aiohttp.ThreadedResolver()),
+        resolver=_GuardedResolver(policy, resolver or SystemResolver()),
         use_dns_cache=False,
-        limit=64,
-        limit_per_host=8,
+        limit=connections,
+        limit_per_host=connections_per_host,
     )
     return _make_session(connector, options)
 
@@ -84,11 +92,23 @@ def _make_session(connector: aiohttp.TCPConnector, options: Mapping[str, Any]) -
 
 
 class Egress:
-    """Makes guarded requests; one per process, closed at its end."""
+    """Makes guarded requests; one per process, closed at its end.
 
-    def __init__(self, policy: EgressPolicy, *, resolver: AbstractResolver | None = None) -> None:
+    Requests past `connections`, or past `connections_per_host` to one host, wait within their own time.
+    """
+
+    def __init__(
+        self,
+        policy: EgressPolicy,
+        *,
+        resolver: AbstractResolver | None = None,
+        connections: int = 64,
+        connections_per_host: int = 8,
+    ) -> None:
         self.policy = policy
         self._resolver = resolver
+        self._connections = connections
+        self._connections_per_host = connections_per_host
         self._guarded: aiohttp.ClientSession | None = None
         self._open: aiohttp.ClientSession | None = None
 
@@ -101,11 +121,21 @@ class Egress:
     def _session(self, url: URL) -> aiohttp.ClientSession:
         if self.policy.allows_host(url.raw_host or "", url.port):
             if self._open is None:
-                connector = aiohttp.TCPConnector(resolver=self._resolver, use_dns_cache=False, limit=64)
+                connector = aiohttp.TCPConnector(
+                    resolver=self._resolver or SystemResolver(),
+                    use_dns_cache=False,
+                    limit=self._connections,
+                    limit_per_host=self._connections_per_host,
+                )
                 self._open = _make_session(connector, {})
             return self._open
         if self._guarded is None:
-            self._guarded = guarded_session(self.policy, resolver=self._resolver)
+            self._guarded = guarded_session(
+                self.policy,
+                resolver=self._resolver,
+                connections=self._connections,
+                connections_per_host=self._connections_per_host,
+            )
         return self._guarded
 
     @asynccontextmanager
@@ -121,10 +151,10 @@ class Egress:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send one request; gives the response with its body unread.
 
-        `timeout_seconds` bounds all of it: every hop, and reading the body inside the block. Follows at most `max_redirects`
-        redirects of a GET or HEAD, each checked like the first address; with 0, and for other methods, a redirect is returned
-        as it is. Raises AddressRefused, DeadlineExceeded, or Unavailable when the peer cannot be reached or breaks off; what
-        the block itself raises passes unchanged.
+        `timeout_seconds` bounds all of it: every hop, and reading the body inside the block; of it, a connection may take 10 s.
+        Follows at most `max_redirects` redirects of a GET or HEAD, each checked like the first address; with 0, and for other
+        methods, a redirect is returned as it is. Raises AddressRefused, DeadlineExceeded, or Unavailable when the peer cannot be
+        reached or breaks off; what the block itself raises passes unchanged.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_seconds
@@ -177,7 +207,7 @@ class Egress:
                 allow_redirects=False,
                 headers=headers,
                 data=data,
-                timeout=aiohttp.ClientTimeout(total=left),
+                timeout=aiohttp.ClientTimeout(total=left, sock_connect=_CONNECT_SECONDS),
             )
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
             raise _translated(error, target) from error

@@ -32,6 +32,15 @@ _REFUSED_NETWORKS: tuple[IpNetwork, ...] = tuple(
         "3fff::/20",  # documentation
     )
 )
+_BAD_PORTS = frozenset({
+    1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109, 110, 111,
+    113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531, 532, 540, 548,
+    554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665,
+    6666, 6667, 6668, 6669, 6679, 6697, 10080,
+})  # fmt: skip
+"""Ports of services that are not HTTP and may act on a request that is (mail, news, chat): what browsers refuse too, from the
+Fetch standard, "port blocking"."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}")
 _PRIVATE_NAMES = (".localhost", ".local", ".internal")
 
@@ -122,9 +131,11 @@ class EgressPolicy:
         object.__setattr__(self, "_rules", tuple(AllowRule.parse(entry) for entry in self.allow))
 
     def check_url(self, text: str) -> URL:
-        """Return the URL. Raises AddressRefused for a bad scheme, credentials, a private literal, or too long a text."""
+        """Return the URL. Raises AddressRefused for a bad scheme or port, credentials, a private literal, or too long a text."""
         if len(text) > MAX_URL_LENGTH:
             raise AddressRefused(f"the URL is longer than {MAX_URL_LENGTH} characters")
+        if _CONTROL.search(text):
+            raise AddressRefused("the URL has control characters")
         try:
             url = URL(text)
             host, port = url.raw_host, url.port
@@ -144,8 +155,12 @@ class EgressPolicy:
     def _check_host(self, host: str, port: int) -> None:
         """Refuse at once what the connector would refuse later, so that a client learns it when it submits."""
         literal = _literal(host)
+        if literal is not None and self._opens(literal, port):
+            return
+        if port in _BAD_PORTS and not any(rule.port == port for rule in self._rules):
+            raise AddressRefused(f"port {port} belongs to another service than HTTP")
         if literal is not None:
-            if not self.allows_address(literal, port):
+            if not is_public(literal):
                 raise AddressRefused(f"{host} is not a public address")
             return
         if not _HOST.fullmatch(host):
@@ -163,8 +178,10 @@ class EgressPolicy:
 
     def allows_address(self, address: IpAddress, port: int) -> bool:
         """Whether an address may be dialled."""
-        if is_public(address):
-            return True
+        return is_public(address) or self._opens(address, port)
+
+    def _opens(self, address: IpAddress, port: int) -> bool:
+        """Whether the allow-list has this address."""
         return any(rule.has_address(_unwrapped(address), port) for rule in self._rules)
 
     def socket_for(self, info: Any) -> socket.socket:

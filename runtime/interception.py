@@ -2,6 +2,7 @@
 
 One interceptor wraps each handler once and keeps the wrapper, so that a call pays for function calls only, not for a chain of
 interceptor objects. Streaming handlers are async generators; a coroutine that writes by itself is refused when it is registered.
+A message that cannot be read is the caller's fault: grpc alone would answer INTERNAL and print a traceback.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from runtime import context as ids
@@ -28,6 +30,37 @@ OPEN_SERVICES = frozenset({"grpc.health.v1.Health"})
 """Probes of an orchestrator carry no token."""
 
 _TOKEN_KEY = "authorization"
+
+
+class _Unreadable:
+    """Stands where a message would, when the bytes that came are none."""
+
+
+_UNREADABLE = _Unreadable()
+
+
+def _readable(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    if deserialize is None:
+        return None
+
+    def read(data: bytes) -> Any:
+        try:
+            return deserialize(data)
+        except (DecodeError, ValueError):
+            return _UNREADABLE
+
+    return read
+
+
+def _checked(request: Any) -> Any:
+    if request is _UNREADABLE:
+        raise errors.InvalidArgument("the request is not a message of this call's type")
+    return request
+
+
+async def _all_checked(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        yield _checked(request)
 
 
 @dataclass
@@ -86,19 +119,20 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _wrap(self, path: str, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMethodHandler[Any, Any]:
         service, _, method = path.strip("/").rpartition("/")
         codec = {
-            "request_deserializer": handler.request_deserializer,
+            "request_deserializer": _readable(handler.request_deserializer),
             "response_serializer": handler.response_serializer,
         }
+        check = _all_checked if handler.request_streaming else _checked
         if handler.response_streaming:
             inner: Callable[..., Any] = (
                 handler.stream_stream if handler.request_streaming else handler.unary_stream
             ) or _absent
-            wrapped = self._stream(service, method, inner)
+            wrapped = self._stream(service, method, inner, check)
             if handler.request_streaming:
                 return grpc.stream_stream_rpc_method_handler(wrapped, **codec)
             return grpc.unary_stream_rpc_method_handler(wrapped, **codec)
         inner = (handler.stream_unary if handler.request_streaming else handler.unary_unary) or _absent
-        answer = self._answer(service, method, inner)
+        answer = self._answer(service, method, inner, check)
         if handler.request_streaming:
             return grpc.stream_unary_rpc_method_handler(answer, **codec)
         return grpc.unary_unary_rpc_method_handler(answer, **codec)
@@ -116,12 +150,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 raise errors.Unauthenticated("the internal token is missing or wrong")
         return call
 
-    def _answer(self, service: str, method: str, inner: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    def _answer(
+        self, service: str, method: str, inner: Callable[..., Any], check: Callable[[Any], Any]
+    ) -> Callable[..., Awaitable[Any]]:
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             call = _Call(service, method, time.perf_counter())
             try:
                 call = self._enter(service, method, context)
-                response = await inner(request, context)
+                response = await inner(check(request), context)
             except asyncio.CancelledError:
                 call.ended(grpc.StatusCode.CANCELLED)
                 raise
@@ -137,14 +173,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return handle
 
     def _stream(
-        self, service: str, method: str, inner: Callable[..., Any]
+        self, service: str, method: str, inner: Callable[..., Any], check: Callable[[Any], Any]
     ) -> Callable[..., AsyncIterator[Any]]:
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             call = _Call(service, method, time.perf_counter())
             try:
                 call = self._enter(service, method, context)
                 # Closed here and now: when the client leaves, the handler's clean-up must not wait for the garbage collector.
-                async with aclosing(inner(request, context)) as responses:
+                async with aclosing(inner(check(request), context)) as responses:
                     async for response in responses:
                         yield response
             except (asyncio.CancelledError, GeneratorExit):

@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from standardwebhooks import Webhook
@@ -23,6 +24,7 @@ from scheduler import metrics
 from scheduler.callback_body import to_body
 from scheduler.circuit import HostCircuits
 from scheduler.outbox import DueCallback, Outbox
+from scheduler.presenter import StoredTask
 from scheduler.settings import CallbackSection
 from scheduler.task_store import TaskStore
 from yivideo.task.v1 import task_pb2
@@ -44,6 +46,24 @@ def sign(webhook_id: str, now: datetime, body: bytes, secrets: list[Webhook]) ->
     return headers
 
 
+@dataclass
+class _Outcome:
+    """How one attempt went."""
+
+    delivery: task_pb2.Delivery
+    refused: bool = False
+    """The address may not be called."""
+    retry_after: float = 0.0
+    """Seconds that the receiver asked for."""
+    host_is_well: bool | None = None
+    """None: it was not asked."""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the receiver took it."""
+        return 200 <= self.delivery.http_status < 300
+
+
 class DeliveryWorker:
     """One process's deliveries."""
 
@@ -53,6 +73,7 @@ class DeliveryWorker:
         tasks: TaskStore,
         settings: CallbackSection,
         *,
+        egress: Egress | None = None,
         utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._outbox = outbox
@@ -60,7 +81,11 @@ class DeliveryWorker:
         self._settings = settings
         self._utc_now = utc_now
         self._secrets = [Webhook(secret.get_secret_value()) for secret in settings.secrets]
-        self._egress = Egress(EgressPolicy(allow=settings.allow))
+        self._egress = egress or Egress(
+            EgressPolicy(allow=settings.allow),
+            connections=settings.concurrency,
+            connections_per_host=settings.host_concurrency,
+        )
         self._circuits = HostCircuits(
             concurrency=settings.host_concurrency,
             failures=settings.circuit_failures,
@@ -94,16 +119,25 @@ class DeliveryWorker:
         room = self._settings.concurrency - len(self._under_way)
         if room <= 0:
             return _LONGEST_IDLE_SECONDS
+        begun = time.monotonic()
         try:
             due, wait = await self._outbox.take(room, self._settings.hold_seconds)
         except Unavailable:
             return 1.0
+        give_up = begun + self._settings.hold_seconds - self._settings.timeout_seconds
+        waits = []
         for one in due:
+            if pause := self._circuits.begin(_host(one.url)):
+                waits.append((one, pause))
+                continue
             metrics.OUTBOX_AGE.observe(one.overdue_seconds)
-            task = asyncio.create_task(self._deliver(one))
+            task = asyncio.create_task(self._deliver(one, give_up))
             self._under_way.add(task)
             task.add_done_callback(self._done)
-        return min(_LONGEST_IDLE_SECONDS, _LONGEST_IDLE_SECONDS if wait is None else max(0.01, wait))
+        with suppress(Unavailable):  # they come back when their holds run out
+            await self._outbox.postpone(waits)
+        soonest = [pause for _, pause in waits] + ([] if wait is None else [wait])
+        return max(0.01, min([_LONGEST_IDLE_SECONDS, *soonest]))
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
@@ -111,35 +145,39 @@ class DeliveryWorker:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a delivery broke; it is repeated when its hold runs out", error=repr(error))
 
-    async def _deliver(self, due: DueCallback) -> None:
+    async def _deliver(self, due: DueCallback, give_up: float) -> None:
+        """Make one delivery for whose host a place was taken; not after `give_up`, when another replica may be at it."""
+        host, begun = _host(due.url), time.monotonic()
+        outcome = _Outcome(task_pb2.Delivery(webhook_id=due.webhook_id))
         try:
             stored = await self._tasks.load(due.task_id)
+            if time.monotonic() > give_up:
+                return
+            await self._attempt(due, stored, outcome)
         except TaskNotFound:
             return
-        host = URL(due.url).authority
-        if pause := self._circuits.begin(host):
-            await self._outbox.settle(due, "pending", None, pause)
-            return
-        well = False
+        finally:
+            self._circuits.end(host, well=outcome.host_is_well, seconds=time.monotonic() - begun)
+        await self._settle(due, outcome)
+
+    async def _attempt(self, due: DueCallback, stored: StoredTask, outcome: _Outcome) -> None:
         begun, now = time.monotonic(), self._utc_now()
-        delivery = task_pb2.Delivery(webhook_id=due.webhook_id)
+        delivery = outcome.delivery
         delivery.time.FromDatetime(now)
-        retry_after = 0.0
-        refused = False
         try:
             body = to_body(stored, public_url=self._settings.public_url)
-            delivery.http_status, retry_after = await self._send(due, body, now)
-            well = 200 <= delivery.http_status < 300
-            if not well:
+            delivery.http_status, outcome.retry_after = await self._send(due, body, now)
+            outcome.host_is_well = outcome.accepted or delivery.http_status == _GONE
+            if not outcome.accepted:
                 delivery.error = f"the receiver answered {delivery.http_status}"
         except AddressRefused as error:
-            refused, delivery.error = True, error.message
+            outcome.refused, delivery.error = True, error.message
         except YiVideoError as error:
-            delivery.error = error.message
-        finally:
-            self._circuits.end(host, well=well or refused or delivery.http_status == _GONE)
+            outcome.host_is_well, delivery.error = False, error.message
+        except Exception as error:  # a fault of ours counts as an attempt, or it would be repeated for ever
+            log.error("a delivery could not be made", task=due.task_id, exc_info=error)
+            delivery.error = f"it could not be made: {type(error).__name__}"
         delivery.duration_seconds = round(time.monotonic() - begun, 3)
-        await self._settle(due, delivery, well=well, refused=refused, retry_after=retry_after)
 
     async def _send(self, due: DueCallback, body: bytes, now: datetime) -> tuple[int, float]:
         """POST once; gives the status and the seconds of its Retry-After (0: none)."""
@@ -154,34 +192,41 @@ class DeliveryWorker:
                 if left <= 0:
                     response.close()  # what a receiver says beyond this is not wanted
                     break
-            return response.status, _retry_after(response.headers.get("Retry-After", ""), now)
+            return response.status, retry_after_seconds(response.headers.get("Retry-After", ""), now)
 
-    async def _settle(
-        self, due: DueCallback, delivery: task_pb2.Delivery, *, well: bool, refused: bool, retry_after: float
-    ) -> None:
-        schedule = self._settings.schedule_seconds
-        if well:
+    async def _settle(self, due: DueCallback, outcome: _Outcome) -> None:
+        delivery, schedule = outcome.delivery, self._settings.schedule_seconds
+        if outcome.accepted:
             state, delay = "sent", 0.0
-        elif refused:
+        elif outcome.refused:
             state, delay = "invalid_url", 0.0
         elif delivery.http_status == _GONE or due.tries >= len(schedule):
             state, delay = "failed", 0.0
         else:
-            asked = min(retry_after, self._settings.max_retry_after_seconds)
+            asked = min(outcome.retry_after, self._settings.max_retry_after_seconds)
             spread = random.uniform(1.0, 1.1)  # noqa: S311 - so that a receiver which comes back is not met by all at once
             state, delay = "pending", max(schedule[due.tries] * spread, asked)
         metrics.DELIVERIES.labels(state if state != "pending" else "retried").inc()
         log.info(
-            "callback delivered" if well else "callback not delivered",
+            "callback delivered" if outcome.accepted else "callback not delivered",
             task=due.task_id, status=delivery.http_status, next_state=state, delay_seconds=round(delay, 1),
         )  # fmt: skip
         await self._outbox.settle(due, state, delivery, delay)
 
 
-def _retry_after(text: str, now: datetime) -> float:
+def _host(url: str) -> str:
+    """Return what the restraint of one host is counted by: its name and port."""
+    try:
+        parsed = URL(url)
+        return f"{parsed.raw_host}:{parsed.port}"
+    except ValueError:
+        return url  # stored by a process that could read it; the delivery will say that it is refused
+
+
+def retry_after_seconds(text: str, now: datetime) -> float:
     """Read a Retry-After of either form in seconds; 0 for none or nonsense."""
     if text.isascii() and text.isdecimal() and len(text) < 10:
         return float(text)
-    with suppress(ValueError, TypeError):
+    with suppress(ValueError, TypeError, OverflowError):
         return max(0.0, (email.utils.parsedate_to_datetime(text) - now).total_seconds())
     return 0.0

@@ -26,6 +26,8 @@ from yivideo.task.v1 import task_pb2
 log = get_logger(__name__)
 
 _PAGE = 128
+_BUFFER_BYTES = 256 * 1024
+"""Past this a watcher that does not take what it is told reads the store again, whatever `buffer_events` says."""
 _CONFIRM_SECONDS = 1.0
 _FIRST_WAIT_SECONDS = 0.05
 _LONGEST_WAIT_SECONDS = 1.0
@@ -43,6 +45,7 @@ class _Watcher:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._told_bytes = 0
         self.told: deque[StoredEvent] = deque()
         self.must_read = False
         self.erased = False
@@ -51,16 +54,26 @@ class _Watcher:
     def tell(self, event: StoredEvent) -> None:
         if self.must_read:
             return
-        if len(self.told) >= self._limit:
+        if self.told and (len(self.told) >= self._limit or self._told_bytes >= _BUFFER_BYTES):
             self.reread()
             return
         self.told.append(event)
+        self._told_bytes += len(event[4])
         self.changed.set()
 
+    def take(self) -> StoredEvent:
+        event = self.told.popleft()
+        self._told_bytes -= len(event[4])
+        return event
+
     def reread(self) -> None:
-        self.told.clear()
+        self.forget()
         self.must_read = True
         self.changed.set()
+
+    def forget(self) -> None:
+        self.told.clear()
+        self._told_bytes = 0
 
     def erase(self) -> None:
         self.erased = True
@@ -143,7 +156,7 @@ class EventFeed:
             while True:
                 if watcher.must_read:
                     watcher.must_read = False
-                    watcher.told.clear()
+                    watcher.forget()
                     page = await self._page(task_id, after)
                     if len(page) == _PAGE:
                         watcher.must_read = True
@@ -152,7 +165,7 @@ class EventFeed:
                         after = event[0]
                     continue
                 while watcher.told and not watcher.must_read:
-                    event = watcher.told.popleft()
+                    event = watcher.take()
                     if event[0] > after + 1:
                         watcher.must_read = True
                     elif event[0] == after + 1:

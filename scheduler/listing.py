@@ -47,8 +47,7 @@ class Listing:
         conditions.ClearField("page_token")
         conditions.ClearField("page_size")
         bound = b"tasks\0" + conditions.SerializeToString(deterministic=True)
-        after = request.created_after.ToMicroseconds() if request.HasField("created_after") else None
-        before = request.created_before.ToMicroseconds() if request.HasField("created_before") else None
+        after, before = _microseconds(request, "created_after"), _microseconds(request, "created_before")
         return await self._page(
             self._index(request), bound, request.page_size, request.page_token,
             lambda stored: _matches(stored, request), oldest_us=after, before_us=before,
@@ -132,6 +131,15 @@ class Listing:
                 yield cursor, stored.get(name)
             if len(entries) < _CHUNK:
                 return
+
+
+def _microseconds(request: task_pb2.ListTasksRequest, field: str) -> int | None:
+    if not request.HasField(field):  # type: ignore[arg-type]
+        return None
+    try:
+        return int(getattr(request, field).ToMicroseconds())
+    except ValueError:
+        raise InvalidArgument.at(f"/{field}", "not a time") from None
 
 
 def _matches(stored: StoredTask, request: task_pb2.ListTasksRequest) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,18 +54,24 @@ class Outbox:
         ]
         return taken, None if wait < 0 else wait / 1000
 
-    async def settle(
-        self, due: DueCallback, state: str, delivery: task_pb2.Delivery | None, delay_seconds: float = 0.0
-    ) -> None:
-        """Record a delivery and what follows: `sent`, `failed`, `invalid_url`, or `pending` again after a delay.
+    async def postpone(self, waits: Sequence[tuple[DueCallback, float]]) -> None:
+        """Let go of callbacks of one `take`, each due again after so many seconds; nothing was sent, no schedule moves on."""
+        if not waits:
+            return
+        flat: list[str | int] = []
+        for due, seconds in waits:
+            flat += [due.task_id, int(seconds * 1000)]
+        await self._redis.run("outbox_postpone", [waits[0][0].token, *flat], keys=[self._keys.outbox])
 
-        Without a delivery the callback only waits: nothing was sent, and the schedule does not move on.
-        """
+    async def settle(
+        self, due: DueCallback, state: str, delivery: task_pb2.Delivery, delay_seconds: float = 0.0
+    ) -> None:
+        """Record a delivery and what follows: `sent`, `failed`, `invalid_url`, or `pending` again after a delay."""
         await self._redis.run(
             "outbox_settle",
             [
                 due.task_id, due.token, state, int(delay_seconds * 1000),
-                delivery.SerializeToString() if delivery else b"", DELIVERIES_KEPT,
+                delivery.SerializeToString(), DELIVERIES_KEPT,
             ],
             keys=[self._keys.task(due.task_id), self._keys.outbox],
         )  # fmt: skip

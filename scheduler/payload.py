@@ -6,12 +6,19 @@ import hashlib
 from typing import Any
 
 import orjson
+from google.protobuf import timestamp_pb2
 
 from runtime.structs import from_struct
 from yivideo.task.v1 import task_pb2
 
 SECRET_FIELDS = ("api_key", "token", "password", "secret")
 MASK = "***"
+
+
+def _nanoseconds(stamp: timestamp_pb2.Timestamp) -> int | str:
+    """Return any stamp as one number, those that are no times too; as text where JSON's integers end (the year 2262)."""
+    total = stamp.seconds * 10**9 + stamp.nanos
+    return total if -(2**63) <= total < 2**63 else str(total)
 
 
 def fingerprint(spec: task_pb2.TaskSpec) -> str:
@@ -26,10 +33,10 @@ def fingerprint(spec: task_pb2.TaskSpec) -> str:
         "user": spec.user,
         "priority": spec.priority,
         "callback_url": spec.callback_url,
-        "start_time": spec.start_time.ToNanoseconds() if spec.HasField("start_time") else None,
+        "start_time": _nanoseconds(spec.start_time) if spec.HasField("start_time") else None,
         "delay_seconds": spec.delay_seconds,
         "timeout_seconds": spec.timeout_seconds,
-        "start_deadline": spec.start_deadline.ToNanoseconds() if spec.HasField("start_deadline") else None,
+        "start_deadline": _nanoseconds(spec.start_deadline) if spec.HasField("start_deadline") else None,
         "retry_policy": [
             policy.max_attempts,
             policy.initial_delay_seconds,

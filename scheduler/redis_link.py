@@ -5,7 +5,7 @@ Every script is idempotent, so a call whose answer was lost is simply made again
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -25,12 +25,12 @@ Argument = str | bytes | int | float
 
 
 class RedisLink:
-    """One process's Redis. Opened by `connected()`."""
+    """One process's Redis. Opened by `connected()`; `scripts` replaces those of `lua/`."""
 
-    def __init__(self, settings: SchedulerSection) -> None:
+    def __init__(self, settings: SchedulerSection, scripts: Mapping[str, str] | None = None) -> None:
         self._patience_seconds = settings.redis_patience_seconds
         self._prefix = settings.key_prefix
-        self._texts = load_scripts("scheduler")
+        self._texts = dict(scripts or load_scripts("scheduler"))
         self._digests = {name: digest(text) for name, text in self._texts.items()}
         url = settings.redis_url.get_secret_value()
         options: dict[str, Any] = {

@@ -36,8 +36,9 @@ class CallbackSection(Section):
     """Longest wait that a receiver's Retry-After can ask for."""
     host_concurrency: int = Field(4, ge=1, le=64)
     """Deliveries to one host at a time, in each scheduler replica."""
-    concurrency: int = Field(32, ge=1, le=512)
-    """Deliveries at a time, in each scheduler replica."""
+    concurrency: int = Field(128, ge=1, le=512)
+    """Deliveries at a time, in each scheduler replica: so many that some hosts which take all of `timeout_seconds` leave places
+    for the others until their circuits open."""
     circuit_failures: int = Field(8, ge=1)
     """Failures in a row after which a host is left alone for `circuit_seconds`; the wait is not an attempt."""
     circuit_seconds: float = Field(30.0, ge=0)
@@ -131,7 +132,7 @@ class SchedulerSection(Section):
     watch_heartbeat_seconds: float = Field(15.0, gt=0)
     """A watcher hears something at least this often."""
     watch_buffer_events: int = Field(256, ge=1)
-    """Live events kept for a slow watcher; past it, it reads from the store again."""
+    """Live events kept for a slow watcher, of 256 KiB at most; past it, it reads from the store again."""
     page_secret: SecretStr | None = None
     """Signs page tokens; the same in all replicas. Unset: derived from the key prefix, which stops mistakes, not forgery."""
 

@@ -8,10 +8,12 @@ from contextlib import aclosing
 
 from runtime.errors import Draining, InvalidArgument, TaskNotFound
 from scheduler.event_feed import EventFeed, TaskErased
-from scheduler.presenter import is_terminal, to_task
-from scheduler.record import TaskRecord
+from scheduler.presenter import STATES, is_terminal, to_task
+from scheduler.record import TERMINAL_STATES, TaskRecord
 from scheduler.task_store import TaskStore
 from yivideo.task.v1 import task_pb2
+
+_ENDED = frozenset(STATES[state] for state in TERMINAL_STATES)
 
 
 class TaskWatch:
@@ -33,16 +35,16 @@ class TaskWatch:
         if after < 0:
             raise InvalidArgument.at("/after_sequence", "must not be negative")
         record = await self._tasks.load_record(task_id)
-        cursor = after
-        if (
-            cursor > record.last_sequence
-        ):  # a sequence that never was: from a rewound store, or of another task
-            yield await self._gap(task_id, 0, 0)
-            cursor = record.last_sequence
+        cursor, ended = after, record.ended
+        if cursor > record.last_sequence:
+            # A sequence that never was: from a rewound store, or of another task. It goes on behind what the picture shows.
+            gap = await self._gap(task_id, 0, 0)
+            cursor, ended = gap.gap.snapshot.last_sequence, gap.gap.snapshot.state in _ENDED
+            yield gap
         elif cursor < record.first_sequence - 1:  # an earlier life of a task that ran again
             yield await self._gap(task_id, cursor + 1, record.first_sequence - 1)
             cursor = record.first_sequence - 1
-        if record.ended and cursor >= record.last_sequence:
+        if ended and cursor >= record.last_sequence:
             return
         async with aclosing(self._follow(record, cursor)) as events:
             async for event in events:

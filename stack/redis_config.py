@@ -9,9 +9,10 @@ bind 127.0.0.1
 port {port}
 dir {folder}
 requirepass {password}
-# Accepted work must survive a crash of Redis: every write goes to the log, synced each second.
+# Accepted work must survive a crash of Redis: a write is answered when it is on disk. Synced each second instead, Redis holds
+# writes back in its own memory while a sync runs, and a killed process has lost up to two seconds of what it had answered.
 appendonly yes
-appendfsync everysec
+appendfsync always
 save ""
 maxmemory-policy noeviction
 """

@@ -247,3 +247,16 @@ class DeleteReport(Answer):
     """Things worth knowing."""
     timestamp: datetime
     """When it was done."""
+
+
+class EventPage(Answer):
+    """A task's events after a position, for clients that ask again instead of keeping a stream open."""
+
+    task_id: str
+    """The task."""
+    events: list[dict[str, Any]]
+    """What an event stream carries as `data:`, oldest first; a `gap` where events are no longer kept."""
+    last_sequence: int
+    """Send this as `after` to get what follows."""
+    ended: bool
+    """Whether nothing will follow."""

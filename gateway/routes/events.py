@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
+import asyncio
+from contextlib import suppress
+from typing import Any
 
 from aiohttp import web
 
-from gateway import words
-from gateway.app_keys import BACKEND, DRAINING, SETTINGS, SLOTS, links
-from gateway.intake import read_query
+from gateway import sse, words
+from gateway.answers.tasks import EventPage
+from gateway.app_keys import DRAINING, SETTINGS, SLOTS, WATCHES, base_url, links
+from gateway.intake import answer, read_query
 from gateway.observe import EVENT_STREAM, STREAMS
+from gateway.preference import APPLIED_HEADER, wished_wait_seconds
+from gateway.presenter import FileUrl
 from gateway.problem import UNDER_WAY
 from gateway.requests import EventsQuery
-from gateway.route import Content, Route
+from gateway.route import JSON, Content, Route
 from gateway.settings import Scope
+from gateway.shared_watch import Reader, StreamsClosing
 from gateway.sse import HEADERS, EventWriter
 from gateway.tasks import own_task
-from gateway.watch import TaskWatch
 from runtime.errors import Draining, InvalidArgument, YiVideoError
 from runtime.logs import get_logger
+from yivideo.task.v1 import task_pb2
 
 log = get_logger(__name__)
 
 LAST_EVENT_ID = "Last-Event-ID"
 _MAX_SEQUENCE = 2**31 - 1
+_PAGE_EVENTS = 256
+_PAGE_BYTES = 1024 * 1024
+_READ_SECONDS = 5.0
+"""How long a page of what is there already may take."""
 
 
 def resume_position(request: web.Request) -> int:
@@ -43,32 +53,71 @@ async def watch_events(request: web.Request) -> web.StreamResponse:
     `id:` is the event's sequence, only on stored events; send it back as `Last-Event-ID` (browsers do) or as `after` to
     go on behind it. Events that are no longer kept come as one `gap` event with a snapshot of the task. A comment comes
     every 15 s of silence. A reconnect after the terminal event was seen is answered 204, which ends an EventSource.
+
+    With `Accept: application/json` it is one page of the same events instead; `Prefer: wait=N` waits for the first one.
     """
     after = resume_position(request)
     if request.app[DRAINING].is_set():
         raise Draining("this server is shutting down", retry_after_seconds=1)
     with request.app[SLOTS].take():
         task = await own_task(request)
+        if _wants_page(request):
+            return await _page(request, task, after)
         if task.state in words.TERMINAL and after >= task.last_sequence:
             return web.Response(status=204)
-        return await _stream(request, TaskWatch(request.app[BACKEND], task.spec.task_id, after))
+        with request.app[WATCHES].reading(task.spec.task_id, after, task.last_sequence) as reader:
+            return await _stream(request, reader)
 
 
-async def _stream(request: web.Request, watch: TaskWatch) -> web.StreamResponse:
+def _wants_page(request: web.Request) -> bool:
+    wanted = [kind.partition(";")[0].strip().lower() for kind in request.headers.get("Accept", "").split(",")]
+    return JSON in wanted and EVENT_STREAM not in wanted
+
+
+async def _page(request: web.Request, task: task_pb2.Task, after: int) -> web.Response:
+    """Answer with what there is after a position; when that is nothing, wait for the first event as long as is wished."""
+    wait = wished_wait_seconds(request)
+    headers = {APPLIED_HEADER: f"wait={wait}"} if wait else {}
+    page = EventPage(task_id=task.spec.task_id, events=[], last_sequence=after, ended=True)
+    if task.state in words.TERMINAL and after == task.last_sequence:
+        return answer(page, headers=headers)
+    with request.app[WATCHES].reading(task.spec.task_id, after, task.last_sequence) as reader:
+        with suppress(TimeoutError, StreamsClosing):
+            async with asyncio.timeout(wait if after == task.last_sequence else max(wait, _READ_SECONDS)):
+                page.events = await _gather(reader, links(request))
+        page.last_sequence, page.ended = reader.sequence, reader.over
+    return answer(page, headers=headers)
+
+
+async def _gather(reader: Reader, url: FileUrl) -> list[dict[str, Any]]:
+    """Wait for the first event that a client is to see, and take what lies ready behind it, up to the bounds of a page."""
+    events: list[dict[str, Any]] = []
+    size = 0
+    while not events and (told := await reader.next()) is not None:
+        while told is not None:
+            shown = sse.shown(told.event, url)
+            if shown is not None and not told.event.HasField("heartbeat"):
+                events.append(shown)
+            size += told.size_bytes
+            full = len(events) >= _PAGE_EVENTS or size >= _PAGE_BYTES
+            told = None if full else reader.next_nowait()
+    return events
+
+
+async def _stream(request: web.Request, reader: Reader) -> web.StreamResponse:
     settings = request.app[SETTINGS]
     response = web.StreamResponse(headers=HEADERS)
     await response.prepare(request)
     request[UNDER_WAY] = response
     writer = EventWriter(
         response,
-        links(request),
+        base_url(request),
         ping_seconds=settings.ping_seconds,
         stalled_seconds=settings.stalled_client_seconds,
     )
     with STREAMS.track_inprogress():
         try:
-            async with aclosing(watch.events()) as events:
-                await writer.run(events, request.app[DRAINING])
+            await writer.run(reader)
         except YiVideoError as error:
             # The client comes back with its last event id and is then told in full, by status and body.
             log.info("event stream ended early", code=error.code, reason=error.message)
@@ -79,7 +128,10 @@ async def _stream(request: web.Request, watch: TaskWatch) -> web.StreamResponse:
 ROUTES = (
     Route(
         method="GET", path="/v1/tasks/{task_id}/events", handler=watch_events, tag="tasks", scope=Scope.TASKS,
-        query=EventsQuery, answers={200: Content(EVENT_STREAM, {"type": "string"}), 204: None}, faults=(404,),
-        headers={LAST_EVENT_ID: "Sequence of the last event seen; the stream goes on behind it."},
+        query=EventsQuery, answers={200: (Content(EVENT_STREAM, {"type": "string"}), EventPage), 204: None}, faults=(404,),
+        headers={
+            LAST_EVENT_ID: "Sequence of the last event seen; the stream goes on behind it.",
+            "Prefer": "`wait=N`: a page waits for its first event, at most N seconds.",
+        },
     ),
 )  # fmt: skip

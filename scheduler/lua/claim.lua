@@ -13,11 +13,10 @@ end
 
 local last = redis.call('HGET', claims, address)
 if last then
-  local at = string.find(last, ' ', 1, true)
-  if string.sub(last, 1, at - 1) == token then
-    local id = string.sub(last, at + 1)
+  local taker, fence, id = string.match(last, '^(%S+) (%S+) (.+)$')
+  if taker == token then
     local record = read(id)
-    if record and LIVE[record.state] and record.owner == scheduler then return answer(id) end
+    if owned(record, fence) and record.owner == scheduler then return answer(id) end
   end
 end
 
@@ -65,7 +64,7 @@ local function take(record)
   redis.call('SADD', prefix .. 'replica:' .. replica, record.id)
   redis.call('EXPIRE', prefix .. 'replica:' .. replica, 1209600)
   redis.call('SADD', prefix .. 'owned:' .. scheduler, record.id)
-  redis.call('HSET', claims, address, token .. ' ' .. record.id)
+  redis.call('HSET', claims, address, token .. ' ' .. whole(fence) .. ' ' .. record.id)
 end
 
 for _ = 1, 16 do
@@ -75,7 +74,7 @@ for _ = 1, 16 do
   if not record or record.state ~= 'pending' then
     redis.call('ZREM', queue(node, 'ready'), id)
     redis.call('ZREM', user_queue(node, user), id)
-  elseif record.tries == '0' and number(record.start_deadline) > 0 and number(record.start_deadline) <= now then
+  elseif not begun(record) and number(record.start_deadline) > 0 and number(record.start_deadline) <= now then
     leave_ready(record) -- too late to start: the sweeper finds it among the deadlines and fails it
   else
     take(record)

@@ -13,7 +13,7 @@ if ARGV[5] ~= '' then emit(id, record.attempt, ARGV[5]) end
 local attempt = number(record.attempt) - 1
 local tries = number(record.tries) - 1
 redis.call('HSET', task_key(id), 'state', 'pending', 'attempt', attempt, 'tries', tries)
-if tries == 0 and number(record.start_deadline) > 0 then
+if tries == 0 and number(record.lost) == 0 and number(record.start_deadline) > 0 then
   redis.call('ZADD', prefix .. 'deadlines', record.start_deadline, id)
 end
 make_ready(record, number(record.ready_at))

@@ -9,6 +9,7 @@ for i = 1, #entries, 2 do
   if values[1] and values[4] and TERMINAL[values[4]] then
     redis.call('ZADD', prefix .. 'outbox', now + tonumber(ARGV[3]), id)
     redis.call('HSET', task_key(id), 'cb_hold', ARGV[4])
+    redis.call('HDEL', task_key(id), 'cb_again')
     for _, value in ipairs({ id, values[2] or '1', values[3] or '0', values[1], whole(now - tonumber(entries[i + 1])) }) do
       taken[#taken + 1] = value
     end

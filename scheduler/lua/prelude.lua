@@ -35,6 +35,10 @@ end
 
 local function number(text) return tonumber(text) or 0 end
 
+-- Whether an attempt of this life counts as started: then no start deadline concerns the task any more. An attempt that was handed
+-- back does not count, one whose node was lost does, though it is not held against the retry policy.
+local function begun(record) return number(record.tries) > 0 or number(record.lost) > 0 end
+
 local function owned(record, fence)
   return record and LIVE[record.state] and record.fence == fence
 end
@@ -95,6 +99,17 @@ local function enqueue(record, not_before, origin)
   end
 end
 
+-- Put a new task, or one that runs again, where it waits: behind its dependencies, or among the delayed or the ready.
+local function place(record, waits, not_before, origin)
+  local deadline = number(record.start_deadline)
+  if deadline > 0 then redis.call('ZADD', prefix .. 'deadlines', deadline, record.id) end
+  if #waits == 0 then return enqueue(record, not_before, origin) end
+  redis.call('HSET', task_key(record.id), 'state', 'blocked', 'not_before', whole(not_before))
+  redis.call('ZADD', queue(record.node, 'blocked'), now, record.id)
+  redis.call('SADD', part(record.id, 'wait'), unpack(waits))
+  for _, dependency in ipairs(waits) do redis.call('SADD', part(dependency, 'dependents'), record.id) end
+end
+
 local function leave_ready(record)
   redis.call('ZREM', queue(record.node, 'ready'), record.id)
   redis.call('ZREM', user_queue(record.node, record.user), record.id)
@@ -135,7 +150,7 @@ local function due_callback(record)
   if record.callback == '' then return end
   local round = number(record.cb_round) + 1
   redis.call('HSET', task_key(record.id), 'cb_state', 'pending', 'cb_round', round, 'cb_tries', 0, 'cb_next', whole(now))
-  redis.call('HDEL', task_key(record.id), 'cb_hold')
+  redis.call('HDEL', task_key(record.id), 'cb_hold', 'cb_again')
   redis.call('ZADD', prefix .. 'outbox', now, record.id)
   redis.call('PUBLISH', prefix .. 'wake', 'outbox')
 end
@@ -200,17 +215,19 @@ local function erase(record)
 end
 
 -- Let an ended task run again under its own id. Attempt numbers go on growing, because a node tells attempts apart by them.
-local function run_again(record, body, origin)
+local function run_again(record, body, waits, not_before, start_deadline, origin)
   redis.call('ZREM', prefix .. 'expiry', record.id)
   redis.call('ZREM', prefix .. 'outbox', record.id)
   redis.call('ZREM', prefix .. 'dead', record.id)
   redis.call('ZREM', queue(record.node, 'dead'), record.id)
   redis.call('UNLINK', part(record.id, 'result'), part(record.id, 'input'))
   redis.call('HDEL', task_key(record.id), 'error', 'progress', 'end', 'expire', 'duration', 'cancel_reason', 'cancel_grace',
-    'cancel_nonce', 'cb_state', 'cb_hold', 'cb_next', 'reusable', 'heard')
-  redis.call('HSET', task_key(record.id), 'tries', 0, 'lost', 0, 'unbegun', 0, 'waiting', '', 'updated', whole(now))
+    'cancel_nonce', 'cb_state', 'cb_hold', 'cb_again', 'cb_next', 'reusable', 'heard')
+  redis.call('HSET', task_key(record.id), 'tries', 0, 'lost', 0, 'unbegun', 0, 'waiting', '', 'updated', whole(now),
+    'start_deadline', whole(start_deadline))
+  record.start_deadline = start_deadline
   count(record.user, 1, 0)
   local sequence = emit(record.id, record.attempt, body)
   redis.call('HSET', task_key(record.id), 'first_seq', sequence)
-  enqueue(record, now, origin)
+  place(record, waits, not_before, origin)
 end

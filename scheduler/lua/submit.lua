@@ -23,6 +23,7 @@ if record and TERMINAL[record.state] then
   end
 end
 
+local again = false
 if record then
   if record.nonce == nonce then
     local first = number(redis.call('HGET', task_key(id), 'first_seq'))
@@ -30,14 +31,8 @@ if record then
   end
   if redis.call('HGET', task_key(id), 'sha') ~= sha then return { 'conflict', record.state, record.created, 0 } end
   local reusable = redis.call('HGET', task_key(id), 'reusable')
-  if record.state == 'failed' or record.state == 'cancelled' or (record.state == 'completed' and reusable == '0') then
-    local refused = over_limit()
-    if refused then return { refused, '', '0', 0 } end
-    redis.call('HSET', task_key(id), 'nonce', nonce)
-    run_again(record, ARGV[9], origin)
-    return { 'again', 'pending', record.created, 0 }
-  end
-  return { 'existing', record.state, record.created, 0 }
+  again = record.state == 'failed' or record.state == 'cancelled' or (record.state == 'completed' and reusable == '0')
+  if not again then return { 'existing', record.state, record.created, 0 } end
 end
 
 local refused = over_limit()
@@ -52,10 +47,18 @@ for i = 1, dependencies do
     if TERMINAL[values[1]] then must_settle[#must_settle + 1] = ARGV[15 + i] end
   end
 end
+for _, dependency in ipairs(must_settle) do redis.call('ZADD', prefix .. 'settle', now, dependency) end
+local state = #waits > 0 and 'blocked' or 'pending'
+must_settle = #must_settle > 0 and 1 or 0
+
+if again then
+  redis.call('HSET', task_key(id), 'nonce', nonce)
+  run_again(record, ARGV[9], waits, not_before, start_deadline, origin)
+  return { 'again', state, record.created, must_settle }
+end
 
 local fields = {}
 for i = 16 + dependencies, #ARGV do fields[#fields + 1] = ARGV[i] end
-local state = #waits > 0 and 'blocked' or 'pending'
 redis.call('SET', part(id, 'spec'), ARGV[6])
 redis.call('HSET', task_key(id), 'state', state, 'sha', sha, 'nonce', nonce, 'created', whole(now_us), 'updated', whole(now),
   'qscore', whole((100 - priority) * 1e13 + now), 'not_before', whole(not_before), 'start_deadline', ARGV[13], 'attempt', 0, 'tries', 0,
@@ -66,15 +69,6 @@ redis.call('ZADD', user_key(user, 'tasks'), now_us, id)
 redis.call('ZADD', prefix .. 'workflow:' .. record.workflow, now_us, id)
 redis.call('SADD', prefix .. 'nodes', record.node)
 count(user, 1, 0)
-if start_deadline > 0 then redis.call('ZADD', prefix .. 'deadlines', start_deadline, id) end
-if state == 'blocked' then
-  emit(id, 0, ARGV[8])
-  redis.call('ZADD', queue(record.node, 'blocked'), now, id)
-  redis.call('SADD', part(id, 'wait'), unpack(waits))
-  for _, dependency in ipairs(waits) do redis.call('SADD', part(dependency, 'dependents'), id) end
-  for _, dependency in ipairs(must_settle) do redis.call('ZADD', prefix .. 'settle', now, dependency) end
-else
-  emit(id, 0, ARGV[7])
-  enqueue(record, not_before, origin)
-end
-return { 'created', state, whole(now_us), #must_settle > 0 and 1 or 0 }
+emit(id, 0, #waits > 0 and ARGV[8] or ARGV[7])
+place(record, waits, not_before, origin)
+return { 'created', state, whole(now_us), must_settle }

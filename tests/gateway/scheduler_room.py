@@ -35,6 +35,8 @@ class SchedulerRoom(OperationsRoom):
         self.refuse_watchers = 0
         """How many WatchTask calls break off with UNAVAILABLE from now on."""
         self.watchers = 0
+        self.most_watchers = 0
+        """The most WatchTask calls that were open at once."""
         self.submit_gate = asyncio.Event()
         self.submit_gate.set()
         self._changed = asyncio.Condition()
@@ -206,6 +208,7 @@ class SchedulerRoom(OperationsRoom):
 
     async def _watching(self, change: int) -> None:
         self.watchers += change
+        self.most_watchers = max(self.most_watchers, self.watchers)
         async with self._changed:
             self._changed.notify_all()
 
@@ -215,11 +218,15 @@ class SchedulerRoom(OperationsRoom):
             gap = pb.EventGap(first_missing_sequence=request.after_sequence + 1, last_missing_sequence=kept)
             gap.snapshot.CopyFrom(self.tasks[task_id])
             yield pb.TaskEvent(task_id=task_id, time=now(), gap=gap)
+        after = max(request.after_sequence, kept)
+        if after > self.tasks[task_id].last_sequence:
+            after = self.tasks[task_id].last_sequence
+            yield pb.TaskEvent(task_id=task_id, time=now(), gap=pb.EventGap(snapshot=self.tasks[task_id]))
         place = 0
         while True:
             for event in self.events[task_id][place:]:
                 place += 1
-                if event.sequence == 0 or event.sequence > max(request.after_sequence, kept):
+                if event.sequence == 0 or event.sequence > after:
                     yield event
             if place < len(self.events[task_id]):
                 continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -243,3 +244,81 @@ async def test_a_scheduler_that_is_away_is_503(house: House) -> None:
         assert response.status == 503
         assert response.headers["Retry-After"]
         assert "10.0.0.7" not in await response.text(), "what a peer says about its inside stays inside"
+
+
+async def page(house: House, after: int, wait: int = 0) -> dict[str, Any]:
+    """Ask for one page of events as a client that polls does."""
+    headers = {"Accept": "application/json", **({"Prefer": f"wait={wait}"} if wait else {})}
+    async with house.http.get(f"/v1/tasks/t1/events?after={after}", headers=headers) as response:
+        assert response.status == 200 and response.content_type == "application/json", await response.text()
+        assert response.headers.get("Preference-Applied") == (f"wait={wait}" if wait else None)
+        made: dict[str, Any] = await response.json()
+        return made
+
+
+async def test_a_client_that_polls_gets_the_same_events(house: House) -> None:
+    """Pages carry what a stream carries as data, each event once; `last_sequence` leads on and `ended` says when to stop."""
+    await house.submit("t1")
+    assert (await page(house, 1))["events"] == [], "without a wish to wait the answer is at once"
+    waiting = asyncio.create_task(page(house, 1, wait=30))
+    await house.scheduler.wait_watchers(1)
+    await house.scheduler.beat("t1")
+    await run_through(house, "t1")
+    told = await asyncio.wait_for(waiting, 5)
+    seen = list(told["events"])
+    while not told["ended"]:
+        told = await page(house, told["last_sequence"], wait=30)
+        seen += told["events"]
+    assert [event["sequence"] for event in seen] == [2, 3, 4, 5, 7, 8]
+    streamed = [event.data for event in await collect(house, "/v1/tasks/t1/events?after=1") if event.id]
+    assert seen == streamed
+    assert await page(house, 8) == {"task_id": "t1", "events": [], "last_sequence": 8, "ended": True}
+
+
+async def test_a_client_that_polls_is_told_of_gaps(house: House) -> None:
+    """Events no longer kept, and a position that never was, are told in a page too, and the position it gives is good."""
+    await house.submit("t1")
+    await house.scheduler.happen("t1", pb.TASK_STATE_RUNNING, started=pb.TaskStarted(node="ffmpeg"))
+    lost = await page(house, 77)
+    assert ([e["event"] for e in lost["events"]], lost["last_sequence"], lost["ended"]) == (["gap"], 2, False)
+    await run_through(house, "t1")
+    house.scheduler.trimmed["t1"] = 6
+    told = await page(house, 2)
+    assert (told["events"][0]["event"], told["events"][0]["last_missing_sequence"]) == ("gap", 6)
+
+
+async def test_a_client_that_does_not_read_is_bounded_and_told(house: House) -> None:
+    """While a client takes nothing, the gateway keeps a page for it, not its 12 MB; what the scheduler drops comes as a gap."""
+    await house.submit("t1")
+    host, _, port = house.address.partition(":")
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await asyncio.to_thread(slow.connect, (host, int(port)))
+        slow.sendall(f"GET /v1/tasks/t1/events HTTP/1.1\r\nHost: {house.address}\r\n\r\n".encode())
+        await house.scheduler.wait_watchers(1)
+        for _ in range(4000):
+            await house.scheduler.happen("t1", log=pb.TaskLog(message="x" * 3000))
+        house.scheduler.trimmed["t1"] = 3900
+        await house.scheduler.complete("t1")
+        await house.scheduler.wait_watchers(0)
+        events = [event async for event in read_events(await everything(slow))]
+    ids = [int(event.id) for event in events if event.id]
+    gap = next(event.data for event in events if event.name == "gap")
+    kept = gap["first_missing_sequence"] - 1
+    assert ids == [*range(1, kept + 1), *range(3901, 4003)]
+    assert gap["last_missing_sequence"] == 3900 and events[-1].name == "completed"
+
+
+async def everything(connection: socket.socket) -> Any:
+    """Read the rest of a chunked answer; gives what `read_events` can parse."""
+    reader, writer = await asyncio.open_connection(sock=connection.dup())
+    await reader.readuntil(b"\r\n\r\n")
+    body = b""
+    async with asyncio.timeout(20):
+        while size := int(await reader.readline(), 16):
+            body += (await reader.readexactly(size + 2))[:-2]
+    writer.close()
+    lines = asyncio.StreamReader(limit=2**20)
+    lines.feed_data(body)
+    lines.feed_eof()
+    return type("Answer", (), {"content": lines})()

@@ -110,3 +110,12 @@ async def test_no_request_is_answered_5xx(house: House, seed: int) -> None:
     await house.filestore.wait_for(
         lambda: house.filestore.uploads_open == house.filestore.downloads_open == 0
     )
+
+
+async def test_what_is_not_http_is_its_senders_fault(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    """A request line past every limit is answered 400 and told in one line: no scanner fills the log with tracebacks."""
+    url = URL(f"http://{house.address}/v1/tasks?user={'x' * 9000}", encoded=True)
+    async with house.http.get(url) as response:
+        assert response.status == 400
+    (line,) = [record for record in caplog.records if record.name == "gateway.http"]
+    assert (line.levelname, line.exc_info) == ("INFO", None)

@@ -26,6 +26,7 @@ TREES = {
     "ignores_term": "trap '' TERM; sh -c 'trap \"\" TERM; sleep 61{n}; sleep 61{n}' & while :; do sleep 61{n}; done",
     "own_session": "setsid sh -c 'sleep 61{n}; :' & sleep 61{n}",
     "double_fork": "(setsid setsid sh -c 'trap \"\" TERM HUP; sleep 61{n}; sleep 61{n}' &) ; exec sleep 61{n}",
+    "ffmpeg_in_a_shell": "ffmpeg -v quiet -nostdin -re -f lavfi -i testsrc=s=32x32:r=5 -metadata title=61{n} -f null - & wait",
     "clears_environment": "env -i /bin/sh -c 'sleep 61{n}; :' & sleep 61{n}",
 }
 

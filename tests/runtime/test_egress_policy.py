@@ -27,8 +27,12 @@ PRIVATE = [
     "::", "::1", "::2",
     "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254",  # mapped
     "::127.0.0.1", "::8.8.8.8",  # IPv4-compatible
+    "::ffff:0:127.0.0.1", "::ffff:0:8.8.8.8",  # IPv4-translated
+    "::ffff:100.64.0.1", "::ffff:224.0.0.1", "::ffff:255.255.255.255", "::ffff:168.63.129.16", "::ffff:0.0.0.0",
     "64:ff9b::7f00:1", "64:ff9b::a00:1", "64:ff9b::a9fe:a9fe",  # NAT64 of private addresses
-    "64:ff9b:1::1", "64:ff9b:1::808:808",  # local-use NAT64
+    "64:ff9b::e000:1", "64:ff9b::ffff:ffff", "64:ff9b::6440:1", "64:ff9b::c0a8:1", "64:ff9b::a83f:8110",
+    "64:ff9b:1::1", "64:ff9b:1::808:808", "64:ff9b:1:ffff:ffff:ffff:ffff:ffff",  # local-use NAT64
+    "64:ff9a:ffff::1", "64:ff9b:0:1::808:808", "64:ff9b:2::1",  # beside both, given to nobody
     "2002:7f00:1::", "2002:a00:1::1", "2002:808:808::1",  # 6to4
     "2001::1", "2001:0:4136:e378:8000:63bf:3fff:fdd2",  # Teredo
     "2001:10::1", "2001:20::1", "2001:db8::1", "3fff::1",
@@ -78,6 +82,14 @@ def test_wrapping_never_makes_an_address_public(address: ipaddress.IPv4Address) 
         "0", "0.0.0.0", "10.0.0.5", "169.254.169.254", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]",
         "[0:0:0:0:0:0:0:1]", "[fe80::1%25eth0]", "[fd00::1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]",
         "１２７.0.0.1", "①②⑦.0.0.1", "127。0。0。1",  # what IDNA makes of other digits and dots
+        "0x7f.0x0.0x0.0x1", "0X7F000001", "0x7F.1", "00000177.1", "127.0x1", "127.0.1.", "0x0", "00", "0.0", "017700000001.",
+        "0xa9fea9fe", "2852039166", "0251.0376.0251.0376", "169.254.43518", "169.16689662",  # the metadata address
+        "0xa.0.0.5", "012.0.0.5", "167772165", "192.168.257", "0300.0250.1.1", "172.1048577", "100.4194305", "3232235777",
+        "[::127.0.0.1]", "[::ffff:0:127.0.0.1]", "[::ffff:169.254.169.254]", "[::ffff:a9fe:a9fe]", "[0::1]", "[::0001]",
+        "[64:ff9b::169.254.169.254]", "[64:ff9b:1::8.8.8.8]", "[2001:0:7f00:1::]", "[fe80::1%eth0]", "[fe80::1%251]", "[::1%25lo]",
+        "[ff02::1]", "[fec0::1]", "[fd00:ec2::254]", "[2001:db8::1]", "[3fff::1]", "[100::1]",
+        "100.64.0.1", "100.100.100.200", "192.0.0.192", "168.63.129.16", "192.0.2.1", "198.51.100.7", "203.0.113.9", "198.18.0.1",
+        "192.88.99.1", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255", "172.31.255.255", "192.168.0.1",
         "localhost", "LOCALHOST", "localhost.", "ⓛocalhost", "api.localhost", "printer.local", "metadata.google.internal",
     ],
 )  # fmt: skip
@@ -97,6 +109,13 @@ def test_every_spelling_of_a_private_host_is_refused_at_once(host: str) -> None:
         "http://127.0.0.1%2f@example.com/", "http://example.com\\@127.0.0.1/", "http://127.0.0.1\\@example.com/",
         "http://[::1", "http://example.com:0/", "http://example.com:99999/", "http://example.com:-1/", "http://example.com:x/",
         "http://exa mple.com/", "http://exam%00ple.com/", "http://exam%2fple.com/",
+        "http://example.com:80:80/", "http://example.com:0x50/", "http://@127.0.0.1/",
+        "http://example.com@127.0.0.1/", "http://example.com:80@127.0.0.1/", "http://example.com%40127.0.0.1/", "http://a:b@[::1]/",
+        "http://example.com%00.evil/", "http://example.com\t.evil/", "http://example.com\r\nX-Evil: 1/", "http://example.com/\n",
+        "http://127.0.0.1#@example.com/", "http://127.0.0.1?@example.com/", "http://127.0.0.1;@example.com/", "http://[::1]x/",
+        "http://[127.0.0.1]/", "http://[]/", "http://[::ffff:127.0.0.1/", "http://::1/", "http://%6c%6f%63%61%6c%68%6f%73%74/",
+        "HTTP:\\\\127.0.0.1\\", "http:\\127.0.0.1/", "dict://example.com/", "ldap://example.com/", "tftp://example.com/",
+        "jar:http://example.com!/", "view-source:http://example.com/", "netdoc:///etc/passwd", "about:blank", "smtp://example.com/",
         "http://" + "a" * 254 + "/",
         "http://example.com/" + "a" * MAX_URL_LENGTH,
     ],
@@ -126,6 +145,16 @@ def test_no_text_breaks_the_check(text: str) -> None:
 def test_public_web_addresses_pass(url: str) -> None:
     """A public name or address on any port may be called."""
     assert EgressPolicy().check_url(url).scheme in ("http", "https")
+
+
+@pytest.mark.parametrize("port", [22, 25, 53, 110, 143, 389, 465, 587, 993, 6000, 6667])
+def test_ports_of_other_services_are_refused(port: int) -> None:
+    """A request must not be made to speak to mail or chat servers, unless the operator's list says so."""
+    for host in ("example.com", "8.8.8.8", "[2606:4700::1111]"):
+        with pytest.raises(AddressRefused, match="another service"):
+            EgressPolicy(allow=("10.0.0.0/8",)).check_url(f"http://{host}:{port}/")
+    EgressPolicy(allow=("10.0.0.0/8",)).check_url(f"http://10.0.0.5:{port}/")
+    EgressPolicy(allow=("example.com",)).check_url(f"http://example.com:{port}/")
 
 
 def test_schemes_can_be_narrowed() -> None:

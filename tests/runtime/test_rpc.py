@@ -76,6 +76,22 @@ async def test_every_error_crosses_the_wire_as_itself(kind: type[errors.YiVideoE
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("method", ["GetTask", "WatchTask"])
+async def test_bytes_that_are_no_message_are_the_callers_fault(method: str) -> None:
+    """What cannot be read as the call's request is INVALID_ARGUMENT with a stable code, for unary and streaming calls."""
+    async with (
+        served(Servicer()) as (_, address, settings),
+        open_channel(address, settings) as channel,
+    ):
+        with pytest.raises(errors.InvalidArgument, match="not a message"):
+            async with rpc_errors():
+                if method == "GetTask":
+                    await channel.unary_unary(f"/{SERVICE}/{method}")(b"\xff\xff", timeout=5)
+                else:
+                    async for _ in channel.unary_stream(f"/{SERVICE}/{method}")(b"\xff\xff", timeout=5):
+                        pass
+
+
 async def test_a_fault_of_ours_does_not_show_its_text() -> None:
     """An unexpected exception reaches the peer as INTERNAL with the request id and nothing of its message."""
     servicer = Servicer(raising(RuntimeError("password=hunter2")))

@@ -3,69 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+from hypothesis import given
+from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from runtime.errors import WrongState
 from runtime.rpc_errors import rpc_errors
-from scheduler.circuit import HostCircuits
-from scheduler.settings import CallbackSection
+from scheduler.delivery import retry_after_seconds
 from tests.scheduler.conftest import Client, House, running_client
 from tests.scheduler.node_room import NodeRoom
+from tests.scheduler.receiver_room import SECRETS, Receiver, receiving, section
 from yivideo.task.v1 import task_pb2
-
-SECRETS = tuple("whsec_" + base64.b64encode(letter * 32).decode() for letter in (b"a", b"b"))
-
-
-class Receiver:
-    """An HTTP server that answers as told and remembers what came."""
-
-    def __init__(self) -> None:
-        self.answers: list[Any] = []
-        self.requests: list[tuple[dict[str, str], bytes]] = []
-        self.changed = asyncio.Condition()
-        self.url = ""
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        body = await request.read()
-        async with self.changed:
-            self.requests.append((dict(request.headers), body))
-            self.changed.notify_all()
-        answer = self.answers.pop(0) if self.answers else 200
-        return answer if isinstance(answer, web.Response) else web.Response(status=answer)
-
-    async def wait(self, count: int) -> tuple[dict[str, str], bytes]:
-        async with asyncio.timeout(10), self.changed:
-            await self.changed.wait_for(lambda: len(self.requests) >= count)
-        return self.requests[count - 1]
 
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    made = Receiver()
-    app = web.Application()
-    app.router.add_route("*", "/{tail:.*}", made.handle)
-    async with TestServer(app) as server:
-        made.url = str(server.make_url("/hook"))
+    async with receiving() as made:
         yield made
-
-
-def section(**fields: Any) -> CallbackSection:
-    """Settings that may call this machine, with short waits."""
-    given = {
-        "secrets": SECRETS,
-        "allow": ("127.0.0.1",),
-        "schedule_seconds": (0.05, 0.05),
-        "circuit_failures": 50,
-    }
-    return CallbackSection(**{**given, **fields})
 
 
 async def log_of(client: Client, task_id: str, count: int) -> task_pb2.ListDeliveriesResponse:
@@ -163,9 +125,13 @@ async def test_a_redirect_is_a_failure_and_is_not_followed(house: House, receive
     assert len(receiver.requests) == 1
 
 
-async def test_retry_after_is_honoured_within_its_bound(house: House, receiver: Receiver) -> None:
-    """A receiver may ask for more time, up to the setting."""
-    receiver.answers = [web.Response(status=503, headers={"Retry-After": "9999"})]
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("said", ["9999", "Fri, 31 Dec 2100 23:59:59 GMT"])
+async def test_retry_after_is_honoured_within_its_bound(
+    house: House, receiver: Receiver, status: int, said: str
+) -> None:
+    """A receiver may ask for more time, in seconds or with a date, up to the setting."""
+    receiver.answers = [web.Response(status=status, headers={"Retry-After": said})]
     client, _ = await run(house, receiver, max_retry_after_seconds=60)
     found = await log_of(client, "t1", 1)
     wait = found.next_time.ToMilliseconds() / 1000 - found.deliveries[0].time.ToMilliseconds() / 1000
@@ -219,20 +185,131 @@ async def test_only_an_ended_task_with_a_callback_is_redelivered(house: House) -
                 await client.stub.RedeliverCallback(task_pb2.RedeliverCallbackRequest(task_id=name))
 
 
-def test_a_failing_host_is_left_alone_and_then_tried_by_one() -> None:
-    """The circuit opens after so many failures, lets one delivery try after the pause, and closes with its success."""
-    now = 0.0
-    circuits = HostCircuits(concurrency=2, failures=3, pause_seconds=10, clock=lambda: now)
-    assert circuits.begin("h") == circuits.begin("h") == 0
-    assert circuits.begin("h") > 0, "two at a time"
-    assert circuits.begin("other") == 0
-    for _ in range(2):
-        circuits.end("h", well=False)
-    assert circuits.begin("h") == 0
-    circuits.end("h", well=False)
-    assert circuits.begin("h") == 10
-    now = 10.0
-    assert circuits.begin("h") == 0
-    assert circuits.begin("h") > 0, "one tries, the others wait"
-    circuits.end("h", well=True)
-    assert circuits.begin("h") == circuits.begin("h") == 0
+@given(st.text(max_size=40))
+def test_no_retry_after_breaks_a_delivery(text: str) -> None:
+    """Whatever a receiver says, it is a wait that is not negative; nonsense is none."""
+    assert retry_after_seconds(text, datetime(2026, 1, 1, tzinfo=UTC)) >= 0
+
+
+async def test_a_redirect_to_a_private_address_calls_nobody(house: House, receiver: Receiver) -> None:
+    """None of the ways to say "elsewhere" is followed, and the body goes to nobody else."""
+    async with receiving() as inside:
+        statuses = (301, 302, 303, 307, 308)
+        receiver.answers = [
+            web.Response(status=status, headers={"Location": inside.url}) for status in statuses
+        ]
+        client, _ = await run(house, receiver, schedule_seconds=(0.01,) * 4)
+        found = await log_of(client, "t1", 5)
+        assert [one.http_status for one in found.deliveries] == list(statuses)
+        assert inside.requests == []
+
+
+async def test_an_answer_without_end_is_cut(house: House, receiver: Receiver) -> None:
+    """A body that never ends is read up to a limit; its status counts, and the connection is not kept."""
+    endless = _Endless(b"x" * 65536)
+    receiver.answers = [endless]
+    client, _ = await run(house, receiver, timeout_seconds=30)
+    found = await log_of(client, "t1", 1)
+    assert found.status == task_pb2.CALLBACK_STATUS_SENT
+    assert endless.written < 50_000_000
+
+
+async def test_an_answer_that_drips_ends_with_its_time(house: House, receiver: Receiver) -> None:
+    """One byte now and then keeps no delivery open: all of it has one time limit, and it counts as failed."""
+    receiver.answers = [_Endless(b"x", pause=0.02), _Endless(b"x", pause=0.02)]
+    client, _ = await run(house, receiver, timeout_seconds=0.3, hold_seconds=5, schedule_seconds=(0.01,))
+    found = await log_of(client, "t1", 2)
+    assert [one.error for one in found.deliveries] == ["127.0.0.1 did not answer in time"] * 2
+    assert found.status == task_pb2.CALLBACK_STATUS_FAILED
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 999999 No\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"A: " + b"b" * 100_000 + b"\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nshort",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", b"\xff" * 4096,
+    ],
+    ids=["nothing", "ssh", "status", "length", "header", "short", "chunks", "noise"],
+)  # fmt: skip
+async def test_what_is_no_http_is_a_failed_attempt(house: House, answer: bytes) -> None:
+    """Broken answers are logged as failures and repeated like any other."""
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(speak, "127.0.0.1", 0)
+    async with server:
+        receiver = Receiver()
+        receiver.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        client, _ = await run(house, receiver, schedule_seconds=(0.01,), timeout_seconds=5, hold_seconds=10)
+        found = await log_of(client, "t1", 2)
+    assert found.status == task_pb2.CALLBACK_STATUS_FAILED
+    assert all(one.error and not 200 <= one.http_status < 300 for one in found.deliveries)
+
+
+async def test_a_receiver_that_was_down_gets_it_later(
+    house: House, receiver: Receiver, free_port: Callable[[], int]
+) -> None:
+    """Attempts while nobody listens are failures of the schedule; when the receiver is back, it is told."""
+    port = free_port()
+    receiver.url = f"http://127.0.0.1:{port}/hook"
+    client, _ = await run(house, receiver, schedule_seconds=(0.02,) * 200, circuit_failures=500)
+    found = await log_of(client, "t1", 3)
+    assert found.status == task_pb2.CALLBACK_STATUS_PENDING
+    async with receiving(port) as back:
+        headers, body = await back.wait(1)
+        assert Webhook(SECRETS[0]).verify(body, headers)["task_id"] == "t1"
+        assert headers["webhook-id"] == found.deliveries[0].webhook_id
+
+
+async def test_a_redelivery_by_hand_never_runs_beside_another(house: House, receiver: Receiver) -> None:
+    """Asked for while one is under way: that one ends first; if it fails, the next follows at once, with the schedule anew."""
+    release = asyncio.Event()
+    receiver.before_answer = release.wait
+    receiver.answers = [500]
+    client, _ = await run(house, receiver, schedule_seconds=(3600,))
+    await receiver.wait(1)
+    for _ in range(3):
+        await client.stub.RedeliverCallback(task_pb2.RedeliverCallbackRequest(task_id="t1"))
+    release.set()
+    await receiver.wait(2)
+    found = await log_of(client, "t1", 2)
+    assert [one.http_status for one in found.deliveries] == [500, 200]
+    assert found.status == task_pb2.CALLBACK_STATUS_SENT
+    assert (receiver.most_of_one, len(set(receiver.ids()))) == (1, 1)
+
+
+async def test_a_fault_of_ours_is_an_attempt(
+    house: House, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A callback that cannot be written is not tried for ever, and the log says that it was our fault."""
+
+    def broken(*_: object, **__: object) -> bytes:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("scheduler.delivery.to_body", broken)
+    client, _ = await run(house, receiver, schedule_seconds=(0.01,))
+    found = await log_of(client, "t1", 2)
+    assert found.status == task_pb2.CALLBACK_STATUS_FAILED
+    assert found.deliveries[0].error == "it could not be made: ValueError"
+
+
+class _Endless(web.StreamResponse):
+    """An answer whose body never ends."""
+
+    def __init__(self, piece: bytes, pause: float = 0.0) -> None:
+        super().__init__()
+        self._piece = piece
+        self._pause = pause
+        self.written = 0
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        while True:
+            await self.write(self._piece)
+            self.written += len(self._piece)
+            await asyncio.sleep(self._pause)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from runtime.errors import InvalidArgument, TaskNotFound, Unavailable, WrongState
 from runtime.rpc_errors import rpc_errors
@@ -174,3 +175,25 @@ async def test_a_live_task_is_deleted_only_by_force(house: House) -> None:
     await obeying
     assert report.status == "success" and report.warnings == ["the task was cancelled first"]
     assert [(r.resource, r.status) for r in report.results] == [("minio", "skipped"), ("redis", "deleted")]
+
+
+async def test_what_is_no_time_is_refused_by_name(client: Client) -> None:
+    """Seconds and nanoseconds that no calendar knows are the caller's fault, in a listing and in a submission."""
+    for seconds, nanos in ((2**63 - 1, 0), (-(2**63), 0), (0, -1), (0, 2**31 - 1)):
+        odd = Timestamp(seconds=seconds, nanos=nanos)
+        for field in ("created_after", "created_before"):
+            with pytest.raises(InvalidArgument) as refused:
+                await _list(client, **{field: odd})
+            assert refused.value.fields[0].pointer == f"/{field}"
+        for field in ("start_time", "start_deadline"):
+            with pytest.raises(InvalidArgument) as refused:
+                await client.submit(**{field: odd})
+            assert refused.value.fields[0].pointer == f"/{field}"
+
+
+async def test_a_start_in_a_far_year_is_a_time(client: Client) -> None:
+    """Every time that the contract allows can be asked for, also past the year 2262, where nanoseconds leave 64 bits."""
+    far = Timestamp(seconds=253_402_300_799)
+    task = await client.submit("far", start_time=far)
+    assert task.state == task_pb2.TASK_STATE_PENDING
+    assert (await client.submit("far", start_time=far)).HasField("reuse")

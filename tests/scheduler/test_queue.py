@@ -34,10 +34,20 @@ class Queue:
     attempts: AttemptStore
     raw: redis.Redis
 
-    async def submit(self, task_id: str, user: str = "u", *, node: str = "media", **fields: Any) -> str:
+    async def submit(
+        self,
+        task_id: str,
+        user: str = "u",
+        *,
+        node: str = "media",
+        not_before: str = "0",
+        start_deadline_ms: int = 0,
+        **fields: Any,
+    ) -> str:
         spec = task_pb2.TaskSpec(task_id=task_id, task_name=f"{node}.extract", user=user, **fields)
         admitted = AdmittedTask(
-            spec=spec, node=node, sha=fingerprint(spec), not_before="0", start_deadline_ms=0, timeout_seconds=60,
+            spec=spec, node=node, sha=fingerprint(spec), not_before=not_before,
+            start_deadline_ms=start_deadline_ms, timeout_seconds=60,
             fields={
                 "user": user, "node": node, "name": spec.task_name, "workflow": spec.workflow_id or task_id,
                 "timeout": "60", "callback": spec.callback_url, "labels": b"",
@@ -405,3 +415,107 @@ async def test_a_deleted_dependency_fails_those_that_wait_for_it(queue: Queue) -
         stored = await queue.tasks.load(name)
         assert stored.record.state == "failed"
         assert task_pb2.TaskError.FromString(stored.record.error).code == "DEPENDENCY_FAILED"
+
+
+async def passed(queue: Queue, milliseconds: int) -> int:
+    """Wait until the store's clock, by which scripts decide, has passed a moment so far ahead; gives that moment (ms)."""
+
+    def now() -> int:
+        seconds, micros = queue.raw.time()  # type: ignore[misc]
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    moment = now() + milliseconds
+    while now() <= moment:
+        await asyncio.sleep(0.001)
+    return moment
+
+
+async def test_a_task_whose_node_was_lost_is_not_too_late_to_start(queue: Queue) -> None:
+    """A start deadline concerns the first start: a task that started in time is claimed again when its node is lost after it."""
+    deadline = await passed(queue, 1) + 20
+    await queue.submit("t1", start_deadline_ms=deadline)
+    claim = await queue.claim()
+    await passed(queue, 25)
+    assert await queue.lose(claim) == "retrying"
+    await queue.tasks.abandon("t1")
+    assert await queue.claim_id() == "t1"
+
+
+async def test_a_late_word_of_the_sweeper_does_not_fail_what_has_started(queue: Queue) -> None:
+    """A sweeper that saw a task late, and tells so after it was claimed and waits for its next attempt, changes nothing."""
+    deadline = await passed(queue, 1) + 20
+    await queue.submit("t1", start_deadline_ms=deadline)
+    await queue.attempts.retry_later(await queue.claim(), 0, ERROR, task_pb2.TaskEvent(), [])
+    await passed(queue, 25)
+    await queue.tasks.abandon("t1")
+    assert (await queue.tasks.load("t1")).record.state == "pending"
+
+
+async def test_what_is_submitted_again_after_its_start_deadline_fails_again(queue: Queue) -> None:
+    """No task is kept waiting for ever: its start deadline still counts when it runs again, and the sweeper sees it."""
+    await queue.submit("t1", start_deadline_ms=await passed(queue, 1))
+    await queue.tasks.abandon("t1")
+    assert await queue.submit("t1", start_deadline_ms=int(await _deadline(queue, "t1"))) == "again"
+    assert await queue.attempts.claim("media", "r1", "r1:1", 9) == "empty"
+    assert (await queue.attempts.sweep(10)).late == ["t1"]
+    await queue.tasks.abandon("t1")
+    assert (await queue.tasks.load("t1")).record.state == "failed"
+
+
+async def _deadline(queue: Queue, name: str) -> bytes:
+    value = queue.raw.hget(PREFIX + "t:" + name, "start_deadline")
+    assert isinstance(value, bytes)
+    return value
+
+
+async def test_a_replayed_dead_letter_has_no_start_deadline(queue: Queue) -> None:
+    """Who replays a dead letter wants it to run now; the moment by which it once had to start is long past."""
+    deadline = await passed(queue, 1) + 20
+    await queue.submit("t1", start_deadline_ms=deadline)
+    for _ in range(3):
+        await queue.lose_under_work(await queue.claim())
+        await passed(queue, 25)
+    await queue.tasks.replay("t1")
+    assert await queue.claim_id() == "t1"
+
+
+async def test_what_is_submitted_again_keeps_its_start_time(queue: Queue) -> None:
+    """A cancelled task that was to start later, submitted again, starts later again."""
+    await queue.submit("t1", not_before="+60000")
+    await queue.tasks.cancel("t1", "", None)
+    assert await queue.submit("t1", not_before="+60000") == "again"
+    assert await queue.attempts.claim("media", "r1", "r1:1", 9) == "empty"
+    assert queue.raw.zcard(PREFIX + "q:media:delayed") == 1
+
+
+async def test_what_is_submitted_again_waits_for_its_dependencies_again(queue: Queue) -> None:
+    """A task that failed with its dependency, submitted again, waits for the dependency's next run, or fails with it again."""
+    await queue.submit("t1")
+    await queue.submit("t2", depends_on=["t1"])
+    await queue.tasks.cancel("t1", "", None)
+    assert await queue.submit("t2", depends_on=["t1"]) == "again"
+    assert (await queue.tasks.load("t2")).record.state == "failed"
+    await queue.submit("t1")
+    assert await queue.submit("t2", depends_on=["t1"]) == "again"
+    assert (await queue.tasks.load("t2")).record.state == "blocked"
+    await queue.complete(await queue.claim())
+    await queue.tasks.settle("t1")
+    assert await queue.claim_id() == "t2"
+
+
+async def test_a_claim_repeated_very_late_does_not_find_a_later_attempt(queue: Queue, other: Queue) -> None:
+    """Its token finds the attempt that it began, never another one of the same task that the same scheduler began since."""
+    await queue.submit("t1")
+    sent: list[Any] = []
+    run = queue.redis.run
+
+    async def noted(script: str, arguments: Any, **kwargs: Any) -> Any:
+        sent.append((script, arguments, kwargs))
+        return await run(script, arguments, **kwargs)
+
+    queue.redis.run = noted  # type: ignore[method-assign]
+    claim = await queue.claim()
+    script, arguments, kwargs = sent[0]
+    await queue.lose(claim)
+    await queue.claim(replica="r2")
+    assert (await run(script, arguments, **kwargs))[0] == b"empty"

@@ -170,3 +170,66 @@ async def test_a_lost_connection_to_redis_loses_no_event(house: House, clean_red
     events = await watching
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
     assert clean_redis.exists(PREFIX + "t:t1:ev")
+
+
+async def test_what_is_kept_for_a_watcher_that_does_not_read_is_bounded_in_bytes(house: House) -> None:
+    """Far fewer large events than `watch_buffer_events` send a slow watcher back to the store, and it misses none."""
+    node = await house.node()
+    client = await house.scheduler(watch_buffer_events=10_000)
+    await client.submit("t1")
+    here = await node.arrival("t1")
+    following = client.scheduler.feed.follow("t1", 0, quiet_seconds=10)
+    first = await anext(following)
+    (watcher,) = next(iter(client.scheduler.feed._watchers.values()))
+    for _ in range(600):
+        await here.say(log=task_pb2.TaskLog(message="x" * 2000))
+    await here.complete()
+    await client.ended("t1")
+    assert sum(len(event[4]) for event in watcher.told) <= 256 * 1024 + 2100
+    seen = [first]
+    async with asyncio.timeout(10):
+        while not seen[-1] or not seen[-1].HasField("completed"):
+            seen.append(await anext(following))
+    await following.aclose()
+    assert [event.sequence for event in seen if event] == list(range(1, 604))
+
+
+async def test_a_position_that_never_was_on_a_task_that_runs_goes_on(house: House) -> None:
+    """One gap, then exactly what follows its picture, up to the end."""
+    node = await house.node()
+    client = await house.scheduler()
+    await client.submit("t1")
+    here = await node.arrival("t1")
+    stream = client.watch("t1", after=500)
+    gap = (await anext(stream)).gap
+    await here.say(log=task_pb2.TaskLog(message="on"))
+    await here.complete()
+    last = gap.snapshot.last_sequence
+    rest = [event.sequence async for event in stream]
+    assert rest == list(range(last + 1, last + 1 + len(rest))) and len(rest) >= 2
+
+
+async def test_a_client_that_does_not_read_is_told_of_the_gap(house: House) -> None:
+    """While a gRPC client takes nothing, 6 MB of events pass it by; then it gets each event, or a gap that names it."""
+    node = await house.node()
+    client = await house.scheduler()
+    await client.submit("t1")
+    here = await node.arrival("t1")
+    stream = client.watch("t1")
+    seen = [await anext(stream)]
+    for _ in range(3000):
+        await here.say(log=task_pb2.TaskLog(message="x" * 2000))
+    await here.complete()
+    async with asyncio.timeout(20):
+        while (await client.get("t1")).state != task_pb2.TASK_STATE_COMPLETED:
+            await asyncio.sleep(0.02)
+    seen += [event async for event in stream]
+    covered = [
+        (event.gap.first_missing_sequence, event.gap.last_missing_sequence)
+        if event.HasField("gap")
+        else (event.sequence, event.sequence)
+        for event in seen
+    ]
+    assert any(event.HasField("gap") for event in seen)
+    assert [first for first, _ in covered] == [1, *(last + 1 for _, last in covered[:-1])]
+    assert seen[-1].HasField("completed")

@@ -1,0 +1,1 @@
+"""Malformed requests against the whole real stack: `make fuzz`."""

@@ -1,0 +1,139 @@
+"""What goes wrong around a queue: lost answers, clocks that step, an older copy that takes over; and its callbacks."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from runtime.errors import TaskNotFound, WrongState
+from scheduler.attempt_store import AttemptStore, Claim
+from scheduler.redis_link import RedisLink
+from tests.scheduler import queue_model as m
+from tests.scheduler.queue_attempts import AttemptSteps
+from tests.scheduler.queue_steps import word_of
+from yivideo.task.v1 import task_pb2
+
+
+class TroubledSteps(AttemptSteps):
+    """All steps."""
+
+    # Callbacks
+
+    def take_callbacks(self, hold: int) -> None:
+        token = self.nonce()
+        twice, self.twice = (
+            self.twice,
+            False,
+        )  # a repetition finds what it holds already held, and the hold passes
+        taken, _ = self.do(self.outbox.take(50, hold / 1000))
+        self.twice = twice
+        assert {due.task_id for due in taken} == self.model.take_callbacks(token, hold)
+        for due in taken:
+            self.held_callbacks[token + due.task_id] = due
+            self.saw("outbox_take", "taken")
+
+    def settle_callback(self, pick: int, state: str, delay: int) -> None:
+        if not self.held_callbacks:
+            return
+        key = sorted(self.held_callbacks)[pick % len(self.held_callbacks)]
+        due = self.held_callbacks[key]
+        token = key.removesuffix(due.task_id)
+        self.do(self.outbox.settle(due, state, task_pb2.Delivery(http_status=500), delay / 1000))
+        self.saw("outbox_settle", self.model.settle_callback(due.task_id, token, state, delay))
+
+    def redeliver(self, pick: int) -> None:
+        name = self.pick(pick, *m.TERMINAL)
+        self.call(self.outbox.redeliver(name), {TaskNotFound: "missing", WrongState: "wrong"})
+        self.saw("redeliver", self.model.redeliver(name))
+
+    # What goes wrong
+
+    def answers_are_lost(self, on: bool) -> None:
+        """From now on every script is run a second time with the same arguments."""
+        self.twice = on
+
+    def a_claim_is_repeated_late(self) -> None:
+        """Its answer was lost, and much happened before the scheduler asked again: it gets what it took, or another."""
+        if len(self.calls.get("claim", ())) < 8:
+            return
+        arguments, kwargs, scheduler, node, replica, slots, token, fence = self.calls["claim"]
+        store = self.replicas[scheduler]
+        answer = self.do(_repeat_claim(store, self.link, "claim", arguments, kwargs, node, replica, slots))
+        taken = self.model.last_claim.get(scheduler)
+        mine = [task for task in self.model.where(*m.LIVE) if task.fence == fence and task.owner == scheduler]
+        if taken and taken[0] == token and mine:
+            assert isinstance(answer, Claim) and answer.record.fence == fence
+            self.saw("claim", "found again")
+        else:
+            self.ring = {}
+            self.claimed(answer, scheduler, node, replica, slots, token)
+
+    def a_client_call_is_repeated_late(self, script: str) -> None:
+        """The laws hold, though what was undone meanwhile is done again."""
+        if len(self.calls.get(script, ())) < 4:
+            return
+        arguments, kwargs, what, nonce = self.calls[script]
+        word = word_of(self.do(self.link.run(script, arguments, **kwargs)))
+        self.calls[script] = (arguments, kwargs, what, nonce)
+        if script == "submit":
+            expected = self.model.submit(what, nonce)
+        else:
+            expected = (
+                self.model.cancel(what, nonce) if script == "cancel" else self.model.replay(what, nonce)
+            )
+        self.agree(f"{script}, late", word.decode(), expected)
+
+    def time_passes(self, ms: int) -> None:
+        self.model.now_us += ms * 1000 + 1
+        self.set_clock()
+
+    def the_clock_is_set_back(self, ms: int) -> None:
+        if self.model.fence < self.highest_fence:
+            return  # writes were lost and nothing was claimed since
+        self.model.now_us -= ms * 1000
+        self.set_clock()
+
+    def the_disk_is_written(self) -> None:
+        self.saved = copy.deepcopy(self.model), {key: self.raw.dump(key) for key in self.raw.scan_iter()}
+
+    def an_older_copy_takes_over(self) -> None:
+        if self.saved is None:
+            return
+        model, data = self.saved
+        with self.raw.pipeline() as pipe:
+            pipe.flushdb()
+            pipe.script_flush()
+            for key, value in data.items():
+                pipe.restore(key, 0, value)
+            pipe.execute()
+        self.model = copy.deepcopy(model)
+        self.model.now_us = self.latest_us + 1_000_000
+        self.set_clock()
+        self.overtaken.clear()
+        self.held_callbacks.clear()
+        self.calls.clear()
+        self.saved = None
+        self.saw("failover", "done")
+
+
+async def _repeat_claim(
+    store: AttemptStore,
+    link: RedisLink,
+    script: str,
+    arguments: Any,
+    kwargs: Any,
+    node: str,
+    replica: str,
+    slots: int,
+) -> Claim | str:
+    """Make a store's call once more, word for word."""
+    run = link.run
+
+    async def same(*_: Any, **__: Any) -> Any:
+        return await run(script, arguments, **kwargs)
+
+    link.run = same  # type: ignore[method-assign]
+    try:
+        return await store.claim(node, replica, f"{replica}:1", slots)
+    finally:
+        link.run = run  # type: ignore[method-assign]
