@@ -27,6 +27,10 @@ $(stamps)/protos: $(protos) protos/generate.sh $(stamps)/python
 	@protos/generate.sh
 	@touch $@
 
+$(stamps)/locks: requirements/bench-locks.txt setup/locks.sh $(stamps)/python
+	@setup/locks.sh
+	@touch $@
+
 $(stamps)/s3: setup/system.sh
 	@mkdir -p $(stamps)
 	@setup/system.sh ceph-mon=ceph-mon ceph-osd=ceph-osd radosgw=radosgw ceph=ceph-common
@@ -92,12 +96,19 @@ bench-ffmpeg: setup ## Measure the ffmpeg node against bare ffmpeg
 
 bench-streams: setup ## Cut event streams at random and count what is missing; show what a watcher costs
 	@$(python) -m bench.streams
+bench-gpulock: setup $(stamps)/locks ## Measure hand-overs of a GPU against their floor and other locks
+	@$(python) -m bench.gpulock
+
+chaos-gpulock: setup ## Attack the lock service with faults and let the holders' journals judge it
+	@$(python) -m bench.gpulock_chaos
 
 lock: setup ## Compile requirements/*.in to pinned, hashed *.txt
-	@for name in uv base dev fuzz; do $(bin)/uv pip compile -q --generate-hashes --no-emit-index-url --no-header \
+	@for name in uv base dev fuzz bench-locks; do $(bin)/uv pip compile -q --generate-hashes --no-emit-index-url --no-header \
 	    --python-version 3.11 requirements/$$name.in -o requirements/$$name.txt; done
 
 clean: ## Remove what setup and runs made
-	@rm -rf .venv $(stamps) yivideo .run .demo tools/buf/node_modules
+	@rm -rf .venv .venv-locks $(stamps) yivideo .run .demo tools/buf/node_modules
 
-.PHONY: help setup protos run demo test test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams
+	bench-cancel bench-gpulock chaos-gpulock
+
+.PHONY: help setup protos run demo test test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams \

@@ -19,7 +19,20 @@ from gateway.openapi import OpenApi
 from gateway.preference import APPLIED_HEADER
 from gateway.problem import problem_middleware
 from gateway.route import RouteTable
-from gateway.routes import docs, events, files, health, operations, task_types, tasks, transfers
+from gateway.routes import (
+    docs,
+    events,
+    files,
+    gpu_locks,
+    health,
+    heartbeats,
+    lock_events,
+    monitoring,
+    operations,
+    task_types,
+    tasks,
+    transfers,
+)
 from gateway.settings import GatewaySection, GatewaySettings
 from gateway.shared_watch import SharedWatches
 from gateway.streams import StreamSlots
@@ -38,6 +51,10 @@ ROUTES = (
     *operations.ROUTES,
     *files.ROUTES,
     *transfers.ROUTES,
+    *gpu_locks.ROUTES,
+    *lock_events.ROUTES,
+    *monitoring.ROUTES,
+    *heartbeats.ROUTES,
     *docs.ROUTES,
 )
 

@@ -1,4 +1,4 @@
-"""The two rooms behind the gateway: one channel to each, every call with a deadline, every error one of our tree."""
+"""The rooms behind the gateway: one channel to each, every call with a deadline, every error one of our tree."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from gateway.settings import GatewaySettings
 from gateway.upload_in_place import InPlaceUploads
 from runtime.channel import open_channel
 from runtime.chunk_codec import reader, writer
-from runtime.errors import YiVideoError
+from runtime.errors import Unavailable, YiVideoError
 from runtime.logs import get_logger
 from runtime.rpc_errors import rpc_errors
 from yivideo.file.v1 import file_pb2
 from yivideo.file.v1.file_pb2_grpc import FileServiceStub
+from yivideo.gpulock.v1.monitor_pb2_grpc import LockMonitorStub
 from yivideo.task.v1.task_pb2_grpc import TaskServiceStub
 
 if TYPE_CHECKING:
     from yivideo.file.v1.file_pb2_grpc import FileServiceAsyncStub
+    from yivideo.gpulock.v1.monitor_pb2_grpc import LockMonitorAsyncStub
     from yivideo.task.v1.task_pb2_grpc import TaskServiceAsyncStub
 
 log = get_logger(__name__)
@@ -35,6 +37,7 @@ T = TypeVar("T")
 
 SCHEDULER = "scheduler"
 FILESTORE = "filestore"
+GPULOCK = "gpulock"
 
 _FILE_SERVICE = file_pb2.DESCRIPTOR.services_by_name["FileService"].full_name
 _HEALTH_TIMEOUT_SECONDS = 2.0
@@ -43,7 +46,7 @@ _CONNECT_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Backend:
-    """Stubs of the scheduler and the filestore."""
+    """Stubs of the scheduler, the filestore and the lock service."""
 
     tasks: TaskServiceAsyncStub
     """TaskService of the scheduler."""
@@ -65,6 +68,15 @@ class Backend:
     """Health service of each room, by its name."""
     channels: Mapping[str, grpc.aio.Channel]
     """Channel to each room, by its name."""
+    lock_monitor: LockMonitorAsyncStub | None
+    """LockMonitor of the lock service; None in an installation without one."""
+
+    @property
+    def locks(self) -> LockMonitorAsyncStub:
+        """LockMonitor of the lock service. Raises Unavailable in an installation without one."""
+        if self.lock_monitor is None:
+            raise Unavailable("this installation has no lock service; see gateway.gpulock_address")
+        return self.lock_monitor
 
     async def read(self, call: Callable[..., Awaitable[T]], request: object) -> T:
         """Make a unary call that changes nothing; it ends when our client goes away."""
@@ -112,14 +124,19 @@ def _log_unseen(task: asyncio.Future[Any]) -> None:
 @asynccontextmanager
 async def open_backend(settings: GatewaySettings) -> AsyncIterator[Backend]:
     """Open the channels for the time of a block."""
-    scheduler = open_channel(settings.gateway.scheduler_address, settings.runtime)
-    filestore = open_channel(settings.gateway.filestore_address, settings.runtime)
+    channels = {
+        SCHEDULER: open_channel(settings.gateway.scheduler_address, settings.runtime),
+        FILESTORE: open_channel(settings.gateway.filestore_address, settings.runtime),
+    }
+    if settings.gateway.gpulock_address:
+        channels[GPULOCK] = open_channel(settings.gateway.gpulock_address, settings.runtime)
+    filestore = channels[FILESTORE]
     direct = DirectReads(settings.gateway.direct_download_bytes, settings.gateway.stalled_client_seconds)
     in_place_uploads = InPlaceUploads(settings.gateway.in_place_upload_bytes)
     in_place_reads = InPlaceReads(wanted=settings.gateway.in_place_reads)
     try:
         yield Backend(
-            tasks=TaskServiceStub(scheduler),
+            tasks=TaskServiceStub(channels[SCHEDULER]),
             files=FileServiceStub(filestore),
             upload=filestore.stream_unary(
                 f"/{_FILE_SERVICE}/Upload",
@@ -135,16 +152,13 @@ async def open_backend(settings: GatewaySettings) -> AsyncIterator[Backend]:
             in_place_uploads=in_place_uploads,
             in_place_reads=in_place_reads,
             redirects=Redirects(settings.gateway.redirect_downloads == "auto"),
-            health={SCHEDULER: _health(scheduler), FILESTORE: _health(filestore)},
-            channels={SCHEDULER: scheduler, FILESTORE: filestore},
+            health={room: health_pb2_grpc.HealthStub(channel) for room, channel in channels.items()},
+            channels=channels,
+            lock_monitor=LockMonitorStub(channels[GPULOCK]) if GPULOCK in channels else None,
         )
     finally:
         await direct.aclose()
         in_place_uploads.close()
         in_place_reads.close()
-        await scheduler.close()
-        await filestore.close()
-
-
-def _health(channel: grpc.aio.Channel) -> Any:
-    return health_pb2_grpc.HealthStub(channel)
+        for channel in channels.values():
+            await channel.close()

@@ -22,6 +22,7 @@ from yivideo.task.v1 import task_pb2
 REF = "#/components/schemas/{model}"
 
 _PATH_PARAMETER = re.compile(r"\{(\w+)(?::[^{}]*)?\}")
+_NOT_IN_AN_ID = re.compile(r"\W+")
 _PROBLEM = {"$ref": "#/components/responses/Problem"}
 _KEYS = {
     "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -83,13 +84,8 @@ class OpenApi:
         }
 
     def _paths(self, of_tasks: TaskSchemas) -> dict[str, Any]:
-        uses = Counter(route.handler.__name__ for route in self._routes)
         paths: dict[str, Any] = {}
-        for route in self._routes:
-            names = _PATH_PARAMETER.findall(route.path)
-            operation_id = route.handler.__name__
-            if uses[operation_id] > 1:
-                operation_id = "_".join([operation_id, *(names or [route.method.lower()])])
+        for route, operation_id in zip(self._routes, _operation_ids(self._routes), strict=True):
             path = _PATH_PARAMETER.sub(r"{\1}", route.path)
             paths.setdefault(path, {})[route.method.lower()] = self._operation(route, operation_id, of_tasks)
         return paths
@@ -108,13 +104,30 @@ class OpenApi:
         if route.body is SubmitTask and of_tasks.submission is not None:
             operation["requestBody"] = {"required": True, "content": {JSON: {"schema": of_tasks.submission}}}
         elif route.body is not None:
-            operation["requestBody"] = {"required": True, "content": _content(route.body)}
+            operation["requestBody"] = {"required": not route.body_optional, "content": _content(route.body)}
         if route.scope is None:
             operation["security"] = []
         else:
             operation["security"] = [*({name: []} for name in _KEYS), *([] if self._keys_needed else [{}])]
             operation["description"] += f"\n\nNeeds the scope `{route.scope.value}`."
         return operation
+
+
+def _operation_ids(routes: Sequence[Route]) -> Iterator[str]:
+    """Name each route by its handler; those that share one, by what their paths have that others have not."""
+    uses = Counter(route.handler.__name__ for route in routes)
+    longer = [
+        "_".join([route.handler.__name__, *(_PATH_PARAMETER.findall(route.path) or [route.method.lower()])])
+        for route in routes
+    ]
+    again = Counter(longer)
+    for route, name in zip(routes, longer, strict=True):
+        if uses[route.handler.__name__] == 1:
+            yield route.handler.__name__
+        elif again[name] == 1:
+            yield name
+        else:
+            yield f"{name}_{_NOT_IN_AN_ID.sub('_', route.path).strip('_')}"
 
 
 def _model_schemas(routes: Iterable[Route]) -> dict[str, Any]:

@@ -41,6 +41,8 @@ class Route:
     answers: Mapping[int, Bodies]
     """Body of each good answer by status."""
     body: Body = None
+    body_optional: bool = False
+    """Whether the body may be left out."""
     query: type[BaseModel] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     """Request headers that it reads, with what they do."""

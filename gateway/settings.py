@@ -20,7 +20,7 @@ class Scope(StrEnum):
     FILES = "files"
     """Read and write files. Files have no owner: whoever holds this scope reaches every file."""
     OPERATIONS = "operations"
-    """See queues and dead letters, replay them, and see and act on everybody's tasks."""
+    """See queues, dead letters and GPU locks, act on them, and see and act on everybody's tasks."""
 
 
 class ApiKey(Section):
@@ -45,6 +45,8 @@ class GatewaySection(Section):
     """gRPC address of the scheduler."""
     filestore_address: str = "127.0.0.1:7802"
     """gRPC address of the filestore."""
+    gpulock_address: str = ""
+    """gRPC address of the lock service; empty: none, and everything below `/v1/monitoring` answers 503."""
     public_url: str = Field("", pattern=r"^(https?://[^/?#\s]+)?$")
     """`http(s)://host[:port]` that clients reach the gateway by, for the links it gives out; empty: the address that
     the client itself used."""

@@ -20,6 +20,10 @@ Metadata = Sequence[tuple[str, str | bytes]]
 RETRIED_METHODS = (
     ("yivideo.task.v1.TaskService", ("GetTask", "ListTasks", "ListTaskTypes", "ListQueues", "ListDeliveries", "ListDeadLetters")),
     ("yivideo.file.v1.FileService", ("StatFile", "LocateFile", "ListFiles", "PresignFile", "VerifyPresigned", "GetStorage")),
+    (
+        "yivideo.gpulock.v1.LockMonitor",
+        ("GetStatus", "GetStatistics", "ListHistory", "GetHealth", "GetConfiguration", "GetWatcher"),
+    ),
 )  # fmt: skip
 """Reads only: gRPC itself repeats them on UNAVAILABLE. Writes are repeated by who knows that they are idempotent."""
 

@@ -19,7 +19,10 @@ async def main(settings: StackSettings, shutdown: Shutdown) -> None:
             print(
                 f"YiVideo is up: {', '.join(stack.part_names)}\n"
                 f"  REST     {stack.url}   (pages: {stack.url}/docs)\n"
-                f"  gRPC     scheduler {', '.join(stack.schedulers)}, ffmpeg {', '.join(stack.ffmpeg_nodes)}\n"
+                f"  gRPC     scheduler {', '.join(stack.schedulers)}, ffmpeg {', '.join(stack.ffmpeg_nodes)}, "
+                f"gpulock {', '.join(stack.gpulocks)}\n"
+                f"  devices  {', '.join(device.name for device in stack.devices)}   "
+                f"({stack.url}/v1/monitoring/gpu-lock/status)\n"
                 f"  token    {stack.token}   (header `authorization: Bearer …` of gRPC calls)\n"
                 f"  logs     {settings.stack.folder / 'logs'}\n"
                 "Ctrl-C stops it.",

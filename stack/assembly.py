@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from runtime.addresses import join_host_port, split_host_port
+from stack.devices import find_devices
 from stack.part import PartSpec, python_part
 from stack.probes import http_probe, redis_probe, rpc_probe, scheduler_probe
 from stack.redis_config import write_redis_config
@@ -44,6 +45,9 @@ class Stack:
         self.filestore = free_address()
         self.schedulers = [free_address() for _ in range(section.scheduler_replicas)]
         self.ffmpeg_nodes = [free_address() for _ in range(section.ffmpeg_replicas)]
+        self.gpulocks = [free_address() for _ in range(section.gpulock_replicas)]
+        self.own_nodes = {node.name: free_address() for node in section.nodes}
+        self.devices = section.devices or find_devices()
 
     @property
     def url(self) -> str:
@@ -70,7 +74,8 @@ class Stack:
         self._folder.mkdir(parents=True, exist_ok=True)
         stages = [
             [self._redis_part(), self._filestore_part()],
-            [*self._scheduler_parts(), *self._ffmpeg_parts()],
+            self._gpulock_parts(),
+            [*self._scheduler_parts(), *self._ffmpeg_parts(), *self._own_node_parts()],
             [self._gateway_part()],
         ]
         async with self._supervisor.running(stages):
@@ -89,6 +94,8 @@ class Stack:
             "schedulers": self.schedulers,
             "filestore": self.filestore,
             "ffmpeg": self.ffmpeg_nodes,
+            "gpulock": self.gpulocks,
+            "nodes": self.own_nodes,
             "redis": self.redis,
             "pids": {name: part.pid for name, part in self._supervisor.parts.items()},
         }
@@ -113,6 +120,7 @@ class Stack:
 
     def _scheduler_parts(self) -> list[PartSpec]:
         nodes = [{"node": "ffmpeg", "addresses": self.ffmpeg_nodes}]
+        nodes += [{"node": name, "addresses": [address]} for name, address in self.own_nodes.items()]
         environments = [
             self._environment(
                 address,
@@ -129,38 +137,62 @@ class Stack:
             python_part(
                 _name("scheduler", i),
                 "scheduler",
-                scheduler_probe(address, self._token, ["ffmpeg"]),
+                scheduler_probe(address, self._token, ["ffmpeg", *self.own_nodes]),
                 environment,
             )
             for i, (address, environment) in enumerate(zip(self.schedulers, environments, strict=True))
         ]
 
-    def _ffmpeg_parts(self) -> list[PartSpec]:
+    def _gpulock_parts(self) -> list[PartSpec]:
+        devices = [device.model_dump() for device in self.devices]
         return [
             python_part(
-                _name("ffmpeg", i),
-                "services.ffmpeg",
+                _name("gpulock", i),
+                "gpulock",
                 rpc_probe(address),
                 self._environment(
                     address,
-                    node__filestore=self.filestore,
-                    node__slots=str(self._section.ffmpeg_slots),
-                    node__work_root=str(self._folder / "work" / _name("ffmpeg", i)),
-                    node__allowed_roots=json.dumps(self._shared_roots()),
-                    node__egress_allow=json.dumps(self._section.allow_addresses),
+                    gpulock__redis_url=f"redis://:{self._token}@{self.redis}/2",
+                    gpulock__devices=json.dumps(devices),
+                    gpulock__initial_state="new",
+                    **_SHORT_SILENCES,
                 ),
             )
+            for i, address in enumerate(self.gpulocks)
+        ]
+
+    def _ffmpeg_parts(self) -> list[PartSpec]:
+        return [
+            self._node_part(_name("ffmpeg", i), "services.ffmpeg", address, self._section.ffmpeg_slots)
             for i, address in enumerate(self.ffmpeg_nodes)
         ]
+
+    def _own_node_parts(self) -> list[PartSpec]:
+        return [
+            self._node_part(node.name, node.module, self.own_nodes[node.name], node.slots)
+            for node in self._section.nodes
+        ]
+
+    def _node_part(self, name: str, module: str, address: str, slots: int) -> PartSpec:
+        environment = self._environment(
+            address,
+            node__filestore=self.filestore,
+            node__slots=str(slots),
+            node__work_root=str(self._folder / "work" / name),
+            node__allowed_roots=json.dumps(self._shared_roots()),
+            node__egress_allow=json.dumps(self._section.allow_addresses),
+            gpu__lock=json.dumps(self.gpulocks),
+            gpu__guard_root=str(self._folder / "guard"),
+        )
+        return python_part(name, module, rpc_probe(address), environment)
 
     def _gateway_part(self) -> PartSpec:
         environment = self._environment(
             "127.0.0.1:0",
             gateway__listen=self._gateway,
-            gateway__scheduler_address=self.schedulers[0]
-            if len(self.schedulers) == 1
-            else f"ipv4:{','.join(self.schedulers)}",
+            gateway__scheduler_address=_target(self.schedulers),
             gateway__filestore_address=self.filestore,
+            gateway__gpulock_address=_target(self.gpulocks),
         )
         return python_part("gateway", "gateway", http_probe(f"{self.url}/readyz"), environment)
 
@@ -171,6 +203,20 @@ class Stack:
         if self._section.callback_secret:
             return self._section.callback_secret
         return _kept_secret(self._folder / "callback_secret")
+
+
+_SHORT_SILENCES = {
+    "gpu_lock_monitor__heartbeat__interval": "5",
+    "gpu_lock_monitor__heartbeat__timeout": "20",
+    "gpulock__recovery_window_seconds": "10",
+}
+"""Everything is on one machine, so that a holder that has been silent for seconds is dead, and nobody waits for the minutes that
+the lock service gives the holders of a cluster."""
+
+
+def _target(addresses: list[str]) -> str:
+    """Return a gRPC target for one address or several."""
+    return addresses[0] if len(addresses) == 1 else f"ipv4:{','.join(addresses)}"
 
 
 def _name(kind: str, number: int) -> str:

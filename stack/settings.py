@@ -7,6 +7,18 @@ from pathlib import Path
 from pydantic import Field
 
 from runtime.settings import ProcessSettings, Section
+from stack.devices import StackDevice
+
+
+class OwnNode(Section):
+    """A node of yours that runs as a part of the stack."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
+    """Name that its tasks begin with."""
+    module: str = Field(pattern=r"^[A-Za-z_][\w.]*$")
+    """Module that `python -m` starts it by."""
+    slots: int = Field(2, ge=1, le=64)
+    """Tasks that it runs at once."""
 
 
 class StackSection(Section):
@@ -22,6 +34,12 @@ class StackSection(Section):
     """Processes of the ffmpeg node."""
     ffmpeg_slots: int = Field(2, ge=1, le=64)
     """Tasks that one ffmpeg process runs at once."""
+    gpulock_replicas: int = Field(1, ge=1, le=8)
+    """Processes of the lock service."""
+    devices: tuple[StackDevice, ...] = ()
+    """Devices that it leases; empty: this machine's, and without any, one to try things with."""
+    nodes: tuple[OwnNode, ...] = ()
+    """Nodes of your own."""
     allow_addresses: tuple[str, ...] = ()
     """Private addresses that callbacks and remote inputs may name, as `host:port`; public ones need no entry."""
     callback_secret: str = ""

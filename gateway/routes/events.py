@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway import sse, words
+from gateway import words
 from gateway.answers.tasks import EventPage
 from gateway.app_keys import DRAINING, SETTINGS, SLOTS, WATCHES, base_url, links
 from gateway.intake import answer, read_query
@@ -20,7 +20,8 @@ from gateway.requests import EventsQuery
 from gateway.route import JSON, Content, Route
 from gateway.settings import Scope
 from gateway.shared_watch import Reader, StreamsClosing
-from gateway.sse import HEADERS, EventWriter
+from gateway.sse import HEADERS
+from gateway.task_events import TaskEventWriter, shown
 from gateway.tasks import own_task
 from runtime.errors import Draining, InvalidArgument, YiVideoError
 from runtime.logs import get_logger
@@ -95,9 +96,9 @@ async def _gather(reader: Reader, url: FileUrl) -> list[dict[str, Any]]:
     size = 0
     while not events and (told := await reader.next()) is not None:
         while told is not None:
-            shown = sse.shown(told.event, url)
-            if shown is not None and not told.event.HasField("heartbeat"):
-                events.append(shown)
+            view = shown(told.event, url)
+            if view is not None and not told.event.HasField("heartbeat"):
+                events.append(view)
             size += told.size_bytes
             full = len(events) >= _PAGE_EVENTS or size >= _PAGE_BYTES
             told = None if full else reader.next_nowait()
@@ -109,7 +110,7 @@ async def _stream(request: web.Request, reader: Reader) -> web.StreamResponse:
     response = web.StreamResponse(headers=HEADERS)
     await response.prepare(request)
     request[UNDER_WAY] = response
-    writer = EventWriter(
+    writer = TaskEventWriter(
         response,
         base_url(request),
         ping_seconds=settings.ping_seconds,

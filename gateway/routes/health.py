@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from gateway.answers import operations as answers
 from gateway.app_keys import BACKEND, DRAINING, SETTINGS
+from gateway.backend import GPULOCK
 from gateway.intake import answer, read_query
 from gateway.requests import NoQuery
 from gateway.route import Content, Route
@@ -27,11 +29,22 @@ async def _parts(request: web.Request) -> dict[str, str]:
     return {room: "healthy" if serving else "unhealthy" for room, serving in zip(rooms, found, strict=True)}
 
 
+_NOT_NEEDED = frozenset({GPULOCK})
+"""Tasks without a GPU run while the lock service is away, and those with one wait in their queue."""
+
+
+def _good(parts: Mapping[str, str]) -> bool:
+    return all(state == "healthy" for room, state in parts.items() if room not in _NOT_NEEDED)
+
+
 async def ready(request: web.Request) -> web.StreamResponse:
-    """Say whether requests can be served; 503 names the part that cannot be reached."""
+    """Say whether requests can be served; 503 names the part that cannot be reached.
+
+    The lock service is named too, but tasks can be taken while it is away.
+    """
     parts = await _parts(request)
     parts["gateway"] = "draining" if request.app[DRAINING].is_set() else "healthy"
-    good = all(state == "healthy" for state in parts.values())
+    good = _good(parts)
     shown = answers.Ready(status="ready" if good else "not_ready", parts=parts)
     return answer(shown, status=200 if good else 503)
 
@@ -40,7 +53,7 @@ async def tasks_health(request: web.Request) -> web.StreamResponse:
     """Say whether tasks can be run, in the origin's words; 503 when not."""
     read_query(request, NoQuery)
     parts = await _parts(request)
-    good = all(state == "healthy" for state in parts.values())
+    good = _good(parts)
     shown = answers.TasksHealth(
         status="healthy" if good else "unhealthy",
         service="yivideo-gateway",

@@ -15,8 +15,10 @@ from gateway.settings import GatewaySection, GatewaySettings
 from runtime.server import RpcServer
 from runtime.settings import RuntimeSection
 from tests.gateway.filestore_room import FilestoreRoom
+from tests.gateway.lock_room import LockRoom
 from tests.gateway.scheduler_room import SchedulerRoom
 from yivideo.file.v1.file_pb2_grpc import add_FileServiceServicer_to_server
+from yivideo.gpulock.v1.monitor_pb2_grpc import add_LockMonitorServicer_to_server
 from yivideo.task.v1.task_pb2_grpc import add_TaskServiceServicer_to_server
 
 RUNTIME = RuntimeSection(metrics_listen="", drain_seconds=0.2, call_timeout_seconds=5)
@@ -29,10 +31,12 @@ class House:
     http: aiohttp.ClientSession
     scheduler: SchedulerRoom
     filestore: FilestoreRoom
+    locks: LockRoom
     address: str
     scheduler_address: str
     scheduler_server: RpcServer
     filestore_server: RpcServer
+    lock_server: RpcServer
 
     async def submit(self, task_id: str = "t1", **fields: Any) -> dict[str, Any]:
         """Submit a task that is good."""
@@ -54,16 +58,26 @@ StartHouse = Callable[..., AbstractAsyncContextManager[House]]
 @asynccontextmanager
 async def _house(headers: dict[str, str] | None = None, **gateway: Any) -> AsyncIterator[House]:
     """Run a house; `filestore_address` names a real filestore to use instead of the room."""
-    scheduler, filestore = SchedulerRoom(), FilestoreRoom()
-    scheduler_server, filestore_server = RpcServer(RUNTIME), RpcServer(RUNTIME)
+    scheduler, filestore, locks = SchedulerRoom(), FilestoreRoom(), LockRoom()
+    scheduler_server, filestore_server, lock_server = (
+        RpcServer(RUNTIME),
+        RpcServer(RUNTIME),
+        RpcServer(RUNTIME),
+    )
     scheduler_server.add(add_TaskServiceServicer_to_server, scheduler, "yivideo.task.v1.TaskService")
     filestore_server.add(add_FileServiceServicer_to_server, filestore, "yivideo.file.v1.FileService")
-    async with scheduler_server.running() as tasks_at, filestore_server.running() as files_at:
+    lock_server.add(add_LockMonitorServicer_to_server, locks, "yivideo.gpulock.v1.LockMonitor")
+    async with (
+        scheduler_server.running() as tasks_at,
+        filestore_server.running() as files_at,
+        lock_server.running() as locks_at,
+    ):
         section = GatewaySection(
             **{
                 "listen": "127.0.0.1:0",
                 "scheduler_address": tasks_at,
                 "filestore_address": files_at,
+                "gpulock_address": locks_at,
                 **gateway,
             }
         )
@@ -71,7 +85,17 @@ async def _house(headers: dict[str, str] | None = None, **gateway: Any) -> Async
             serving(GatewaySettings(runtime=RUNTIME, gateway=section)) as address,
             aiohttp.ClientSession(f"http://{address}", headers=headers) as http,
         ):
-            yield House(http, scheduler, filestore, address, tasks_at, scheduler_server, filestore_server)
+            yield House(
+                http,
+                scheduler,
+                filestore,
+                locks,
+                address,
+                tasks_at,
+                scheduler_server,
+                filestore_server,
+                lock_server,
+            )
 
 
 @pytest.fixture

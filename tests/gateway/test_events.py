@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway import sse
+from gateway import sse, task_events
 from runtime import errors
 from tests.gateway.conftest import House, StartHouse
 from yivideo.task.v1 import task_pb2 as pb
@@ -104,7 +104,7 @@ async def test_a_stream_tells_the_whole_story_and_ends(house: House) -> None:
 async def test_every_event_of_the_contract_has_a_view_or_is_internal() -> None:
     """A new event in the proto cannot be forgotten here."""
     names = {field.name for field in pb.TaskEvent.DESCRIPTOR.oneofs_by_name["event"].fields}
-    assert names == set(sse.VIEWS) | {"checkpoint", "handed_back"}
+    assert names == set(task_events.VIEWS) | {"checkpoint", "handed_back"}
 
 
 @pytest.mark.parametrize(("query", "header"), [("?after=4", None), ("", "4"), ("?after=1", "4")])

@@ -94,7 +94,7 @@ class Document(Node):
     info: Info
     servers: list[dict[str, str]]
     tags: list[dict[str, str]]
-    paths: dict[str, dict[Literal["get", "put", "post", "delete", "head"], Operation]]
+    paths: dict[str, dict[Literal["get", "put", "post", "delete", "head", "patch"], Operation]]
     components: Components
 
     def operations(self) -> Iterator[tuple[str, str, Operation]]:
@@ -185,6 +185,7 @@ async def test_answers_are_as_described(house: House) -> None:
     await house.submit("t1", callback="https://example.com/h")
     await house.scheduler.complete("t1")
     house.filestore.put("t1/a.wav", b"abc")
+    house.locks.hold("t1:1", task_id="t1")
     for path, template in (
         ("/v1/tasks", "/v1/tasks"), ("/v1/tasks/t1", "/v1/tasks/{task_id}"),
         ("/v1/tasks/t1/status", "/v1/tasks/{task_id}/status"), ("/v1/tasks/t1/deliveries", "/v1/tasks/{task_id}/deliveries"),
@@ -192,6 +193,12 @@ async def test_answers_are_as_described(house: House) -> None:
         ("/v1/queues", "/v1/queues"), ("/v1/dead-letters", "/v1/dead-letters"), ("/v1/files/list", "/v1/files/list"),
         ("/v1/files/url/t1/a.wav", "/v1/files/url/{path}"), ("/v1/files/health", "/v1/files/health"),
         ("/readyz", "/readyz"), ("/v1/tasks/none", None),
+        *((f"/v1/monitoring/{path}", f"/v1/monitoring/{path}") for path in (
+            "gpu-lock/status", "gpu-lock/health", "gpu-lock/devices", "gpu-lock/waiters", "gpu-lock/history",
+            "gpu-lock/config", "monitor/status", "monitor/health", "timeout/status", "timeout/config",
+            "heartbeat/all", "statistics", "health",
+        )),
+        ("/v1/monitoring/heartbeat/task/t1", "/v1/monitoring/heartbeat/task/{task_id}"),
     ):  # fmt: skip
         async with house.http.get(path) as response:
             answer = await response.json()

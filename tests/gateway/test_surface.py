@@ -155,9 +155,12 @@ async def test_cors(start_house: StartHouse) -> None:
 async def test_probes_tell_alive_from_ready(house: House) -> None:
     """Healthz asks nobody; readyz and tasks/health name the part that does not serve."""
     async with house.http.get("/readyz") as response:
-        assert (response.status, await response.json()) == (
-            200, {"status": "ready", "parts": {"scheduler": "healthy", "filestore": "healthy", "gateway": "healthy"}},
-        )  # fmt: skip
+        parts = dict.fromkeys(("scheduler", "filestore", "gpulock", "gateway"), "healthy")
+        assert (response.status, await response.json()) == (200, {"status": "ready", "parts": parts})
+    await house.lock_server.set_serving("", False)
+    async with house.http.get("/readyz") as response:
+        assert response.status == 200, "tasks are taken without the lock service"
+        assert (await response.json())["parts"]["gpulock"] == "unhealthy"
     await house.filestore_server.set_serving("", False)
     async with house.http.get("/readyz") as response:
         assert response.status == 503

@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from scheduler.redis_link import load_scripts
+from redislink.scripts import load_scripts
 from tests.scheduler import queue_laws as laws
 from tests.scheduler.queue_attempts import REPLICAS
 from tests.scheduler.queue_steps import NAMES, SCHEDULERS
@@ -130,7 +130,7 @@ def run_machine(
 ) -> Counter[str]:
     """Let Hypothesis look for an order of steps that breaks a law; gives how often each step came to each of its ends."""
     seen: Counter[str] = Counter()
-    given = laws.with_test_clock(dict(scripts or load_scripts()))
+    given = laws.with_test_clock(dict(scripts or load_scripts("scheduler")))
     machine = type("Machine", (QueueMachine,), {"url": url, "scripts": given, "coverage": seen})
     run_state_machine_as_test(
         machine,

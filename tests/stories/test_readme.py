@@ -30,28 +30,37 @@ def echoing_stack(
         yield stack
 
 
-def steps() -> list[str]:
-    """Return the commands of the README's `sh` block, split at their comments."""
-    block = re.search(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    assert block, "the README has no sh block"
-    return re.split(r"^# ", block[1], flags=re.M)
+def steps(number: int) -> list[str]:
+    """Return the commands of one of the README's `sh` blocks, split at their comments."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    return re.split(r"^# ", blocks[number], flags=re.M)
+
+
+def run(commands: str, folder: Path, **environment: str) -> str:
+    """Run commands as a shell does; returns what they printed."""
+    script = f"set -eu\n{commands}"
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, (commands, done.stdout, done.stderr)
+    return done.stdout
 
 
 def test_the_readme_with_curl_only(echoing_stack: RunningStack, film: Film, tmp_path: Path) -> None:
     """Upload, submit, events, result, download, callback log and delete work as printed, in order."""
-    preamble, *parts = steps()
-    environment = {**os.environ, "YIVIDEO": echoing_stack.url, "FILM": str(film.video)}
+    preamble, *parts = steps(0)
     said: dict[str, str] = {}
     for part in parts:
         title, _, commands = part.partition("\n")
-        script = f"set -eu\n{preamble}\n{commands}"
-        done = subprocess.run(
-            ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
-        )
-        assert done.returncode == 0, (title, done.stdout, done.stderr)
-        said[title.split()[0].strip(".,")] = done.stdout
+        printed = run(f"{preamble}\n{commands}", tmp_path, YIVIDEO=echoing_stack.url, FILM=str(film.video))
+        said[title.split()[0].strip(".,")] = printed
         if title.startswith("The result"):
-            link = json.loads(done.stdout.splitlines()[0])["result"]["output"]["audio_path_minio_url"]
+            link = json.loads(printed.splitlines()[0])["result"]["output"]["audio_path_minio_url"]
             assert link.startswith(echoing_stack.url)
             with urllib.request.urlopen(link, timeout=10) as response:
                 assert response.read() == (tmp_path / "first.wav").read_bytes()
@@ -63,3 +72,21 @@ def test_the_readme_with_curl_only(echoing_stack: RunningStack, film: Film, tmp_
     assert (tmp_path / "first.wav").read_bytes()[:4] == b"RIFF"
     assert [delivery["http_status"] for delivery in json.loads(said["How"])["deliveries"]] == [200]
     assert '"success"' in said["Remove"]
+
+
+def test_the_readmes_gpu_commands(echoing_stack: RunningStack, tmp_path: Path) -> None:
+    """Each answers, and says what it is there for; afterwards the device is granted again."""
+    preamble, *parts = steps(1)
+    said = {
+        part.split()[0].strip(".,"): run(
+            f"{preamble}\n{part.partition(chr(10))[2]}", tmp_path, YIVIDEO=echoing_stack.url
+        )
+        for part in parts
+    }
+    assert '"lock_type":"free"' in said["Who"] and '"waiter_count":0' in said["Who"]
+    assert said["Every"].startswith("retry: ")
+    assert '"total_attempts":0' in said["Figures"] and '"status":"healthy"' in said["Figures"]
+    assert '"message":"nobody holds it"' in said["Take"]
+    assert '"gpu_lock_monitor.timeout_levels.hard_timeout":3600' in said["Ask"]
+    drained, undrained = (json.loads(part) for part in re.findall(r"\{[^}]*\}", said["Grant"]))
+    assert (drained["draining"], undrained["draining"]) == (True, False)

@@ -1,0 +1,1 @@
+"""Holders, replicas and Redis under attack; the holders' own journals are the judge."""

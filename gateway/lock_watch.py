@@ -1,0 +1,95 @@
+"""Follows lock events, across restarts of the lock service, so that whoever reads them does not notice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+from gateway import presenter
+from gateway.backend import Backend
+from gateway.sse import written
+from runtime.errors import RangeRefused, Unavailable
+from runtime.rpc_errors import rpc_errors
+from yivideo.gpulock.v1 import monitor_pb2 as pb
+
+GAP = "gap"
+"""Our own event: some before it are no longer kept."""
+
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 2.0
+_TRIES_IN_A_ROW = 20
+
+
+def frame(event: pb.LockEvent) -> bytes:
+    """Write one event."""
+    data: dict[str, Any] = {"event": event.type}
+    if event.type == GAP:
+        data["message"] = (
+            "events are missing here; read the status and the history, then go on with this stream"
+        )
+        return written(GAP, data)
+    data |= {
+        "pool": event.pool,
+        "request_id": event.request_id,
+        "task_id": event.task_id,
+        "devices": list(event.devices),
+        "token": event.token,
+        "reason": event.reason,
+        "client_id": event.client_id,
+        "time": presenter.instant(event.time),
+    }
+    return written(event.type, data, event.event_id)
+
+
+class LockWatch:
+    """One reader's position among the lock events."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        pool: str,
+        after_event_id: str,
+        *,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._backend = backend
+        self._pool = pool
+        self._pause = pause
+        self.event_id = after_event_id
+        """Id of the last event that was handed out; empty: none yet."""
+
+    async def events(self) -> AsyncGenerator[pb.LockEvent]:
+        """Yield each event once, in order, without end; a `gap` where some are no longer kept.
+
+        Raises Unavailable when the lock service stays away, and what else it refuses.
+        """
+        failures = 0
+        while True:
+            try:
+                async with aclosing(self._follow()) as following:
+                    async for event in following:
+                        failures = 0
+                        if event.type:
+                            yield event
+            except RangeRefused:
+                self.event_id = ""
+                yield pb.LockEvent(type=GAP)
+                continue
+            except Unavailable:
+                if failures >= _TRIES_IN_A_ROW:
+                    raise
+            await self._pause(min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**failures))
+            failures += 1
+
+    async def _follow(self) -> AsyncGenerator[pb.LockEvent]:
+        request = pb.WatchLocksRequest(pool=self._pool, after_event_id=self.event_id)
+        call = self._backend.locks.WatchLocks(request)
+        try:
+            async with rpc_errors():
+                async for event in call:
+                    self.event_id = event.event_id or self.event_id
+                    yield event
+        finally:
+            call.cancel()
