@@ -20,6 +20,7 @@ GAP = "gap"
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
 _TRIES_IN_A_ROW = 20
+_CHECK_SECONDS = 2.0
 
 
 def frame(event: pb.LockEvent) -> bytes:
@@ -59,6 +60,17 @@ class LockWatch:
         self._pause = pause
         self.event_id = after_event_id
         """Id of the last event that was handed out; empty: none yet."""
+
+    async def check(self) -> None:
+        """Raise what the lock service refuses about the position and the pool, while that can still be told by a status."""
+        position = self.event_id
+        try:
+            async with asyncio.timeout(_CHECK_SECONDS), aclosing(self._follow()) as following:
+                await anext(following, None)
+        except (RangeRefused, TimeoutError):
+            pass  # the stream begins with a gap, or with nothing yet
+        finally:
+            self.event_id = position
 
     async def events(self) -> AsyncGenerator[pb.LockEvent]:
         """Yield each event once, in order, without end; a `gap` where some are no longer kept.

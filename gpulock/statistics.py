@@ -34,14 +34,19 @@ class Figures:
         return sum(self.counts[outcome] for outcome in ("granted", "timeouts", "cancelled", "refused"))
 
     @property
+    def judged(self) -> int:
+        """Requests that ended their wait otherwise than by being taken back: who cancels has not found a fault."""
+        return self.attempts - self.counts["cancelled"]
+
+    @property
     def success_rate(self) -> float | None:
-        """Granted requests among ended waits; None: none has ended."""
-        return self.counts["granted"] / self.attempts if self.attempts else None
+        """Granted requests among those judged; None: there are none."""
+        return self.counts["granted"] / self.judged if self.judged else None
 
     @property
     def timeout_rate(self) -> float | None:
-        """Waits that ended without a grant in time, among ended waits; None: none has ended."""
-        return self.counts["timeouts"] / self.attempts if self.attempts else None
+        """Waits that ended without a grant in time, among those judged; None: there are none."""
+        return self.counts["timeouts"] / self.judged if self.judged else None
 
 
 def to_figures(stored: Mapping[str, str], pool: str) -> Figures:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from typing import Any
 
-import orjson
 from aiohttp import web
 
 from gateway import lock_presenter as shown
@@ -27,7 +27,7 @@ from gateway.requests import (
 )
 from gateway.route import Route
 from gateway.settings import Scope
-from runtime.errors import NotFound
+from runtime.errors import InvalidArgument, NotFound
 from yivideo.gpulock.v1 import monitor_pb2 as pb
 
 PREFIXES = ("/v1/monitoring", "/api/v1/monitoring")
@@ -117,11 +117,18 @@ async def get_lock_settings(request: web.Request) -> web.StreamResponse:
     return answer(shown.settings(found))
 
 
+def _json_text(name: str, value: Any) -> str:
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:
+        raise InvalidArgument.at(f"/values/{name}", "is not a number that JSON has") from None
+
+
 async def change_settings(request: web.Request, values: dict[str, Any]) -> pb.Configuration:
     """Change settings of the lock service, in the name of the caller."""
     backend = request.app[BACKEND]
     wanted = pb.UpdateConfigurationRequest(
-        values={name: orjson.dumps(value).decode() for name, value in values.items()},
+        values={name: _json_text(name, value) for name, value in values.items()},
         source=f"rest:{principal(request).user}",
     )
     return await backend.change(backend.locks.UpdateConfiguration, wanted, room=GPULOCK)

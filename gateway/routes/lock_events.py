@@ -14,7 +14,7 @@ from gateway.problem import UNDER_WAY
 from gateway.requests import LockEventsQuery
 from gateway.route import Content, Route
 from gateway.routes.events import LAST_EVENT_ID
-from gateway.routes.gpu_locks import PREFIXES, read_status
+from gateway.routes.gpu_locks import PREFIXES
 from gateway.settings import Scope
 from gateway.sse import HEADERS, EventWriter
 from runtime.errors import Draining, YiVideoError
@@ -35,11 +35,9 @@ async def watch_lock_events(request: web.Request) -> web.StreamResponse:
     if request.app[DRAINING].is_set():
         raise Draining("this server is shutting down", retry_after_seconds=1)
     with request.app[SLOTS].take():
-        backend = request.app[BACKEND]
-        await read_status(
-            backend, query.pool
-        )  # which tells by status and body what a stream could not any more
-        return await _stream(request, LockWatch(backend, query.pool, after))
+        watch = LockWatch(request.app[BACKEND], query.pool, after)
+        await watch.check()
+        return await _stream(request, watch)
 
 
 async def _stream(request: web.Request, watch: LockWatch) -> web.StreamResponse:

@@ -543,7 +543,7 @@ local function end_wait(rec, reason, detail)
   if rec.st == 'W' then dequeue(rec, false) end
   rec.ended, rec.detail = reason, detail or ''
   done(rec)
-  count_outcome(rec.pool, '0')
+  if reason ~= 'cancelled' then count_outcome(rec.pool, '0') end -- who cancels has not found a fault
   incr(rec.pool, reason == 'timeout' and 'timeouts' or reason)
   remember(rec, false, reason)
   emit(reason, rec, detail)

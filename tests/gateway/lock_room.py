@@ -164,7 +164,11 @@ class LockRoom(LockMonitorServicer):
         """Stream."""
         self._enter(request)
         position = len(self.events)
+        if request.pool not in ("", "default"):
+            raise errors.NotFound(f"no pool {request.pool!r}")
         if request.after_event_id:
+            if "-" not in request.after_event_id:
+                raise errors.InvalidArgument.at("/after_event_id", "is not an event id")
             position = int(request.after_event_id.partition("-")[0])
             if position < self.forgotten:
                 raise errors.RangeRefused("too old")

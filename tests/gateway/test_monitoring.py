@@ -174,6 +174,14 @@ async def test_settings_change_whole_or_not_at_all(house: House) -> None:
     assert changed["source"] == "rest:anonymous"
     refused = await call(house, "PATCH", "/gpu-lock/config", {"values": {"nonsense": 1}}, status=400)
     assert refused["errors"][0]["pointer"] == "/values/nonsense"
+    for number in ("1e999", "-1e999"):
+        body = f'{{"values": {{"gpu_lock.max_wait_time": {number}}}}}'
+        headers = {"Content-Type": "application/json"}
+        async with house.http.patch(f"{BASE}/gpu-lock/config", data=body, headers=headers) as response:
+            assert response.status == 400
+    huge = await call(house, "PATCH", "/gpu-lock/config", {"values": {"gpu_lock.max_wait_time": 10**40}})
+    assert huge["values"]["gpu_lock.max_wait_time"] == 10**40
+    await call(house, "PATCH", "/gpu-lock/config", {"values": {"gpu_lock.max_wait_time": 5}})
     for path, running, status in (("stop", False, "stopped"), ("start", True, "healthy")):
         assert (await call(house, "POST", f"/monitor/{path}"))["success"] is True
         shown = await get(house, "/monitor/status")
@@ -332,5 +340,6 @@ async def test_lock_events_stream_and_resume(house: House) -> None:
     async with house.http.get(path, params={"after": "1-0"}) as response:
         await read_block(response.content)
         assert (await read_block(response.content))[:2] == ("", "gap")
-    async with house.http.get(path, params={"pool": "none"}) as response:
-        assert response.status == 404
+    for query, status in (({"pool": "none"}, 404), ({"after": "nonsense"}, 400)):
+        async with house.http.get(path, params=query) as response:
+            assert response.status == status, "what cannot be streamed is told before the stream begins"

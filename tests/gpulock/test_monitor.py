@@ -54,7 +54,7 @@ async def test_figures_are_those_of_the_system(rooms: Rooms) -> None:
     assert (seen.timeouts, seen.cancelled, seen.refused) == (1, 1, 1)
     assert dict(seen.releases) == {"normal": 3}
     assert (seen.ended_leases, seen.leases, seen.waiters) == (3, 1, 0)
-    assert (seen.recent_successes, seen.recent_attempts) == (4, 7)
+    assert (seen.recent_successes, seen.recent_attempts) == (4, 6)
     assert seen.last_holder == "held"
 
 
