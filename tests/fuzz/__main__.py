@@ -71,7 +71,7 @@ def fuzz(folder: Path, requests: int, seed: int, *, codes: bool) -> dict[str, in
     for ending, lines in group(logged).items():
         print(f"  {len(lines)} that end like: …{ending}\n    {lines[0][:200]}")
     return {
-        "requests": tally.requests, "server_errors": len(tally.faults), "crashes": len(dead), "leaked_tasks": len(leaked),
+        "requests": tally.requests, "server_errors": tally.faults.total(), "crashes": len(dead), "leaked_tasks": len(leaked),
         "logged_faults": len(logged), "seed": seed,
     }  # fmt: skip
 

@@ -131,9 +131,7 @@ class RpcFuzzer:
         except grpc.aio.AioRpcError as error:
             code = error.code()
             if code in FAULTS:
-                self._tally.fault(
-                    f"{target.server} {target.method.name}: {code.name} {error.details()!r}", sent
-                )
+                self._tally.fault(f"{target.server} {target.method.name} {code.name}", error.details(), sent)
         self._tally.requests += 1
         self.codes[f"{target.server}.{target.method.name} {code.name}"] += 1
 
