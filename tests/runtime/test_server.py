@@ -24,6 +24,7 @@ from runtime.rpc_errors import from_status, rpc_errors, to_status, translate
 from runtime.server import RpcServer, server_options
 from runtime.settings import RuntimeSection
 from yivideo.file.v1 import file_pb2
+from yivideo.gpulock.v1 import monitor_pb2
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
 SERVICE = "yivideo.task.v1.TaskService"
@@ -163,8 +164,9 @@ async def test_reads_are_repeated_and_writes_are_not() -> None:
 
 def test_every_repeated_method_exists_and_only_reads() -> None:
     """A slip in a name would quietly switch the retries off; a write in the list would repeat it."""
-    pool = {**task_pb2.DESCRIPTOR.services_by_name, **file_pb2.DESCRIPTOR.services_by_name}
-    by_name = {service.full_name: service for service in pool.values()}
+    contracts = (task_pb2, file_pb2, monitor_pb2)
+    pool = [service for each in contracts for service in each.DESCRIPTOR.services_by_name.values()]
+    by_name = {service.full_name: service for service in pool}
     for service, methods in RETRIED_METHODS:
         for method in methods:
             assert method in by_name[service].methods_by_name
