@@ -7,14 +7,17 @@ from importlib.resources import files
 
 
 def load_scripts(package: str) -> dict[str, str]:
-    """Return every script of a package's `lua/`, its prelude put in front, by the name of its file."""
-    folder = files(package) / "lua"
-    prelude = (folder / "prelude.lua").read_text()
-    return {
-        entry.name.removesuffix(".lua"): prelude + entry.read_text()
-        for entry in folder.iterdir()
-        if entry.name.endswith(".lua") and entry.name != "prelude.lua"
+    """Return every script of a package's `lua/`, its prelude put in front, by the name of its file.
+
+    A long prelude may stand in several files, `prelude.lua` and `prelude_2_….lua` and so on, joined in this order.
+    """
+    texts = {
+        entry.name.removesuffix(".lua"): entry.read_text()
+        for entry in (files(package) / "lua").iterdir()
+        if entry.name.endswith(".lua")
     }
+    prelude = "".join(texts.pop(name) for name in sorted(texts) if name.split("_")[0] == "prelude")
+    return {name: prelude + text for name, text in texts.items()}
 
 
 def digest(text: str) -> str:

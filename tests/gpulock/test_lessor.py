@@ -337,6 +337,22 @@ async def test_settings_change_what_is_held_already(house: House) -> None:
     assert b.kinds("r1") == []
 
 
+async def test_a_shorter_life_is_believed_by_nobody_who_has_not_heard_of_it(house: House) -> None:
+    """A holder whose beat was answered with a shorter life may not have had the answer: its device stays back for the longer."""
+    a = await house.replica(lock_delay_seconds=5.0)
+    await a.ask("r1")
+    await a.ask("r2", max_wait_seconds=10_000)
+    values = {"gpu_lock_monitor.heartbeat.interval": "5", "gpu_lock_monitor.heartbeat.timeout": "15"}
+    await a.lessor.configure(a.lessor.configuration.changed(values), 2)
+    await a.renew("r1")
+    await house.after(16)
+    assert a.said("r1")[-1].kind == "lost"
+    await house.after(288)
+    assert a.kinds("r2") == ["queued"]
+    await house.after(2)
+    assert a.kinds("r2") == ["queued", "granted"]
+
+
 async def test_cancel_ends_a_wait(house: House) -> None:
     """A cancelled waiter is gone, and those it held up go on."""
     a = await house.replica()

@@ -1,0 +1,102 @@
+-- Second part of the prelude: the order in which waiters are served.
+--
+-- Order: bands of equal priority, the best first; in a band users in turn; in a turn who asked first. A band's standing grows with
+-- the time since it was last served (one level of priority per conf.boost_us), so that none is passed for ever; every waiter of a
+-- band ages alike, so nothing is ever scored again. Turns are the start tags of fair queueing: a request joins the round after its
+-- user's last one, or the round that is being served.
+
+local function member_of(rec) return string.format('%013.0f', rec.seq) .. ':' .. rec.id end
+local function band_floor(prio) return (100 - prio) * 1000000000000 end
+
+local function load_band(pool, prio)
+  local packed = redis.call('HGET', pool.bands, whole(prio))
+  return packed and cmsgpack.unpack(packed) or { n = 0, since = now, round = 0 }
+end
+
+local function save_band(pool, prio, band)
+  if band.n > 0 then
+    redis.call('HSET', pool.bands, whole(prio), cmsgpack.pack(band))
+  else
+    redis.call('HDEL', pool.bands, whole(prio))
+    redis.call('ZREMRANGEBYSCORE', pool.turns, band_floor(prio), band_floor(prio) + 999999999999)
+  end
+end
+
+local function enqueue(rec)
+  local pool = pools[rec.pool]
+  local band = load_band(pool, rec.prio)
+  if band.n == 0 then band.since = now end
+  local turn = whole(rec.prio) .. ':' .. rec.user
+  local last = redis.call('ZSCORE', pool.turns, turn)
+  rec.round = math.max(band.round, last and (tonumber(last) - band_floor(rec.prio) + 1) or 0)
+  sequence = sequence + 1
+  rec.seq, rec.enq, rec.st = sequence, now, 'W'
+  band.n = band.n + 1
+  save_band(pool, rec.prio, band)
+  redis.call('ZADD', pool.turns, band_floor(rec.prio) + rec.round, turn)
+  redis.call('ZADD', pool.queue, band_floor(rec.prio) + rec.round, member_of(rec))
+  if rec.wait > 0 then due('w', rec.id, now + rec.wait) end
+end
+
+-- Take a waiter out of its queue; `served` moves the turn on.
+local removed = 0 -- how often dequeue ran: pages of the queue move up by as much
+local function dequeue(rec, served)
+  local pool = pools[rec.pool]
+  removed = removed + 1
+  redis.call('ZREM', pool.queue, member_of(rec))
+  not_due(rec.id, 'wa')
+  local band = load_band(pool, rec.prio)
+  band.n = band.n - 1
+  if served then
+    band.since = now
+    if rec.round > band.round then
+      band.round = rec.round
+      redis.call('ZREMRANGEBYSCORE', pool.turns, band_floor(rec.prio), band_floor(rec.prio) + band.round - 1)
+    end
+  end
+  save_band(pool, rec.prio, band)
+  queue_changed()
+end
+
+-- Its place from 1, as long as no band of lower priority has waited for so long that its turn has come.
+local function place(rec)
+  return whole((redis.call('ZRANK', pools[rec.pool].queue, member_of(rec)) or 0) + 1)
+end
+
+-- Priorities with waiters, the one to be served first in front.
+local function bands_in_order(pool)
+  local packed, order = redis.call('HGETALL', pool.bands), {}
+  for i = 1, #packed, 2 do
+    local band = cmsgpack.unpack(packed[i + 1])
+    local prio = tonumber(packed[i])
+    order[#order + 1] = { prio = prio, standing = prio + (now - band.since) / conf.boost_us, n = band.n }
+  end
+  if #order > 1 then
+    table.sort(order, function(a, b)
+      if a.standing ~= b.standing then return a.standing > b.standing end
+      return a.prio > b.prio
+    end)
+  end
+  return order
+end
+
+-- Waiters of a pool in the order in which they are to be served; calls visit(rec, bands) until it gives false. visit may dequeue.
+local function each_waiter(pool, limit, visit)
+  local seen = 0
+  local order = bands_in_order(pool)
+  for _, band in ipairs(order) do
+    local low, offset = band_floor(band.prio), 0
+    while seen < limit do
+      local page = redis.call('ZRANGEBYSCORE', pool.queue, low, low + 999999999999, 'LIMIT', offset, offset == 0 and 4 or 32)
+      if #page == 0 then break end
+      local before = removed
+      for _, member in ipairs(page) do
+        local rec = load(string.sub(member, 15))
+        if rec and not visit(rec, #order) then return end
+        seen = seen + 1
+      end
+      offset = offset + #page - (removed - before)
+    end
+    if seen >= limit then return end
+  end
+end

@@ -1,0 +1,160 @@
+-- Fifth part of the prelude: who is served now, and who must give way for it.
+
+-- Which devices could serve a blocked waiter if leases that agreed to give way did, and ask them to. What it will get is taken out
+-- of what will come and, for the rest, out of `free` at once, so that nobody behind it counts on the same memory.
+local function make_room(rec, devices, by_name, yielders)
+  local function yields_to(lease)
+    return lease.parked or lease.stop == 'preempted' or not rec.pre or rec.prio > lease.prio
+  end
+  local choices = {}
+  for _, device in ipairs(devices) do
+    if suits(device, rec) and not device.drain and not device.reserved then
+      local need, gain, asked, leases = needs(device, rec), 0, 0, {}
+      for _, lease in ipairs(yielders) do
+        local on = lease.on[device.name]
+        if on and not lease.spoken_for and device.free + device.coming + gain < need and yields_to(lease) then
+          gain = gain + on
+          leases[#leases + 1] = lease
+          if lease.stop == nil then asked = asked + 1 end
+        end
+      end
+      if device.free + device.coming + gain >= need then
+        choices[#choices + 1] = { device = device, need = need, leases = leases, asked = asked, order = device.order }
+      end
+    end
+  end
+  if #choices < rec.n then return false end
+  table.sort(choices, function(a, b)
+    if a.asked ~= b.asked then return a.asked < b.asked end
+    return a.order < b.order
+  end)
+  for i = 1, rec.n do
+    local choice = choices[i]
+    local device = choice.device
+    for _, lease in ipairs(choice.leases) do
+      if not lease.spoken_for then
+        lease.spoken_for = true
+        for name, mib in pairs(lease.on) do
+          if by_name[name] then by_name[name].coming = by_name[name].coming + mib end
+        end
+        if lease.stop == nil then
+          local whom = rec.task ~= '' and rec.task or rec.id
+          ask_to_stop(load(lease.id), 'preempted', conf.yield_us, whom .. ' needs its memory')
+        end
+      end
+    end
+    local from_coming = math.min(device.coming, choice.need)
+    device.coming = device.coming - from_coming
+    device.free = device.free - (choice.need - from_coming)
+  end
+  return true
+end
+
+local function load_yielders()
+  local list = {}
+  for _, id in ipairs(redis.call('ZRANGE', YIELD, 0, -1)) do -- the one that idles longest goes first
+    local rec = load(id)
+    if rec and rec.st == 'G' then
+      rec.on = {}
+      for _, device in ipairs(rec.devs) do rec.on[device[1]] = device[2] end
+      list[#list + 1] = rec
+    end
+  end
+  return list
+end
+
+-- The devices that serve a request now, best fit first; nil when there are too few.
+local function fit(rec, devices)
+  local choices = {}
+  for _, device in ipairs(devices) do
+    if suits(device, rec) and not device.drain and not device.reserved then
+      local need = needs(device, rec)
+      if device.free >= need and (rec.mib > 0 or device.taken == 0) then
+        choices[#choices + 1] = { device = device, need = need, left = device.free - need, order = device.order }
+      end
+    end
+  end
+  if #choices < rec.n then return nil end
+  if #choices > 1 then
+    table.sort(choices, function(a, b)
+      if a.left ~= b.left then return a.left < b.left end
+      return a.order < b.order
+    end)
+  end
+  local chosen = {}
+  for i = 1, rec.n do chosen[i] = choices[i] end
+  table.sort(chosen, function(a, b) return a.order < b.order end)
+  return chosen
+end
+
+-- Serve whoever can be served. A waiter that cannot be holds back those behind it: they may pass on devices that it could use only
+-- for conf.backfill_us from the first that did, then these devices are kept for it.
+local function schedule(pool_name)
+  local pool = pools[pool_name]
+  if phase ~= 'open' or redis.call('ZCARD', pool.queue) == 0 then return end
+  local devices, by_name = load_devices(pool_name)
+  local yielders = redis.call('ZCARD', YIELD) == 0 and {} or load_yielders()
+  local blocked, seen = {}, {}
+
+  local function more_to_give()
+    for _, device in ipairs(devices) do
+      if not device.drain and not device.reserved and device.free > 0 then return true end
+    end
+    for _, lease in ipairs(yielders) do
+      if not lease.spoken_for then return true end
+    end
+    return false
+  end
+
+  local function serve(rec, chosen)
+    local devs, passes = {}, false
+    for i, choice in ipairs(chosen) do
+      devs[i] = { choice.device.name, choice.need }
+      choice.device.free = choice.device.free - choice.need
+      choice.device.taken = choice.device.taken + choice.need
+      for _, other in ipairs(blocked) do
+        if suits(choice.device, other) then
+          passes = true
+          if not other.passed then
+            other.passed = now
+            save(other)
+          end
+        end
+      end
+    end
+    if passes then incr(pool_name, 'backfills') end
+    dequeue(rec, true)
+    grant(rec, devs, false)
+  end
+
+  local function hold_back(rec)
+    seen[rec.id] = true
+    if #yielders > 0 and make_room(rec, devices, by_name, yielders) then return end
+    blocked[#blocked + 1] = rec
+    if rec.passed and now - rec.passed >= conf.backfill_us then
+      for _, device in ipairs(devices) do
+        if suits(device, rec) then device.reserved = true end
+      end
+    end
+  end
+
+  local again = more_to_give()
+  while again do
+    again = false
+    each_waiter(pool, SCAN, function(rec, bands)
+      -- Who is detached keeps its place and holds nobody up: its client is gone for now.
+      if rec.det or seen[rec.id] then return true end
+      local chosen = fit(rec, devices)
+      if not chosen then
+        hold_back(rec)
+        return more_to_give()
+      end
+      serve(rec, chosen)
+      if bands > 1 then -- its band has been served: another one's turn may have come
+        again = more_to_give()
+        return false
+      end
+      return more_to_give()
+    end)
+  end
+end

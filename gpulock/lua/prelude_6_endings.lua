@@ -1,0 +1,88 @@
+-- Last part of the prelude: how waits and leases end, and what every script does with who speaks.
+
+local function done(rec)
+  rec.st = 'D'
+  rec.gone = now
+  redis.call('ZADD', GONE, now + DONE_KEPT_US, rec.id)
+  save(rec)
+end
+
+-- End a wait without a grant: `timeout`, `cancelled`, `refused`.
+local function end_wait(rec, reason, detail)
+  if rec.st == 'W' then dequeue(rec, false) end
+  rec.ended, rec.detail = reason, detail or ''
+  done(rec)
+  if reason ~= 'cancelled' then count_outcome(rec.pool, '0') end -- who cancels has not found a fault
+  incr(rec.pool, reason == 'timeout' and 'timeouts' or reason)
+  remember(rec, false, reason)
+  emit(reason, rec, detail)
+end
+
+-- Count what was held until now; a parked model's idling is nobody's hold.
+local function count_hold(rec)
+  incr(rec.pool, 'hold_us', now - rec.ga)
+  incr(rec.pool, 'ended')
+end
+
+-- End a lease whose memory is back.
+local function end_lease(rec, reason, detail)
+  not_due(rec.id, 'e123pf')
+  if rec.pre then redis.call('ZREM', YIELD, rec.id) end
+  take(rec.st == 'X' and QUAR or USED, rec, -1)
+  if rec.st == 'G' then
+    if not rec.parked then count_hold(rec) end
+    incr(rec.pool, 'rel:' .. reason)
+    if reason == 'yielded' and rec.parked then incr(rec.pool, 'evictions') end
+    remember(rec, true, reason)
+    emit('released', rec, reason, device_list(rec))
+  else
+    emit('confirmed', rec, detail, device_list(rec))
+  end
+  rec.ended, rec.detail = reason, detail or rec.detail
+  done(rec)
+  schedule(rec.pool)
+end
+
+-- Take a lease from its holder. Its memory is granted again when the holder says that its processes are gone, or when the lease
+-- would have run out by itself and the holder, by its own clock, has ended its work.
+local function revoke(rec, reason, detail)
+  not_due(rec.id, 'e123p')
+  redis.call('ZREM', YIELD, rec.id)
+  take(USED, rec, -1)
+  take(QUAR, rec, 1)
+  if not rec.parked then count_hold(rec) end
+  incr(rec.pool, 'rel:' .. reason)
+  incr(rec.pool, 'revocations')
+  rec.st, rec.stop, rec.why, rec.detail = 'X', reason, detail or '', detail or ''
+  rec.lost_at, rec.free_at = now, math.max(rec.promised, now) + conf.lock_delay_us
+  due('f', rec.id, conf.auto_recovery and rec.free_at or NEVER)
+  save(rec)
+  remember(rec, true, reason)
+  emit('revoked', rec, reason, device_list(rec))
+  tell('lost', rec, reason)
+end
+
+local function attach(rec, client, node)
+  local moved = rec.replica ~= me or rec.client ~= client or rec.det ~= nil
+  rec.replica, rec.client, rec.node = me, client, node
+  if rec.det then
+    rec.det = nil
+    not_due(rec.id, 'a')
+  end
+  return moved
+end
+
+-- Whether a message's token is that of the lease; counts those that are not.
+local function fresh(rec, given)
+  if rec.tok == given then return true end
+  incr(rec.pool, 'stale')
+  return false
+end
+
+local function forget_old(limit)
+  local old = redis.call('ZRANGEBYSCORE', GONE, '-inf', now, 'LIMIT', 0, limit)
+  if #old > 0 then
+    redis.call('HDEL', REQ, unpack(old))
+    redis.call('ZREM', GONE, unpack(old))
+  end
+end
