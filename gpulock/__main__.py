@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 from gpulock.app import leasing
 from gpulock.settings import GpulockSettings
 from runtime.process import Shutdown, run_process
@@ -14,6 +16,8 @@ def main() -> None:
 
     async def serve(shutdown: Shutdown) -> None:
         async with leasing(settings):
+            gc.collect()
+            gc.freeze()  # what was loaded stays: no full collection has to look at it while somebody waits for a grant
             await shutdown.wait()
 
     run_process("gpulock", settings.runtime, serve)

@@ -6,6 +6,7 @@ replica (`deliver`), and notices when the store begins a new epoch, because leas
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -161,10 +162,10 @@ class Lessor:
         reply = await self._run("release", request_id, token, reason)
         if reply.word == "stale":
             return self._stale(reply, client, request_id)
-        if (record := exported(reply.results[1])) is not None:
-            metrics.RELEASES.labels(text(reply.results[3])).inc()
-            if not record.parked:
-                metrics.HOLD_SECONDS.observe(int(reply.results[2]) / 1e6)
+        if counted := text(reply.results[2]):
+            metrics.RELEASES.labels(counted).inc()
+            if reply.results[3] == b"0":
+                metrics.HOLD_SECONDS.observe(int(reply.results[1]) / 1e6)
             self._on_queue()
         return self._word(reply, "released", client, request_id, token)
 
@@ -276,7 +277,11 @@ class Lessor:
             await self._configure()
             reply = await self._store.run(script, *arguments)
         seconds = time.perf_counter() - started
-        self._note(reply)  # before anything else: somebody waits for what it brings
+        self._note(reply)
+        if reply.pushes:
+            await asyncio.sleep(
+                0
+            )  # somebody waits for what it brings: their streams go first, our own answer and the books later
         metrics.SCRIPT_SECONDS.labels(script).observe(seconds)
         return reply
 

@@ -62,7 +62,7 @@ class PositionTeller:
         """Tell for ever; a change is told after the period, so that many changes are told once."""
         while True:
             await self._moved.wait()
-            await asyncio.sleep(max(self._period_seconds, self._waiters() / _MESSAGES_PER_SECOND))
+            await asyncio.sleep(self._period_seconds)
             self._moved.clear()
             if self._waiters():
                 try:
@@ -81,12 +81,13 @@ class PositionTeller:
                 place = places.order.get(request_id)
                 if place is not None and last.record is not None:
                     reason = places.reason(last.record)
-                    session.say_position(
-                        Word(
-                            "queued", session.client.client_id, request_id,
-                            record=last.record, detail=reason, position=place[1],
-                        )
+                    word = Word(
+                        "queued", session.client.client_id, request_id,
+                        record=last.record, detail=reason, position=place[1],
                     )  # fmt: skip
+                    if session.say_position(word):
+                        # One after the other: a burst to many clients would hold up a hand-over that comes just then.
+                        await asyncio.sleep(1 / _MESSAGES_PER_SECOND)
 
 
 def to_places(reply: Reply) -> Places:

@@ -73,12 +73,14 @@ class Session:
         self.outbound.put(word)
         return True
 
-    def say_position(self, word: Word) -> None:
-        """Queue a position when it is news."""
+    def say_position(self, word: Word) -> bool:
+        """Queue a position when it is news; gives whether it was."""
         last = self.waiting.get(word.request_id)
         if last is not None and (last.position, last.detail) != (word.position, word.detail):
             self.waiting[word.request_id] = word
             self.outbound.put_position(word)
+            return True
+        return False
 
 
 class SessionHub:

@@ -1,7 +1,8 @@
--- Give a lease back. Arguments: id, token, reason. Gives `released` (also when it was before) or `stale`.
+-- Give a lease back. Arguments: id, token, reason. Gives `released`, µs held, the reason counted (empty: it was given back before)
+-- and whether it was parked; or `stale`.
 if not conf then return finish('unconfigured') end
 local rec = load(arg(1))
-if not rec then return finish('released', {}, '', '') end
+if not rec then return finish('released', '0', '', '0') end
 if rec.st == 'W' then return finish('stale') end
 if not fresh(rec, number(2)) then return finish('stale') end
 local held, reason = now - (rec.ga or now), arg(3)
@@ -9,6 +10,6 @@ if rec.st == 'G' or rec.st == 'X' then
   if rec.stop == 'preempted' and reason ~= 'normal' then reason = 'yielded' end
   if rec.stop == 'drain' and reason ~= 'normal' then reason = 'drain' end
   end_lease(rec, rec.st == 'X' and rec.stop or reason, 'released')
-  return finish('released', export(rec), whole(held), reason)
+  return finish('released', whole(held), reason, rec.parked and '1' or '0')
 end
-return finish('released', {}, '', '')
+return finish('released', '0', '', '0')
