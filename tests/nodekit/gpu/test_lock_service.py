@@ -204,7 +204,7 @@ async def test_lease_outlives_the_stores_memory(
 
 async def held(locks: LockService) -> dict[str, int]:
     """Return the token under which each task, or parked model, holds devices."""
-    return {holder.task_id or holder.model: holder.lease.token for holder in (await locks.status()).holders}
+    return {holder.model or holder.task_id: holder.lease.token for holder in (await locks.status()).holders}
 
 
 async def test_warm_models_over_the_service(start_locks: StartLocks, start_gpu_process: StartNode) -> None:
