@@ -184,7 +184,7 @@ async def test_lease_outlives_the_stores_memory(
     devices = '[{"name": "gpu-0", "memory_mib": 8000}, {"name": "gpu-1", "memory_mib": 8000}]'
     locks = await start_locks(redis=own_redis.url, YIVIDEO_GPULOCK__DEVICES=devices)
     node = await start_gpu_process("one", locks.addresses)
-    assert kinds(await node.begin("model", "t0", memory_mib=5000))[-1] == "completed"
+    assert kinds(await node.begin("model", "t0", memory_mib=5000, device="gpu-0"))[-1] == "completed"
     holding = node.begin("hold", "t1", device="gpu-1")
     await until(lambda: len(journal(node.folder)) == 3, holding)
     waiting = node.begin("hold", "t2", gate="second", device="gpu-1")
@@ -204,7 +204,7 @@ async def test_lease_outlives_the_stores_memory(
 
 async def held(locks: LockService) -> dict[str, int]:
     """Return the token under which each task, or parked model, holds devices."""
-    return {holder.task_id or holder.model: holder.lease.token for holder in (await locks.status()).holders}
+    return {holder.model or holder.task_id: holder.lease.token for holder in (await locks.status()).holders}
 
 
 async def test_warm_models_over_the_service(start_locks: StartLocks, start_gpu_process: StartNode) -> None:
