@@ -54,7 +54,7 @@ class AttemptSteps(QueueSteps):
             self.turn_of[record.fence] = self.ring[record.user]
         fence = self.model.claim(self.model.tasks[record.task_id], scheduler, replica, token)
         assert (record.fence, record.owner) == (fence, scheduler)
-        self.claim_calls.append((*self.calls["claim"], scheduler, node, replica, slots, token, fence))
+        self.claim_calls.append((*self.calls["claim"], scheduler, node, replica, slots, token))
         self.claims[record.task_id, fence] = answer
         self.forget_the_late(node)
         self.saw("claim", "claimed")

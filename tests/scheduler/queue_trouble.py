@@ -56,15 +56,19 @@ class TroubledSteps(AttemptSteps):
         """Its answer was lost, and much happened before the scheduler asked again: it gets what it took, or another."""
         if not self.claim_calls:
             return
-        arguments, kwargs, scheduler, node, replica, slots, token, fence = self.claim_calls[
+        arguments, kwargs, scheduler, node, replica, slots, token = self.claim_calls[
             -1 - pick % len(self.claim_calls)
         ]
         store = self.replicas[scheduler]
         answer = self.do(_repeat_claim(store, self.link, "claim", arguments, kwargs, node, replica, slots))
         last = self.model.last_claim.get(scheduler, {}).get(replica)
-        mine = [task for task in self.model.where(*m.LIVE) if task.fence == fence and task.owner == scheduler]
-        if last == (token, fence) and mine:
-            assert isinstance(answer, Claim) and answer.record.fence == fence
+        again = last is not None and last[0] == token
+        mine = [
+            task for task in self.model.where(*m.LIVE)
+            if last is not None and task.fence == last[1] and task.owner == scheduler
+        ]  # fmt: skip
+        if again and mine:
+            assert isinstance(answer, Claim) and answer.record.fence == mine[0].fence
             self.saw("claim", "found again")
         else:
             self.ring = {}
