@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 
 from bench.tasks import peers
@@ -11,8 +12,8 @@ from bench.tasks.peers import System
 CONCURRENCIES = (1, 16, 64)
 OURS = ("YiVideo", "Prefer: wait")
 
-Table = dict[tuple[str, str], dict[int, Figures]]
-"""Figures by system, way and concurrency."""
+Table = dict[tuple[str, str], dict[int, list[Figures]]]
+"""Figures by system, way and concurrency, one for each round."""
 
 
 async def measure(system: System, table: Table, seconds: float) -> None:
@@ -22,7 +23,8 @@ async def measure(system: System, table: Table, seconds: float) -> None:
             figures = await closed_loop(
                 system.address, one_task, system.pids, concurrency=concurrency, seconds=seconds
             )
-            table.setdefault((system.name, way), {})[concurrency] = figures
+            row = table.setdefault((system.name, way), {})
+            row.setdefault(concurrency, []).append(figures)
             print(line(system.name, way, concurrency, figures), flush=True)
 
 
@@ -44,18 +46,19 @@ def line(name: str, way: str, concurrency: int, figures: Figures) -> str:
     )
 
 
-async def all_peers(folder: Path, table: Table, seconds: float) -> None:
-    """Measure the peers, one after the other: none of them runs while another is measured."""
-    for peer in (peers.CELERY, peers.SAQ, peers.TASKIQ):
-        async with peers.running(peer, folder / peer.module.rpartition(".")[2]) as system:
-            await measure(system, table, seconds)
+async def measure_peer(peer: peers.Peer, folder: Path, table: Table, seconds: float) -> None:
+    """Measure a peer; no other system runs meanwhile."""
+    async with peers.running(peer, folder) as system:
+        await measure(system, table, seconds)
 
 
 def best_rate(table: Table, *rows: tuple[str, str]) -> float:
-    """Return the highest rate that any of the rows reached."""
-    return max(figures.rate for row in rows for figures in table[row].values())
+    """Return the highest rate that one of the rows reached at one concurrency, as the mean of its rounds."""
+    return max(
+        statistics.mean(figures.rate for figures in rounds) for row in rows for rounds in table[row].values()
+    )
 
 
 def p50_ms(table: Table, row: tuple[str, str], concurrency: int = 1) -> float:
-    """Return a row's median latency."""
-    return table[row][concurrency].p50_ms
+    """Return a row's median latency, as the mean of its rounds."""
+    return statistics.mean(figures.p50_ms for figures in table[row][concurrency])
