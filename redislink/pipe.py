@@ -134,7 +134,7 @@ class Pipe:
         # Of several, the caller hears the first error; the others are theirs too, not the event loop's.
         answers = await asyncio.gather(*sent, return_exceptions=True)
         for answer in answers:
-            if isinstance(answer, BaseException):
+            if isinstance(answer, BaseException) and not isinstance(answer, hiredis.ReplyError):
                 raise answer
         return [self._good(answer, wire) for answer in answers]
 

@@ -19,7 +19,7 @@ from runtime.rpc_errors import from_status, translate
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
 _BUFFER_EVENTS = 256
-"""Events kept for a runner that is busy storing earlier ones; past it, it attaches again after the last that it stored."""
+"""Events kept for a runner that is busy storing earlier ones."""
 
 
 _MESSAGE_BYTES = 256 * 1024
@@ -35,26 +35,37 @@ class StreamEnd:
 
 
 class Followed:
-    """One attempt that is followed: its events in order, then one StreamEnd. Heartbeats are only noted, by `heard`."""
+    """One attempt that is followed: its events in order, then one StreamEnd. Heartbeats are only noted, by `heard`.
 
-    def __init__(self, leave: Callable[[], None], heard: Callable[[], None]) -> None:
-        self._leave = leave
+    Events for a runner that is busy storing earlier ones are kept up to a bound. Past it the watch is let go of, so that the others
+    on the stream need not wait, and taken up again after the last event that was kept, when the runner has caught up.
+    """
+
+    def __init__(
+        self, stream: NodeStream, request: task_pb2.RunTaskRequest, heard: Callable[[], None]
+    ) -> None:
+        self._stream = stream
+        self._request = task_pb2.RunTaskRequest()
+        self._request.CopyFrom(request)
         self._heard = heard
         self._items: deque[task_pb2.TaskEvent | StreamEnd] = deque()
         self._changed: asyncio.Future[None] | None = None
         self._over = False
+        self._is_behind = False
+        self.watch = stream.ask(self, self._request)
 
     def tell(self, event: task_pb2.TaskEvent) -> None:
         """An event has come."""
-        if self._over:
+        if self._over or self._is_behind:
             return
         self._heard()
         if event.HasField("heartbeat"):
             return
         if len(self._items) >= _BUFFER_EVENTS:
-            self._leave()
-            self.end(Unavailable("events came faster than they could be stored"))
+            self._is_behind = True
+            self._stream.let_go(self.watch)
             return
+        self._request.after_sequence = max(self._request.after_sequence, event.sequence)
         self._put(event)
 
     def end(self, error: YiVideoError | None) -> None:
@@ -71,7 +82,7 @@ class Followed:
     def cancel(self) -> None:
         """Let go of the attempt; the node's work goes on."""
         if not self._over:
-            self._leave()
+            self._stream.let_go(self.watch)
             self.end(Unavailable("the stream was let go of"))
 
     @property
@@ -82,6 +93,10 @@ class Followed:
     async def get(self) -> task_pb2.TaskEvent | StreamEnd:
         """Return the next item; waits for it."""
         while not self._items:
+            if self._is_behind:
+                self._is_behind = False
+                self._request.attach_only = True
+                self.watch = self._stream.ask(self, self._request)
             self._changed = asyncio.get_running_loop().create_future()
             await self._changed
         return self._items.popleft()
@@ -104,20 +119,24 @@ class NodeStream:
 
     def follow(self, request: task_pb2.RunTaskRequest, heard: Callable[[], None]) -> Followed:
         """Start or attach to an attempt; `heard` is called at every word of the node about it."""
+        return Followed(self, request, heard)
+
+    def ask(self, followed: Followed, request: task_pb2.RunTaskRequest) -> int:
+        """Have a request sent; gives the number of the watch that `followed` is told about."""
         self._newest += 1
-        watch = self._newest
-        followed = self._followed[watch] = Followed(lambda: self._let_go(watch), heard)
-        self._asked[watch] = task_pb2.FollowedAttempt(watch=watch, request=request)
+        self._followed[self._newest] = followed
+        self._asked[self._newest] = task_pb2.FollowedAttempt(watch=self._newest, request=request)
         self._wanted.set()
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._run())
-        return followed
+        return self._newest
 
     async def stop(self, request: task_pb2.CancelTaskRequest, timeout_seconds: float) -> None:
         """Tell the node to stop an attempt. Raises AioRpcError."""
         await self._stub.CancelTask(request, timeout=timeout_seconds)
 
-    def _let_go(self, watch: int) -> None:
+    def let_go(self, watch: int) -> None:
+        """Tell the node that a watch is over; without effect when it is not there."""
         if self._followed.pop(watch, None) is None:
             return
         if self._asked.pop(watch, None) is None:  # else it was never asked for, and nobody need be told

@@ -86,7 +86,8 @@ class AttemptSteps(QueueSteps):
         if claim is None:
             return
         state = "completed" if word == "unusable" else word
-        answer, must_settle = self.do(self.replicas["s1"].end(claim, _ending(state, word != "unusable"), []))
+        ended = self.do(self.replicas["s1"].end(claim, _ending(state, word != "unusable"), []))
+        answer, must_settle = ended.word, ended.must_settle
         name, fence = claim.record.task_id, claim.record.fence
         self.agree("end", answer, self.model.end(name, fence, state, reusable=word != "unusable"))
         if answer == "ended":

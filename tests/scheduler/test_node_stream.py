@@ -63,25 +63,50 @@ async def test_a_broken_stream_is_opened_again(house: House) -> None:
     assert len(node.started) == 3
 
 
-async def test_a_reader_that_falls_behind_is_cut_off() -> None:
-    """Events for a busy runner are kept up to a bound; past it the watch is let go of, and the runner attaches again."""
-    left: list[str] = []
-    followed = Followed(lambda: left.append("left"), lambda: None)
+class Asked:
+    """In place of a stream: notes what is asked for and let go of."""
+
+    def __init__(self) -> None:
+        self.after: list[int] = []
+        self.left: list[int] = []
+
+    def ask(self, followed: Followed, request: task_pb2.RunTaskRequest) -> int:
+        """Note it; gives a new number."""
+        self.after.append(request.after_sequence)
+        assert request.attach_only is (len(self.after) > 1)
+        return len(self.after)
+
+    def let_go(self, watch: int) -> None:
+        """Note it."""
+        self.left.append(watch)
+
+
+async def test_a_reader_that_falls_behind_catches_up() -> None:
+    """Events for a busy runner are kept up to a bound; past it the watch is let go of, and taken up again where it was."""
+    asked = Asked()
+    followed = Followed(asked, task_pb2.RunTaskRequest(attempt=1), lambda: None)  # type: ignore[arg-type]
     for sequence in range(1, 1000):
         followed.tell(task_pb2.TaskEvent(sequence=sequence))
-    assert left == ["left"]
-    kept = 0
-    while not isinstance(item := await followed.get(), StreamEnd):
-        kept += 1
-        assert item.sequence == kept
-    assert 0 < kept < 999 and isinstance(item.error, Unavailable)
+    assert (asked.after, asked.left) == ([0], [1])
+    seen = []
+    while not followed.empty:
+        item = await followed.get()
+        assert not isinstance(item, StreamEnd)
+        seen.append(item.sequence)
+    assert seen == list(range(1, len(seen) + 1)) and 0 < len(seen) < 999
+    reading = asyncio.create_task(followed.get())
+    await asyncio.sleep(0)
+    assert asked.after == [0, len(seen)]
+    followed.tell(task_pb2.TaskEvent(sequence=len(seen) + 1))
+    item = await reading
+    assert not isinstance(item, StreamEnd) and item.sequence == len(seen) + 1
 
 
 async def test_an_attempt_that_is_let_go_of_tells_the_node_once() -> None:
     """Cancelling wakes who waits and lets go of the watch; what comes later is not heard."""
-    left: list[str] = []
+    asked = Asked()
     heard: list[str] = []
-    followed = Followed(lambda: left.append("left"), lambda: heard.append("heard"))
+    followed = Followed(asked, task_pb2.RunTaskRequest(attempt=1), lambda: heard.append("heard"))  # type: ignore[arg-type]
     reading = asyncio.create_task(followed.get())
     await asyncio.sleep(0)
     followed.tell(task_pb2.TaskEvent(heartbeat=task_pb2.Heartbeat()))
@@ -90,7 +115,7 @@ async def test_an_attempt_that_is_let_go_of_tells_the_node_once() -> None:
     followed.tell(task_pb2.TaskEvent(sequence=1))
     end = await reading
     assert isinstance(end, StreamEnd) and isinstance(end.error, Unavailable)
-    assert (left, heard, followed.empty) == (["left"], ["heard"], True)
+    assert (asked.left, heard, followed.empty) == ([1], ["heard"], True)
 
 
 async def test_what_is_let_go_of_before_it_was_asked_for_is_not_asked_for() -> None:
