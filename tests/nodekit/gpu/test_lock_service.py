@@ -87,7 +87,7 @@ async def test_frozen_node_has_no_process_left_when_the_next_holder_starts(
     two = await start_gpu_process("two", locks.addresses)
     first = one.begin("hold", "t1")
     await until(lambda: journal(one.folder) != [], first)
-    assert len(processes_with(f"{one.folder}/journal")) == 1
+    assert processes_with(f"{one.folder}/journal") != []
     one.process.send(signal.SIGSTOP)
     second = two.begin("hold", "t2")
     await until(lambda: journal(two.folder) != [], second)
