@@ -174,11 +174,14 @@ class Pipe:
             _, wire = await loop.create_connection(
                 self._new_wire, host, port, ssl=context if kind is SSLConnection else None
             )
-        for command in self._greeting():
-            answer = await wire.send(command)
-            if isinstance(answer, hiredis.ReplyError):
-                wire.fail(ConnectionError("redis refused a greeting"))
-                raise ConnectionError(f"redis refused {command[0]!s}: {answer}")
+        try:
+            for command in self._greeting():
+                answer = await wire.send(command)
+                if isinstance(answer, hiredis.ReplyError):
+                    raise ConnectionError(f"redis refused {command[0]!s}: {answer}")
+        except BaseException:  # a cancel too: nobody else knows of this socket yet
+            wire.fail(ConnectionError("the greeting was broken off"))
+            raise
         return wire
 
     def _greeting(self) -> list[tuple[Argument, ...]]:

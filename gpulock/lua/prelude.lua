@@ -62,14 +62,18 @@ end
 
 -- The tripwire: nothing is granted by a store that may have forgotten a grant before its holders had the time to say so.
 local info = redis.call('INFO', 'server', 'replication')
-local run_id, repl_id = string.match(info, 'run_id:(%w+)'), string.match(info, 'master_replid:(%w+)')
+local function forty_letters(field) -- a plain search: a pattern over all of INFO costs more than INFO itself
+  local _, last = string.find(info, field, 1, true)
+  return last and string.sub(info, last + 1, last + 40) or ''
+end
+local run_id, repl_id = forty_letters('\nrun_id:'), forty_letters('\nmaster_replid:')
 do
   local tripped
   if not found[8] then
     tripped = 'empty'
   elseif found[8] ~= run_id then
     tripped = 'restarted'
-  elseif found[9] ~= repl_id and string.match(info, 'master_replid2:(%w+)') ~= NOBODY then
+  elseif found[9] ~= repl_id and forty_letters('\nmaster_replid2:') ~= NOBODY then
     tripped = 'promoted' -- master_replid alone also changes when a first replica attaches
   end
   if tripped then
