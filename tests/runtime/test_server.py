@@ -164,9 +164,9 @@ async def test_reads_are_repeated_and_writes_are_not() -> None:
 
 def test_every_repeated_method_exists_and_only_reads() -> None:
     """A slip in a name would quietly switch the retries off; a write in the list would repeat it."""
-    contracts = (task_pb2, file_pb2, monitor_pb2)
-    pool = [service for each in contracts for service in each.DESCRIPTOR.services_by_name.values()]
-    by_name = {service.full_name: service for service in pool}
+    files = (task_pb2, file_pb2, monitor_pb2)
+    pool = {name: service for one in files for name, service in one.DESCRIPTOR.services_by_name.items()}
+    by_name = {service.full_name: service for service in pool.values()}
     for service, methods in RETRIED_METHODS:
         for method in methods:
             assert method in by_name[service].methods_by_name
