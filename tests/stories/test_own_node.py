@@ -13,7 +13,7 @@ from tests.stories.conftest import running_stack
 @pytest.mark.slow
 async def test_a_node_of_ones_own_runs_in_the_stack(tmp_path: Path) -> None:
     """The stack starts it, tells the scheduler where it is, and waits until its tasks are known."""
-    own = {"node": "toy", "module": "bench.tasks.toy", "slots": 2, "settings": {"kill_grace_seconds": "1"}}
+    own = {"name": "toy", "module": "bench.tasks.toy", "slots": 2}
     with running_stack(tmp_path / "run", nodes=[own]) as stack:
         assert stack.card["toy"] and stack.pid("toy")
         async with aiohttp.ClientSession(stack.url) as http:
