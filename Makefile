@@ -40,6 +40,10 @@ $(stamps)/fuzz: requirements/fuzz.txt $(stamps)/python
 	@$(bin)/uv pip install -q --python $(python) --require-hashes -r requirements/fuzz.txt
 	@touch $@
 
+$(stamps)/bench-peers: requirements/bench-peers.txt setup/bench-peers.sh $(stamps)/python
+	@setup/bench-peers.sh
+	@touch $@
+
 $(stamps)/buf: tools/buf/package-lock.json
 	@mkdir -p $(stamps)
 	@if command -v npm >/dev/null 2>&1; then npm ci --silent --no-audit --no-fund --prefix tools/buf >/dev/null 2>&1 || \
@@ -79,6 +83,7 @@ chaos: setup ## Kill, freeze and cut off everything under 1,000 tasks, and judge
 
 chaos-short: setup ## The same with 100 tasks in a minute and a half
 	@$(python) -m bench.chaos --tasks 100 $(if $(seed),--seed $(seed))
+
 fuzz: setup $(stamps)/fuzz ## Send malformed requests to a whole stack (requests=10000); no fault, no crash, no leak
 	@$(python) -m tests.fuzz --requests $(or $(requests),10000) $(if $(seed),--seed $(seed))
 
@@ -97,19 +102,22 @@ bench-ffmpeg: setup ## Measure the ffmpeg node against bare ffmpeg
 
 bench-streams: setup ## Cut event streams at random and count what is missing; show what a watcher costs
 	@$(python) -m bench.streams
+
 bench-gpulock: setup $(stamps)/locks ## Measure hand-overs of a GPU against their floor and other locks
 	@$(python) -m bench.gpulock
 
 chaos-gpulock: setup ## Attack the lock service with faults and let the holders' journals judge it
 	@$(python) -m bench.gpulock_chaos
 
+bench-tasks: setup $(stamps)/bench-peers ## Measure a task's way from submit to its end against Celery, SAQ and taskiq
+	@$(python) -m bench.tasks
+
 lock: setup ## Compile requirements/*.in to pinned, hashed *.txt
-	@for name in uv base dev fuzz bench-locks; do $(bin)/uv pip compile -q --generate-hashes --no-emit-index-url --no-header \
+	@for name in uv base dev fuzz bench-locks bench-peers; do $(bin)/uv pip compile -q --generate-hashes --no-emit-index-url --no-header \
 	    --python-version 3.11 requirements/$$name.in -o requirements/$$name.txt; done
 
 clean: ## Remove what setup and runs made
-	@rm -rf .venv .venv-locks $(stamps) yivideo .run .demo tools/buf/node_modules
-
-	bench-cancel bench-gpulock chaos-gpulock
+	@rm -rf .venv .venv-locks .venv-bench $(stamps) yivideo .run .demo tools/buf/node_modules
 
 .PHONY: help setup protos run demo test test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams \
+	bench-gpulock chaos-gpulock bench-tasks

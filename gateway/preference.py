@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import suppress
+from functools import partial
 
 from aiohttp import web
 
-from gateway.app_keys import SETTINGS, SLOTS, WATCHES
+from gateway.app_keys import BACKEND, DRAINING, SETTINGS, SLOTS, WATCHES
+from gateway.backend import SCHEDULER
 from gateway.shared_watch import StreamsClosing
-from runtime.errors import YiVideoError
+from runtime.errors import Unavailable, YiVideoError
+from yivideo.task.v1 import task_pb2
 
 APPLIED_HEADER = "Preference-Applied"
+
+_ANSWER_SECONDS = 10.0
+"""Beyond the wait itself: what storing the task may take."""
 
 _WAIT = re.compile(r'\s*wait\s*=\s*"?(\d{1,9})"?\s*', re.IGNORECASE)
 
@@ -24,6 +30,32 @@ def wished_wait_seconds(request: web.Request) -> int:
             if found := _WAIT.fullmatch(preference.partition(";")[0]):
                 return min(int(found[1]), request.app[SETTINGS].max_wait_seconds)
     return 0
+
+
+async def submit_and_wait(
+    request: web.Request, spec: task_pb2.TaskSpec, seconds: int
+) -> task_pb2.Task | None:
+    """Submit a task and wait for its end in one call, which ends when the client leaves; what had arrived stays stored.
+
+    Gives the task as it is when it has ended or `seconds` have passed, sooner when the scheduler goes away in good order. None
+    when nobody knows whether it was stored, because this process drains or the scheduler was lost: submit it again.
+    """
+    backend = request.app[BACKEND]
+    wanted = task_pb2.SubmitTaskRequest(spec=spec, wait_seconds=seconds)
+    with request.app[SLOTS].take():
+        await backend.connected(SCHEDULER)
+        call = asyncio.ensure_future(
+            backend.read(partial(backend.tasks.SubmitTask, timeout=seconds + _ANSWER_SECONDS), wanted)
+        )
+        drained = asyncio.ensure_future(request.app[DRAINING].wait())
+        try:
+            await asyncio.wait((call, drained), return_when=asyncio.FIRST_COMPLETED)
+            return await call if call.done() else None
+        except Unavailable:
+            return None
+        finally:
+            call.cancel()
+            drained.cancel()
 
 
 async def wait_for_end(request: web.Request, task_id: str, after_sequence: int, seconds: int) -> bool:

@@ -21,7 +21,10 @@ from prometheus_client import Counter, Gauge
 from gateway.backend import Backend
 from gateway.event_ring import ByteBudget, EventRing, ToldEvent
 from gateway.watch import TaskWatch, is_rewind, is_terminal
-from runtime.errors import Unavailable, YiVideoError
+from runtime.errors import Internal, Unavailable, YiVideoError
+from runtime.logs import get_logger
+
+log = get_logger(__name__)
 
 RING_EVENTS = 256
 RING_BYTES = 256 * 1024
@@ -81,6 +84,9 @@ class _SharedWatch:
                     self.wake()
         except YiVideoError as error:
             self.error = error
+        except Exception as error:
+            log.error("a shared watch broke", exc_info=error)
+            self.error = Internal("the events of this task cannot be followed")
         finally:
             self.over = True
             self.wake()

@@ -59,7 +59,8 @@ class Attempt:
         self._execution = Execution(assignment, workshop, number, self._events.append)
         self._task: asyncio.Task[None] | None = None
         self._stop: Stop | None = None
-        self._stopping = asyncio.Event()
+        self._over = asyncio.Event()
+        """Set when the function has ended, or shall."""
         self._reason = ""
         self._watchers = 0
         self._orphan_timer: asyncio.TimerHandle | None = None
@@ -126,19 +127,18 @@ class Attempt:
         if self._stop is not None:  # while it waited for its predecessor
             raise asyncio.CancelledError
         work = asyncio.create_task(self._execution.run())
-        stopping = asyncio.create_task(self._stopping.wait())
+        work.add_done_callback(lambda _: self._over.set())
         deadline = asyncio.get_running_loop().call_later(
             self.assignment.timeout_seconds, self.stop, Stop.DEADLINE
         )
         try:
-            await asyncio.wait([work, stopping], return_when=asyncio.FIRST_COMPLETED)
+            await self._over.wait()
             while not work.done():
                 # A task function that swallows its cancellation is cancelled again: it must not outlive its stop.
                 work.cancel()
                 await asyncio.wait([work], timeout=_RECANCEL_SECONDS)
         finally:
             deadline.cancel()
-            stopping.cancel()
         return work.result()
 
     def _unfinished(self, result: object) -> task_pb2.TaskEvent:
@@ -191,7 +191,7 @@ class Attempt:
             self._record.cancelling()
             self._events.append(task_pb2.TaskEvent(cancelling=task_pb2.TaskCancelling(reason=self._reason)))
         log.info("attempt is stopped", why=why.value, reason=self._reason)
-        self._stopping.set()
+        self._over.set()
         self._events.wake()
 
     def cancel(self, reason: str, grace_seconds: float | None) -> None:
@@ -241,13 +241,36 @@ class Watch:
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
         self._held = True
+        self._listener: Callable[[], None] | None = None
         attempt._count(1)
 
     def release(self) -> None:
         """The watcher is gone; calling it again does nothing."""
         if self._held:
             self._held = False
+            if self._listener is not None:
+                self._attempt._events.forget(self._listener)
             self._attempt._count(-1)
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call a function whenever there may be something to tell, until the watch is released."""
+        self._listener = listener
+        self._attempt._events.listen(listener)
+
+    def told_after(self, sequence: int) -> list[task_pb2.TaskEvent]:
+        """Return the events after a sequence that are there. Raises StaleFence when a newer attempt takes over."""
+        self._attempt._check()
+        return self._attempt._events.told_after(sequence, self._attempt.to_proto)
+
+    def is_told(self, sequence: int) -> bool:
+        """Whether nothing will ever follow a sequence."""
+        return self._attempt._events.is_told(sequence)
+
+    def note_read(self) -> None:
+        """The watcher has the terminal event."""
+        if not self._attempt.read:
+            self._attempt.read = True
+            self._attempt._on_change(self._attempt)
 
     async def events(self, after_sequence: int) -> AsyncIterator[task_pb2.TaskEvent]:
         """Give the events after a sequence until the terminal one. Raises StaleFence when a newer attempt takes over."""
@@ -259,6 +282,4 @@ class Watch:
             check=attempt._check,
         ):
             yield event
-        if not attempt.read:
-            attempt.read = True
-            attempt._on_change(attempt)
+        self.note_read()

@@ -214,8 +214,8 @@ class TaskContext:
         When the lease is lost the block's processes are killed, the block is cancelled, and the task fails with GPU_LEASE_LOST;
         when the lock service asks for it back (held for too long, drained, preempted) the block is cancelled with the task's
         grace and fails with GPU_LEASE_STOPPED; both may be retried. Raises TaskFailed: GPU_LOCK_TIMEOUT, GPU_NEVER_FITS,
-        GPU_POOL_UNKNOWN, GPU_DEVICE_UNKNOWN, GPU_QUEUE_FULL, GPU_DRAINING, GPU_LOCK_UNAVAILABLE. On a node that is set to CPU
-        the lease comes at once and has no devices.
+        GPU_POOL_UNKNOWN, GPU_DEVICE_UNKNOWN, GPU_QUEUE_FULL, GPU_DRAINING, GPU_LOCK_UNAVAILABLE, GPU_LEASE_STALE,
+        GPU_DEVICE_BUSY. On a node that is set to CPU the lease comes at once and has no devices.
         """
         return self._own.gpu.gpu(
             lock_pb2.Acquire(

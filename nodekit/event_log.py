@@ -22,6 +22,7 @@ class EventLog:
         self._max_events = max_events
         self._events: list[task_pb2.TaskEvent] = []
         self._changed = asyncio.Event()
+        self._listeners: set[Callable[[], None]] = set()
         self.last_sequence = 0
         self.ended = False
         """Whether the terminal event is here; nothing can be added afterwards."""
@@ -62,6 +63,16 @@ class EventLog:
         """Let every watcher look again."""
         self._changed.set()
         self._changed = asyncio.Event()
+        for listener in self._listeners:
+            listener()
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call a function whenever there is reason to look; it must not raise, nor add or drop listeners."""
+        self._listeners.add(listener)
+
+    def forget(self, listener: Callable[[], None]) -> None:
+        """Call it no longer."""
+        self._listeners.discard(listener)
 
     @property
     def last_time(self) -> Timestamp | None:
@@ -80,6 +91,20 @@ class EventLog:
         first = next((i for i, event in enumerate(self._events) if event.sequence > sequence), None)
         return [] if first is None else self._events[first:]
 
+    def told_after(self, sequence: int, snapshot: Callable[[], task_pb2.Task]) -> list[task_pb2.TaskEvent]:
+        """Return what a watcher hears after a sequence: the kept events, and a gap (sequence 0) wherever some are not."""
+        told: list[task_pb2.TaskEvent] = []
+        for event in self.after(sequence):
+            if event.sequence > sequence + 1:
+                told.append(self._gap(sequence + 1, event.sequence - 1, snapshot()))
+            told.append(event)
+            sequence = event.sequence
+        return told
+
+    def is_told(self, sequence: int) -> bool:
+        """Whether nothing will ever follow a sequence."""
+        return self.ended and sequence >= self.last_sequence
+
     async def follow(
         self,
         after_sequence: int,
@@ -96,12 +121,10 @@ class EventLog:
         while True:
             check()
             changed = self._changed
-            for event in self.after(position):
-                if event.sequence > position + 1:
-                    yield self._gap(position + 1, event.sequence - 1, snapshot())
-                position = event.sequence
+            for event in self.told_after(position, snapshot):
+                position = event.sequence or position
                 yield event
-            if self.ended and position >= self.last_sequence:
+            if self.is_told(position):
                 return
             try:
                 async with asyncio.timeout(heartbeat_seconds):

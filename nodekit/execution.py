@@ -126,3 +126,5 @@ class Execution:
         if self._folder.exists():
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
         self._progress.flush()
+        # It refers to us, and an ended attempt is kept a while: without this, only the garbage collector would part them.
+        del self._context

@@ -10,11 +10,14 @@ import grpc
 
 from nodekit.attempt import Attempt
 from nodekit.attempts import AttemptTable
+from nodekit.following import Following
 from nodekit.node import Node
 from runtime.errors import InvalidArgument
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
 MAX_GRACE_SECONDS = 60
+_STATUS_SECONDS = 0.05
+"""Least time between two reports of a replica's condition."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -58,6 +61,26 @@ class NodeServicer(task_pb2_grpc.TaskServiceServicer):
         async for event in watch.events(after_sequence):
             yield event
 
+    async def FollowAttempts(  # noqa: N802
+        self, requests: AsyncIterator[task_pb2.FollowAttemptsRequest], context: Context
+    ) -> AsyncIterator[task_pb2.FollowAttemptsResponse]:
+        """Run, attach to and follow any number of attempts."""
+        following = Following(self._attempts, self._heartbeat_seconds)
+        context.add_done_callback(lambda _: following.release())  # type: ignore[arg-type]  # see _watch
+        obeying = asyncio.create_task(following.obey(requests))
+        closing = asyncio.create_task(self._close(following))
+        try:
+            async for response in following.responses():
+                yield response
+        finally:
+            following.release()
+            obeying.cancel()
+            closing.cancel()
+
+    async def _close(self, following: Following) -> None:
+        await self.closing.wait()
+        following.close()
+
     async def GetTask(self, request: task_pb2.GetTaskRequest, context: Context) -> task_pb2.Task:  # noqa: N802
         """Describe a task that is here."""
         return self._attempts.find(request.task_id).to_proto()
@@ -81,10 +104,16 @@ class NodeServicer(task_pb2_grpc.TaskServiceServicer):
     async def WatchNode(  # noqa: N802
         self, request: task_pb2.WatchNodeRequest, context: Context
     ) -> AsyncIterator[task_pb2.NodeStatus]:
-        """Stream the replica's condition: at once, at every change, and as often as a heartbeat."""
+        """Stream the replica's condition: at once, at every change, and as often as a heartbeat.
+
+        Changes that follow each other closely are told together: the scheduler that brought them about knows them already, and
+        to the others the slots of short tasks are news too old to use.
+        """
         while not self.closing.is_set():
             changed = self._attempts.changed
             yield self._status()
+            if not self._attempts.draining:
+                await asyncio.sleep(_STATUS_SECONDS)
             waiters = [asyncio.create_task(event.wait()) for event in (changed, self.closing)]
             try:
                 await asyncio.wait(

@@ -11,7 +11,7 @@ import asyncio
 import builtins
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import hiredis
@@ -123,11 +123,31 @@ class Pipe:
         wire = self._wire
         if wire is None or wire.transport is None:
             wire = await self._connect()
-        answer = await wire.send(command)
-        if isinstance(answer, hiredis.ReplyError):
-            text = str(answer)
-            raise _ERRORS.get(text.split(" ", 1)[0], ResponseError)(text)
-        return answer
+        return self._good(await wire.send(command), wire)
+
+    async def calls(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        """Send several commands at once; gives their answers in order, or raises the first error."""
+        wire = self._wire
+        if wire is None or wire.transport is None:
+            wire = await self._connect()
+        sent = [wire.send(tuple(command)) for command in commands]
+        # Of several, the caller hears the first error; the others are theirs too, not the event loop's.
+        answers = await asyncio.gather(*sent, return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, hiredis.ReplyError):
+                raise answer
+        return [self._good(answer, wire) for answer in answers]
+
+    @staticmethod
+    def _good(answer: Any, wire: _Wire) -> Any:
+        if not isinstance(answer, hiredis.ReplyError):
+            return answer
+        text = str(answer)
+        error = _ERRORS.get(text.split(" ", 1)[0], ResponseError)(text)
+        if isinstance(error, ReadOnlyError):
+            # A failover has made this server a replica; its address may lead to another one by now.
+            wire.fail(ConnectionError("this redis has become read-only"))
+        raise error
 
     async def _connect(self) -> _Wire:
         async with self._connecting:

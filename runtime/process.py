@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import uvloop
 
 from runtime import VERSION
-from runtime.heap import keep_large_blocks
+from runtime.heap import keep_large_blocks, look_for_garbage_seldom
 from runtime.logs import configure_logs, get_logger
 from runtime.metrics import BUILD_INFO, metrics_endpoint, watch_loop_lag
 from runtime.settings import RuntimeSection
@@ -44,6 +44,7 @@ def run_process(name: str, settings: RuntimeSection, main: Callable[[Shutdown], 
     What `main` raises is logged like every other line, and ends the process with exit code 1.
     """
     keep_large_blocks()
+    look_for_garbage_seldom()
     configure_logs(name, level=settings.log_level, log_format=settings.log_format)
     try:
         uvloop.run(_live(name, settings, main))

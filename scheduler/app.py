@@ -20,6 +20,7 @@ from scheduler.cancellation import Cancellation
 from scheduler.deletion import Deletion
 from scheduler.delivery import DeliveryWorker
 from scheduler.dispatcher import Dispatcher
+from scheduler.endings import Endings
 from scheduler.event_feed import EventFeed
 from scheduler.keys import Keys
 from scheduler.lease_keeper import LeaseKeeper
@@ -63,7 +64,10 @@ class Scheduler:
             section.limits,
             default_timeout_seconds=section.default_timeout_seconds,
         )
-        self.dispatcher = Dispatcher(self.attempts, self.tasks, self.types, section, runtime, draining)
+        self.endings = Endings(self.tasks)
+        self.dispatcher = Dispatcher(
+            self.attempts, self.tasks, self.types, section, runtime, draining, self.endings.tell
+        )
         self.keeper = LeaseKeeper(self.attempts, self.dispatcher, section)
         self.sweeper = Sweeper(self.attempts, self.tasks, self.dispatcher, section)
         self.feed = EventFeed(redis, keys, buffer_events=section.watch_buffer_events, on_wake=self._wake)
@@ -90,6 +94,9 @@ class Scheduler:
                 self.dispatcher.want(words[1])
             elif origin != self.name:
                 self.dispatcher.want_soon(words[1])
+        elif words[0] == "ended" and len(words) == 3:
+            if words[1] == self.name:
+                self.endings.tell(words[2])
         elif words[0] == "delayed":
             self.sweeper.expect(int(words[1]) / 1000)
         elif words[0] == "outbox":
@@ -97,6 +104,7 @@ class Scheduler:
         elif words[0] == "all":
             self.dispatcher.want_all()
             self.delivery.want()
+            self.endings.tell_all()
         if words[0] in ("types", "all"):
             loading = asyncio.create_task(self.types.load())
             self._loading.add(loading)
@@ -110,12 +118,13 @@ class Scheduler:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Scheduler]:
         """Work for the time of the block; leaving it hands all attempts to other replicas."""
-        await self.redis.persist(self.redis.client.ping, _START_PATIENCE_SECONDS)
+        await self.redis.ping(_START_PATIENCE_SECONDS)
         await self.types.load()
         await self.keeper.beat()
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.deletion.aclose)
             await stack.enter_async_context(_background("event feed", self.feed.run()))
+            await stack.enter_async_context(_background("endings", self.endings.close_on(self.draining)))
             await stack.enter_async_context(_background("callbacks", self.delivery.run()))
             await stack.enter_async_context(_background("queue report", self.queues.publish_for_ever()))
             await stack.enter_async_context(self.dispatcher.running())

@@ -9,6 +9,7 @@ from typing import Any
 
 from scheduler.keys import Keys
 from scheduler.node_event import NodeEvent
+from scheduler.presenter import StoredTask
 from scheduler.record import TaskRecord, pairs, to_record
 from scheduler.redis_link import RedisLink
 from scheduler.settings import SchedulerSection
@@ -30,6 +31,8 @@ class Claim:
     resolved_input: bytes = b""
     unheard_seconds: float = 0.0
     """Adopted attempts: how long ago the node was last heard."""
+    more: bool = True
+    """Whether other tasks of the node were ready when this one was claimed."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,18 @@ class Ending:
     error: task_pb2.TaskError | None = None
     result: task_pb2.TaskCompleted | None = None
     reusable: bool = True
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What became of an end."""
+
+    word: str
+    """`ended`, `again` (this attempt had ended it already), `unasked` (cancelled by nobody) or `stale`."""
+    must_settle: bool
+    """Whether other tasks wait for it."""
+    task: StoredTask | None = None
+    """The ended task, when a call here waits for it and nothing more needs to be read."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +112,8 @@ class AttemptStore:
         if answer[0] != b"claimed":
             word: str = answer[0].decode()
             return word
-        _, task_id, fields, spec, checkpoint = answer
-        return Claim(to_record(task_id.decode(), pairs(fields)), spec, checkpoint)
+        _, task_id, fields, spec, checkpoint, more = answer
+        return Claim(to_record(task_id.decode(), pairs(fields)), spec, checkpoint, more=bool(more))
 
     async def append(self, claim: Claim, events: Sequence[NodeEvent]) -> str:
         """Store events; answers `running`, `cancelling` or `stale`."""
@@ -108,8 +123,8 @@ class AttemptStore:
         """Keep an input whose references were resolved; answers `kept` or `stale`."""
         return await self._word("resolve_input", claim, [resolved.SerializeToString()])
 
-    async def end(self, claim: Claim, ending: Ending, events: Sequence[NodeEvent]) -> tuple[str, bool]:
-        """End the task; answers `ended`, `again` or `stale`, and whether other tasks wait for it."""
+    async def end(self, claim: Claim, ending: Ending, events: Sequence[NodeEvent]) -> Ended:
+        """End the task, unless it has ended or is not this attempt's any more."""
         event, result = ending.event, b""
         detached = False
         if ending.result is not None:
@@ -126,7 +141,11 @@ class AttemptStore:
                 "1" if detached else "0", *_flat(events),
             ],
         )  # fmt: skip
-        return answer[0].decode(), bool(answer[1])
+        word, must_settle = answer[0].decode(), bool(answer[1])
+        if len(answer) < 3 or not answer[2]:
+            return Ended(word, must_settle)
+        record = to_record(claim.record.task_id, pairs(answer[2]))
+        return Ended(word, must_settle, StoredTask(record, claim.spec, result))
 
     async def retry_later(
         self,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from runtime.errors import YiVideoError
 from runtime.logs import get_logger
 from scheduler import metrics
 from scheduler.attempt_store import AttemptStore, Claim, Ending
 from scheduler.node_event import NodeEvent
+from scheduler.presenter import StoredTask
 from scheduler.retry_policy import next_delay_seconds
 from scheduler.task_store import TaskStore, cancelled_event, failed_event
 from scheduler.task_types import TaskTypeCatalog
@@ -18,13 +19,20 @@ from yivideo.task.v1 import task_pb2
 log = get_logger(__name__)
 
 
+OnEnd = Callable[[str, StoredTask | None], None]
+"""Hears of each task that was ended here, with the task itself where it is at hand."""
+
+
 class Conclusion:
     """Writes the ends of attempts. Nothing here raises for a stale attempt: its words simply have no effect."""
 
-    def __init__(self, attempts: AttemptStore, tasks: TaskStore, types: TaskTypeCatalog) -> None:
+    def __init__(
+        self, attempts: AttemptStore, tasks: TaskStore, types: TaskTypeCatalog, on_end: OnEnd
+    ) -> None:
         self._attempts = attempts
         self._tasks = tasks
         self._types = types
+        self._on_end = on_end
 
     async def conclude(
         self,
@@ -129,13 +137,15 @@ class Conclusion:
             await self.lose(claim, ran_seconds)
 
     async def _end(self, claim: Claim, ending: Ending, events: Sequence[NodeEvent]) -> str:
-        word, must_settle = await self._attempts.end(claim, ending, events)
+        ended = await self._attempts.end(claim, ending, events)
+        word = ended.word
+        self._on_end(claim.record.task_id, ended.task)
         if word == "ended":
             metrics.RUN_SECONDS.labels(claim.record.node, ending.state).observe(ending.duration_seconds)
             log.info("task ended", state=ending.state, attempt=claim.record.attempt)
         elif word == "stale":
             log.warning("a stale attempt's end was refused", attempt=claim.record.attempt)
-        if must_settle:
+        if ended.must_settle:
             await self._tasks.settle(claim.record.task_id)
         return word
 
@@ -181,6 +191,7 @@ class Conclusion:
             failed=failed_event(error, ran_seconds),
             cancelled=cancelled_event("its node was lost while it was being cancelled", ran_seconds),
         )
+        self._on_end(claim.record.task_id, None)
         log.warning("attempt lost", attempt=claim.record.attempt, address=claim.record.address, outcome=word)
         if must_settle:
             await self._tasks.settle(claim.record.task_id)

@@ -18,7 +18,7 @@ from runtime.settings import RuntimeSection
 from runtime.structs import from_struct, to_struct
 from scheduler import metrics, node_addresses
 from scheduler.attempt_store import AttemptStore, Claim
-from scheduler.conclusion import Conclusion
+from scheduler.conclusion import Conclusion, OnEnd
 from scheduler.doorbell import refuses
 from scheduler.references import ReferenceUnresolved, find_references, resolve, to_pointer
 from scheduler.replica_link import ReplicaLink
@@ -44,13 +44,14 @@ class Dispatcher:
         settings: SchedulerSection,
         runtime: RuntimeSection,
         draining: asyncio.Event,
+        on_end: OnEnd,
     ) -> None:
         self._attempts = attempts
         self._tasks = tasks
         self._types = types
         self._settings = settings
         self._runtime = runtime
-        self._conclusion = Conclusion(attempts, tasks, types)
+        self._conclusion = Conclusion(attempts, tasks, types, on_end)
         self._links: dict[tuple[str, str], ReplicaLink] = {}
         self._link_tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._runners: dict[str, tuple[Runner, asyncio.Task[None]]] = {}
@@ -191,7 +192,7 @@ class Dispatcher:
         self, claim: Claim, request: task_pb2.RunTaskRequest, link: ReplicaLink, *, adopted: bool = False
     ) -> Runner:
         return Runner(
-            claim, request, link.stub, self._attempts, self._conclusion, self._settings,
+            claim, request, link.stream, self._attempts, self._conclusion, self._settings,
             partial(refuses, link.address), adopted=adopted,
         )  # fmt: skip
 

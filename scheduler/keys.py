@@ -46,7 +46,8 @@ Of all:
     types             hash    task name -> TaskType, as its node published it last
 Channels (nothing rests on their delivery):
     ev:ID             the task's events as they are stored
-    wake              `node NODE SCHEDULER`: something became ready; `delayed MS`; `outbox`; `types`
+    wake              `node NODE SCHEDULER`: something became ready; `delayed MS`; `outbox`; `types`; `ended SCHEDULER ID`: a
+                      task was ended whose end a call at that other scheduler waits for
 """
 
 from __future__ import annotations

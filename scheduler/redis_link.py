@@ -9,19 +9,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 
 from redislink.patience import PASSING_ERRORS, persist
+from redislink.pipe import Argument, Pipe
 from redislink.scripts import digest, load_scripts
 from scheduler.settings import SchedulerSection
 
 __all__ = ["PASSING_ERRORS", "RedisLink", "connected"]
 
 T = TypeVar("T")
-Argument = str | bytes | int | float
 
 
 class RedisLink:
@@ -40,17 +40,16 @@ class RedisLink:
             "socket_connect_timeout": 2.0,
             "health_check_interval": 15,
         }
-        self.client: Redis = Redis.from_pool(
-            BlockingConnectionPool.from_url(
-                url, max_connections=settings.redis_connections, timeout=10, **options
-            )
-        )
+        self._commands: Redis = Redis.from_url(url, **options)
+        """Composes commands and reads their answers; it sends none."""
+        self._pipe = Pipe(url, name="yivideo-scheduler", timeout_seconds=options["socket_timeout"])
         # A subscriber waits for ever by design, so it must not share the pool, nor its socket timeout.
         self.listener: Redis = Redis.from_url(url, max_connections=2, **(options | {"socket_timeout": None}))
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self.client.aclose()
+        self._pipe.close()
+        await self._commands.aclose()
         await self.listener.aclose()
 
     async def run(
@@ -67,11 +66,11 @@ class RedisLink:
         """
 
         async def attempt() -> Any:
-            given = (*keys, self._prefix, *arguments)
+            given = (len(keys), *keys, self._prefix, *arguments)
             try:
-                return await self.client.evalsha(self._digests[script], len(keys), *given)
+                return await self._pipe.call("EVALSHA", self._digests[script], *given)
             except NoScriptError:  # a restarted or promoted Redis has an empty script cache
-                return await self.client.eval(self._texts[script], len(keys), *given)
+                return await self._pipe.call("EVAL", self._texts[script], *given)
 
         return await self.persist(attempt, patience_seconds)
 
@@ -79,16 +78,36 @@ class RedisLink:
         """Send the reads that `commands` queues on a pipeline in one round trip; gives their answers."""
 
         async def attempt() -> list[Any]:
-            async with self.client.pipeline(transaction=False) as pipe:
-                commands(pipe)
-                return list(await pipe.execute())
+            pipe: Any = self._commands.pipeline(transaction=False)
+            commands(pipe)
+            stack = pipe.command_stack
+            if not stack:
+                return []
+            replies = await self._pipe.calls([words for words, _ in stack])
+            callbacks = self._commands.response_callbacks
+            return [
+                _plain(callbacks.get(words[0]), reply, options)
+                for (words, options), reply in zip(stack, replies, strict=True)
+            ]
 
         return await self.persist(attempt, None)
+
+    async def ping(self, patience_seconds: float) -> None:
+        """Wait until Redis answers. Raises Unavailable."""
+        await self.persist(lambda: self._pipe.call("PING"), patience_seconds)
 
     async def persist(self, attempt: Callable[[], Awaitable[T]], patience_seconds: float | None) -> T:
         """Repeat an idempotent attempt while Redis is away, for `patience_seconds` at most (default: the settings')."""
         patience = self._patience_seconds if patience_seconds is None else patience_seconds
         return await persist(attempt, patience, "the task store")
+
+
+def _plain(read: Callable[..., Any] | None, reply: Any, options: dict[str, Any]) -> Any:
+    """Return a reply as redis-py would: `read` is its reader for the command."""
+    if read is None:
+        return reply
+    options.pop("keys", None)  # only for its cache
+    return read(reply, **options)
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from runtime.logs import get_logger
 from runtime.rpc_errors import rpc_errors, translate
 from runtime.settings import RuntimeSection
 from scheduler.attempt_store import AttemptStore, Claim
+from scheduler.node_stream import NodeStream
 from scheduler.settings import SchedulerSection
 from scheduler.task_types import TaskTypeCatalog
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
@@ -56,11 +57,14 @@ class ReplicaLink:
         self._may_claim = may_claim
         self._channel = open_channel(address, runtime)
         self.stub = task_pb2_grpc.TaskServiceStub(self._channel)
+        self.stream = NodeStream(self.stub, settings.silence_seconds)
         self._wanted = asyncio.Event()
         self._running: set[Attempt] = set()
         self._ended: set[Attempt] = set()
         self._types_etag: str | None = None
         self._paused_until = 0.0
+        self._may_be_more = True
+        """Whether anything may be ready. A slot that becomes free while nothing is asks nobody: who makes a task ready calls."""
 
     @property
     def free_slots(self) -> int:
@@ -83,15 +87,17 @@ class ReplicaLink:
         self._ended.add(attempt)
         if refused:
             self._paused_until = time.monotonic() + _REFUSED_PAUSE_SECONDS
-        self._wanted.set()
+        if self._may_be_more or refused:
+            self._wanted.set()
 
     def want(self) -> None:
-        """Look for work: some may be ready, or a slot may be free."""
+        """Look for work: some may be ready."""
+        self._may_be_more = True
         self._wanted.set()
 
     def want_soon(self) -> None:
         """Look for work a moment later than the replica that announced it; two that ask at once get one task between them."""
-        asyncio.get_running_loop().call_later(_PEER_HEAD_START_SECONDS, self._wanted.set)
+        asyncio.get_running_loop().call_later(_PEER_HEAD_START_SECONDS, self.want)
 
     async def run(self) -> None:
         """Watch and claim until cancelled."""
@@ -103,7 +109,8 @@ class ReplicaLink:
             self.connected = False
 
     async def aclose(self) -> None:
-        """Close the channel."""
+        """Close the stream and the channel."""
+        await self.stream.aclose()
         await self._channel.close()
 
     async def _watch_for_ever(self) -> None:
@@ -172,8 +179,21 @@ class ReplicaLink:
 
     async def _claim_all(self) -> None:
         while self.free_slots > 0 and self._may_claim():
-            claim = await self._store.claim(self.node, self.status.replica, self.address, self.status.slots)
+            claim = await self._claim()
             if isinstance(claim, Claim):
                 await self._start(claim, self)
+                if not self._may_be_more:
+                    return
             elif claim != "more":
                 return
+
+    async def _claim(self) -> Claim | str:
+        # Cleared before it is asked: what becomes ready meanwhile sets it again, whatever the answer says.
+        self._may_be_more = False
+        claim: Claim | str = "more"
+        try:
+            claim = await self._store.claim(self.node, self.status.replica, self.address, self.status.slots)
+        finally:
+            if claim != "empty" and not (isinstance(claim, Claim) and not claim.more):
+                self._may_be_more = True
+        return claim

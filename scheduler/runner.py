@@ -11,8 +11,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum
 
 import grpc
@@ -26,13 +24,15 @@ from scheduler.attempt_store import AttemptStore, Claim
 from scheduler.conclusion import Conclusion
 from scheduler.doorbell import Refuses
 from scheduler.node_event import NodeEvent, to_node_event
+from scheduler.node_stream import Followed, NodeStream, StreamEnd
 from scheduler.patience import Patience
 from scheduler.settings import SchedulerSection
-from yivideo.task.v1 import task_pb2, task_pb2_grpc
+from yivideo.task.v1 import task_pb2
 
 log = get_logger(__name__)
 
-_QUEUE_EVENTS = 64
+_LINGER_SECONDS = 0.005
+"""How long an event waits for the next one, to be stored with it: of a short task, its start is stored with its end."""
 _REATTACH_SECONDS = (0.1, 0.2, 0.5, 1.0)
 _LAST_TRY_SECONDS = 2.0
 _CANCEL_TIMEOUT_SECONDS = 5.0
@@ -54,11 +54,6 @@ class _After(Enum):
     GONE = "gone"
 
 
-@dataclass
-class _StreamEnd:
-    error: BaseException | None
-
-
 class Runner:
     """One attempt that this scheduler looks after."""
 
@@ -66,7 +61,7 @@ class Runner:
         self,
         claim: Claim,
         request: task_pb2.RunTaskRequest,
-        stub: task_pb2_grpc.TaskServiceAsyncStub,
+        stream: NodeStream,
         store: AttemptStore,
         conclusion: Conclusion,
         settings: SchedulerSection,
@@ -78,7 +73,7 @@ class Runner:
         self.claim = claim
         self.task_id = claim.record.task_id
         self._request = request
-        self._stub = stub
+        self._stream_to_node = stream
         self._store = store
         self._conclusion = conclusion
         self._settings = settings
@@ -99,9 +94,10 @@ class Runner:
         self.concluding = False
         """Its last word is being stored: not a moment to detach."""
         self._stored_progress_time = -1e9
+        self._batch_time = 0.0
         self._may_stream = asyncio.Event()
         self._may_stream.set()
-        self._call: grpc.aio.UnaryStreamCall[task_pb2.RunTaskRequest, task_pb2.TaskEvent] | None = None
+        self._followed: Followed | None = None
 
     @property
     def age_seconds(self) -> float:
@@ -112,8 +108,8 @@ class Runner:
         """Let go of the stream until `resume`: this scheduler cannot prove that it is still the owner."""
         if self._may_stream.is_set():
             self._may_stream.clear()
-            if self._call is not None:
-                self._call.cancel()
+            if self._followed is not None:
+                self._followed.cancel()
 
     def resume(self) -> None:
         """Attach again: the lease is known to be ours."""
@@ -152,42 +148,18 @@ class Runner:
         """Open one stream and store what it brings, until it ends."""
         self._request.attach_only = attach_only
         self._request.after_sequence = self._node_sequence
-        queue: asyncio.Queue[task_pb2.TaskEvent | _StreamEnd] = asyncio.Queue(_QUEUE_EVENTS)
-        self._call = self._stub.RunTask(self._request)
-        pump = asyncio.create_task(self._pump(self._call, queue))
+        self._followed = self._stream_to_node.follow(self._request, self._note_heard)
         try:
-            return await self._consume(queue, attach_only=attach_only)
+            return await self._consume(self._followed, attach_only=attach_only)
         finally:
-            pump.cancel()
-            self._call.cancel()
-            self._call = None
-            with suppress(asyncio.CancelledError):
-                await pump
+            self._followed.cancel()
+            self._followed = None
 
-    async def _pump(
-        self,
-        call: grpc.aio.UnaryStreamCall[task_pb2.RunTaskRequest, task_pb2.TaskEvent],
-        queue: asyncio.Queue[task_pb2.TaskEvent | _StreamEnd],
-    ) -> None:
-        """Move events from the wire to the bounded queue: the queue can be waited for with a timeout, a gRPC read cannot."""
-        error: BaseException | None = None
-        try:
-            async for event in call:
-                self.heard_time = self._clock()
-                self._patience.heard()
-                if event.WhichOneof("event") != "heartbeat":
-                    await queue.put(event)
-        except grpc.aio.AioRpcError as failed:
-            error = translate(failed)
-        except asyncio.CancelledError:
-            if not call.cancelled():
-                raise
-            error = errors.Cancelled("the stream was let go of")
-        await queue.put(_StreamEnd(error))
+    def _note_heard(self) -> None:
+        self.heard_time = self._clock()
+        self._patience.heard()
 
-    async def _consume(
-        self, queue: asyncio.Queue[task_pb2.TaskEvent | _StreamEnd], *, attach_only: bool
-    ) -> _After:
+    async def _consume(self, followed: Followed, *, attach_only: bool) -> _After:
         opened = self._clock()
         # An attempt to attach again must not outlast the patience that is left.
         first_seconds = max(_LAST_TRY_SECONDS, self._patience.left_seconds)
@@ -196,7 +168,7 @@ class Runner:
             silent_time = self._silent_time(opened, first_seconds)
             try:
                 async with asyncio.timeout(self._next_timer(batch, silent_time)):
-                    item = await queue.get()
+                    item = await followed.get()
             except TimeoutError:
                 if await self._tick():
                     return _After.DONE
@@ -206,15 +178,15 @@ class Runner:
                     return _After.DONE
                 continue
             while True:
-                if isinstance(item, _StreamEnd):
+                if isinstance(item, StreamEnd):
                     if batch and await self._flush(batch):
                         return _After.DONE
                     return await self._ended(item.error, attach_only=attach_only)
                 if await self._take(item, batch):
                     return _After.DONE
-                if queue.empty():
+                if followed.empty:
                     break
-                item = queue.get_nowait()
+                item = await followed.get()
             if self._is_due(batch) and await self._flush(batch):
                 return _After.DONE
 
@@ -233,13 +205,19 @@ class Runner:
         if stored is not None:
             if batch and batch[-1].kind == stored.kind == "progress":
                 batch.pop()
+            if not batch:
+                self._batch_time = self._clock()
             batch.append(stored)
         return False
 
     def _is_due(self, batch: list[NodeEvent]) -> bool:
-        if not batch:
-            return False
-        return any(event.kind != "progress" for event in batch) or self._progress_wait() <= 0
+        return bool(batch) and self._batch_wait(batch) <= 0
+
+    def _batch_wait(self, batch: list[NodeEvent]) -> float:
+        """Seconds until the batch must be stored."""
+        if all(event.kind == "progress" for event in batch):
+            return self._progress_wait()
+        return self._batch_time + _LINGER_SECONDS - self._clock()
 
     def _progress_wait(self) -> float:
         return self._stored_progress_time + self._settings.progress_seconds - self._clock()
@@ -268,7 +246,7 @@ class Runner:
         now = self._clock()
         due = min(silent_time, self._force_time() if self._deadline_told else self._deadline)
         if batch:
-            due = min(due, now + self._progress_wait())
+            due = min(due, now + self._batch_wait(batch))
         return max(0.001, due - now)
 
     def _force_time(self) -> float:
@@ -295,7 +273,7 @@ class Runner:
         if grace_seconds is not None:
             request.grace_seconds = grace_seconds
         try:
-            await self._stub.CancelTask(request, timeout=_CANCEL_TIMEOUT_SECONDS)
+            await self._stream_to_node.stop(request, _CANCEL_TIMEOUT_SECONDS)
         except grpc.aio.AioRpcError as failed:
             error = translate(failed)
             if not isinstance(error, errors.WrongState):  # it is stopping already

@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
-from runtime.errors import Draining, InvalidArgument, WrongState
+from runtime.errors import Draining, InvalidArgument, TaskNotFound, WrongState
 from runtime.rpc_errors import clip
 from scheduler import metrics
-from scheduler.presenter import CALLBACK_STATES, StoredTask, from_milliseconds, to_reuse, to_task
-from scheduler.record import to_record
+from scheduler.presenter import CALLBACK_STATES, STATES, StoredTask, from_milliseconds, to_reuse, to_task
+from scheduler.record import TERMINAL_STATES, to_record
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _REASON_BYTES = 500
 _MAX_GRACE_SECONDS = 60
+_MAX_WAIT_SECONDS = 600
+_ENDED = frozenset(state for word, state in STATES.items() if word in TERMINAL_STATES)
 
 
 class TaskServicer(task_pb2_grpc.TaskServiceServicer):
@@ -29,16 +32,47 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
         self._scheduler = scheduler
 
     async def SubmitTask(self, request: task_pb2.SubmitTaskRequest, context: Any) -> task_pb2.Task:
-        """Store a task."""
+        """Store a task, and wait for its end when that is asked."""
+        if request.wait_seconds:
+            return await self._submit_and_wait(request)
         task, _ = await self._submit(request.spec)
         return task
 
-    async def _submit(self, spec: task_pb2.TaskSpec) -> tuple[task_pb2.Task, str]:
+    async def _submit_and_wait(self, request: task_pb2.SubmitTaskRequest) -> task_pb2.Task:
+        if not 0 < request.wait_seconds <= _MAX_WAIT_SECONDS:
+            raise InvalidArgument.at("/wait_seconds", f"must be 0 to {_MAX_WAIT_SECONDS}")
+        spec = request.spec
+        spec.task_id = spec.task_id or f"task-{uuid.uuid4()}"
+        with self._scheduler.endings.expecting(spec.task_id) as expected:
+            # A client that leaves while its task is stored gets it stored.
+            task, _ = await asyncio.shield(self._submit(spec, awaited=True))
+            if task.state in _ENDED:
+                return task
+            if task.HasField("reuse"):
+                await self._watch_end(task, request.wait_seconds)
+                later = to_task(await self._scheduler.tasks.load(spec.task_id))
+            else:
+                later = to_task(await expected.wait(request.wait_seconds))
+        if task.HasField("reuse"):
+            later.reuse.CopyFrom(task.reuse)
+        return later
+
+    async def _watch_end(self, task: task_pb2.Task, seconds: float) -> None:
+        """Wait for the end of a task that was there before: nobody was told then that its end is waited for."""
+        with suppress(TimeoutError, Draining, TaskNotFound):
+            async with (
+                asyncio.timeout(seconds),
+                aclosing(self._scheduler.watch.watch(task.spec.task_id, task.last_sequence)) as events,
+            ):
+                async for _ in events:
+                    pass
+
+    async def _submit(self, spec: task_pb2.TaskSpec, *, awaited: bool = False) -> tuple[task_pb2.Task, str]:
         scheduler = self._scheduler
         if scheduler.draining.is_set():
             raise Draining("this scheduler is shutting down")
         admitted = await scheduler.admission.admit(spec)
-        submitted = await scheduler.tasks.submit(admitted)
+        submitted = await scheduler.tasks.submit(admitted, awaited=awaited)
         metrics.TASKS_SUBMITTED.labels(admitted.node, submitted.word).inc()
         task_id = admitted.spec.task_id
         if submitted.word != "existing":

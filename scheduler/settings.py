@@ -77,8 +77,6 @@ class SchedulerSection(Section):
     """`redis://`, `rediss://` or `unix://`; may carry a password."""
     key_prefix: str = Field("{yivideo}:", pattern=r"^[A-Za-z0-9_:.-]*\{[A-Za-z0-9_.-]+\}[A-Za-z0-9_:.-]*:$")
     """Begins every key; the braces keep all keys in one Redis Cluster slot, which the scripts need."""
-    redis_connections: int = Field(32, ge=4, le=512)
-    """Connections of the pool for commands; pub/sub has one of its own."""
     redis_patience_seconds: float = Field(5.0, gt=0)
     """How long a client's call waits for Redis before it is answered UNAVAILABLE."""
     nodes: tuple[NodeSection, ...] = ()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from runtime.errors import InvalidArgument, TaskConflict, TaskNotFound, TooManyTasks, WrongState
@@ -80,10 +79,15 @@ class TaskStore:
         self._ttl_ms = int(settings.result_ttl_seconds * 1000)
         self._scheduler = scheduler
 
-    async def submit(self, task: AdmittedTask) -> Submitted:
-        """Store a task once. Raises TaskConflict, TooManyTasks or InvalidArgument (a dependency that does not exist)."""
+    async def submit(self, task: AdmittedTask, *, awaited: bool = False) -> Submitted:
+        """Store a task once. Raises TaskConflict, TooManyTasks or InvalidArgument (a dependency that does not exist).
+
+        `awaited`: a call waits here for the end of a task that this makes.
+        """
         spec, limits = task.spec, self._limits
         fields = [part for pair in task.fields.items() for part in pair]
+        if awaited:
+            fields += ["waiter", self._scheduler]
         answer = await self._redis.run(
             "submit",
             [
@@ -256,7 +260,7 @@ class TaskStore:
         for name, (kind, state, owner) in zip(names, await self._redis.read(reads), strict=True):
             if (kind, state, owner) == (task_name.encode(), b"completed", user.encode()):
                 key = self._keys.task(name.decode(), "result")
-                raw = await self._redis.persist(partial(self._redis.client.get, key), None)
+                (raw,) = await self._redis.read(lambda pipe, key=key: pipe.get(key))  # type: ignore[misc]
                 if not isinstance(raw, bytes):
                     return None
                 return from_struct(task_pb2.TaskCompleted.FromString(raw).output)

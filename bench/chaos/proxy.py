@@ -31,16 +31,26 @@ def owner(port: int) -> str:
     lines = Path("/proc/net/tcp").read_text().splitlines() + Path("/proc/net/tcp6").read_text().splitlines()
     links = {f"socket:[{row[9]}]" for row in map(str.split, lines) if row[1] in wanted}
     for process in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            if (
-                not process.name.isdecimal()
-                or f"{PART_VARIABLE}=".encode() not in (process / "environ").read_bytes()
-            ):
-                continue
-            if any(str(entry.readlink()) in links for entry in (process / "fd").iterdir()):
-                variables = (process / "environ").read_bytes().decode().split("\0")
-                return next(v.partition("=")[2] for v in variables if v.startswith(f"{PART_VARIABLE}="))
+        if process.name.isdecimal() and (part := _part(process)) and _holds(process, links):
+            return part
     return ""
+
+
+def _part(process: Path) -> str:
+    with contextlib.suppress(OSError):
+        for variable in (process / "environ").read_bytes().decode(errors="replace").split("\0"):
+            if variable.startswith(f"{PART_VARIABLE}="):
+                return variable.partition("=")[2]
+    return ""
+
+
+def _holds(process: Path, links: set[str]) -> bool:
+    with contextlib.suppress(OSError):
+        for entry in (process / "fd").iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile
+                if str(entry.readlink()) in links:
+                    return True
+    return False
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
@@ -139,6 +149,9 @@ class Crossing:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         scheduler = owner(writer.get_extra_info("peername")[1])
+        if not scheduler:  # it is gone; should it not be, it comes again, and no wire leads past the nemesis
+            _reset(writer)
+            return
         wire = self._wires.setdefault(f"{scheduler}/{self._node}", Wire())
         print(f"{scheduler}/{self._node}", flush=True)
         if not await wire.carry(reader, writer, self._upstream) or not await self._is_served():

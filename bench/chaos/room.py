@@ -28,7 +28,7 @@ KINDS = {"forge": "forge", "forge-2": "forge", "anvil": "anvil"}
 ROOM_VARIABLE = "CHAOS_ROOM"
 """In the environment of every process of the room: what is left of it can be found."""
 _DOWN_SECONDS = 0.3
-_WIRES_SECONDS = 10.0
+_WIRES_SECONDS = 20.0
 
 
 def quiet_address() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -119,6 +120,14 @@ class House:
         pid = self._supervisor.parts[name].pid
         assert pid is not None, name
         return pid
+
+    async def whole(self) -> None:
+        """Wait until every scheduler replica is up and listens, those too that were killed."""
+        async with asyncio.timeout(60):
+            while (await self.redis_clients()).readers < len(self.schedulers) or not all(
+                self._supervisor.parts[f"scheduler-{number}"].pid for number in range(len(self.schedulers))
+            ):
+                await asyncio.sleep(0.1)
 
     def kill_scheduler(self, number: int) -> None:
         """SIGKILL one scheduler replica; it is started again after half a second."""

@@ -74,6 +74,7 @@ async def cut_streams(
             if kill:
                 for number in range(len(house.schedulers)):
                     await asyncio.sleep(seconds / 3)
+                    await house.whole()
                     house.kill_scheduler(number)
                     verdict.kills += 1
             async with asyncio.timeout(90):
@@ -181,6 +182,7 @@ async def many_watchers(house: House, count: int, tasks: int, seconds: float) ->
     timeout = aiohttp.ClientTimeout(total=None)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as http:
         names = [f"many-{number}" for number in range(tasks)]
+        await house.whole()
         before = await house.redis_clients()
         sizes = _sizes(house)
         lines = int(seconds)

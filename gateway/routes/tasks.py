@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 
 from aiohttp import web
 
 from gateway import presenter, words
 from gateway.answers import tasks as answers
-from gateway.app_keys import BACKEND, links
+from gateway.app_keys import BACKEND, SLOTS, links
 from gateway.auth import Principal, principal
 from gateway.intake import answer, cacheable, read_body, read_query, utc_time
-from gateway.preference import APPLIED_HEADER, wait_for_end, wished_wait_seconds
+from gateway.preference import APPLIED_HEADER, submit_and_wait, wait_for_end, wished_wait_seconds
 from gateway.requests import DeleteTaskBody, ListTasksQuery, NoQuery, SubmitTask
 from gateway.route import Route
 from gateway.settings import Scope
@@ -33,8 +35,7 @@ async def submit_task(request: web.Request) -> web.StreamResponse:
     read_query(request, NoQuery)
     body = await read_body(request, SubmitTask)
     spec = to_spec(body, principal(request).user, request.headers.get(IDEMPOTENCY_HEADER))
-    task = await _submit(request, spec)
-    task, applied = await _awaited(request, task)
+    task, applied = await _submitted(request, spec)
     ended = task.state in words.TERMINAL
     headers = {"Location": task_path(task.spec.task_id), **applied}
     if not ended:
@@ -43,16 +44,38 @@ async def submit_task(request: web.Request) -> web.StreamResponse:
     return answer(presenter.submitted(task, links(request)), status=status, headers=headers)
 
 
-async def _submit(request: web.Request, spec: task_pb2.TaskSpec) -> task_pb2.Task:
-    backend = request.app[BACKEND]
+async def _submitted(request: web.Request, spec: task_pb2.TaskSpec) -> tuple[task_pb2.Task, dict[str, str]]:
+    """Submit, and wait as the client wishes: in the same call, and by watching where that came back early."""
+    seconds = wished_wait_seconds(request)
+    begun = time.time()
     try:
-        return await backend.change(backend.tasks.SubmitTask, task_pb2.SubmitTaskRequest(spec=spec))
+        if not seconds or request.app[SLOTS].full:
+            return await _submit(request, spec), {}
+        task = await submit_and_wait(request, spec, seconds)
+        if task is None:
+            task = await _submit(request, spec)
+            if task.create_time.ToMilliseconds() >= begun * 1000:
+                task.ClearField("reuse")  # it is the one that was stored just now
     except InvalidArgument as error:
         raise in_body_terms(error) from error.__cause__
+    if task.reuse.HasField("cached_time"):  # it had ended before
+        return task, {}
+    left = math.ceil(begun + seconds - time.time())
+    if task.state not in words.TERMINAL and left > 0:
+        task, _ = await _awaited(request, task, left)
+    return task, {APPLIED_HEADER: f"wait={seconds}"}
 
 
-async def _awaited(request: web.Request, task: task_pb2.Task) -> tuple[task_pb2.Task, dict[str, str]]:
-    seconds = wished_wait_seconds(request)
+async def _submit(request: web.Request, spec: task_pb2.TaskSpec) -> task_pb2.Task:
+    backend = request.app[BACKEND]
+    return await backend.change(backend.tasks.SubmitTask, task_pb2.SubmitTaskRequest(spec=spec))
+
+
+async def _awaited(
+    request: web.Request, task: task_pb2.Task, seconds: int | None = None
+) -> tuple[task_pb2.Task, dict[str, str]]:
+    if seconds is None:
+        seconds = wished_wait_seconds(request)
     if task.state in words.TERMINAL or not seconds:
         return task, {}
     if not await wait_for_end(request, task.spec.task_id, task.last_sequence, seconds):

@@ -106,6 +106,12 @@ class Holding:
         return self.lease.token
 
     @property
+    def alive(self) -> bool:
+        """Whether it is held and shall go on to be."""
+        ending = self.closing is not None and not self.closing.HasField("park")
+        return self.phase is Phase.HELD and not ending
+
+    @property
     def overdue(self) -> bool:
         """Whether the deadline has passed, whatever the event loop has got round to."""
         return self.phase is Phase.HELD and self._clock() >= self.deadline

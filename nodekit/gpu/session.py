@@ -237,14 +237,15 @@ class LockSession:
         SESSION_CONNECTED.set(1)
         log.info("session at the lock service", replica=welcome.replica, epoch=welcome.epoch)
         for holding in list(self._table.values()):
+            if holding.alive and forgotten:
+                self._reclaim(holding)
+                continue
             if holding.closing is not None:
                 self._say(holding.closing)
-            if holding.phase is Phase.WAITING and holding.closing is None:
+            elif holding.phase is Phase.WAITING:
                 holding.asked()
                 self._say(lock_pb2.SessionRequest(acquire=holding.acquire))
-            elif holding.phase is Phase.HELD and forgotten:
-                self._reclaim(holding)
-            elif holding.phase is Phase.HELD and holding.taken_by is None:
+            if holding.alive and holding.taken_by is None:
                 self._renew(holding)
 
     def _renew(self, holding: Holding) -> None:
@@ -261,21 +262,21 @@ class LockSession:
         holding.disconnected()  # what asked for this gets no other answer
         holding.beat()
         self._say(lock_pb2.SessionRequest(reclaim=reclaim))
-        if holding.parking is not None and holding.closing is None:
+        if holding.parking is not None:
             self._say(holding.parking)  # it comes back as one under which work runs
 
     async def _beat(self) -> None:
-        """Send a beat for each lease; ends when the replica has not answered one for as long as the next is due."""
+        """Send a beat for each lease; raises Unavailable when the replica has not answered one by the time the next is due."""
         seconds = self._welcome.beat_seconds
         if not math.isfinite(seconds):
             await asyncio.Event().wait()
-        patience = max(_SHORTEST_PATIENCE_SECONDS, seconds)
+        patience = max(_SHORTEST_PATIENCE_SECONDS, 0.9 * seconds)
         while True:
             await asyncio.sleep(seconds)
             for holding in list(self._table.values()):
                 if holding.unanswered_seconds() > patience:
                     raise Unavailable(f"the lock service at {self.replica} has fallen silent")
-                if holding.phase is Phase.HELD and holding.taken_by is None:
+                if holding.alive and holding.taken_by is None:
                     self._renew(holding)
 
     async def _listen(self, responses: Responses) -> None:
@@ -284,7 +285,7 @@ class LockSession:
             if kind == "reclaim_requested":
                 self._welcome.epoch = response.reclaim_requested.epoch
                 for holding in self._table.values():
-                    if holding.phase is Phase.HELD:
+                    if holding.alive:
                         self._reclaim(holding)
             elif kind is not None and kind != "welcome":
                 message = getattr(response, kind)

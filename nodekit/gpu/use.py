@@ -81,6 +81,8 @@ class GpuUse:
         """Ask for devices on behalf of the task, and show its place in the queue while it waits."""
         if not self._declared:
             raise RuntimeError(f"declare the task: @node.task({self._spec.task_name!r}, gpu=True)")
+        if request.memory_mib < 0 or request.device_count < 0 or request.max_wait_seconds < 0:
+            raise ValueError("memory_mib, device_count and max_wait_seconds are not negative")
         self.check()
         spec = self._spec
         request.request_id = f"{spec.task_id}:{self._attempt}"

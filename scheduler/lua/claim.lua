@@ -1,6 +1,6 @@
 -- Take one task for one free slot: users in turn, the user's first by priority and age, limits respected.
 -- ARGV: prefix, node, scheduler, replica, address, slots, lease ms, max running of a user, max running in all, claim token
--- Reply: {'claimed', id, record, spec, checkpoint} | {'empty'} | {'full'} | {'limit'} | {'more'}.
+-- Reply: {'claimed', id, record, spec, checkpoint, whether others are ready} | {'empty'} | {'full'} | {'limit'} | {'more'}.
 -- The token makes a call whose answer was lost find the task that it took, instead of leaving it without an owner.
 local node, scheduler, replica, address = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local lease_ms, max_user, max_all, token = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10]
@@ -8,7 +8,7 @@ local claims = prefix .. 'claims:' .. scheduler
 
 local function answer(id)
   return { 'claimed', id, redis.call('HGETALL', task_key(id)), redis.call('GET', part(id, 'spec')),
-    redis.call('GET', part(id, 'checkpoint')) or '' }
+    redis.call('GET', part(id, 'checkpoint')) or '', redis.call('EXISTS', queue(node, 'users')) }
 end
 
 local last = redis.call('HGET', claims, address)

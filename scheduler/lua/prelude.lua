@@ -22,7 +22,8 @@ local WAITING = { pending = true, blocked = true }
 local LIVE = { running = true, cancelling = true }
 
 local FIELDS = { 'state', 'node', 'user', 'workflow', 'created', 'qscore', 'ready_at', 'not_before', 'start_deadline', 'attempt',
-  'tries', 'lost', 'unbegun', 'fence', 'owner', 'replica', 'address', 'nseq', 'run', 'callback', 'cb_state', 'cb_round', 'nonce', 'turn' }
+  'tries', 'lost', 'unbegun', 'fence', 'owner', 'replica', 'address', 'nseq', 'run', 'callback', 'cb_state', 'cb_round', 'nonce', 'turn',
+  'waiter' }
 
 -- The fields that scripts decide by, as a table; nil when there is no such task.
 local function read(id)
@@ -64,7 +65,12 @@ local function count(user, queued, running)
   end
 end
 
+-- Tell every scheduler that a node has work. When the only living one has made it ready itself (`origin`), there is nobody to tell.
 local function wake(node, origin)
+  if origin and origin ~= '' and redis.call('ZCARD', prefix .. 'schedulers') == 1
+    and redis.call('ZSCORE', prefix .. 'schedulers', origin) then
+    return
+  end
   redis.call('PUBLISH', prefix .. 'wake', 'node ' .. node .. ' ' .. (origin or ''))
 end
 
@@ -172,6 +178,9 @@ local function close(record, state, ttl_ms, attempt, body, detached, fields)
   redis.call('ZADD', prefix .. 'expiry', expire, record.id)
   redis.call('DEL', part(record.id, 'checkpoint'))
   emit(record.id, attempt, body, detached)
+  if record.waiter ~= '' and record.waiter ~= record.owner then
+    redis.call('PUBLISH', prefix .. 'wake', 'ended ' .. record.waiter .. ' ' .. record.id)
+  end
   due_callback(record)
   return settle_later(record)
 end

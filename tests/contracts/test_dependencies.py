@@ -31,7 +31,7 @@ def required(file: str) -> set[str]:
     return {re.split(r"[\[<>=~! ;]", line.strip())[0].lower() for line in wanted}
 
 
-@pytest.mark.parametrize("file", ["base.in", "dev.in", "fuzz.in"])
+@pytest.mark.parametrize("file", ["base.in", "dev.in", "fuzz.in", "bench-peers.in"])
 def test_every_python_package_has_its_line(file: str) -> None:
     """The document and the requirements name the same packages."""
     assert set(listed(file)) == required(file)

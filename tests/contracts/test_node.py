@@ -54,7 +54,8 @@ def test_the_contract_names_what_a_node_lacks() -> None:
     """The laws above rest on the comments that say `Scheduler only`."""
     assert {"SubmitTask", "ListTasks", "RetryTask", "DeleteTask", "ListQueues"} <= TestLaws.absent
     assert (
-        not {"RunTask", "WatchTask", "GetTask", "CancelTask", "ListTaskTypes", "WatchNode"} & TestLaws.absent
+        not {"RunTask", "WatchTask", "GetTask", "CancelTask", "ListTaskTypes", "WatchNode", "FollowAttempts"}
+        & TestLaws.absent
     )
 
 

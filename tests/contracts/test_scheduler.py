@@ -99,7 +99,7 @@ class TestLaws(RoomLaws):
 
     def test_it_lacks_only_the_nodes_own(self) -> None:
         """The laws above rest on the comments that say `Node only`."""
-        assert self.absent == {"WatchNode"}
+        assert self.absent == {"WatchNode", "FollowAttempts"}
 
 
 def test_a_task_runs_and_its_history_is_kept(stub: Any) -> None:

@@ -1,9 +1,9 @@
 """Malformed requests against a whole real stack: `make fuzz` (10,000) or `make fuzz requests=500`.
 
 A third goes to the gateway, made by schemathesis from our own OpenAPI description; the rest are protobuf messages, damaged or
-absurd, for every RPC of the scheduler, the node and the filestore. Laws: no answer is a fault of ours (5xx; INTERNAL, UNKNOWN,
-UNAVAILABLE, no answer), no process dies, no log tells of a fault, every accepted task is listed and ends, and nothing is left of
-it once deleted. The seed is printed; `--seed` repeats a run as far as the timing of a real stack allows.
+absurd, for every RPC of the scheduler, the node, the filestore and the lock service. Laws: no answer is a fault of ours (5xx;
+INTERNAL, UNKNOWN, UNAVAILABLE, no answer), no process dies, no log tells of a fault, every accepted task is listed and ends, and
+nothing is left of it once deleted. The seed is printed; `--seed` repeats a run as far as the timing of a real stack allows.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def fuzz(folder: Path, requests: int, seed: int, *, codes: bool) -> dict[str, in
     for ending, lines in group(logged).items():
         print(f"  {len(lines)} that end like: …{ending}\n    {lines[0][:200]}")
     return {
-        "requests": tally.requests, "server_errors": len(tally.faults), "crashes": len(dead), "leaked_tasks": len(leaked),
+        "requests": tally.requests, "server_errors": tally.faults.total(), "crashes": len(dead), "leaked_tasks": len(leaked),
         "logged_faults": len(logged), "seed": seed,
     }  # fmt: skip
 
@@ -81,6 +81,7 @@ def _channels(stack: RunningStack) -> dict[str, grpc.aio.Channel]:
         "scheduler": stack.card["schedulers"][0],
         "node": stack.card["ffmpeg"][0],
         "filestore": stack.card["filestore"],
+        "gpulock": stack.card["gpulock"][0],
     }
     return {name: grpc.aio.insecure_channel(address) for name, address in addresses.items()}
 
@@ -92,8 +93,11 @@ def _metadata(stack: RunningStack) -> tuple[tuple[str, str], ...]:
 async def _rpcs(stack: RunningStack, requests: int, seed: int, tally: Tally) -> Counter[str]:
     channels = _channels(stack)
     targets = [
-        Target(server, channels[server], method) for server, service in services().items() for method in service.methods
-    ]  # fmt: skip
+        Target(server, channels[server], method)
+        for server, offered in services().items()
+        for service in offered
+        for method in service.methods
+    ]
     fuzzer = RpcFuzzer(targets, Malformer(seed), tally, _metadata(stack))
     await fuzzer.run(requests)
     for channel in channels.values():

@@ -71,14 +71,14 @@ class RestFuzzer:
             return  # the client's library does not send such a thing
         except requests.exceptions.ReadTimeout:
             self._tally.requests += 1
-            self._tally.fault(f"{name}: no answer", request)
+            self._tally.fault(name, "no answer", request)
             return
         self._tally.requests += 1
         self.codes[f"{name} {answer.status_code}"] += 1
         with answer, contextlib.suppress(requests.exceptions.RequestException):
             body = self._read(answer)
         if answer.status_code >= 500:
-            self._tally.fault(f"{name}: {answer.status_code} {body[:300]!r}", request)
+            self._tally.fault(f"{name} {answer.status_code}", body, request)
         self._learn(body)
 
     @staticmethod

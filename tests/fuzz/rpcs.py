@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 
 from runtime.structs import to_struct
 from tests.fuzz.messages import Malformer
 from tests.fuzz.tally import Tally
 from yivideo.file.v1 import file_pb2
+from yivideo.gpulock.v1 import lock_pb2, monitor_pb2
 from yivideo.task.v1 import task_pb2
 
 FAULTS = {
@@ -43,13 +45,17 @@ class Target:
         return f"/{self.method.containing_service.full_name}/{self.method.name}"
 
 
-def services() -> dict[str, Any]:
-    """Which service each kind of server offers."""
+def services() -> dict[str, list[ServiceDescriptor]]:
+    """Which services each kind of server offers."""
     tasks = task_pb2.DESCRIPTOR.services_by_name["TaskService"]
     return {
-        "scheduler": tasks,
-        "node": tasks,
-        "filestore": file_pb2.DESCRIPTOR.services_by_name["FileService"],
+        "scheduler": [tasks],
+        "node": [tasks],
+        "filestore": [file_pb2.DESCRIPTOR.services_by_name["FileService"]],
+        "gpulock": [
+            lock_pb2.DESCRIPTOR.services_by_name["LockService"],
+            monitor_pb2.DESCRIPTOR.services_by_name["LockMonitor"],
+        ],
     }
 
 
@@ -66,7 +72,7 @@ def good_specs() -> list[task_pb2.TaskSpec]:
     return [soon, full]
 
 
-def good_requests(malformer: Malformer, kind: str) -> Sequence[Message]:
+def good_requests(malformer: Malformer, kind: Descriptor) -> Sequence[Message]:
     """Messages of a type that go past the first check."""
     known = malformer.random.choice(malformer.known) if malformer.known else "task-1"
     specs = good_specs()
@@ -87,13 +93,11 @@ def good_requests(malformer: Malformer, kind: str) -> Sequence[Message]:
         "ListFilesRequest": [file_pb2.ListFilesRequest()],
         "PresignFileRequest": [file_pb2.PresignFileRequest(path=path)],
     }
-    if kind in made:
-        return made[kind]
-    return [_naming(kind, known, path)] if kind.endswith("Request") else []
+    return made.get(kind.name) or [_naming(kind, known, path)]
 
 
-def _naming(kind: str, task_id: str, path: str) -> Message:
-    message: Message = getattr(task_pb2 if hasattr(task_pb2, kind) else file_pb2, kind)()
+def _naming(kind: Descriptor, task_id: str, path: str) -> Message:
+    message: Message = GetMessageClass(kind)()
     for field, value in (("task_id", task_id), ("path", path)):
         if field in message.DESCRIPTOR.fields_by_name:
             setattr(message, field, value)
@@ -123,7 +127,7 @@ class RpcFuzzer:
     async def _one(self, target: Target) -> None:
         kind = target.method.input_type
         many = self._malformer.random.randint(1, 3) if target.method.client_streaming else 1
-        sent = [self._malformer.request(kind, good_requests(self._malformer, kind.name)) for _ in range(many)]
+        sent = [self._malformer.request(kind, good_requests(self._malformer, kind)) for _ in range(many)]
         sent = [one if len(one) < _MAX_SENT_BYTES else b"" for one in sent]
         code = grpc.StatusCode.OK
         try:
@@ -131,17 +135,23 @@ class RpcFuzzer:
         except grpc.aio.AioRpcError as error:
             code = error.code()
             if code in FAULTS:
-                self._tally.fault(
-                    f"{target.server} {target.method.name}: {code.name} {error.details()!r}", sent
-                )
+                self._tally.fault(f"{target.server} {target.method.name} {code.name}", error.details(), sent)
         self._tally.requests += 1
         self.codes[f"{target.server}.{target.method.name} {code.name}"] += 1
 
     async def _call(self, target: Target, sent: list[bytes]) -> None:
         channel, path, options = target.channel, target.path, {"metadata": self._metadata}
         method = target.method
+
+        async def stream() -> AsyncIterator[bytes]:
+            for one in sent:
+                yield one
+
         if method.server_streaming:
-            call = channel.unary_stream(path)(sent[0], **options)
+            if method.client_streaming:
+                call = channel.stream_stream(path)(stream(), **options)
+            else:
+                call = channel.unary_stream(path)(sent[0], **options)
             try:
                 async with asyncio.timeout(_WATCH_SECONDS):
                     async for answer in call:
@@ -152,11 +162,6 @@ class RpcFuzzer:
                 call.cancel()
             return
         if method.client_streaming:
-
-            async def stream() -> AsyncIterator[bytes]:
-                for one in sent:
-                    yield one
-
             answer = await channel.stream_unary(path)(stream(), timeout=_CALL_SECONDS, **options)
         else:
             answer = await channel.unary_unary(path)(sent[0], timeout=_CALL_SECONDS, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -167,7 +168,7 @@ class LockRoom(LockMonitorServicer):
         if request.pool not in ("", "default"):
             raise errors.NotFound(f"no pool {request.pool!r}")
         if request.after_event_id:
-            if "-" not in request.after_event_id:
+            if not re.fullmatch(r"\d+-\d+", request.after_event_id):
                 raise errors.InvalidArgument.at("/after_event_id", "is not an event id")
             position = int(request.after_event_id.partition("-")[0])
             if position < self.forgotten:

@@ -37,6 +37,8 @@ class SchedulerRoom(OperationsRoom):
         self.watchers = 0
         self.most_watchers = 0
         """The most WatchTask calls that were open at once."""
+        self.break_submits = 0
+        """How many SubmitTask calls break off with UNAVAILABLE after they have stored their task."""
         self.submit_gate = asyncio.Event()
         self.submit_gate.set()
         self._changed = asyncio.Condition()
@@ -119,6 +121,9 @@ class SchedulerRoom(OperationsRoom):
         task = pb.Task(spec=spec, state=pb.TASK_STATE_PENDING, create_time=now(), update_time=now())
         self.tasks[spec.task_id] = task
         await self.happen(spec.task_id, accepted=pb.TaskAccepted(state=pb.TASK_STATE_PENDING))
+        if self.break_submits:
+            self.break_submits -= 1
+            raise errors.Unavailable("the connection broke")
         return task
 
     async def GetTask(self, request: pb.GetTaskRequest, context: Any) -> pb.Task:

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from tests.gateway.conftest import House, StartHouse
+from yivideo.task.v1 import task_pb2 as pb
 
 
 async def test_wait_answers_when_the_task_has_ended(house: House) -> None:
@@ -64,3 +65,22 @@ async def test_a_wait_is_capped_and_works_on_reads_too(start_house: StartHouse) 
             async with house.http.get("/v1/tasks/t2", headers={"Prefer": "wait=5"}) as response:
                 assert response.status == 200 and "Preference-Applied" not in response.headers
             taken.close()
+
+
+async def test_a_scheduler_that_is_lost_during_the_wait_is_asked_again(house: House) -> None:
+    """When the call breaks off, nobody knows whether the task was stored: it is submitted again, and waited for."""
+    house.scheduler.break_submits = 1
+
+    async def work() -> None:
+        await house.scheduler.wait_watchers(1)
+        await house.scheduler.complete("t1")
+
+    working = asyncio.create_task(work())
+    body = {"task_name": "ffmpeg.extract_audio", "task_id": "t1", "input_data": {"video_path": "a"}}
+    async with house.http.post("/v1/tasks", json=body, headers={"Prefer": "wait=30"}) as response:
+        assert (response.status, response.headers["Preference-Applied"]) == (200, "wait=30")
+        answer = await response.json()
+    assert answer["status"] == "completed" and "reuse_info" not in answer
+    await working
+    submits = [one for one in house.scheduler.requests if isinstance(one, pb.SubmitTaskRequest)]
+    assert [one.wait_seconds for one in submits] == [30, 0]

@@ -12,9 +12,10 @@ from prometheus_client import REGISTRY
 
 from gateway import shared_watch
 from gateway.backend import open_backend
+from gateway.event_ring import EventRing
 from gateway.settings import GatewaySection, GatewaySettings
 from gateway.shared_watch import Reader, SharedWatches, StreamsClosing
-from runtime.errors import TaskNotFound, Unavailable
+from runtime.errors import Internal, TaskNotFound, Unavailable
 from runtime.server import RpcServer
 from tests.gateway.conftest import RUNTIME
 from tests.gateway.scheduler_room import SchedulerRoom
@@ -231,6 +232,22 @@ async def test_an_error_reaches_every_reader(place: Place) -> None:
     await place.scheduler.break_watchers()
     for one in reading:
         with pytest.raises(TaskNotFound):
+            await one
+
+
+async def test_a_bug_ends_the_streams_it_meets(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody foresaw is told to the readers, who come back, instead of leaving them waiting."""
+    await place.task()
+    reading = [asyncio.create_task(place.read()) for _ in range(3)]
+    await place.scheduler.wait_watchers(1)
+
+    def broken(*_: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(EventRing, "append", broken)
+    await place.log("t1", 1)
+    for one in reading:
+        with pytest.raises(Internal):
             await one
 
 

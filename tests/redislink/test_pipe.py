@@ -10,6 +10,7 @@ import redis
 from redis.exceptions import (
     ConnectionError,  # noqa: A004
     NoScriptError,
+    ReadOnlyError,
     ResponseError,
     TimeoutError,  # noqa: A004
 )
@@ -83,3 +84,26 @@ async def test_nobody_listens() -> None:
     """A Redis that is not there is a ConnectionError."""
     with pytest.raises(ConnectionError):
         await Pipe("redis://127.0.0.1:1/0", name="x").call("PING")
+
+
+async def test_commands_that_belong_together_are_sent_at_once(pipe: Pipe) -> None:
+    """Several commands in one call: answers in order; of several errors the first is raised."""
+    await pipe.call("DEL", "a", "text")
+    assert await pipe.calls([("SET", "a", 1), ("INCR", "a"), ("GET", b"a")]) == [b"OK", 2, b"2"]
+    await pipe.call("SET", "text", "no number")
+    with pytest.raises(ResponseError, match="integer"):
+        await pipe.calls([("GET", "a"), ("INCR", "text"), ("NONSENSE",)])
+    assert await pipe.call("PING") == b"PONG"
+
+
+async def test_a_demoted_server_is_left(pipe: Pipe, redis_url: str) -> None:
+    """After a failover the old master answers READONLY: the next command makes a new connection, which may lead elsewhere."""
+    number = await pipe.call("CLIENT", "ID")
+    with redis.Redis.from_url(redis_url) as client:
+        client.replicaof("127.0.0.1", 1)
+        try:
+            with pytest.raises(ReadOnlyError):
+                await pipe.call("INCR", "a")
+            assert await pipe.call("CLIENT", "ID") != number
+        finally:
+            client.replicaof("NO", "ONE")

@@ -38,3 +38,40 @@ def test_large_blocks_are_reused() -> None:
     kept, given_back = faults("keep"), faults("default")
     assert kept < 5_000
     assert given_back > 4 * kept
+
+
+GARBAGE = """
+import gc, sys
+from runtime.heap import look_for_garbage_seldom
+if sys.argv[1] == "seldom":
+    look_for_garbage_seldom()
+class Knot:
+    def __init__(self): self.me = self
+before, alive = gc.get_stats()[0]["collections"], gc.get_count()[0]
+for _ in range(200_000):
+    Knot()
+looks = gc.get_stats()[0]["collections"] - before
+left = sum(isinstance(one, Knot) for one in gc.get_objects())
+print(looks, left)
+"""
+
+
+def garbage(mode: str) -> tuple[int, int]:
+    done = subprocess.run(
+        [sys.executable, "-c", GARBAGE, mode],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    looks, left = done.stdout.split()
+    return int(looks), int(left)
+
+
+def test_garbage_is_looked_for_seldom_and_still_found() -> None:
+    """Objects in cycles are looked for a tenth as often, and what is left of them at any time stays bounded."""
+    seldom, left = garbage("seldom")
+    often, _ = garbage("default")
+    assert 0 < seldom * 10 <= often
+    assert left < 50_000

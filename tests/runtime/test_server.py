@@ -24,6 +24,7 @@ from runtime.rpc_errors import from_status, rpc_errors, to_status, translate
 from runtime.server import RpcServer, server_options
 from runtime.settings import RuntimeSection
 from yivideo.file.v1 import file_pb2
+from yivideo.gpulock.v1 import monitor_pb2
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
 SERVICE = "yivideo.task.v1.TaskService"
@@ -163,7 +164,8 @@ async def test_reads_are_repeated_and_writes_are_not() -> None:
 
 def test_every_repeated_method_exists_and_only_reads() -> None:
     """A slip in a name would quietly switch the retries off; a write in the list would repeat it."""
-    pool = {**task_pb2.DESCRIPTOR.services_by_name, **file_pb2.DESCRIPTOR.services_by_name}
+    files = (task_pb2, file_pb2, monitor_pb2)
+    pool = {name: service for one in files for name, service in one.DESCRIPTOR.services_by_name.items()}
     by_name = {service.full_name: service for service in pool.values()}
     for service, methods in RETRIED_METHODS:
         for method in methods:

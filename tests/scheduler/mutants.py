@@ -28,7 +28,7 @@ from tests.scheduler.test_queue_machine import run_machine
 ROOT = Path(__file__).resolve().parents[2]
 LUA = ROOT / "scheduler" / "lua"
 FAULTS = Path(__file__).with_suffix(".toml")
-PLAIN_TESTS = ("test_queue.py", "test_delivery.py", "test_takeover.py", "test_run.py")
+PLAIN_TESTS = ("test_queue.py", "test_delivery.py")
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from runtime.errors import Draining, NoFreeSlot, StaleFence, TaskNotFound, WrongState, YiVideoError
+from runtime.rpc_errors import to_status
 from runtime.server import RpcServer
 from runtime.settings import RuntimeSection
 from runtime.structs import to_struct
@@ -134,6 +135,43 @@ class NodeRoom(TaskServiceServicer):
         finally:
             here.watchers -= 1
             await self.notify()
+
+    async def FollowAttempts(
+        self, requests: AsyncIterator[task_pb2.FollowAttemptsRequest], context: Any
+    ) -> AsyncIterator[task_pb2.FollowAttemptsResponse]:
+        """As a node does, each attempt by its own RunTask."""
+        answers: asyncio.Queue[task_pb2.FollowAttemptsResponse] = asyncio.Queue()
+        running: dict[int, asyncio.Task[None]] = {}
+
+        async def follow(watch: int, request: task_pb2.RunTaskRequest) -> None:
+            end = task_pb2.FollowedEnd(watch=watch)
+            try:
+                async with aclosing(self.RunTask(request, context)) as events:  # type: ignore[type-var]
+                    async for event in events:
+                        if event.HasField("heartbeat"):
+                            await answers.put(task_pb2.FollowAttemptsResponse())
+                            continue
+                        told = task_pb2.FollowedEvent(watch=watch, event=event)
+                        await answers.put(task_pb2.FollowAttemptsResponse(events=[told]))
+            except YiVideoError as error:
+                end.status = to_status(error).SerializeToString()
+            await answers.put(task_pb2.FollowAttemptsResponse(ends=[end]))
+
+        async def obey() -> None:
+            async for request in requests:
+                for watch in request.leave:
+                    running[watch].cancel()
+                for asked in request.follow:
+                    running[asked.watch] = asyncio.create_task(follow(asked.watch, asked.request))
+
+        obeying = asyncio.create_task(obey())
+        try:
+            while True:
+                yield await answers.get()
+        finally:
+            for task in (obeying, *running.values()):
+                task.cancel()
+            await asyncio.gather(obeying, *running.values(), return_exceptions=True)
 
     async def _begin(self, request: task_pb2.RunTaskRequest, old: Here | None) -> Here:
         if old is not None and request.fence < old.request.fence:

@@ -54,7 +54,7 @@ class AttemptSteps(QueueSteps):
             self.turn_of[record.fence] = self.ring[record.user]
         fence = self.model.claim(self.model.tasks[record.task_id], scheduler, replica, token)
         assert (record.fence, record.owner) == (fence, scheduler)
-        self.calls["claim"] = (*self.calls["claim"][:2], scheduler, node, replica, slots, token, fence)
+        self.claim_calls.append((*self.calls["claim"], scheduler, node, replica, slots, token))
         self.claims[record.task_id, fence] = answer
         self.forget_the_late(node)
         self.saw("claim", "claimed")
@@ -86,7 +86,8 @@ class AttemptSteps(QueueSteps):
         if claim is None:
             return
         state = "completed" if word == "unusable" else word
-        answer, must_settle = self.do(self.replicas["s1"].end(claim, _ending(state, word != "unusable"), []))
+        ended = self.do(self.replicas["s1"].end(claim, _ending(state, word != "unusable"), []))
+        answer, must_settle = ended.word, ended.must_settle
         name, fence = claim.record.task_id, claim.record.fence
         self.agree("end", answer, self.model.end(name, fence, state, reusable=word != "unusable"))
         if answer == "ended":

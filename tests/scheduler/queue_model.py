@@ -20,8 +20,8 @@ MAX_LOST = 2
 MAX_NEVER_BEGUN = 3
 MAX_RUNNING_PER_USER = 2
 MAX_RUNNING = 5
-MAX_QUEUED_PER_USER = 4
-MAX_QUEUED = 9
+MAX_QUEUED_PER_USER = 2
+MAX_QUEUED = 5
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ class QueueModel:
         self.dependents: dict[str, set[str]] = {}
         self.unsettled: set[str] = set()
         self.schedulers: dict[str, int] = {}
-        self.last_claim: dict[str, tuple[str, str, int]] = {}
-        """Of each scheduler: token, task and fence of its last claim."""
+        self.last_claim: dict[str, dict[str, tuple[str, int]]] = {}
+        """Of each scheduler and node replica: token and fence of the last claim."""
 
     @property
     def now(self) -> int:
@@ -266,7 +266,7 @@ class QueueModel:
         task.attempt, task.tries = task.attempt + 1, task.tries + 1
         task.owner, task.replica, task.node_sequence, task.heard = scheduler, replica, 0, None
         task.lease = self.now + LEASE_MS
-        self.last_claim[scheduler] = (token, task.ask.task_id, task.fence)
+        self.last_claim.setdefault(scheduler, {})[replica] = (token, task.fence)
         return self.fence
 
     def append(self, task_id: str, fence: int, events: Sequence[tuple[str, int]]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,6 +56,8 @@ class QueueSteps:
         self.model = m.QueueModel()
         self.claims: dict[tuple[str, int], Claim] = {}
         self.calls: dict[str, tuple[Any, ...]] = {}
+        self.claim_calls: deque[tuple[Any, ...]] = deque(maxlen=6)
+        """The last claims that took something, with what their repetition needs."""
         self.nonces = 0
         self.highest_fence = 0
         self.latest_us = self.model.now_us
@@ -155,12 +157,9 @@ class QueueSteps:
         """A task that is not there, mostly, behind some that are."""
         free = [name for name in NAMES if name not in self.model.tasks or pick % 4 == 0]
         name = free[pick % len(free)] if free else NAMES[pick % len(NAMES)]
-        others = [other for other in self.model.tasks if other[0] == name[0] and other != name]
-        depends = (
-            tuple(dict.fromkeys(others[n % len(others)] for n in after))
-            if others
-            else ("a0",) * (pick == 7 and name[0] != "a")
-        )
+        foreign = pick % 5 == 0
+        others = [other for other in self.model.tasks if (other[0] != name[0]) == foreign and other != name]
+        depends = tuple(dict.fromkeys(others[n % len(others)] for n in after)) if others else ()
         start_by = self.model.now + deadline if deadline else 0
         self.submit_ask(m.Ask(name, name[0], PLACES[name], priority, depends, delay, start_by, callback))
 
@@ -193,6 +192,14 @@ class QueueSteps:
         self.agree("cancel", word, self.model.cancel(name, nonce))
         self.calls["cancel"] += (name, nonce)
         if word == "cancelled":
+            self.settle_both(name, told=True)
+
+    def expire(self, pick: int) -> None:
+        """By a janitor that found the task expired some time ago, or believes so."""
+        name = self.pick(pick, *m.TERMINAL)
+        word = self.do(self.clients.delete(name, only_expired=True))
+        self.agree("expire", word, self.model.delete(name, only_expired=True))
+        if word == "deleted":
             self.settle_both(name, told=True)
 
     def delete_one_that_ended(self, pick: int) -> None:

@@ -52,17 +52,23 @@ class TroubledSteps(AttemptSteps):
         """From now on every script is run a second time with the same arguments."""
         self.twice = on
 
-    def a_claim_is_repeated_late(self) -> None:
+    def a_claim_is_repeated_late(self, pick: int) -> None:
         """Its answer was lost, and much happened before the scheduler asked again: it gets what it took, or another."""
-        if len(self.calls.get("claim", ())) < 8:
+        if not self.claim_calls:
             return
-        arguments, kwargs, scheduler, node, replica, slots, token, fence = self.calls["claim"]
+        arguments, kwargs, scheduler, node, replica, slots, token = self.claim_calls[
+            -1 - pick % len(self.claim_calls)
+        ]
         store = self.replicas[scheduler]
         answer = self.do(_repeat_claim(store, self.link, "claim", arguments, kwargs, node, replica, slots))
-        taken = self.model.last_claim.get(scheduler)
-        mine = [task for task in self.model.where(*m.LIVE) if task.fence == fence and task.owner == scheduler]
-        if taken and taken[0] == token and mine:
-            assert isinstance(answer, Claim) and answer.record.fence == fence
+        last = self.model.last_claim.get(scheduler, {}).get(replica)
+        again = last is not None and last[0] == token
+        mine = [
+            task for task in self.model.where(*m.LIVE)
+            if last is not None and task.fence == last[1] and task.owner == scheduler
+        ]  # fmt: skip
+        if again and mine:
+            assert isinstance(answer, Claim) and answer.record.fence == mine[0].fence
             self.saw("claim", "found again")
         else:
             self.ring = {}
@@ -112,6 +118,7 @@ class TroubledSteps(AttemptSteps):
         self.overtaken.clear()
         self.held_callbacks.clear()
         self.calls.clear()
+        self.claim_calls.clear()
         self.saved = None
         self.saw("failover", "done")
 

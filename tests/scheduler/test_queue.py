@@ -66,8 +66,7 @@ class Queue:
     async def complete(self, claim: Claim, *events: NodeEvent) -> str:
         done = task_pb2.TaskCompleted(duration_seconds=1)
         ending = Ending("completed", task_pb2.TaskEvent(completed=done), 1.0, result=done)
-        word, _ = await self.attempts.end(claim, ending, events)
-        return word
+        return (await self.attempts.end(claim, ending, events)).word
 
     async def lose_under_work(self, claim: Claim) -> str:
         """Lose the node after it has said that the attempt began."""

@@ -277,8 +277,8 @@ async def test_a_task_that_loses_its_node_too_often_is_a_dead_letter(house: Hous
         await until_sequence(client, "t1", 2 * attempt)  # only an attempt that has begun is counted
         del node.attempts["t1"]
         runner = client.scheduler.dispatcher.runner("t1")
-        assert runner is not None and runner._call is not None
-        runner._call.cancel()
+        assert runner is not None and runner._followed is not None
+        runner._followed.cancel()
 
     await client.submit("t1")
     for attempt in (1, 2, 3):

@@ -134,6 +134,7 @@ class GpuNode:
             "YIVIDEO_NODE__OUTPUT_ROOT": str(folder / "outputs"),
             "YIVIDEO_NODE__KILL_GRACE_SECONDS": "0.3",
             "YIVIDEO_NODE__ORPHAN_SECONDS": "60",
+            "YIVIDEO_NODE__FROZEN_SECONDS": "60",  # what the lease's own deadline does is to be seen
             "YIVIDEO_RUNTIME__DRAIN_SECONDS": "0.3",
             "YIVIDEO_GPU__MODE": "lock",
             "YIVIDEO_GPU__LOCK": json.dumps(lock),

@@ -123,6 +123,7 @@ class ModelInput(TaskInput):
     folder: str
     key: str = "large"
     memory_mib: int = 0
+    device: str = ""
     how: str = ""
     wait: str = ""
     """Gate that the use waits for; empty: none."""
@@ -132,7 +133,9 @@ class ModelInput(TaskInput):
 async def model(request: ModelInput, context: TaskContext) -> Told:
     """Uses a model that stays loaded."""
     loading = functools.partial(toy_engine.load, request.folder, request.key)
-    async with context.warm(request.key, loading, memory_mib=request.memory_mib) as warm:
+    async with context.warm(
+        request.key, loading, memory_mib=request.memory_mib, device=request.device
+    ) as warm:
         if request.how == "interrupt":
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.05):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import services.ffmpeg
 
-ABOVE_THE_ENGINES = {"__init__", "__main__", "node", "inputs", "outputs", "options"}
+ABOVE_THE_ENGINES = {"__init__", "__main__", "node", "inputs", "outputs", "options", "settings", "hardware"}
 
 
 def test_engines_import_no_grpc() -> None:

@@ -1,0 +1,1 @@
+"""What runs in the peers' own environment (.venv-bench): the same REST surface over Celery, SAQ and taskiq."""
