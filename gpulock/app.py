@@ -135,8 +135,8 @@ class LockReplica:
         await self.configuration.load()
         tail = Tail(self._ears[0], self.keys.inbox, self._heard, self._reconnected)
         async with AsyncExitStack() as stack:
-            stack.callback(self.pipe.close)
-            stack.callback(self._ears[0].close)
+            stack.callback(self.pipe.end)
+            stack.callback(self._ears[0].end)
             stack.push_async_callback(self.watch.aclose)
             for what, work in (
                 ("inbox", tail.run()),

@@ -42,7 +42,7 @@ class LockWatch:
         if self._tail is not None:
             self._tail.cancel()
             await asyncio.gather(self._tail, return_exceptions=True)
-        self._pipe.close()
+        self._pipe.end()
 
     async def watch(self, pool: str, after: str) -> AsyncGenerator[monitor_pb2.LockEvent, None]:
         """Yield events from now on, or after an id; an empty one at once and when nothing happened for a while.

@@ -114,6 +114,7 @@ class Pipe:
         self._timeout_seconds = timeout_seconds
         self._wire: _Wire | None = None
         self._connecting = asyncio.Lock()
+        self._ended = False
 
     async def call(self, *command: Argument) -> Any:
         """Send one command; gives its answer.
@@ -153,6 +154,7 @@ class Pipe:
         async with self._connecting:
             if self._wire is not None and self._wire.transport is not None:
                 return self._wire
+            self._refuse_ended()
             try:
                 async with asyncio.timeout(self._timeout_seconds or 5.0):
                     wire = await self._open()
@@ -161,6 +163,9 @@ class Pipe:
             except OSError as error:
                 raise ConnectionError(f"redis cannot be reached: {error}") from error
             self._wire = wire
+            if self._ended:  # meanwhile
+                self.close()
+                self._refuse_ended()
             return wire
 
     async def _open(self) -> _Wire:
@@ -198,8 +203,17 @@ class Pipe:
     def _new_wire(self) -> _Wire:
         return _Wire(self._timeout_seconds)
 
+    def _refuse_ended(self) -> None:
+        if self._ended:
+            raise ConnectionError("this connection to redis was ended")
+
+    def end(self) -> None:
+        """Close the connection for good: whoever is late finds no other, which nobody would close."""
+        self._ended = True
+        self.close()
+
     def close(self) -> None:
-        """Close the connection; commands under way fail."""
+        """Close the connection; commands under way fail, the next one opens another."""
         if self._wire is not None:
             self._wire.fail(ConnectionError("the connection to redis was closed"))
             self._wire = None

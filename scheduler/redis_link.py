@@ -48,7 +48,7 @@ class RedisLink:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        self._pipe.close()
+        self._pipe.end()
         await self._commands.aclose()
         await self.listener.aclose()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -181,7 +182,8 @@ async def house(redis_url: str, clean_redis: redis.Redis) -> AsyncIterator[House
     built = House(redis_url, clean_redis, Clocks())
     yield built
     for pipe in built.pipes:
-        pipe.close()
+        pipe.end()
+    await asyncio.sleep(0)  # in which they close
 
 
 @pytest.fixture
