@@ -70,9 +70,10 @@ async def test_node_and_scheduler_are_killed_under_work(
 ) -> None:
     """A killed node's task runs again and completes; a killed scheduler's task goes on in its first attempt."""
     # The promises rest on the order of these times, not on their lengths: shorter ones make a shorter story.
-    for name in ("LEASE_SECONDS", "SILENCE_SECONDS", "LOST_SECONDS", "SCHEDULER_TTL_SECONDS"):
+    for name in ("LEASE_SECONDS", "SILENCE_SECONDS", "SCHEDULER_TTL_SECONDS"):
         monkeypatch.setenv(f"YIVIDEO_SCHEDULER__{name}", "4")
-    monkeypatch.setenv("YIVIDEO_NODE__ORPHAN_SECONDS", "4")
+    monkeypatch.setenv("YIVIDEO_SCHEDULER__LOST_SECONDS", "25")
+    monkeypatch.setenv("YIVIDEO_NODE__ORPHAN_SECONDS", "20")
     monkeypatch.setenv("YIVIDEO_NODE__HEARTBEAT_SECONDS", "1")
     film = tmp_path / "film.mp4"
     await asyncio.to_thread(make_long_film, film)

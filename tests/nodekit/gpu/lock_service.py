@@ -22,7 +22,7 @@ from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 
-TTL_SECONDS = 2.0
+TTL_SECONDS = 4.0
 LOCK_DELAY_SECONDS = 0.2
 
 
