@@ -14,7 +14,7 @@ from nodekit.execution import Workshop
 from nodekit.figures import FREE_SLOTS, SLOTS
 from nodekit.node import Node
 from nodekit.retention import Retention
-from runtime.errors import Draining, NoFreeSlot, StaleFence, TaskConflict, TaskNotFound
+from runtime.errors import Draining, InvalidArgument, NoFreeSlot, StaleFence, TaskConflict, TaskNotFound
 from runtime.logs import get_logger
 from yivideo.task.v1 import task_pb2
 
@@ -131,7 +131,11 @@ def _refuse_late(request: task_pb2.RunTaskRequest) -> None:
     """Raise StaleFence for a start that was so long on its way that the attempt may be given up by now."""
     if not request.HasField("latest_start_time"):
         return
-    late_seconds = time.time() - request.latest_start_time.ToNanoseconds() / 1e9
+    try:
+        latest = request.latest_start_time.ToNanoseconds() / 1e9
+    except ValueError:
+        raise InvalidArgument.at("/latest_start_time", "not a time") from None
+    late_seconds = time.time() - latest
     if late_seconds > 0:
         raise StaleFence(
             f"the start of attempt {request.attempt} of the task {request.spec.task_id} came {late_seconds:.1f} s too late, "

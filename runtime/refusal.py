@@ -36,6 +36,10 @@ class CallEnd:
         self._error = grpc.aio.AioRpcError(_now(call.code()), grpc.aio.Metadata(), trailers, details=details)
         self._told.set()
 
+    async def own(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
+        """Return the server's status for an error of the call, which may be grpc's own words."""
+        return await self.reason() if error.details() == _OWN_WORDS else error
+
     async def reason(self) -> grpc.aio.AioRpcError:
         """Return the server's own status, after a write has failed; UNAVAILABLE when none comes."""
         try:
@@ -54,7 +58,7 @@ async def answered(call: Any) -> Any:
     try:
         return await call
     except grpc.aio.AioRpcError as error:
-        raise await end.reason() if error.details() == _OWN_WORDS else error from None
+        raise await end.own(error) from None
 
 
 def _now(ready: Coroutine[Any, Any, T]) -> T:

@@ -13,6 +13,7 @@ from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDesc
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from runtime.refusal import CallEnd, answered
 from runtime.structs import to_struct
 from tests.fuzz.messages import Malformer
 from tests.fuzz.tally import Tally
@@ -152,17 +153,20 @@ class RpcFuzzer:
                 call = channel.stream_stream(path)(stream(), **options)
             else:
                 call = channel.unary_stream(path)(sent[0], **options)
+            end = CallEnd(call)
             try:
                 async with asyncio.timeout(_WATCH_SECONDS):
                     async for answer in call:
                         self._learn(target, answer)
             except TimeoutError:
                 pass
+            except grpc.aio.AioRpcError as error:
+                raise await end.own(error) from None
             finally:
                 call.cancel()
             return
         if method.client_streaming:
-            answer = await channel.stream_unary(path)(stream(), timeout=_CALL_SECONDS, **options)
+            answer = await answered(channel.stream_unary(path)(stream(), timeout=_CALL_SECONDS, **options))
         else:
             answer = await channel.unary_unary(path)(sent[0], timeout=_CALL_SECONDS, **options)
         if method.name == "DeleteTask" and target.server == "scheduler":

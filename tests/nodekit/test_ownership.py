@@ -10,6 +10,7 @@ import pytest
 
 from nodekit.testkit import to_request
 from runtime.errors import (
+    InvalidArgument,
     StaleFence,
 )
 from runtime.rpc_errors import rpc_errors
@@ -56,6 +57,12 @@ async def test_a_start_that_was_held_up_for_too_long_is_refused(
         async with rpc_errors():
             await node.stub.RunTask(request).read()
     assert "too late" in refused.value.message
+    request.latest_start_time.nanos = -1
+    with pytest.raises(InvalidArgument) as misfit:
+        async with rpc_errors():
+            await node.stub.RunTask(request).read()
+    assert misfit.value.fields[0].pointer == "/latest_start_time"
+    request.latest_start_time.nanos = 0
     assert not (tmp_path / "journal").exists()
     request.latest_start_time.FromMilliseconds(int(time.time() * 1000) + 60_000)
     first = node.stub.RunTask(request)
