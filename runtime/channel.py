@@ -65,6 +65,8 @@ def channel_options(settings: RuntimeSection) -> list[tuple[str, Any]]:
         ("grpc.min_reconnect_backoff_ms", 3_000),  # the time that one attempt to connect may take
         ("grpc.max_reconnect_backoff_ms", 1_000),
         ("grpc.enable_http_proxy", 0),
+        # Else a new channel shares the back-off of one that failed to reach the same address before.
+        ("grpc.use_local_subchannel_pool", 1),
     ]
     if settings.tls.server_name:
         options.append(("grpc.ssl_target_name_override", settings.tls.server_name))
