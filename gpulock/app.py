@@ -27,6 +27,7 @@ from gpulock.watching import LockWatch
 from gpulock.word import Word
 from redislink.patience import persist
 from redislink.pipe import Pipe
+from runtime.background import background
 from runtime.errors import YiVideoError
 from runtime.logs import get_logger
 from runtime.server import RpcServer
@@ -146,7 +147,7 @@ class LockReplica:
                 ("goodbye", self._send_away()),
                 ("figures", self._publish_figures()),
             ):
-                await stack.enter_async_context(_background(what, work))
+                await stack.enter_async_context(background(what, work))
             try:
                 yield self
             finally:
@@ -194,26 +195,6 @@ async def publish(report: Report) -> None:
 
 
 @asynccontextmanager
-async def _background(what: str, work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
-    """Run a task beside the block. When it breaks, the process must end and be restarted: half a service is worse than none."""
-    owner = asyncio.current_task()
-    task = asyncio.create_task(work)
-
-    def broke(done: asyncio.Task[None]) -> None:
-        if not done.cancelled() and (error := done.exception()) is not None:
-            log.critical(f"the {what} broke", exc_info=error)
-            if owner is not None:
-                owner.cancel()
-
-    task.add_done_callback(broke)
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-@asynccontextmanager
 async def leasing(settings: GpulockSettings) -> AsyncIterator[tuple[LockReplica, RpcServer, str]]:
     """Run a replica and its gRPC server for the time of the block; gives both and the address."""
     if not settings.gpulock.devices:
@@ -233,7 +214,7 @@ async def leasing(settings: GpulockSettings) -> AsyncIterator[tuple[LockReplica,
     async with (
         replica.running(),
         server.running() as address,
-        _background("health", _tell_health(replica, server)),
+        background("health", _tell_health(replica, server)),
     ):
         yield replica, server, address
 

@@ -6,10 +6,10 @@ import asyncio
 import hashlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
+from runtime.background import background
 from runtime.egress import EgressPolicy
 from runtime.logs import get_logger
 from runtime.server import RpcServer
@@ -123,13 +123,13 @@ class Scheduler:
         await self.keeper.beat()
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.deletion.aclose)
-            await stack.enter_async_context(_background("event feed", self.feed.run()))
-            await stack.enter_async_context(_background("endings", self.endings.close_on(self.draining)))
-            await stack.enter_async_context(_background("callbacks", self.delivery.run()))
-            await stack.enter_async_context(_background("queue report", self.queues.publish_for_ever()))
+            await stack.enter_async_context(background("event feed", self.feed.run()))
+            await stack.enter_async_context(background("endings", self.endings.close_on(self.draining)))
+            await stack.enter_async_context(background("callbacks", self.delivery.run()))
+            await stack.enter_async_context(background("queue report", self.queues.publish_for_ever()))
             await stack.enter_async_context(self.dispatcher.running())
-            keeping = await stack.enter_async_context(_background("lease keeper", self.keeper.run()))
-            sweeping = await stack.enter_async_context(_background("sweeper", self.sweeper.run()))
+            keeping = await stack.enter_async_context(background("lease keeper", self.keeper.run()))
+            sweeping = await stack.enter_async_context(background("sweeper", self.sweeper.run()))
             try:
                 yield self
             finally:
@@ -143,26 +143,6 @@ class Scheduler:
             await self.attempts.retire()
         except Exception as error:
             log.warning("could not say goodbye; the leases lapse by themselves", error=str(error))
-
-
-@asynccontextmanager
-async def _background(what: str, work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
-    """Run a task beside the block. When it breaks, the process must end and be restarted: half a scheduler is worse than none."""
-    owner = asyncio.current_task()
-    task = asyncio.create_task(work)
-
-    def broke(done: asyncio.Task[None]) -> None:
-        if not done.cancelled() and (error := done.exception()) is not None:
-            log.critical(f"the {what} broke", exc_info=error)
-            if owner is not None:
-                owner.cancel()
-
-    task.add_done_callback(broke)
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -180,7 +160,7 @@ async def scheduling(settings: SchedulerSettings) -> AsyncIterator[tuple[Schedul
         async with (
             scheduler.running(),
             server.running() as address,
-            _background("health", _tell_health(scheduler, server)),
+            background("health", _tell_health(scheduler, server)),
         ):
             yield scheduler, server, address
 
