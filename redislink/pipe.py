@@ -53,6 +53,7 @@ class _Wire(asyncio.Protocol):
         self._awaited: deque[tuple[asyncio.Future[Any], float]] = deque()
         self._timeout_seconds = timeout_seconds
         self._watchdog: asyncio.TimerHandle | None = None
+        self._unsent: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's own class is none of asyncio's
@@ -97,8 +98,16 @@ class _Wire(asyncio.Protocol):
         self._awaited.append((future, self._loop.time()))
         if self._watchdog is None and self._timeout_seconds is not None:
             self._watchdog = self._loop.call_later(self._timeout_seconds, self._watch)
-        self.transport.write(_pack(command))
+        # What is sent in one turn of the event loop leaves in one system call: uvloop writes at once, each time it is asked.
+        self._unsent.append(_pack(command))
+        if len(self._unsent) == 1:
+            self._loop.call_soon(self._flush)
         return future
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if self.transport is not None:
+            self.transport.write(b"".join(unsent))
 
 
 class Pipe:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from scheduler.claim import Claim, ClaimAsk, Claimed, ask_arguments, read_claimed
 from scheduler.keys import Keys
 from scheduler.node_event import NodeEvent
 from scheduler.presenter import StoredTask
-from scheduler.record import TaskRecord, pairs, to_record
+from scheduler.record import pairs, to_record
 from scheduler.redis_link import RedisLink
 from scheduler.settings import SchedulerSection
 from yivideo.task.v1 import task_pb2
@@ -19,20 +19,6 @@ INLINE_RESULT_BYTES = 4096
 """A larger result is kept once, in its own key; its terminal event then points there."""
 
 FOR_EVER = float("inf")
-
-
-@dataclass(frozen=True)
-class Claim:
-    """An attempt that this scheduler owns."""
-
-    record: TaskRecord
-    spec: bytes
-    checkpoint: bytes
-    resolved_input: bytes = b""
-    unheard_seconds: float = 0.0
-    """Adopted attempts: how long ago the node was last heard."""
-    more: bool = True
-    """Whether other tasks of the node were ready when this one was claimed."""
 
 
 @dataclass(frozen=True)
@@ -98,22 +84,14 @@ class AttemptStore:
         self._ttl_ms = int(settings.result_ttl_seconds * 1000)
         self._scheduler = scheduler
 
-    async def claim(self, node: str, replica: str, address: str, slots: int) -> Claim | str:
-        """Take one task for a free slot, or say why there is none: `empty`, `full`, `limit` or `more` (ask again)."""
-        limits = self._settings.limits
+    async def claim(self, node: str, ask: ClaimAsk) -> Claimed:
+        """Take tasks of a node for free slots of one of its replicas."""
         answer = await self._redis.run(
             "claim",
-            [
-                node, self._scheduler, replica, address, slots, self._lease_ms,
-                limits.max_running_per_user, limits.max_running, uuid.uuid4().hex,
-            ],
+            [node, self._scheduler, *ask_arguments(ask, self._settings)],
             keys=[self._keys.queue(node, "users"), self._keys.queue(node, "ready"), self._keys.queue(node, "lease")],
         )  # fmt: skip
-        if answer[0] != b"claimed":
-            word: str = answer[0].decode()
-            return word
-        _, task_id, fields, spec, checkpoint, more = answer
-        return Claim(to_record(task_id.decode(), pairs(fields)), spec, checkpoint, more=bool(more))
+        return read_claimed(answer)
 
     async def append(self, claim: Claim, events: Sequence[NodeEvent]) -> str:
         """Store events; answers `running`, `cancelling` or `stale`."""

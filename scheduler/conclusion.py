@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from runtime.errors import YiVideoError
 from runtime.logs import get_logger
 from scheduler import metrics
-from scheduler.attempt_store import AttemptStore, Claim, Ending
+from scheduler.attempt_store import AttemptStore, Ending
+from scheduler.claim import Claim
 from scheduler.node_event import NodeEvent
 from scheduler.presenter import StoredTask
 from scheduler.retry_policy import next_delay_seconds

@@ -6,7 +6,7 @@ It pushes: a free slot is seen, one task is claimed for it, the task is run ther
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -17,14 +17,16 @@ from runtime.logs import get_logger
 from runtime.settings import RuntimeSection
 from runtime.structs import from_struct, to_struct
 from scheduler import metrics, node_addresses
-from scheduler.attempt_store import AttemptStore, Claim
+from scheduler.admission import AdmittedTask
+from scheduler.attempt_store import AttemptStore
+from scheduler.claim import Claim
 from scheduler.conclusion import Conclusion, OnEnd
 from scheduler.doorbell import refuses
 from scheduler.references import ReferenceUnresolved, find_references, resolve, to_pointer
 from scheduler.replica_link import ReplicaLink
 from scheduler.runner import Runner
 from scheduler.settings import NodeSection, SchedulerSection
-from scheduler.task_store import TaskStore
+from scheduler.task_store import Submitted, TaskStore
 from scheduler.task_types import TaskTypeCatalog
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
@@ -127,13 +129,14 @@ class Dispatcher:
             if key not in self._links:
                 link = ReplicaLink(
                     section.node, address, self._attempts, self._types, self._settings, self._runtime,
-                    start=self._start, may_claim=self._may_claim,
+                    start=self._start_all, may_claim=self._may_claim,
                 )  # fmt: skip
                 self._links[key] = link
                 self._link_tasks[key] = asyncio.create_task(link.run())
         in_use = {runner.claim.record.address for runner in self.runners}
         for node, address in list(self._links):
-            if node == section.node and address not in found and address not in in_use:
+            may_go = address not in in_use and not self._links[node, address].claiming
+            if node == section.node and address not in found and may_go:
                 await self._unlink((node, address))
 
     async def _unlink(self, key: tuple[str, str]) -> None:
@@ -142,8 +145,44 @@ class Dispatcher:
         await asyncio.gather(task, return_exceptions=True)
         await link.aclose()
 
+    async def submit(self, task: AdmittedTask, *, awaited: bool = False) -> Submitted:
+        """Store a task, as TaskStore.submit does, and start what is first in its queue then where a free slot is known.
+
+        Must run to its end: a claim whose answer nobody takes is found again only when its lease has lapsed.
+        """
+        link = self._freest(task.node)
+        if link is None:
+            submitted = await self._tasks.submit(task, awaited=awaited)
+            may_be_more = submitted.word != "existing"
+        else:
+            with link.asking(1) as ask:
+                submitted = await self._tasks.submit(task, awaited=awaited, ask=ask)
+            await self._start_all(submitted.claimed.claims, link)
+            may_be_more = submitted.claimed.may_be_more
+        if may_be_more:
+            self.want(task.node)
+        return submitted
+
+    def _freest(self, node: str) -> ReplicaLink | None:
+        """The replica of a node with the most free slots; None when no claim may begin for any."""
+        best, most = None, 0
+        for link in self._links.values():
+            if link.node == node and (slots := link.open_slots) > most:
+                best, most = link, slots
+        return best
+
+    async def _start_all(self, claims: Sequence[Claim], link: ReplicaLink) -> None:
+        """Run claimed tasks on the replica they were claimed for. Nothing is raised."""
+        for claim in claims:
+            try:
+                await self._start(claim, link)
+            except Exception as error:
+                # Its lease lapses and a sweeper attaches to it, wherever: better late than in the way of the others.
+                log.warning(
+                    "a claimed task could not be started", task=claim.record.task_id, error=repr(error)
+                )
+
     async def _start(self, claim: Claim, link: ReplicaLink) -> None:
-        """Run a claimed task on the replica it was claimed for."""
         metrics.QUEUE_SECONDS.labels(link.node).observe(
             max(0.0, (claim.record.run_ms - claim.record.ready_ms) / 1000)
         )
@@ -179,7 +218,7 @@ class Dispatcher:
         if link is None:
             link = ReplicaLink(
                 claim.record.node, claim.record.address, self._attempts, self._types, self._settings, self._runtime,
-                start=self._start, may_claim=lambda: False,
+                start=self._start_all, may_claim=lambda: False,
             )  # fmt: skip
             self._links[claim.record.node, claim.record.address] = link
             self._link_tasks[claim.record.node, claim.record.address] = asyncio.create_task(link.run())

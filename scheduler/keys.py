@@ -41,7 +41,7 @@ Of all:
     dead              zset    dead letters of all nodes by time
     schedulers        zset    scheduler replicas by the time until which they count as alive
     owned:SCHEDULER   set     live attempts of one scheduler replica: what is adopted when it dies
-    claims:SCHEDULER  hash    node address -> last claim, so that a claim whose answer was lost finds its task again
+    claims:SCHEDULER  hash    node address and lane -> last claim, so that a claim whose answer was lost finds what it took again
     replica:REPLICA   set     live attempts on one node replica: never more than its slots, whoever claims
     types             hash    task name -> TaskType, as its node published it last
 Channels (nothing rests on their delivery):

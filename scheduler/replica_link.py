@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import grpc
 
@@ -14,7 +14,8 @@ from runtime.errors import Unavailable
 from runtime.logs import get_logger
 from runtime.rpc_errors import rpc_errors, translate
 from runtime.settings import RuntimeSection
-from scheduler.attempt_store import AttemptStore, Claim
+from scheduler.attempt_store import AttemptStore
+from scheduler.claim import Claim, ClaimAsk, Claimed, Lanes
 from scheduler.node_stream import NodeStream
 from scheduler.settings import SchedulerSection
 from scheduler.task_types import TaskTypeCatalog
@@ -27,6 +28,9 @@ _LONGEST_WAIT_SECONDS = 2.0
 _TYPES_TIMEOUT_SECONDS = 10.0
 _REFUSED_PAUSE_SECONDS = 0.1
 _PEER_HEAD_START_SECONDS = 0.01
+_LANES = 32
+_MOST_AT_ONCE = 16
+"""Tasks in one claim: what one answer of Redis may hold up, and what one lost answer may have to find again."""
 
 Attempt = tuple[str, int]
 
@@ -43,7 +47,7 @@ class ReplicaLink:
         settings: SchedulerSection,
         runtime: RuntimeSection,
         *,
-        start: Callable[[Claim, ReplicaLink], Awaitable[None]],
+        start: Callable[[Sequence[Claim], ReplicaLink], Awaitable[None]],
         may_claim: Callable[[], bool],
     ) -> None:
         self.node = node
@@ -59,6 +63,9 @@ class ReplicaLink:
         self.stub = task_pb2_grpc.TaskServiceStub(self._channel)
         self.stream = NodeStream(self.stub, settings.silence_seconds)
         self._wanted = asyncio.Event()
+        self._lanes = Lanes(_LANES)
+        self._busy: set[Attempt] = set()
+        """Attempts that take a slot, as the node reported."""
         self._running: set[Attempt] = set()
         self._ended: set[Attempt] = set()
         self._types_etag: str | None = None
@@ -71,10 +78,28 @@ class ReplicaLink:
         """Slots that are free as far as both sides know: what the node reported, corrected by what happened here since."""
         if not self.connected or self.status.draining:
             return 0
-        busy = {(here.task_id, here.attempt) for here in self.status.attempts if not here.ended}
+        busy = self._busy
         known = len((busy - self._ended) | self._running)
         reported = self.status.free_slots + len(busy & self._ended) - len(self._running - busy)
         return min(self.status.slots - known, reported)
+
+    @property
+    def open_slots(self) -> int:
+        """Free slots for which a claim may begin now."""
+        if not self._may_claim() or not self._lanes.free or time.monotonic() < self._paused_until:
+            return 0
+        return self.free_slots - self._lanes.taken
+
+    @property
+    def claiming(self) -> bool:
+        """Whether a claim is under way."""
+        return self._lanes.taken > 0
+
+    @contextmanager
+    def asking(self, most: int) -> Iterator[ClaimAsk]:
+        """Claim in the block, for free slots of this replica."""
+        with self._lanes.one() as lane:
+            yield ClaimAsk(self.status.replica, self.address, self.status.slots, lane, most)
 
     def attempt_began(self, attempt: Attempt) -> None:
         """Count a slot as taken before the node says so."""
@@ -156,7 +181,8 @@ class ReplicaLink:
             log.info("node replica in sight", node=self.node, address=self.address, slots=status.slots)
         self.connected = True
         self.status = status
-        self._ended &= {(here.task_id, here.attempt) for here in status.attempts if not here.ended}
+        self._busy = {(here.task_id, here.attempt) for here in status.attempts if not here.ended}
+        self._ended &= self._busy
         if self.free_slots > before:  # not at every heartbeat: an idle node must not mean polling
             self._wanted.set()
 
@@ -178,22 +204,20 @@ class ReplicaLink:
                 await self._claim_all()
 
     async def _claim_all(self) -> None:
-        while self.free_slots > 0 and self._may_claim():
-            claim = await self._claim()
-            if isinstance(claim, Claim):
-                await self._start(claim, self)
-                if not self._may_be_more:
-                    return
-            elif claim != "more":
+        while (free := self.free_slots) > 0 and self._lanes.free and self._may_claim():
+            claimed = await self._claim(min(free, _MOST_AT_ONCE))
+            await self._start(claimed.claims, self)
+            if not self._may_be_more or claimed.word not in ("claimed", "more"):
                 return
 
-    async def _claim(self) -> Claim | str:
+    async def _claim(self, most: int) -> Claimed:
         # Cleared before it is asked: what becomes ready meanwhile sets it again, whatever the answer says.
         self._may_be_more = False
-        claim: Claim | str = "more"
+        claimed = None
         try:
-            claim = await self._store.claim(self.node, self.status.replica, self.address, self.status.slots)
+            with self.asking(most) as ask:
+                claimed = await self._store.claim(self.node, ask)
         finally:
-            if claim != "empty" and not (isinstance(claim, Claim) and not claim.more):
+            if claimed is None or claimed.may_be_more:
                 self._may_be_more = True
-        return claim
+        return claimed

@@ -20,7 +20,8 @@ from runtime import errors
 from runtime.logs import get_logger
 from runtime.rpc_errors import translate
 from scheduler import metrics
-from scheduler.attempt_store import AttemptStore, Claim
+from scheduler.attempt_store import AttemptStore
+from scheduler.claim import Claim
 from scheduler.conclusion import Conclusion
 from scheduler.doorbell import Refuses
 from scheduler.node_event import NodeEvent, to_node_event

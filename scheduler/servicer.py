@@ -44,8 +44,7 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
         spec = request.spec
         spec.task_id = spec.task_id or f"task-{uuid.uuid4()}"
         with self._scheduler.endings.expecting(spec.task_id) as expected:
-            # A client that leaves while its task is stored gets it stored.
-            task, _ = await asyncio.shield(self._submit(spec, awaited=True))
+            task, _ = await self._submit(spec, awaited=True)
             if task.state in _ENDED:
                 return task
             if task.HasField("reuse"):
@@ -68,15 +67,17 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
                     pass
 
     async def _submit(self, spec: task_pb2.TaskSpec, *, awaited: bool = False) -> tuple[task_pb2.Task, str]:
+        """Store a task. A client that leaves meanwhile gets it stored, and what was claimed with it is started."""
+        return await asyncio.shield(self._store(spec, awaited))
+
+    async def _store(self, spec: task_pb2.TaskSpec, awaited: bool) -> tuple[task_pb2.Task, str]:
         scheduler = self._scheduler
         if scheduler.draining.is_set():
             raise Draining("this scheduler is shutting down")
         admitted = await scheduler.admission.admit(spec)
-        submitted = await scheduler.tasks.submit(admitted, awaited=awaited)
+        submitted = await scheduler.dispatcher.submit(admitted, awaited=awaited)
         metrics.TASKS_SUBMITTED.labels(admitted.node, submitted.word).inc()
         task_id = admitted.spec.task_id
-        if submitted.word != "existing":
-            scheduler.dispatcher.want(admitted.node)
         if submitted.word == "created":
             return created_task(admitted.spec, submitted.state, submitted.created_us), task_id
         stored = await scheduler.tasks.load(task_id)

@@ -10,6 +10,7 @@ from typing import Any
 from runtime.errors import InvalidArgument, TaskConflict, TaskNotFound, TooManyTasks, WrongState
 from runtime.structs import from_struct
 from scheduler.admission import AdmittedTask
+from scheduler.claim import NOTHING_ASKED, ClaimAsk, Claimed, ask_arguments, read_claimed
 from scheduler.keys import Keys
 from scheduler.presenter import StoredTask
 from scheduler.record import TaskRecord, to_record
@@ -58,6 +59,8 @@ class Submitted:
     """`created`, `again` (an ended task runs again) or `existing`."""
     created_us: int
     state: str
+    claimed: Claimed
+    """What was taken for the slot that the caller knew of."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +78,18 @@ class TaskStore:
     def __init__(self, redis: RedisLink, keys: Keys, settings: SchedulerSection, scheduler: str) -> None:
         self._redis = redis
         self._keys = keys
+        self._settings = settings
         self._limits = settings.limits
         self._ttl_ms = int(settings.result_ttl_seconds * 1000)
         self._scheduler = scheduler
 
-    async def submit(self, task: AdmittedTask, *, awaited: bool = False) -> Submitted:
+    async def submit(
+        self, task: AdmittedTask, *, awaited: bool = False, ask: ClaimAsk | None = None
+    ) -> Submitted:
         """Store a task once. Raises TaskConflict, TooManyTasks or InvalidArgument (a dependency that does not exist).
 
-        `awaited`: a call waits here for the end of a task that this makes.
+        `awaited`: a call waits here for the end of a task that this makes. `ask`: a free slot of its node, for which whatever is
+        first in the queue then is taken in the same step.
         """
         spec, limits = task.spec, self._limits
         fields = [part for pair in task.fields.items() for part in pair]
@@ -93,7 +100,8 @@ class TaskStore:
             [
                 spec.task_id, task.sha, uuid.uuid4().hex, self._scheduler, spec.SerializeToString(),
                 ACCEPTED, ACCEPTED_BLOCKED, RESUBMITTED, limits.max_queued_per_user, limits.max_queued,
-                task.not_before, task.start_deadline_ms, spec.priority, len(spec.depends_on), *spec.depends_on, *fields,
+                task.not_before, task.start_deadline_ms, spec.priority, *ask_arguments(ask, self._settings),
+                len(spec.depends_on), *spec.depends_on, *fields,
             ],
             keys=[self._keys.task(spec.task_id), self._keys.task(spec.task_id, "spec"), self._keys.tasks],
         )  # fmt: skip
@@ -102,7 +110,8 @@ class TaskStore:
         if answer[3]:
             for dependency in spec.depends_on:
                 await self.settle(dependency)
-        return Submitted(word, int(answer[2]), state)
+        claimed = read_claimed(answer[4]) if len(answer) > 4 else NOTHING_ASKED
+        return Submitted(word, int(answer[2]), state, claimed)
 
     def _raise_refusal(self, word: str, detail: str, spec: task_pb2.TaskSpec) -> None:
         wait = self._limits.retry_after_seconds

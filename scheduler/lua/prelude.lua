@@ -86,30 +86,31 @@ local function leave_ring(node, user)
   redis.call('SREM', user_key(user, 'held'), node)
 end
 
-local function make_ready(record, ready_at, origin)
+-- `quiet`: the caller sees to it that somebody looks.
+local function make_ready(record, ready_at, quiet)
   redis.call('ZADD', queue(record.node, 'ready'), ready_at, record.id)
   redis.call('ZADD', user_queue(record.node, record.user), record.qscore, record.id)
   redis.call('HSET', task_key(record.id), 'ready_at', whole(ready_at))
   join_ring(record.node, record.user)
-  wake(record.node, origin)
+  if not quiet then wake(record.node) end
 end
 
 -- Put a pending task where it belongs: among the delayed until its time, else among the ready.
-local function enqueue(record, not_before, origin)
+local function enqueue(record, not_before, quiet)
   redis.call('HSET', task_key(record.id), 'state', 'pending', 'not_before', whole(not_before))
   if not_before > now then
     redis.call('ZADD', queue(record.node, 'delayed'), not_before, record.id)
     redis.call('PUBLISH', prefix .. 'wake', 'delayed ' .. whole(not_before - now))
   else
-    make_ready(record, now, origin)
+    make_ready(record, now, quiet)
   end
 end
 
 -- Put a new task, or one that runs again, where it waits: behind its dependencies, or among the delayed or the ready.
-local function place(record, waits, not_before, origin)
+local function place(record, waits, not_before, quiet)
   local deadline = number(record.start_deadline)
   if deadline > 0 then redis.call('ZADD', prefix .. 'deadlines', deadline, record.id) end
-  if #waits == 0 then return enqueue(record, not_before, origin) end
+  if #waits == 0 then return enqueue(record, not_before, quiet) end
   redis.call('HSET', task_key(record.id), 'state', 'blocked', 'not_before', whole(not_before))
   redis.call('ZADD', queue(record.node, 'blocked'), now, record.id)
   redis.call('SADD', part(record.id, 'wait'), unpack(waits))
@@ -224,7 +225,7 @@ local function erase(record)
 end
 
 -- Let an ended task run again under its own id. Attempt numbers go on growing, because a node tells attempts apart by them.
-local function run_again(record, body, waits, not_before, start_deadline, origin)
+local function run_again(record, body, waits, not_before, start_deadline, quiet)
   redis.call('ZREM', prefix .. 'expiry', record.id)
   redis.call('ZREM', prefix .. 'outbox', record.id)
   redis.call('ZREM', prefix .. 'dead', record.id)
@@ -238,5 +239,5 @@ local function run_again(record, body, waits, not_before, start_deadline, origin
   count(record.user, 1, 0)
   local sequence = emit(record.id, record.attempt, body)
   redis.call('HSET', task_key(record.id), 'first_seq', sequence)
-  place(record, waits, not_before, origin)
+  place(record, waits, not_before, quiet)
 end

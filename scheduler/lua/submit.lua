@@ -1,17 +1,29 @@
--- Accept a task: dedupe, write, index, event 1, enqueue; or say which task is there already, or why it is refused.
+-- Accept a task: dedupe, write, index, event 1, enqueue; or say which task is there already, or why it is refused. Then take what is
+-- now first in the node's queue, when the caller knows of a free slot.
 -- ARGV: prefix, id, sha, nonce, origin, spec, accepted body, accepted-blocked body, run-again body, max queued of the user,
---   max queued in all, not before ms (`+ms`: from now), start deadline ms, priority, number of dependencies, dependencies..., field, value, ...
--- Reply: {word, state, created_us, must_settle}. The nonce tells a repetition of this very call from another client's submit.
+--   max queued in all, not before ms (`+ms`: from now), start deadline ms, priority, what to claim for as claim.lua has it (nine; most
+--   is 0: nothing), number of dependencies, dependencies..., field, value, ...
+-- Reply: {word, state, created_us, must_settle, claimed}; `claimed` is empty or claim.lua's reply. The nonce tells a repetition of
+-- this very call from another client's submit.
 local id, sha, nonce, origin = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local not_before, start_deadline, priority = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
-local dependencies = tonumber(ARGV[15])
+local CLAIM, DEPENDENCIES = 15, 24
+local dependencies = tonumber(ARGV[DEPENDENCIES])
 if string.sub(ARGV[12], 1, 1) == '+' then not_before = now + not_before end
-local user = ARGV[16 + dependencies + 1]
+local user = ARGV[DEPENDENCIES + dependencies + 2]
 
 local function over_limit()
   local max_user, max_all = tonumber(ARGV[10]), tonumber(ARGV[11])
   if max_user > 0 and number(redis.call('HGET', user_key(user, 'count'), 'queued')) >= max_user then return 'user_full' end
   if max_all > 0 and number(redis.call('HGET', prefix .. 'totals', 'queued')) >= max_all then return 'all_full' end
+end
+
+-- Take what is first now, and have the others told of what is ready after that.
+local function claimed(node)
+  local ask = claim_ask(node, origin, CLAIM)
+  local answer = ask.most > 0 and claim(ask) or {}
+  if redis.call('EXISTS', queue(node, 'users')) == 1 then wake(node, origin) end
+  return answer
 end
 
 local record = read(id)
@@ -27,7 +39,8 @@ local again = false
 if record then
   if record.nonce == nonce then
     local first = number(redis.call('HGET', task_key(id), 'first_seq'))
-    return { first > 1 and 'again' or 'created', record.state, record.created, 0 }
+    local accepted = record.state == 'blocked' and 'blocked' or 'pending' -- as the first answer said, though it may run by now
+    return { first > 1 and 'again' or 'created', accepted, record.created, 0, claimed(record.node) }
   end
   if redis.call('HGET', task_key(id), 'sha') ~= sha then return { 'conflict', record.state, record.created, 0 } end
   local reusable = redis.call('HGET', task_key(id), 'reusable')
@@ -40,11 +53,11 @@ if refused then return { refused, '', '0', 0 } end
 
 local waits, must_settle = {}, {}
 for i = 1, dependencies do
-  local values = redis.call('HMGET', task_key(ARGV[15 + i]), 'state', 'user')
+  local values = redis.call('HMGET', task_key(ARGV[DEPENDENCIES + i]), 'state', 'user')
   if not values[1] or values[2] ~= user then return { 'no_dependency', tostring(i - 1), '0', 0 } end
   if values[1] ~= 'completed' and values[1] ~= 'skipped' then
-    waits[#waits + 1] = ARGV[15 + i]
-    if TERMINAL[values[1]] then must_settle[#must_settle + 1] = ARGV[15 + i] end
+    waits[#waits + 1] = ARGV[DEPENDENCIES + i]
+    if TERMINAL[values[1]] then must_settle[#must_settle + 1] = ARGV[DEPENDENCIES + i] end
   end
 end
 for _, dependency in ipairs(must_settle) do redis.call('ZADD', prefix .. 'settle', now, dependency) end
@@ -53,12 +66,12 @@ must_settle = #must_settle > 0 and 1 or 0
 
 if again then
   redis.call('HSET', task_key(id), 'nonce', nonce)
-  run_again(record, ARGV[9], waits, not_before, start_deadline, origin)
-  return { 'again', state, record.created, must_settle }
+  run_again(record, ARGV[9], waits, not_before, start_deadline, true)
+  return { 'again', state, record.created, must_settle, claimed(record.node) }
 end
 
 local fields = {}
-for i = 16 + dependencies, #ARGV do fields[#fields + 1] = ARGV[i] end
+for i = DEPENDENCIES + 1 + dependencies, #ARGV do fields[#fields + 1] = ARGV[i] end
 redis.call('SET', part(id, 'spec'), ARGV[6])
 redis.call('HSET', task_key(id), 'state', state, 'sha', sha, 'nonce', nonce, 'created', whole(now_us), 'updated', whole(now),
   'qscore', whole((100 - priority) * 1e13 + now), 'not_before', whole(not_before), 'start_deadline', ARGV[13], 'attempt', 0, 'tries', 0,
@@ -70,5 +83,5 @@ redis.call('ZADD', prefix .. 'workflow:' .. record.workflow, now_us, id)
 redis.call('SADD', prefix .. 'nodes', record.node)
 count(user, 1, 0)
 emit(id, 0, #waits > 0 and ARGV[8] or ARGV[7])
-place(record, waits, not_before, origin)
-return { 'created', state, whole(now_us), must_settle }
+place(record, waits, not_before, true)
+return { 'created', state, whole(now_us), must_settle, claimed(record.node) }

@@ -57,7 +57,7 @@ def load_mutants() -> list[Mutant]:
 def scripts_with(mutant: Mutant) -> dict[str, str]:
     """All scripts, the prelude put in front, one of them with the fault."""
     texts = {path.stem: path.read_text() for path in LUA.glob("*.lua")} | {mutant.script: mutant.text()}
-    prelude = texts.pop("prelude")
+    prelude = "".join(texts.pop(name) for name in sorted(texts) if name.split("_")[0] == "prelude")
     return {name: prelude + text for name, text in texts.items()}
 
 

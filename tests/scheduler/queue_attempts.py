@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from scheduler.attempt_store import Beat, Claim, Ending
+from scheduler.attempt_store import Beat, Ending
+from scheduler.claim import Claim, ClaimAsk, Claimed
 from scheduler.node_event import NodeEvent
 from scheduler.task_store import cancelled_event, failed_event
 from tests.scheduler import queue_laws as laws
@@ -21,24 +20,41 @@ RETRYING = task_pb2.TaskEvent(retrying=task_pb2.TaskRetrying(error=ERROR))
 class AttemptSteps(QueueSteps):
     """Steps of schedulers and of the attempts that they hold, superseded ones too."""
 
-    def claim(self, scheduler: str, node: str, pick: int, slots: int) -> None:
+    def claim(self, scheduler: str, node: str, pick: int, slots: int, most: int) -> None:
         replica = REPLICAS[node][pick % len(REPLICAS[node])]
-        self.ring = self.turns(node)
-        answer = self.do(self.replicas[scheduler].claim(node, replica, f"{replica}:1", slots))
-        self.claimed(answer, scheduler, node, replica, slots, self.nonce())
+        ask = ClaimAsk(replica, f"{replica}:1", slots, lane=pick % 2, most=most)
+        self.read_ring(node)
+        answer = self.do(self.replicas[scheduler].claim(node, ask))
+        token = self.nonce()
+        if self.claimed(answer, scheduler, node, ask, token):
+            self.claim_calls.append((*self.calls["claim"], scheduler, node, ask, token))
 
-    def claimed(self, answer: Any, scheduler: str, node: str, replica: str, slots: int, token: str) -> None:
-        running = sum(task.replica == replica for task in self.model.where(*m.LIVE))
-        takeable = self.model.claimable(node)
-        if not isinstance(answer, Claim):
-            limit = self.model.running() >= m.MAX_RUNNING
-            expected = "full" if running >= slots else "limit" if limit else "empty"
-            self.agree("claim", answer, expected)
-            assert expected != "empty" or not takeable, "a free slot was left empty"
-            self.forget_the_late(node)
-            return
-        record = answer.record
-        assert running < slots and self.model.running() < m.MAX_RUNNING
+    def claimed(self, answer: Claimed, scheduler: str, node: str, ask: ClaimAsk, token: str) -> bool:
+        """Check what a claim took, and why it took no more; True when it took something."""
+        for claim in answer.claims:
+            self._took(claim, scheduler, node, ask)
+        if answer.claims:
+            fences = [claim.record.fence for claim in answer.claims]
+            self.model.note_claim(scheduler, (ask.replica, ask.lane), token, fences)
+        full = self._running(ask.replica) >= ask.slots
+        limit = self.model.running() >= m.MAX_RUNNING
+        if not answer.claims:
+            self.agree("claim", answer.word, "full" if full else "limit" if limit else "empty")
+        elif len(answer.claims) > 1:
+            self.saw("claim", "several at once")
+        if len(answer.claims) < ask.most and not full and not limit:
+            assert not self.model.claimable(node), "a free slot was left empty"
+        if answer.claims:
+            assert answer.ready == bool(self.turns(node))
+        self.forget_the_late(node)
+        return bool(answer.claims)
+
+    def _running(self, replica: str) -> int:
+        return sum(task.replica == replica for task in self.model.where(*m.LIVE))
+
+    def _took(self, claim: Claim, scheduler: str, node: str, ask: ClaimAsk) -> None:
+        record, takeable = claim.record, self.model.claimable(node)
+        assert self._running(ask.replica) < ask.slots and self.model.running() < m.MAX_RUNNING
         assert record.fence > self.highest_fence, "fences grow over all tasks, whatever was lost"
         self.highest_fence = record.fence
         assert takeable.get(record.user) is self.model.tasks.get(record.task_id), (
@@ -52,12 +68,20 @@ class AttemptSteps(QueueSteps):
                 == min((takeable[user].order, user) for user in takeable if self.ring[user] == turn)[1]
             )
             self.turn_of[record.fence] = self.ring[record.user]
-        fence = self.model.claim(self.model.tasks[record.task_id], scheduler, replica, token)
+            self.turns_served += 1
+            self.ring[record.user] = self.turns_served
+        fence = self.model.claim(self.model.tasks[record.task_id], scheduler, ask.replica)
         assert (record.fence, record.owner) == (fence, scheduler)
-        self.claim_calls.append((*self.calls["claim"], scheduler, node, replica, slots, token))
-        self.claims[record.task_id, fence] = answer
-        self.forget_the_late(node)
+        self.claims[record.task_id, fence] = claim
         self.saw("claim", "claimed")
+
+    def read_ring(self, node: str, joining: str = "") -> None:
+        """Note whose turn it is at a node; `joining`: with a user whose task becomes ready in the same script."""
+        dump = laws.Dump(self.raw)
+        self.turns_served = int(dump.values.get(f"q:{node}:turn", 0))
+        self.ring = self.turns(node)
+        if joining and joining not in self.ring and node not in dump.members(f"u:{joining}:held"):
+            self.ring[joining] = self.turns_served - 0.5
 
     def turns(self, node: str) -> dict[str, float]:
         """The ring of a node as it stands."""

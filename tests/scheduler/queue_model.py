@@ -100,7 +100,7 @@ class QueueModel:
         self.dependents: dict[str, set[str]] = {}
         self.unsettled: set[str] = set()
         self.schedulers: dict[str, int] = {}
-        self.last_claim: dict[str, dict[str, tuple[str, int]]] = {}
+        self.last_claim: dict[str, dict[tuple[str, int], tuple[str, list[int]]]] = {}
         """Of each scheduler and node replica: token and fence of the last claim."""
 
     @property
@@ -259,15 +259,18 @@ class QueueModel:
 
     # Scripts for schedulers
 
-    def claim(self, task: ModelTask, scheduler: str, replica: str, token: str) -> int:
+    def claim(self, task: ModelTask, scheduler: str, replica: str) -> int:
         """Start the next attempt of a task that may be claimed; gives its fence."""
         self.fence = max(self.fence + 1, self.now_us)
         task.state, task.place, task.fence = "running", "", self.fence
         task.attempt, task.tries = task.attempt + 1, task.tries + 1
         task.owner, task.replica, task.node_sequence, task.heard = scheduler, replica, 0, None
         task.lease = self.now + LEASE_MS
-        self.last_claim.setdefault(scheduler, {})[replica] = (token, task.fence)
         return self.fence
+
+    def note_claim(self, scheduler: str, lane: tuple[str, int], token: str, fences: list[int]) -> None:
+        """Remember what the last claim of a lane of a replica took."""
+        self.last_claim.setdefault(scheduler, {})[lane] = (token, fences)
 
     def append(self, task_id: str, fence: int, events: Sequence[tuple[str, int]]) -> str:
         """Store events of a live attempt that are newer than the last stored one."""

@@ -11,7 +11,8 @@ import redis
 
 from runtime.errors import InvalidArgument, TaskConflict, TaskNotFound, TooManyTasks, WrongState
 from scheduler.admission import AdmittedTask
-from scheduler.attempt_store import AttemptStore, Claim
+from scheduler.attempt_store import AttemptStore
+from scheduler.claim import Claim, ClaimAsk, Claimed
 from scheduler.keys import Keys
 from scheduler.outbox import DueCallback, Outbox
 from scheduler.redis_link import RedisLink
@@ -66,6 +67,7 @@ class QueueSteps:
         self.held_callbacks: dict[str, DueCallback] = {}
         self.ring: dict[str, float] = {}
         """The users' turns just before the claim under way; empty when it is a repetition."""
+        self.turns_served = 0
         self.turn_of: dict[int, float] = {}
         """By fence, the turn that its claim used."""
         self.overtaken: dict[tuple[str, str, str], int] = defaultdict(int)
@@ -98,11 +100,12 @@ class QueueSteps:
                 word = again[0] if isinstance(again, list) else again
                 assert word in (word_of(answer), b"stale", b"again", b"missing", b"kept"), script
             elif script == "claim":
-                assert again[:2] == answer[:2]
+                assert [again[0], *names_of(again)] == [answer[0], *names_of(answer)]
             elif script == "submit":
                 assert (
                     again[:3] == answer[:3]
                 )  # whether to settle is said once; the sweeper sees to it otherwise
+                assert names_of(again[4:5]) == names_of(answer[4:5])
             elif script not in ("sweep", "settle_dependents", "outbox_take"):
                 assert again == answer, script
         return answer
@@ -136,7 +139,13 @@ class QueueSteps:
         found = sorted(task.ask.task_id for task in self.model.where(*states))
         return found[pick % len(found)] if found else NAMES[pick % len(NAMES)]
 
-    def claim(self, scheduler: str, node: str, pick: int, slots: int) -> None:
+    def claim(self, scheduler: str, node: str, pick: int, slots: int, most: int) -> None:
+        raise NotImplementedError
+
+    def claimed(self, answer: Claimed, scheduler: str, node: str, ask: ClaimAsk, token: str) -> bool:
+        raise NotImplementedError
+
+    def read_ring(self, node: str, joining: str = "") -> None:
         raise NotImplementedError
 
     # Clients
@@ -149,19 +158,29 @@ class QueueSteps:
         for name in first:
             self.submit_ask(m.Ask(name, name[0], PLACES[name], callback=name.endswith("0")))
         for n in range(claims):
-            self.claim(SCHEDULERS[n % 2], "media", n, 3)
+            self.claim(SCHEDULERS[n % 2], "media", n, 3, 1)
 
     def submit(
-        self, pick: int, priority: int, after: list[int], delay: int, deadline: int, callback: bool
+        self,
+        pick: int,
+        priority: int,
+        after: list[int],
+        delay: int,
+        deadline: int,
+        callback: bool,
+        slots: int,
     ) -> None:
-        """A task that is not there, mostly, behind some that are."""
+        """A task that is not there, mostly, behind some that are; with a claim for `slots` slots, 0: without."""
         free = [name for name in NAMES if name not in self.model.tasks or pick % 4 == 0]
         name = free[pick % len(free)] if free else NAMES[pick % len(NAMES)]
         foreign = pick % 5 == 0
         others = [other for other in self.model.tasks if (other[0] != name[0]) == foreign and other != name]
         depends = tuple(dict.fromkeys(others[n % len(others)] for n in after)) if others else ()
         start_by = self.model.now + deadline if deadline else 0
-        self.submit_ask(m.Ask(name, name[0], PLACES[name], priority, depends, delay, start_by, callback))
+        slot = ClaimAsk("r1", "r1:1", slots, lane=pick % 2, most=1) if slots else None
+        self.submit_ask(
+            m.Ask(name, name[0], PLACES[name], priority, depends, delay, start_by, callback), slot
+        )
 
     def submit_the_same_again(self, pick: int) -> None:
         """What ended, mostly."""
@@ -169,13 +188,17 @@ class QueueSteps:
         if task:
             self.submit_ask(task.ask)
 
-    def submit_ask(self, ask: m.Ask) -> None:
+    def submit_ask(self, ask: m.Ask, slot: ClaimAsk | None = None) -> None:
         refusals = {TaskConflict: "conflict", InvalidArgument: "no_dependency", TooManyTasks: "full"}
-        answer = self.call(self.clients.submit(_admitted(ask)), refusals)  # type: ignore[arg-type]
+        self.read_ring(ask.node, joining=ask.user)
+        answer = self.call(self.clients.submit(_admitted(ask), ask=slot), refusals)  # type: ignore[arg-type]
         nonce = self.nonce()
         expected = self.model.submit(ask, nonce)
-        self.calls["submit"] += (ask, nonce)
+        self.calls["submit"] += (ask, nonce, slot)
         self.agree("submit", answer if isinstance(answer, str) else answer.word, _short(expected))
+        if slot is not None and expected in ("created", "again"):
+            self.claimed(answer.claimed, "s1", ask.node, slot, nonce)
+            self.saw("submit", f"with a claim: {answer.claimed.word}")
         if expected in ("created", "again") and any(self.ended_badly(name) for name in ask.depends_on):
             for name in ask.depends_on:
                 self.model.settle(name)
@@ -252,6 +275,12 @@ def word_of(answer: Any) -> bytes:
 
 def _short(word: str) -> str:
     return "full" if word in ("user_full", "all_full") else word
+
+
+def names_of(answer: Any) -> list[bytes]:
+    """The tasks in claim's answer, or in submit's part of it."""
+    claimed = answer[0] if answer and isinstance(answer[0], list) else answer
+    return [one[0] for one in claimed[2:]] if claimed and claimed[0] == b"claimed" else []
 
 
 def _difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ import copy
 from typing import Any
 
 from runtime.errors import TaskNotFound, WrongState
-from scheduler.attempt_store import AttemptStore, Claim
+from scheduler.attempt_store import AttemptStore
+from scheduler.claim import ClaimAsk, Claimed, read_claimed
 from scheduler.redis_link import RedisLink
 from tests.scheduler import queue_model as m
 from tests.scheduler.queue_attempts import AttemptSteps
@@ -56,33 +57,36 @@ class TroubledSteps(AttemptSteps):
         """Its answer was lost, and much happened before the scheduler asked again: it gets what it took, or another."""
         if not self.claim_calls:
             return
-        arguments, kwargs, scheduler, node, replica, slots, token = self.claim_calls[
-            -1 - pick % len(self.claim_calls)
-        ]
+        arguments, kwargs, scheduler, node, ask, token = self.claim_calls[-1 - pick % len(self.claim_calls)]
         store = self.replicas[scheduler]
-        answer = self.do(_repeat_claim(store, self.link, "claim", arguments, kwargs, node, replica, slots))
-        last = self.model.last_claim.get(scheduler, {}).get(replica)
-        again = last is not None and last[0] == token
+        answer = self.do(_repeat_claim(store, self.link, arguments, kwargs, node, ask))
+        self.claimed_again(answer, scheduler, node, ask, token)
+
+    def claimed_again(self, answer: Claimed, scheduler: str, node: str, ask: ClaimAsk, token: str) -> None:
+        last = self.model.last_claim.get(scheduler, {}).get((ask.replica, ask.lane), ("", []))
         mine = [
-            task for task in self.model.where(*m.LIVE)
-            if last is not None and task.fence == last[1] and task.owner == scheduler
+            fence for fence in last[1]
+            if last[0] == token and any(t.fence == fence and t.owner == scheduler for t in self.model.where(*m.LIVE))
         ]  # fmt: skip
-        if again and mine:
-            assert isinstance(answer, Claim) and answer.record.fence == mine[0].fence
+        if mine:
+            assert [claim.record.fence for claim in answer.claims] == mine
             self.saw("claim", "found again")
         else:
             self.ring = {}
-            self.claimed(answer, scheduler, node, replica, slots, token)
+            self.claimed(answer, scheduler, node, ask, token)
 
     def a_client_call_is_repeated_late(self, script: str) -> None:
         """The laws hold, though what was undone meanwhile is done again."""
         if len(self.calls.get(script, ())) < 4:
             return
-        arguments, kwargs, what, nonce = self.calls[script]
-        word = word_of(self.do(self.link.run(script, arguments, **kwargs)))
-        self.calls[script] = (arguments, kwargs, what, nonce)
+        arguments, kwargs, what, nonce, *rest = self.calls[script]
+        answer = self.do(self.link.run(script, arguments, **kwargs))
+        word = word_of(answer)
+        self.calls[script] = (arguments, kwargs, what, nonce, *rest)
         if script == "submit":
             expected = self.model.submit(what, nonce)
+            if rest[0] is not None and expected in ("created", "again"):
+                self.claimed_again(read_claimed(answer[4]), "s1", what.node, rest[0], nonce)
         else:
             expected = (
                 self.model.cancel(what, nonce) if script == "cancel" else self.model.replay(what, nonce)
@@ -124,23 +128,16 @@ class TroubledSteps(AttemptSteps):
 
 
 async def _repeat_claim(
-    store: AttemptStore,
-    link: RedisLink,
-    script: str,
-    arguments: Any,
-    kwargs: Any,
-    node: str,
-    replica: str,
-    slots: int,
-) -> Claim | str:
-    """Make a store's call once more, word for word."""
+    store: AttemptStore, link: RedisLink, arguments: Any, kwargs: Any, node: str, ask: ClaimAsk
+) -> Claimed:
+    """Make a store's claim once more, word for word."""
     run = link.run
 
     async def same(*_: Any, **__: Any) -> Any:
-        return await run(script, arguments, **kwargs)
+        return await run("claim", arguments, **kwargs)
 
     link.run = same  # type: ignore[method-assign]
     try:
-        return await store.claim(node, replica, f"{replica}:1", slots)
+        return await store.claim(node, ask)
     finally:
         link.run = run  # type: ignore[method-assign]

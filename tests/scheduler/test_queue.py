@@ -12,13 +12,14 @@ import redis
 
 from runtime.errors import InvalidArgument, TaskConflict, TooManyTasks, WrongState
 from scheduler.admission import AdmittedTask
-from scheduler.attempt_store import AttemptStore, Beat, Claim, Ending
+from scheduler.attempt_store import AttemptStore, Beat, Ending
+from scheduler.claim import Claim, ClaimAsk, Claimed
 from scheduler.keys import Keys
 from scheduler.node_event import NodeEvent
 from scheduler.payload import fingerprint
 from scheduler.redis_link import RedisLink, connected
 from scheduler.settings import LimitsSection, SchedulerSection
-from scheduler.task_store import TaskStore, cancelled_event, failed_event
+from scheduler.task_store import Submitted, TaskStore, cancelled_event, failed_event
 from tests.scheduler.conftest import PREFIX, SHORT
 from yivideo.task.v1 import task_pb2
 
@@ -34,16 +35,21 @@ class Queue:
     attempts: AttemptStore
     raw: redis.Redis
 
-    async def submit(
+    async def submit(self, task_id: str, user: str = "u", **fields: Any) -> str:
+        return (await self.submitted(task_id, user, **fields)).word
+
+    async def submitted(
         self,
         task_id: str,
         user: str = "u",
         *,
+        slots: int = 0,
         node: str = "media",
         not_before: str = "0",
         start_deadline_ms: int = 0,
         **fields: Any,
-    ) -> str:
+    ) -> Submitted:
+        """Submit; `slots`: with a claim for one of so many slots."""
         spec = task_pb2.TaskSpec(task_id=task_id, task_name=f"{node}.extract", user=user, **fields)
         admitted = AdmittedTask(
             spec=spec, node=node, sha=fingerprint(spec), not_before=not_before,
@@ -53,11 +59,16 @@ class Queue:
                 "timeout": "60", "callback": spec.callback_url, "labels": b"",
             },
         )  # fmt: skip
-        return (await self.tasks.submit(admitted)).word
+        ask = ClaimAsk("r1", "r1:1", slots, lane=1, most=1) if slots else None
+        return await self.tasks.submit(admitted, ask=ask)
 
-    async def claim(self, *, replica: str = "r1", slots: int = 1000, node: str = "media") -> Claim:
-        claim = await self.attempts.claim(node, replica, f"{replica}:1", slots)
-        assert isinstance(claim, Claim), claim
+    async def ask(
+        self, *, replica: str = "r1", slots: int = 1000, node: str = "media", lane: int = 0, most: int = 1
+    ) -> Claimed:
+        return await self.attempts.claim(node, ClaimAsk(replica, f"{replica}:1", slots, lane, most))
+
+    async def claim(self, **fields: Any) -> Claim:
+        (claim,) = (await self.ask(**fields)).claims
         return claim
 
     async def claim_id(self, **fields: Any) -> str:
@@ -179,7 +190,7 @@ async def test_max_running_holds_a_user_and_lets_others_pass(queue: Queue) -> No
         await queue.submit(f"a{n}", "ann")
     first = await queue.claim()
     await queue.claim()
-    assert await queue.attempts.claim("media", "r1", "r1:1", 99) == "empty"
+    assert (await queue.ask()).word == "empty"
     await queue.submit("b0", "bob")
     assert await queue.claim_id() == "b0"
     await queue.complete(first)
@@ -191,10 +202,39 @@ async def test_a_replica_never_gets_more_than_its_slots(queue: Queue, other: Que
     for n in range(4):
         await queue.submit(f"a{n}", f"u{n}")
     answers = await asyncio.gather(
-        *(one.attempts.claim("media", "r1", "r1:1", 1) for one in (queue, other, queue, other))
+        *(one.ask(slots=1, lane=lane, most=3) for lane in (0, 1) for one in (queue, other))
     )
-    assert sum(isinstance(answer, Claim) for answer in answers) == 1
-    assert [answer for answer in answers if isinstance(answer, str)] == ["full"] * 3
+    assert sorted(answer.word for answer in answers) == ["claimed", "full", "full", "full"]
+    assert sum(len(answer.claims) for answer in answers) == 1
+
+
+async def test_a_submit_takes_what_is_first_not_what_it_brought(queue: Queue) -> None:
+    """A free slot known to a submit goes to whose turn it is; the new task waits, and the answer says that one is ready."""
+    await queue.submit("waiting", "ann")
+    submitted = await queue.submitted("new", "bob", slots=5)
+    assert [claim.record.task_id for claim in submitted.claimed.claims] == ["waiting"]
+    assert submitted.claimed.ready and submitted.state == "pending"
+    assert await queue.claim_id() == "new"
+
+
+async def test_a_submit_into_full_slots_is_stored(queue: Queue) -> None:
+    """A slot that was free when the call left and is not any more costs nothing: the task waits."""
+    await queue.submit("one")
+    await queue.claim(slots=1)
+    submitted = await queue.submitted("two", slots=1)
+    assert (submitted.word, submitted.claimed.word, submitted.claimed.claims) == ("created", "full", [])
+    assert submitted.claimed.may_be_more
+    assert await queue.claim_id(slots=2) == "two"
+
+
+async def test_one_claim_takes_several_in_turn(queue: Queue) -> None:
+    """Users take turns within one claim too, and it passes no limit."""
+    for n in range(3):
+        await queue.submit(f"a{n}", "ann")
+    await queue.submit("b0", "bob")
+    claimed = await queue.ask(most=9)
+    assert [claim.record.task_id for claim in claimed.claims] == ["a0", "b0", "a1"]
+    assert not claimed.may_be_more, "ann's third waits for the end of another: who ends it looks again"
 
 
 async def test_too_many_waiting_tasks_are_refused(queue: Queue) -> None:
@@ -455,7 +495,7 @@ async def test_what_is_submitted_again_after_its_start_deadline_fails_again(queu
     await queue.submit("t1", start_deadline_ms=await passed(queue, 1))
     await queue.tasks.abandon("t1")
     assert await queue.submit("t1", start_deadline_ms=int(await _deadline(queue, "t1"))) == "again"
-    assert await queue.attempts.claim("media", "r1", "r1:1", 9) == "empty"
+    assert (await queue.ask()).word == "empty"
     assert (await queue.attempts.sweep(10)).late == ["t1"]
     await queue.tasks.abandon("t1")
     assert (await queue.tasks.load("t1")).record.state == "failed"
@@ -483,7 +523,7 @@ async def test_what_is_submitted_again_keeps_its_start_time(queue: Queue) -> Non
     await queue.submit("t1", not_before="+60000")
     await queue.tasks.cancel("t1", "", None)
     assert await queue.submit("t1", not_before="+60000") == "again"
-    assert await queue.attempts.claim("media", "r1", "r1:1", 9) == "empty"
+    assert (await queue.ask()).word == "empty"
     assert queue.raw.zcard(PREFIX + "q:media:delayed") == 1
 
 

@@ -49,14 +49,16 @@ def one(
 
 STEPS = [
     one(7, "submit", pick=picks, priority=st.sampled_from([0, 0, -2, 5]), after=st.lists(picks, max_size=2),
-        delay=st.sampled_from([0, 0, 3_000]), deadline=st.sampled_from([0, 2_000]), callback=on),
+        delay=st.sampled_from([0, 0, 3_000]), deadline=st.sampled_from([0, 2_000]), callback=on,
+        slots=st.sampled_from([0, 0, 2, 4])),
     one(4, "submit_the_same_again", pick=picks),
     one(3, "cancel", pick=picks),
     one(2, "delete_one_that_ended", pick=picks),
     one(1, "delete", name=tasks),
     one(1, "expire", pick=picks),
     one(1, "replay", pick=picks),
-    one(10, "claim", scheduler=schedulers, node=st.sampled_from(["media", "media", "voice"]), pick=picks, slots=st.integers(1, 4)),
+    one(10, "claim", scheduler=schedulers, node=st.sampled_from(["media", "media", "voice"]), pick=picks, slots=st.integers(1, 4),
+        most=st.sampled_from([1, 1, 2, 4])),
     one(8, "end", pick=picks, is_old=old, told=on, word=endings),
     one(2, "append", pick=picks, is_old=old, first=st.integers(1, 4),
         kinds=st.lists(st.sampled_from(["event", "progress", "checkpoint"]), min_size=1, max_size=3)),

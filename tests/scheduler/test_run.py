@@ -71,6 +71,24 @@ async def test_the_same_submit_gives_the_same_task(house: House) -> None:
     assert node.started == [("t1", 1)]
 
 
+async def test_a_client_that_leaves_early_leaves_no_claim_without_owner(house: House) -> None:
+    """A submit whose client leaves meanwhile is stored, and the task that was claimed with it is started, once and at once."""
+    node = await house.node(slots=40, auto=True)
+    client = await house.scheduler(lease_seconds=600)
+    for n in range(30):
+        call = asyncio.create_task(client.submit(f"t{n}"))
+        await asyncio.sleep(0.0002 * n)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+    await client.submit("last")
+    await client.ended("last")
+    tasks = (await client.stub.ListTasks(task_pb2.ListTasksRequest(page_size=100))).tasks
+    for task in tasks:
+        await client.ended(task.spec.task_id)
+    assert len(tasks) > 1, "no submit that was left got through"
+    assert sorted(node.started) == sorted((task.spec.task_id, 1) for task in tasks)
+
+
 async def test_an_end_without_a_usable_result_runs_again(house: House) -> None:
     """The same submit after a failure, or after a result whose first output is empty, starts a fresh run under the id."""
     node = await house.node()
