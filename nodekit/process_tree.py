@@ -21,38 +21,94 @@ MARK_VARIABLE = "YIVIDEO_TREE"
 _FIRST_POLL_SECONDS = 0.002
 _LONGEST_POLL_SECONDS = 0.05
 _ZOMBIE_STATES = frozenset("ZX")
+_PF_EXITING = 0x4
+_PF_KTHREAD = 0x200000
+_LOOKS = 5
+"""Most of them that the ends of others cost us: on a busy host there is always one."""
+_LOOK_AGAIN_SECONDS = 0.001
+_LONGEST_EXEC_SECONDS = 0.2
+"""How long an exec may keep us waiting: 0.1 ms as a rule, more where its process must wait for a CPU or a disk in it."""
 
 
 def members(prefix: str, sessions: Iterable[int] = ()) -> list[int]:
-    """Return the living processes whose mark begins with the prefix, or whose session is one of these; never this process."""
+    """Return the living processes whose mark begins with the prefix, or whose session is one of these; never this process.
+
+    An empty answer rests on a look that was sure (see `_Look`), unless none was within bounds. An answer with somebody in it may
+    lack others: who ends a tree looks until nobody is left. Blocks, some milliseconds as a rule.
+    """
     wanted = f"{MARK_VARIABLE}={prefix}".encode()
     in_sessions = frozenset(sessions)
-    found = []
-    for entry in os.listdir("/proc"):  # noqa: PTH208 - the reaper does without pathlib
-        if not entry.isdigit() or int(entry) == os.getpid():
-            continue
-        try:
-            state, session = _state_and_session(entry)
-            if state in _ZOMBIE_STATES:
-                continue
-            if session in in_sessions or _has_mark(entry, wanted):
-                found.append(int(entry))
-        except OSError:
-            continue  # gone meanwhile, or another user's
-    return found
+    ended: set[str] = set()
+    deadline = time.monotonic() + _LONGEST_EXEC_SECONDS
+    looks = 1
+    while True:
+        look = _Look(wanted, in_sessions, ended)
+        may_look_again = time.monotonic() < deadline if look.saw_exec else look.saw_end and looks < _LOOKS
+        if look.found or not may_look_again:
+            return look.found
+        looks += 1
+        time.sleep(_LOOK_AGAIN_SECONDS)
 
 
-def _state_and_session(pid: str) -> tuple[str, int]:
+class _Look:
+    """One look at all processes.
+
+    It is not sure when it `saw_exec`, a process that was just becoming another program: the kernel shows no environment from the
+    moment exec has replaced the memory until it has laid out the new one. Nor when it `saw_end`, a process that ended after it was
+    listed: what it started since then is not in the list. `ended` holds those whose end an earlier look has seen.
+    """
+
+    def __init__(self, wanted: bytes, in_sessions: frozenset[int], ended: set[str]) -> None:
+        self.found: list[int] = []
+        self.saw_exec = False
+        self.saw_end = False
+        self._wanted = wanted
+        self._in_sessions = in_sessions
+        self._ended = ended
+        for pid in os.listdir("/proc"):  # noqa: PTH208 - the reaper does without pathlib
+            if pid.isdigit() and int(pid) != os.getpid():
+                try:
+                    self._judge(pid)
+                except (FileNotFoundError, ProcessLookupError):
+                    self._note_end(pid)
+                except OSError:
+                    continue  # another user's
+
+    def _judge(self, pid: str) -> None:
+        state, session, flags, is_laid_out, has_environment = _stat(pid)
+        if flags & _PF_KTHREAD:
+            return
+        if state in _ZOMBIE_STATES:
+            self._note_end(pid)
+        elif session in self._in_sessions:
+            self.found.append(int(pid))
+        elif environment := _environment(pid):
+            if environment.startswith(self._wanted) or b"\0" + self._wanted in environment:
+                self.found.append(int(pid))
+        elif flags & _PF_EXITING:
+            self._note_end(pid)
+        elif has_environment or not is_laid_out:
+            self.saw_exec = True
+
+    def _note_end(self, pid: str) -> None:
+        if pid not in self._ended:
+            self._ended.add(pid)
+            self.saw_end = True
+
+
+def _stat(pid: str) -> tuple[str, int, int, bool, bool]:
+    """Return state, session, flags, whether exec has come to its end, and whether there is an environment (proc_pid_stat(5))."""
     with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
         stat = file.read()
     fields = stat[stat.rindex(b")") + 2 :].split()
-    return fields[0].decode(), int(fields[3])
+    # The kernel sets where the code begins (field 26, 0 before) after where the environment does (50) and ends (51).
+    is_laid_out = fields[23] != b"0"
+    return fields[0].decode(), int(fields[3]), int(fields[6]), is_laid_out, fields[47] != fields[48]
 
 
-def _has_mark(pid: str, wanted: bytes) -> bool:
+def _environment(pid: str) -> bytes:
     with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123
-        environment = file.read()
-    return environment.startswith(wanted) or b"\0" + wanted in environment
+        return file.read()
 
 
 def _send(number: signal.Signals, pids: Iterable[int]) -> None:

@@ -47,16 +47,23 @@ def is_alive(pid: int) -> bool:
 
 def processes_with(word: str) -> list[int]:
     """Return the living processes whose command line holds a word that only the test uses."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                command = (entry / "cmdline").read_bytes()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if word.encode() in command and is_alive(int(entry.name)):
-                found.append(int(entry.name))
-    return found
+    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [pid for pid in pids if pid != os.getpid() and word in _command_line(pid) and is_alive(pid)]
+
+
+def _command_line(pid: int) -> str:
+    """Return a process's command line; one that is just becoming another program has none yet and is waited for."""
+    deadline = time.monotonic() + 5
+    while True:
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            Path(f"/proc/{pid}/exe").readlink()  # the kernel's own threads have neither
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            return ""
+        if command or not is_alive(pid):
+            return command.decode(errors="replace")
+        assert time.monotonic() < deadline, f"process {pid} has no command line"
+        time.sleep(0.0005)
 
 
 async def eventually(condition: Callable[[], bool], seconds: float = 10) -> None:
