@@ -60,8 +60,11 @@ run: setup ## Start the whole stack on this machine; Ctrl-C stops it
 demo: setup ## Run real tasks through the stack, from a film to a signed callback, and stop
 	@$(python) -m stack.demo
 
-test: setup ## Run the tests (under 10 minutes on two cores)
+test: setup ## Run the tests (under 6 minutes on two cores)
 	@$(python) -m pytest
+
+test-slow: setup ## Run the long stories of faults, and the searches with many examples
+	@$(python) -m pytest -m 'slow and not s3'
 
 test-s3: setup $(stamps)/s3 ## Run the tests that need a real S3 server (one-node radosgw)
 	@$(python) -m pytest -m s3
@@ -119,5 +122,5 @@ lock: setup ## Compile requirements/*.in to pinned, hashed *.txt
 clean: ## Remove what setup and runs made
 	@rm -rf .venv .venv-locks .venv-bench $(stamps) yivideo .run .demo tools/buf/node_modules
 
-.PHONY: help setup protos run demo test test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams \
+.PHONY: help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams \
 	bench-gpulock chaos-gpulock bench-tasks

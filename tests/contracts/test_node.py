@@ -117,7 +117,6 @@ def test_what_is_not_here(grpc_stub: Any) -> None:
         grpc_stub.CancelTask(task_pb2.CancelTaskRequest(task_id="nobody"), timeout=SECONDS)
 
 
-@pytest.mark.slow
 def test_a_full_node_refuses_and_a_cancelled_task_ends(grpc_stub: Any) -> None:
     """RESOURCE_EXHAUSTED while the slot is taken, ABORTED for an older fence, FAILED_PRECONDITION for a second cancel."""
     stream = grpc_stub.RunTask(

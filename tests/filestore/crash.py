@@ -13,7 +13,7 @@ from typing import Any
 from filestore.blobs import BlobFolder, PartialBlob
 from filestore.index import FileIndex
 from filestore.local import LocalBackend
-from tests.filestore.conftest import new_file, pieces
+from tests.filestore.contents import new_file, pieces
 
 BUCKET = "yivideo"
 OLD, NEW = b"old" * 1000, b"new" * 1_000_000

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filestore.local import LocalBackend
 from runtime.errors import QuotaExceeded
-from tests.filestore.conftest import new_file, pieces, read_all
+from tests.filestore.contents import new_file, pieces, read_all
 
 MIB = 1024 * 1024
 BUCKET = "yivideo"

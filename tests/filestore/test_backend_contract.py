@@ -14,7 +14,7 @@ import pytest
 
 from filestore.backend import Backend, ByteRange, FileInfo
 from runtime.errors import FileExists, FileNotFound, InvalidArgument, RangeRefused
-from tests.filestore.conftest import new_file, pieces, read_all
+from tests.filestore.contents import new_file, pieces, read_all
 
 MIB = 1024 * 1024
 LARGE = os.urandom(11 * MIB + 17)

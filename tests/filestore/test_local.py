@@ -19,7 +19,7 @@ from filestore.signing import PresignMethod
 from filestore.store import FileStore
 from runtime.errors import DataLoss, FileNotFound, Unavailable
 from tests.filestore import crash
-from tests.filestore.conftest import new_file, pieces, read_all
+from tests.filestore.contents import new_file, pieces, read_all
 
 ROOT = Path(__file__).resolve().parents[2]
 BUCKET = crash.BUCKET
@@ -40,7 +40,6 @@ def blobs_of(root: Path) -> list[Path]:
     return [path for path in (root / "blobs").rglob("*") if not path.is_dir()]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("step", crash.STEPS)
 async def test_a_crash_at_any_step_leaves_the_old_or_the_new_file_whole(tmp_path: Path, step: str) -> None:
     """SIGKILL between any two steps of a replacement: at the next start one whole content is there and no leftovers."""
@@ -57,7 +56,6 @@ async def test_a_crash_at_any_step_leaves_the_old_or_the_new_file_whole(tmp_path
         await store.aclose()
 
 
-@pytest.mark.slow
 def test_a_full_disk_is_a_clear_error_and_leaves_nothing(tmp_path: Path) -> None:
     """On a real file system of 12 MiB: refused with or without an announced size, space given back, old files whole."""
     inside = f"mount -t tmpfs -o size=12m tmpfs {tmp_path} && exec {sys.executable} -m tests.filestore.full_disk {tmp_path}"

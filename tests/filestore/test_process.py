@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from filestore.servicer import SERVICE
@@ -22,8 +21,6 @@ from yivideo.file.v1 import file_pb2_grpc
 
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 1024 * 1024
-
-pytestmark = pytest.mark.slow
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from filestore.s3 import S3Backend
 from filestore.settings import S3Section
 from filestore.signing import ROUTE, PresignMethod, UrlSigner
 from runtime.errors import FileNotFound, Internal, QuotaExceeded, Unavailable, WrongState
-from tests.filestore.conftest import new_file, pieces, read_all
+from tests.filestore.contents import new_file, pieces, read_all
 
 GET, PUT = PresignMethod.GET, PresignMethod.PUT
 SECRET = "a-secret-key-of-the-store"

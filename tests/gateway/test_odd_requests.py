@@ -89,7 +89,6 @@ def odd_request(chance: random.Random, address: str) -> tuple[str, URL, dict[str
     return route.method, URL(f"http://{address}{path}?{query}", encoded=True), headers, data
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_no_request_is_answered_5xx(house: House, seed: int) -> None:
     """1,000 odd requests a seed: each is answered, below 500, and afterwards no call is open behind the gateway."""

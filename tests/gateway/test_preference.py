@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from tests.gateway.conftest import House, StartHouse
 from yivideo.task.v1 import task_pb2 as pb
 
@@ -32,7 +30,6 @@ async def test_wait_answers_when_the_task_has_ended(house: House) -> None:
     await house.scheduler.wait_watchers(0)
 
 
-@pytest.mark.slow
 async def test_a_wait_that_is_over_answers_as_things_are(house: House) -> None:
     """When N seconds pass first: 202 and the task as it is; the watch is gone."""
     body = {"task_name": "ffmpeg.extract_audio", "task_id": "t1", "input_data": {"video_path": "a"}}

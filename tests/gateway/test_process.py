@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
-import pytest
 
 from tests.conftest import ROOT
 from tests.gateway.conftest import House
@@ -44,7 +43,6 @@ async def logged(started: asyncio.subprocess.Process, event: str) -> dict[str, s
     raise AssertionError(f"the process ended without {event!r}")
 
 
-@pytest.mark.slow
 async def test_the_process_serves_and_drains(house: House) -> None:
     """It answers, and on SIGTERM an open event stream ends whole, the process ends with 0, the log tells of both."""
     async with process(
@@ -72,7 +70,6 @@ async def test_the_process_serves_and_drains(house: House) -> None:
         assert await asyncio.wait_for(started.wait(), 10) == 0
 
 
-@pytest.mark.slow
 async def test_an_open_gateway_does_not_start_for_others_to_reach() -> None:
     """Without keys on a public address: the process ends at once and says why, without a traceback."""
     async with process(gateway__listen="0.0.0.0:0", runtime__metrics_listen="") as started:

@@ -161,7 +161,6 @@ async def test_a_form_that_is_cut_off_is_not_stored(house: House) -> None:
     assert house.filestore.files == {}
 
 
-@pytest.mark.slow
 async def test_an_upload_that_stalls_is_dropped(start_house: StartHouse) -> None:
     """A client that sends nothing for stalled_client_seconds does not hold the store's call."""
     async with start_house(stalled_client_seconds=0.3) as house:
@@ -179,7 +178,6 @@ def test_a_message_stays_below_the_contracts_limit() -> None:
     assert 1024 * 1024 + 3 * READ_BUFFER_BYTES <= 2 * 1024 * 1024
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["raw", "form"])
 async def test_a_large_upload_streams(house: House, how: str) -> None:
     """256 MiB go through in order and in large messages while the process grows by little: nothing is gathered."""

@@ -58,7 +58,7 @@ def notice(mutant: Mutant, tests: tuple[str, ...]) -> bool:
         shutil.copytree(ROOT / "gpulock", Path(folder) / "gpulock")
         (Path(folder) / "gpulock" / "lua" / f"{mutant.script}.lua").write_text(mutant.text())
         paths = [f"tests/gpulock/{name}" for name in tests]
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *paths]
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "", "-p", "no:cacheprovider", *paths]
         environment = {**os.environ, "LEASE_EXAMPLES": EXAMPLES, "LEASE_SHRINK": "no"}
         ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
         return ended.returncode == 1

@@ -6,14 +6,12 @@ import asyncio
 from collections import Counter
 
 import hypothesis.strategies as st
-import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
 
 from tests.gpulock.conftest import Clocks, House
 
 
-@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(moves=st.lists(st.sampled_from(["x", "x", "x", "y", "z", "release"]), min_size=10, max_size=60))
 def test_nobody_is_passed_by_one_user_twice_in_a_turn(redis_url: str, moves: list[str]) -> None:

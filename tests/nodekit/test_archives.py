@@ -37,7 +37,6 @@ def make_tar(path: Path, members: dict[str, bytes], link: str = "") -> None:
 
 
 @pytest.mark.parametrize(("make", "name"), [(make_zip, "a.zip"), (make_tar, "a.tar.gz")])
-@pytest.mark.slow
 async def test_archives_are_unpacked_safely(
     start_node: NodeFactory, tmp_path: Path, make: Any, name: str
 ) -> None:

@@ -8,13 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parent.parent.parent
 _BLOCK = re.compile(r"<!-- test: (\S+) -->\n```python\n(.*?)```", re.DOTALL)
 
 
-@pytest.mark.slow
 def test_the_page_runs(tmp_path: Path) -> None:
     """The files of the page, written down as they stand, pass their own tests."""
     blocks = dict(_BLOCK.findall((ROOT / "docs" / "a-new-node.md").read_text()))

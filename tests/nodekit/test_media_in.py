@@ -215,7 +215,6 @@ async def test_full_disk_is_not_taken_for_a_broken_connection(shelf: Shelf) -> N
     assert len(shelf.requests) == 1
 
 
-@pytest.mark.slow
 async def test_lasting_error_is_given_up(start_node: NodeFactory, shelf: Shelf) -> None:
     """A source that never works is given up after a few tries."""
     node = await start_node(egress_allow=("127.0.0.1",))

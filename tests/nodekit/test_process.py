@@ -23,8 +23,6 @@ from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-pytestmark = pytest.mark.slow
-
 
 class NodeProcess:
     """`python -m tests.nodekit.toy` on a free port."""
@@ -192,6 +190,7 @@ def test_a_reaper_that_was_killed_is_replaced(node_process: Callable[..., NodePr
     assert node.process.wait(10) == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_a_short_freeze_changes_nothing(node_process: Callable[..., NodeProcess], tmp_path: Path) -> None:
     """A node that goes on within the limit goes on with its work; so does one whose reaper was frozen for longer than that."""
     node = node_process(YIVIDEO_NODE__FROZEN_SECONDS="2")

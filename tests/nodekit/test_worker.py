@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 import time
 from collections.abc import AsyncIterator
 
@@ -13,45 +12,7 @@ import pytest
 from nodekit.failure import TaskFailed
 from nodekit.worker import WorkerPool
 from tests.nodekit.conftest import LOOPS, eventually, is_alive
-
-
-def worker_pid() -> int:
-    """Tell which process runs this."""
-    return os.getpid()
-
-
-def double(values: list[int], *, plus: int = 0) -> list[int]:
-    """Compute."""
-    print("this must not reach the results")
-    os.write(1, b"nor this")
-    return [2 * value + plus for value in values]
-
-
-class NeedsTwo(Exception):
-    """An exception that cannot be unpickled from its message alone."""
-
-    def __init__(self, one: int, two: int) -> None:
-        super().__init__(f"{one} and {two}")
-
-
-def fail_oddly() -> None:
-    """Raise what pickle cannot carry."""
-    raise NeedsTwo(1, 2)
-
-
-def fail_plainly() -> None:
-    """Raise what pickle can carry."""
-    raise ZeroDivisionError("by zero")
-
-
-def return_a_lock() -> object:
-    """Return what pickle cannot carry."""
-    return threading.Lock()
-
-
-def linger(seconds: float) -> None:
-    """Take a while."""
-    time.sleep(seconds)
+from tests.nodekit.worker_calls import double, fail_oddly, fail_plainly, linger, return_a_lock, worker_pid
 
 
 @pytest.fixture(params=LOOPS)

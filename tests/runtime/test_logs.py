@@ -9,8 +9,6 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 
 PREAMBLE = """
@@ -78,13 +76,11 @@ def test_secrets_are_masked_by_their_name() -> None:
     assert line["inputs"]["engine"]["model"] == "base"
 
 
-@pytest.mark.parametrize(
-    "value", ["2**80", "'x\\udc80'", "{1: 2}", "{(1, 2): 3}", "object()", "b'raw'", "float('nan')", "{3}"]
-)
-def test_no_value_costs_a_line(value: str) -> None:
+def test_no_value_costs_a_line() -> None:
     """What JSON cannot say is written some other way; the line is not lost and not replaced by a traceback."""
-    (line,) = lines_of(f"log.info('odd', value={value}, count=1)")
-    assert (line["event"], line["count"]) == ("odd", 1)
+    values = ["2**80", r"'x\udc80'", "{1: 2}", "{(1, 2): 3}", "object()", "b'raw'", "float('nan')", "{3}"]
+    written = lines_of("\n".join(f"log.info('odd', value={value}, count=1)" for value in values))
+    assert [(line["event"], line["count"]) for line in written] == [("odd", 1)] * len(values)
 
 
 def test_the_level_holds_for_everybody() -> None:

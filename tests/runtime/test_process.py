@@ -63,7 +63,6 @@ async def child(folder: Path, mode: str = "serve", **environment: str) -> AsyncI
         process._transport.close()  # type: ignore[attr-defined]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_drains_and_ends_well(tmp_path: Path, number: signal.Signals) -> None:
     """SIGTERM and SIGINT: health turns NOT_SERVING, watchers are let go, exit code 0, and the log tells the story."""
@@ -85,7 +84,6 @@ async def test_a_signal_drains_and_ends_well(tmp_path: Path, number: signal.Sign
     assert all(line["process"] == "served" for line in served.lines())
 
 
-@pytest.mark.slow
 async def test_a_call_under_way_holds_the_drain_and_a_second_signal_ends_it(tmp_path: Path) -> None:
     """While a stream runs the process drains; told twice, it ends at once with exit code 1."""
     async with child(tmp_path, YIVIDEO_RUNTIME__DRAIN_SECONDS="60") as served:
@@ -104,7 +102,6 @@ async def test_a_call_under_way_holds_the_drain_and_a_second_signal_ends_it(tmp_
     assert served.lines()[-1]["event"] == "told twice to stop; ending at once"
 
 
-@pytest.mark.slow
 async def test_a_call_that_outlasts_the_grace_is_cancelled(tmp_path: Path) -> None:
     """After `drain_seconds` the process ends although a client still watches."""
     async with child(tmp_path, YIVIDEO_RUNTIME__DRAIN_SECONDS="0.2") as served:
@@ -117,7 +114,6 @@ async def test_a_call_that_outlasts_the_grace_is_cancelled(tmp_path: Path) -> No
             stream.cancel()
 
 
-@pytest.mark.slow
 async def test_the_process_shows_its_figures(tmp_path: Path) -> None:
     """The metrics endpoint of a real process names the build, the calls and the loop's lag."""
     async with child(tmp_path) as served:
@@ -134,7 +130,6 @@ async def test_the_process_shows_its_figures(tmp_path: Path) -> None:
     assert "process_resident_memory_bytes" in text
 
 
-@pytest.mark.slow
 async def test_what_kills_a_process_is_logged(tmp_path: Path) -> None:
     """An exception out of `main` is a JSON line with its traceback, and exit code 1."""
     async with child(tmp_path, "die") as served:
@@ -144,7 +139,6 @@ async def test_what_kills_a_process_is_logged(tmp_path: Path) -> None:
     assert "no way on" in str(last["exception"])
 
 
-@pytest.mark.slow
 async def test_settings_that_would_stand_open_end_the_process(tmp_path: Path) -> None:
     """A reachable address without token or client certificates: exit code 1 and the reason, before anything is served."""
     async with child(tmp_path, YIVIDEO_RUNTIME__LISTEN="0.0.0.0:0") as served:

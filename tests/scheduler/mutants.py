@@ -79,7 +79,7 @@ def plain_tests_notice(mutant: Mutant) -> bool:
         shutil.copytree(ROOT / "scheduler", Path(folder) / "scheduler")
         (Path(folder) / "scheduler" / "lua" / f"{mutant.script}.lua").write_text(mutant.text())
         tests = [f"tests/scheduler/{name}" for name in PLAIN_TESTS]
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "", "-p", "no:cacheprovider", *tests]
         return subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode == 1
 
 

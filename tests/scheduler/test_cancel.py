@@ -94,7 +94,6 @@ async def test_cancel_that_comes_twice_at_the_same_moment(client: Client) -> Non
     assert processes_with(word) == []
 
 
-@pytest.mark.slow
 async def test_cancel_races_completion(client: Client, clean_redis: redis.Redis) -> None:
     """However close a cancel comes to the end, there is exactly one, it is what everybody reads, and no slot stays taken."""
     chance = random.Random(7)

@@ -146,9 +146,14 @@ def run_machine(
     return seen
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_the_laws_hold_in_every_order(redis_url: str) -> None:
-    """Hypothesis looks for an order of steps that breaks a law; what the steps led to is printed."""
-    seen = run_machine(redis_url)
+    """Hypothesis looks for an order of steps that breaks a law."""
+    run_machine(redis_url, examples=25)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_laws_hold_in_every_order_for_long(redis_url: str) -> None:
+    """The same with ten times as many; what the steps led to is printed."""
+    seen = run_machine(redis_url, examples=250)
     print(*(f"{count:6} {what}" for what, count in sorted(seen.items())), sep="\n")

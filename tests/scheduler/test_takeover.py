@@ -64,7 +64,6 @@ async def scheduler_process(
         process.wait()
 
 
-@pytest.mark.slow
 async def test_a_killed_schedulers_attempt_goes_on_without_restart(house: House, tmp_path: Path) -> None:
     """Another replica attaches to the same attempt; its events continue without a gap or a duplicate."""
     node = await house.node()
@@ -92,7 +91,6 @@ async def test_a_killed_schedulers_attempt_goes_on_without_restart(house: House,
     assert node.started == [("t1", 1)]
 
 
-@pytest.mark.slow
 async def test_a_stopped_scheduler_that_comes_back_changes_nothing(house: House, tmp_path: Path) -> None:
     """A replica that was frozen while another took over lets go when it wakes; the task ends once."""
     node = await house.node()
@@ -116,7 +114,6 @@ async def test_a_stopped_scheduler_that_comes_back_changes_nothing(house: House,
     assert node.started == [("t1", 1)]
 
 
-@pytest.mark.slow
 async def test_a_scheduler_told_to_stop_hands_over_at_once(house: House, tmp_path: Path) -> None:
     """SIGTERM: attempts are adopted without waiting for a lease, watchers are told to reconnect, the process ends with 0."""
     node = await house.node()
@@ -215,6 +212,7 @@ async def test_a_node_that_ended_is_not_waited_for_as_one_that_is_silent(
         await client.sees(1)
         await client.submit("t1")
         await ended.arrival("t1")
+        await until_sequence(client, "t1", 2)
     other = await house.node(replica="other")
     await house.scheduler(ready=1, lost_seconds=60.0, refused_seconds=0.3)
     await (await other.arrival("t1", 2)).complete()
@@ -345,7 +343,6 @@ def own_redis(tmp_path: Path, free_port: Callable[[], int], house: House) -> Red
     return process
 
 
-@pytest.mark.slow
 async def test_redis_killed_under_a_running_task_costs_nothing(house: House, own_redis: RedisProcess) -> None:
     """The stream stays, the events wait, and all are stored once Redis is back; accepted tasks are still there."""
     node = await house.node()
@@ -366,7 +363,6 @@ async def test_redis_killed_under_a_running_task_costs_nothing(house: House, own
     assert (await client.ended("t2")).attempt == 1
 
 
-@pytest.mark.slow
 async def test_a_scheduler_that_cannot_prove_its_ownership_lets_go(
     house: House, own_redis: RedisProcess
 ) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 import redis
 
 from stack.redis_config import write_redis_config
@@ -36,7 +35,6 @@ def running(folder: Path, port: int) -> Iterator[redis.Redis]:
         client.close()
 
 
-@pytest.mark.slow
 def test_what_was_answered_survives_a_kill(tmp_path: Path, free_port: Callable[[], int]) -> None:
     """A write is on disk before it is answered; `everysec` loses answered writes when Redis is killed while the disk is busy."""
     port = free_port()

@@ -19,8 +19,6 @@ from stack.demo.film import Film
 from tests.conftest import ROOT
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def node_address(tmp_path: Path, film: Film, free_port: Callable[[], int]) -> Iterator[str]:

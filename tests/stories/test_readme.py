@@ -16,8 +16,6 @@ from stack.demo.film import Film
 from tests.conftest import ROOT
 from tests.stories.conftest import RunningStack, running_stack
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def echoing_stack(

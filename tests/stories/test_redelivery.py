@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 import aiohttp
-import pytest
 from pydantic import SecretStr
 from standardwebhooks import Webhook
 
@@ -15,8 +14,6 @@ from runtime.settings import RuntimeSection
 from tests.scheduler.receiver_room import receiving
 from tests.stories.conftest import RunningStack
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
-
-pytestmark = pytest.mark.slow
 
 
 async def logged(http: aiohttp.ClientSession, task_id: str, count: int) -> dict[str, Any]:

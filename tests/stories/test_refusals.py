@@ -11,8 +11,6 @@ import pytest
 
 from tests.stories.conftest import RunningStack
 
-pytestmark = pytest.mark.slow
-
 VIDEO = "refusals/film.mp4"
 
 

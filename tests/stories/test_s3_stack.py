@@ -14,7 +14,7 @@ from stack.demo.film import Film
 from tests.s3.radosgw import S3Server
 from tests.stories.conftest import running_stack
 
-pytestmark = [pytest.mark.s3, pytest.mark.slow]
+pytestmark = pytest.mark.s3
 
 
 async def test_a_task_over_s3(

@@ -15,8 +15,6 @@ from tests.nodekit.gpu.lock_service import TTL_SECONDS, GpuNode, LockService
 from yivideo.gpulock.v1 import monitor_pb2
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
-pytestmark = pytest.mark.slow
-
 StartLocks = Callable[..., Awaitable[LockService]]
 StartNode = Callable[..., Awaitable[GpuNode]]
 Events = list[task_pb2.TaskEvent]
@@ -76,6 +74,7 @@ async def cancel(node: GpuNode, task_id: str) -> None:
     await stub.CancelTask(task_pb2.CancelTaskRequest(task_id=task_id), timeout=5)
 
 
+@pytest.mark.slow
 async def test_frozen_node_has_no_process_left_when_the_next_holder_starts(
     start_locks: StartLocks, start_gpu_process: StartNode
 ) -> None:
@@ -100,6 +99,7 @@ async def test_frozen_node_has_no_process_left_when_the_next_holder_starts(
     assert kinds(await second)[-1] == "completed"
 
 
+@pytest.mark.slow
 async def test_killed_node_frees_its_device(start_locks: StartLocks, start_gpu_process: StartNode) -> None:
     """After SIGKILL to a holder's node its processes are gone at once, and its lease is granted again when it has run out."""
     locks = await start_locks()
@@ -116,6 +116,7 @@ async def test_killed_node_frees_its_device(start_locks: StartLocks, start_gpu_p
     await asyncio.gather(first, return_exceptions=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 async def test_lease_outlives_its_replica(
     start_locks: StartLocks, start_gpu_process: StartNode, how: signal.Signals
@@ -140,6 +141,7 @@ async def test_lease_outlives_its_replica(
     assert (await locks.statistics()).releases == {"normal": 2}
 
 
+@pytest.mark.slow
 async def test_unreachable_service_ends_the_work_in_time(
     start_locks: StartLocks, start_gpu_process: StartNode
 ) -> None:
@@ -175,6 +177,7 @@ async def test_soft_timeout_asks_first(start_locks: StartLocks, start_gpu_proces
     assert (await locks.statistics()).releases == {"stopped": 1}
 
 
+@pytest.mark.slow
 async def test_lease_outlives_the_stores_memory(
     start_locks: StartLocks, start_gpu_process: StartNode, own_redis: OwnRedis
 ) -> None:

@@ -253,7 +253,6 @@ def long_film(studio: Path, request: pytest.FixtureRequest) -> Path:
     return path
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

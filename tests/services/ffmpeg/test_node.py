@@ -311,7 +311,6 @@ async def test_film_without_sound(
     assert (result.outcome, result.error.code) == (("failed", code) if code else ("completed", ""))
 
 
-@pytest.mark.slow
 async def test_cancel_ends_ffmpeg(ffmpeg_node: NodeUnderTest, studio: Path) -> None:
     """A cancelled task ends soon, as cancelled, with no ffmpeg left and nothing stored."""
     endless = studio / "long.mkv"
@@ -361,7 +360,6 @@ ODD_FILMS = (
 )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "task", ["extract_audio", "extract_keyframes", "crop_subtitle_images", "split_audio_segments"]
 )
