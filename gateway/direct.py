@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 from yarl import URL
 
+from gateway.detour import Detour
 from gateway.range_header import content_range, quoted
 from runtime.errors import Unavailable, YiVideoError
 from runtime.logs import get_logger
@@ -26,7 +27,7 @@ log = get_logger(__name__)
 
 _OPEN_SECONDS = 3.0
 """Longest wait for a link and for the store's answer to it."""
-_AVOID_SECONDS = 30.0
+_CLOSED_SECONDS = 30.0
 """How long a store that could not be reached, or has no links, is left alone."""
 _LINK_SECONDS = 60
 _READ_BUFFER_BYTES = 64 * 1024
@@ -57,7 +58,7 @@ class DirectReads:
 
     def __init__(self, least_bytes: int, stalled_seconds: float) -> None:
         self._least_bytes = least_bytes
-        self._avoid_until = 0.0
+        self._detour = Detour(_CLOSED_SECONDS)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_OPEN_SECONDS, sock_read=stalled_seconds),
@@ -75,9 +76,8 @@ class DirectReads:
 
         None also for what is to be refused: the filestore says why.
         """
-        now = asyncio.get_running_loop().time()
         short = 0 < request.length_bytes < self._least_bytes
-        if not self._least_bytes or short or now < self._avoid_until:
+        if not self._least_bytes or short or not self._detour.is_open:
             return None
         try:
             async with asyncio.timeout(_OPEN_SECONDS):
@@ -86,15 +86,15 @@ class DirectReads:
                     return None
                 if url := await _link(files, header.file):
                     return await self._get(url, header)
-            self._avoid_until = now + _AVOID_SECONDS
+            self._detour.close()
         except YiVideoError as error:
             log.debug("no direct read", code=error.code, reason=error.message)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            self._avoid_until = now + _AVOID_SECONDS
+            self._detour.close()
             log.warning(
                 "the store cannot be reached from here; files come through the filestore",
                 reason=type(error).__name__,
-                again_in_seconds=_AVOID_SECONDS,
+                again_in_seconds=_CLOSED_SECONDS,
             )
         return None
 

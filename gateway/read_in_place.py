@@ -10,6 +10,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from gateway.detour import Detour
 from gateway.direct import ranged
 from runtime.disk_reader import DiskReader
 from runtime.errors import Unimplemented, WrongState, YiVideoError
@@ -25,7 +26,7 @@ log = get_logger(__name__)
 
 _STEP_BYTES = 4 * 1024 * 1024
 _CHUNK_BYTES = 1024 * 1024
-_AVOID_SECONDS = 60.0
+_CLOSED_SECONDS = 60.0
 """How long a filestore is left alone that has no folder, or is on another machine."""
 _THREADS = 4
 
@@ -71,7 +72,7 @@ class InPlaceReads:
     def __init__(self, *, wanted: bool) -> None:
         self._wanted = wanted
         self._threads = Threads("download", _THREADS)
-        self._avoid_until = 0.0
+        self._detour = Detour(_CLOSED_SECONDS)
 
     def close(self) -> None:
         """Stop the threads."""
@@ -84,14 +85,14 @@ class InPlaceReads:
 
         None also for what is to be refused: the filestore says why.
         """
-        if not self._wanted or asyncio.get_running_loop().time() < self._avoid_until:
+        if not self._wanted or not self._detour.is_open:
             return None
         try:
             async with rpc_errors():
                 wanted = file_pb2.LocateFileRequest(bucket=request.bucket, path=request.path)
                 found = await files.LocateFile(wanted)
         except (WrongState, Unimplemented) as refused:
-            self._avoid(refused.message)
+            self._close_detour(refused.message)
             return None
         except YiVideoError as error:
             log.debug("no read in place", code=error.code, reason=error.message)
@@ -101,13 +102,13 @@ class InPlaceReads:
             return None
         file = await self._threads.run(_opened, found.local_path, found.file.size_bytes)
         if file is None:
-            self._avoid("the content cannot be opened here")
+            self._close_detour("the content cannot be opened here")
             return None
         return InPlaceBody(header, file, self._threads)
 
-    def _avoid(self, reason: str) -> None:
-        self._avoid_until = asyncio.get_running_loop().time() + _AVOID_SECONDS
-        log.debug("files come through the filestore", reason=reason, again_in_seconds=_AVOID_SECONDS)
+    def _close_detour(self, reason: str) -> None:
+        self._detour.close()
+        log.debug("files come through the filestore", reason=reason, again_in_seconds=_CLOSED_SECONDS)
 
 
 def _opened(path: str, size_bytes: int) -> int | None:

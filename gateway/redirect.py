@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
+from gateway.detour import Detour
 from runtime.errors import WrongState
 from runtime.rpc_errors import rpc_errors
 from yivideo.file.v1 import file_pb2
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _LINK_SECONDS = 900
 """How long a link works: for a client that begins at once, with time for its retries."""
-_AVOID_SECONDS = 30.0
+_CLOSED_SECONDS = 30.0
 """How long a store without an address for clients is not asked again."""
 _SERVED_HERE = "/v1/files/presigned/"
 
@@ -24,12 +24,11 @@ class Redirects:
 
     def __init__(self, wanted: bool) -> None:
         self._wanted = wanted
-        self._avoid_until = 0.0
+        self._detour = Detour(_CLOSED_SECONDS)
 
     async def location(self, files: FileServiceAsyncStub, bucket: str, path: str, name: str) -> str:
         """Return a URL of the store; empty when the bytes come through here. Raises FileNotFound and what bad paths raise."""
-        now = asyncio.get_running_loop().time()
-        if not self._wanted or now < self._avoid_until:
+        if not self._wanted or not self._detour.is_open:
             return ""
         wanted = file_pb2.PresignFileRequest(
             bucket=bucket, path=path, expires_seconds=_LINK_SECONDS, download_name=name
@@ -40,6 +39,6 @@ class Redirects:
         except WrongState:  # it has no public endpoint and signs no links that are served here
             url = ""
         if not url.startswith(("http://", "https://")) or _SERVED_HERE in url:
-            self._avoid_until = now + _AVOID_SECONDS
+            self._detour.close()
             return ""
         return url

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from gateway.detour import Detour
 from gateway.observe import FILE_BYTES
 from runtime.batches import Buffer, Checksum, batches
 from runtime.disk_errors import disk_errors
@@ -32,7 +33,7 @@ log = get_logger(__name__)
 
 _MOST = 8
 """Uploads in place at the same time; each holds three batches of DIRECT_BYTES. Others are sent as messages."""
-_AVOID_SECONDS = 60.0
+_CLOSED_SECONDS = 60.0
 """How long a filestore is left alone that lends nothing, or is on another machine."""
 _TELL_SECONDS = 5.0
 """A slow client's progress is told at least so often, so that the store does not think the upload dead."""
@@ -124,7 +125,7 @@ class InPlaceUploads:
     def __init__(self, least_bytes: int) -> None:
         self._least_bytes = least_bytes
         self._threads = Threads("upload", _THREADS)
-        self._avoid_until = 0.0
+        self._detour = Detour(_CLOSED_SECONDS)
         self._open = 0
 
     def close(self) -> None:
@@ -154,9 +155,8 @@ class InPlaceUploads:
                 self._open -= 1
 
     def _may_try(self, expected_bytes: int) -> bool:
-        now = asyncio.get_running_loop().time()
         large = 0 < self._least_bytes <= expected_bytes
-        return large and now >= self._avoid_until and self._open < _MOST
+        return large and self._detour.is_open and self._open < _MOST
 
     @asynccontextmanager
     async def _borrowed(
@@ -191,8 +191,8 @@ class InPlaceUploads:
             reason = refused.message
         except OSError as error:
             reason = f"the lent file cannot be opened here: {os.strerror(error.errno or 0)}"
-        self._avoid_until = asyncio.get_running_loop().time() + _AVOID_SECONDS
-        log.debug("uploads are sent to the filestore", reason=reason, again_in_seconds=_AVOID_SECONDS)
+        self._detour.close()
+        log.debug("uploads are sent to the filestore", reason=reason, again_in_seconds=_CLOSED_SECONDS)
         return None
 
 

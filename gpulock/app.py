@@ -40,7 +40,6 @@ LOCK_SERVICE = lock_pb2.DESCRIPTOR.services_by_name["LockService"].full_name
 MONITOR_SERVICE = monitor_pb2.DESCRIPTOR.services_by_name["LockMonitor"].full_name
 _START_PATIENCE_SECONDS = 60.0
 _STANDSTILL_SECONDS = 5.0
-_HEALTH_SECONDS = 1.0
 _FIGURES_SECONDS = 5.0
 _FIGURES_LONGEST_SECONDS = 15.0
 
@@ -154,6 +153,11 @@ class LockReplica:
                 for errand in list(self._errands):
                     errand.cancel()
 
+    def is_keeping_up(self) -> bool:
+        """Whether the sweeper finishes its turns; while Redis is away it cannot, and calls would wait for it in vain."""
+        limit = self.sweeper.longest_wait(self.lessor) + _STANDSTILL_SECONDS
+        return time.monotonic() - self.sweeper.turn_time < limit
+
     async def _publish_figures(self) -> None:
         """Keep the gauges of the installation true: soon after something has moved here, and now and then in any case."""
         seen, waited = -1, 0.0
@@ -214,16 +218,6 @@ async def leasing(settings: GpulockSettings) -> AsyncIterator[tuple[LockReplica,
     async with (
         replica.running(),
         server.running() as address,
-        background("health", _tell_health(replica, server)),
+        background("health", server.report_health((LOCK_SERVICE, MONITOR_SERVICE), replica.is_keeping_up)),
     ):
         yield replica, server, address
-
-
-async def _tell_health(replica: LockReplica, server: RpcServer) -> None:
-    """Report this replica unhealthy while its sweeper cannot finish a turn: Redis is away, and calls would wait for it in vain."""
-    while not server.draining.is_set():
-        limit = replica.sweeper.longest_wait(replica.lessor) + _STANDSTILL_SECONDS
-        healthy = time.monotonic() - replica.sweeper.turn_time < limit
-        for service in (LOCK_SERVICE, MONITOR_SERVICE):
-            await server.set_serving(service, healthy)
-        await asyncio.sleep(_HEALTH_SECONDS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -41,6 +41,7 @@ def server_options(settings: RuntimeSection) -> list[tuple[str, int]]:
 
 
 _HEALTH_SERVICE = "grpc.health.v1.Health"
+_HEALTH_SECONDS = 1.0
 
 
 class _Registrar:
@@ -106,6 +107,14 @@ class RpcServer:
     async def set_serving(self, service: str, serving: bool) -> None:
         """Report one service healthy or not, for example while its store cannot be reached."""
         self._health.set(service, serving)
+
+    async def report_health(self, services: Iterable[str], is_healthy: Callable[[], bool]) -> None:
+        """Look every second whether what these services rest on is healthy, and report it, until the drain begins."""
+        names = tuple(services)
+        while not self.draining.is_set():
+            for name in names:
+                await self.set_serving(name, is_healthy())
+            await asyncio.sleep(_HEALTH_SECONDS)
 
     async def begin_drain(self) -> None:
         """Tell the world to go elsewhere (health NOT_SERVING, `draining` set), and go on serving."""

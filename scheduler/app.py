@@ -42,7 +42,6 @@ log = get_logger(__name__)
 SERVICE = task_pb2.DESCRIPTOR.services_by_name["TaskService"].full_name
 _START_PATIENCE_SECONDS = 60.0
 _STANDSTILL_SECONDS = 5.0
-_HEALTH_SECONDS = 1.0
 
 
 class Scheduler:
@@ -115,6 +114,10 @@ class Scheduler:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.warning("the task types could not be read", error=str(error))
 
+    def is_keeping_up(self) -> bool:
+        """Whether the sweeper finishes its turns; while Redis is away it cannot, and calls would wait for it in vain."""
+        return time.monotonic() - self.sweeper.turn_time < _STANDSTILL_SECONDS
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Scheduler]:
         """Work for the time of the block; leaving it hands all attempts to other replicas."""
@@ -160,14 +163,6 @@ async def scheduling(settings: SchedulerSettings) -> AsyncIterator[tuple[Schedul
         async with (
             scheduler.running(),
             server.running() as address,
-            background("health", _tell_health(scheduler, server)),
+            background("health", server.report_health([SERVICE], scheduler.is_keeping_up)),
         ):
             yield scheduler, server, address
-
-
-async def _tell_health(scheduler: Scheduler, server: RpcServer) -> None:
-    """Report this replica unhealthy while its sweeper cannot finish a turn: Redis is away, and calls would wait for it in vain."""
-    while not server.draining.is_set():
-        idle = time.monotonic() - scheduler.sweeper.turn_time
-        await server.set_serving(SERVICE, idle < _STANDSTILL_SECONDS)
-        await asyncio.sleep(_HEALTH_SECONDS)
