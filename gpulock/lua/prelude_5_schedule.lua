@@ -69,7 +69,7 @@ local function fit(rec, devices)
   for _, device in ipairs(devices) do
     if suits(device, rec) and not device.drain and not device.reserved then
       local need = needs(device, rec)
-      if device.free >= need and (rec.mib > 0 or device.taken == 0) then
+      if device.free >= need then -- all of its memory: nobody else is on it
         choices[#choices + 1] = { device = device, need = need, left = device.free - need, order = device.order }
       end
     end

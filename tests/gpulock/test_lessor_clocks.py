@@ -1,0 +1,92 @@
+"""The lessor's promises when the store's clock is set forward or back."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.gpulock.conftest import House
+
+
+@pytest.mark.parametrize("seconds", [3600.0, 86_400.0, -3600.0])
+async def test_a_step_of_the_clock_takes_no_lease(house: House, seconds: float) -> None:
+    """Redis's clock may step by hours either way: no lease is lost to it, and one that is silent afterwards still ends in time."""
+    a = await house.replica()
+    await a.ask("r1")
+    await house.after(10)
+    house.clocks.step_seconds(seconds)
+    await a.renew("r1")
+    await house.after(1)
+    assert "lost" not in a.kinds("r1")
+    await house.after(298)
+    assert "lost" not in a.kinds("r1")
+    await house.after(4)
+    assert a.said("r1")[-1].kind == "lost"
+
+
+@pytest.mark.parametrize("seconds", [3600.0, -3600.0])
+@pytest.mark.parametrize("early", [True, False])
+async def test_a_step_of_the_clock_shortens_no_recovery(house: House, seconds: float, early: bool) -> None:
+    """Whether the clock steps before the store's loss is noticed or after, nothing is granted until the window is over."""
+    a = await house.replica(recovery_window_seconds=100.0)
+    await house.after(5)
+    if early:
+        house.clocks.step_seconds(seconds)
+    house.redis.flushdb()
+    await a.ask("r1", max_wait_seconds=10_000)
+    if not early:
+        house.clocks.step_seconds(seconds)
+    await house.after(1)
+    await house.after(98)
+    assert a.kinds("r1") == ["queued"]
+    await house.after(3)
+    assert a.kinds("r1") == ["queued", "granted"]
+
+
+@pytest.mark.parametrize("seconds", [3600.0, -3600.0])
+@pytest.mark.parametrize("early", [True, False])
+async def test_a_step_of_the_clock_shortens_no_quarantine(house: House, seconds: float, early: bool) -> None:
+    """A revoked lease's memory stays back for as long as its holder may go on, whenever the clock steps."""
+    a = await house.replica(lock_delay_seconds=5.0)
+    await a.ask("r1")
+    await a.ask("r2", max_wait_seconds=10_000)
+    await house.after(0.5)
+    if early:
+        house.clocks.step_seconds(seconds)
+    await a.lessor.force_release("r1", "default", "", "test")
+    if not early:
+        house.clocks.step_seconds(seconds)
+    await house.after(0.5)
+    await house.after(303)
+    assert a.kinds("r2") == ["queued"]
+    await house.after(3)
+    assert a.kinds("r2") == ["queued", "granted"]
+
+
+async def test_tokens_rise_across_data_loss_and_a_step_back(house: House) -> None:
+    """A store that has lost everything and whose clock went back still gives a larger token, because the replica remembers."""
+    a = await house.replica()
+    await a.ask("r1")
+    before = a.lease("r1").token
+    house.redis.flushdb()
+    house.clocks.step_seconds(-86_400)
+    assert await a.ask("r2") == "queued"
+    await house.after(1)
+    await house.after(400)
+    assert a.kinds("r2")[-1] in ("granted", "timeout")
+    await a.ask("r3")
+    assert a.lease("r3").token > before
+
+
+async def test_tokens_rise_although_a_small_step_back_goes_unnoticed(house: House) -> None:
+    """After a step that is taken for time that passed, and data loss, tokens still rise: the replica remembers the last one."""
+    a = await house.replica(recovery_window_seconds=0.5, clock_slack_seconds=1.0)
+    await house.after(5)
+    await a.ask("r1")
+    before = a.lease("r1").token
+    house.redis.flushdb()
+    house.clocks.step_seconds(-0.9)
+    await a.ask("r2")
+    await house.after(0.3)
+    await house.after(0.3)
+    assert a.kinds("r2") == ["queued", "granted"]
+    assert house.clocks.wall_us < before < a.lease("r2").token

@@ -1,0 +1,154 @@
+"""The lessor's promises about a lease's life, one law a test: beats, revocation, quarantine, graded timeouts, tokens."""
+
+from __future__ import annotations
+
+from gpulock.lessor import Client
+from tests.gpulock.conftest import House
+
+
+async def test_a_renewal_sets_the_ttl(house: House) -> None:
+    """A beat gives the lease one TTL from now, however often it comes."""
+    a = await house.replica()
+    await a.ask("r1")
+    for _ in range(5):
+        house.clocks.pass_seconds(1)
+        await a.renew("r1")
+    assert a.lease("r1").expires_us - house.clocks.wall_us == 300_000_000
+
+
+async def test_a_silent_holder_is_revoked_and_quarantined(house: House) -> None:
+    """A lease without beats is lost at its TTL; the next is granted only a lock delay later, with a larger token."""
+    a = await house.replica(lock_delay_seconds=5.0)
+    await a.ask("r1")
+    await a.ask("r2", max_wait_seconds=1000)
+    await house.after(301)
+    assert a.said("r1")[-1].kind == "lost"
+    assert a.said("r1")[-1].detail == "heartbeat"
+    assert await a.memory() == {"gpu-0": (0, 24_000)}
+    assert a.kinds("r2") == ["queued"]
+    await house.after(6)
+    assert a.kinds("r2") == ["queued", "granted"]
+    assert a.lease("r2").token > a.lease("r1").token
+    assert (await a.renew("r1")).kind == "lost"
+
+
+async def test_a_confirmed_end_frees_at_once(house: House) -> None:
+    """A holder that has killed its work says so, and the next is granted in that step."""
+    a = await house.replica()
+    await a.ask("r1")
+    await a.ask("r2")
+    await a.lessor.force_release("r1", "default", "", "operator")
+    assert a.said("r1")[-1].detail == "forced"
+    assert a.kinds("r2") == ["queued"]
+    token = a.lease("r1").token
+    assert (await a.lessor.confirm(Client("client-r1"), "r1", token)).kind == "confirmed"
+    assert a.kinds("r2") == ["queued", "granted"]
+    assert (await a.lessor.confirm(Client("client-r1"), "r1", token)).kind == "confirmed"
+
+
+async def test_a_holder_that_ignores_revocation(house: House) -> None:
+    """A forced lease whose holder says nothing is granted again when it would have run out, and a lock delay later."""
+    a = await house.replica(lock_delay_seconds=5.0)
+    await a.ask("r1")
+    await a.ask("r2", max_wait_seconds=1000)
+    await a.lessor.force_release("", "default", "gpu-0", "operator")
+    await house.after(304)
+    assert a.kinds("r2") == ["queued"]
+    assert (await a.renew("r1")).kind == "lost"
+    await house.after(2)
+    assert a.kinds("r2") == ["queued", "granted"]
+
+
+async def test_without_auto_recovery_an_operator_frees(house: House) -> None:
+    """With auto_recovery off a silent holder's memory stays back until somebody releases it."""
+    a = await house.replica(configuration={"gpu_lock_monitor.auto_recovery": "false"})
+    await a.ask("r1")
+    await house.after(301)
+    await house.after(10_000)
+    assert await a.memory() == {"gpu-0": (0, 24_000)}
+    assert "r1" in await a.leases()
+    await a.lessor.force_release("r1", "default", "", "looked at the machine")
+    await house.after(1)
+    assert await a.memory() == {"gpu-0": (0, 0)}
+
+
+async def test_graded_timeouts(house: House) -> None:
+    """A holder is warned, then asked to stop, then revoked, each once, while it beats."""
+    a = await house.replica(
+        configuration={
+            "gpu_lock_monitor.timeout_levels.warning": "30",
+            "gpu_lock_monitor.timeout_levels.soft_timeout": "60",
+            "gpu_lock_monitor.timeout_levels.hard_timeout": "120",
+        }
+    )
+    await a.ask("r1")
+    for _ in range(13):
+        await house.after(10)
+        await a.renew("r1")
+    told = [(w.kind, w.detail) for w in a.said("r1") if w.kind in ("warning", "stop", "lost")]
+    assert [kind for kind, _ in told][:3] == ["warning", "stop", "lost"]
+    assert told[1][1] == "soft_timeout"
+    assert told[2][1] == "hard_timeout"
+
+
+async def test_graded_timeouts_can_be_switched_off(house: House) -> None:
+    """With gpu_lock_monitor.enabled false a beating holder is left alone."""
+    a = await house.replica(configuration={"gpu_lock_monitor.enabled": "false"})
+    await a.ask("r1")
+    for _ in range(40):
+        await house.after(200)
+        await a.renew("r1")
+    assert set(a.kinds("r1")) == {"granted", "renewed"}
+
+
+async def test_settings_change_what_is_held_already(house: House) -> None:
+    """A shorter heartbeat timeout applies to leases granted before it; older settings change nothing."""
+    a = await house.replica()
+    await a.ask("r1")
+    values = {"gpu_lock_monitor.heartbeat.interval": "5", "gpu_lock_monitor.heartbeat.timeout": "15"}
+    changed = a.lessor.configuration.changed(values)
+    await a.lessor.configure(changed, 2)
+    b = await house.replica("b")  # starts with the old ones
+    await house.after(16)
+    assert a.said("r1")[-1].kind == "lost"
+    assert b.kinds("r1") == []
+
+
+async def test_a_shorter_life_is_believed_by_nobody_who_has_not_heard_of_it(house: House) -> None:
+    """A holder whose beat was answered with a shorter life may not have had the answer: its device stays back for the longer."""
+    a = await house.replica(lock_delay_seconds=5.0)
+    await a.ask("r1")
+    await a.ask("r2", max_wait_seconds=10_000)
+    values = {"gpu_lock_monitor.heartbeat.interval": "5", "gpu_lock_monitor.heartbeat.timeout": "15"}
+    await a.lessor.configure(a.lessor.configuration.changed(values), 2)
+    await a.renew("r1")
+    await house.after(16)
+    assert a.said("r1")[-1].kind == "lost"
+    await house.after(288)
+    assert a.kinds("r2") == ["queued"]
+    await house.after(2)
+    assert a.kinds("r2") == ["queued", "granted"]
+
+
+async def test_a_wrong_token_does_nothing(house: House) -> None:
+    """Release, renewal, parking and confirmation under another token than the lease's are refused and counted."""
+    a = await house.replica()
+    await a.ask("r1")
+    wrong = a.lease("r1").token - 1
+    assert (await a.release("r1", token=wrong)).detail == "GPU_STALE_LEASE"
+    assert (await a.renew("r1", token=wrong)).detail == "GPU_STALE_LEASE"
+    assert (await a.lessor.park(Client("c"), "r1", wrong, "m", 0, 0)).detail == "GPU_STALE_LEASE"
+    assert (await a.lessor.confirm(Client("c"), "r1", wrong)).detail == "GPU_STALE_LEASE"
+    assert await a.memory() == {"gpu-0": (24_000, 0)}
+    assert house.redis.hget("{gputest}:stat", "default|stale") == b"4"
+
+
+async def test_a_released_lease_is_gone(house: House) -> None:
+    """A second release is harmless, and the lease cannot be renewed."""
+    a = await house.replica()
+    await a.ask("r1")
+    await a.release("r1")
+    await a.ask("r2")
+    assert (await a.release("r1")).kind == "released"
+    assert (await a.renew("r1")).kind == "lost"
+    assert await a.memory() == {"gpu-0": (24_000, 0)}

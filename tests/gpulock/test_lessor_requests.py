@@ -1,0 +1,194 @@
+"""The lessor's promises to those who ask and wait, one law a test: refusals, repetition, cancelling, absence, drain."""
+
+from __future__ import annotations
+
+from gpulock.lessor import Client
+from gpulock.settings import DeviceSection
+from tests.gpulock.conftest import GPU0, GPU1, House
+
+
+async def test_impossible_requests_are_refused_at_once(house: House) -> None:
+    """What no device of the pool can ever give is refused, saying why."""
+    small = DeviceSection(name="small", memory_mib=8_000, pool="other", host="h1")
+    a = await house.replica(devices=(GPU0, GPU1, small))
+    for fields, code in (
+        ({"memory_mib": 24_001}, "GPU_NEVER_FITS"),
+        ({"device_count": 3}, "GPU_NEVER_FITS"),
+        ({"device": "gpu-0", "device_count": 2}, "GPU_NEVER_FITS"),
+        ({"pool": "none"}, "GPU_POOL_UNKNOWN"),
+        ({"device": "small"}, "GPU_DEVICE_UNKNOWN"),
+        ({"pool": "other", "host": "h2"}, "GPU_NEVER_FITS"),
+    ):
+        assert await a.ask("r", **fields) == "refused", fields
+        assert a.words[-1].detail == code, fields
+    assert await a.ask("r", pool="other", host="h1") == "granted"
+
+
+async def test_a_full_queue_refuses(house: House) -> None:
+    """The waiter past the limit is refused, and the same request is welcome later."""
+    a = await house.replica(max_waiters=1)
+    await a.ask("r1")
+    await a.ask("r2")
+    assert await a.ask("r3") == "refused"
+    assert a.words[-1].detail == "GPU_QUEUE_FULL"
+    await a.release("r1")
+    assert await a.ask("r3") == "queued"
+
+
+async def test_asking_twice_is_asking_once(house: House) -> None:
+    """A repeated request keeps its place, and one that was granted is told its lease again."""
+    a = await house.replica()
+    await a.ask("r1")
+    await a.ask("r2")
+    await a.ask("r3")
+    assert await a.ask("r2") == "queued"
+    assert await a.order() == ["r2", "r3"]
+    await a.ask("r1")
+    first, second = a.said("r1", "granted")
+    assert first.token == second.token
+    assert await a.memory() == {"gpu-0": (24_000, 0)}
+
+
+async def test_a_repeated_request_moves_to_the_replica_that_hears_it(house: House) -> None:
+    """A waiter that asks again at another replica keeps its place and is granted there."""
+    a = await house.replica("a")
+    b = await house.replica("b")
+    await a.ask("r1")
+    await a.ask("r2")
+    await a.ask("r3")
+    assert await b.ask("r2") == "queued"
+    await a.release("r1")
+    await house.carry()
+    assert b.kinds("r2") == ["queued", "granted"]
+    assert a.kinds("r2") == ["queued"]
+
+
+async def test_an_ended_request_is_told_how_it_ended(house: House) -> None:
+    """For a minute after its end a repeated request gets the end; then the id is free."""
+    a = await house.replica()
+    await a.ask("r1")
+    await a.release("r1")
+    assert await a.ask("r1") == "released"
+    await house.after(61)
+    assert await a.ask("r1") == "granted"
+
+
+async def test_max_wait(house: House) -> None:
+    """A wait ends at its own limit, or at the service's; only a sweep ends it."""
+    a = await house.replica(configuration={"gpu_lock.max_wait_time": "300"})
+    await a.ask("r1")
+    await a.ask("short", max_wait_seconds=5)
+    await a.ask("long")
+    await house.after(6)
+    assert a.kinds("short") == ["queued", "timeout"]
+    await a.renew("r1")
+    await house.after(295)
+    assert a.kinds("long") == ["queued", "timeout"]
+
+
+async def test_cancel_ends_a_wait(house: House) -> None:
+    """A cancelled waiter is gone, and those it held up go on."""
+    a = await house.replica()
+    await a.ask("s1", memory_mib=10_000)
+    await a.ask("large")
+    await house.after(1)
+    await a.ask("s2", memory_mib=20_000)
+    assert (await a.lessor.cancel(Client("c"), "large")).kind == "cancelled"
+    await a.release("s1")
+    assert a.kinds("s2") == ["queued", "granted"]
+    assert (await a.lessor.cancel(Client("c"), "large")).kind == "cancelled"
+
+
+async def test_cancel_of_a_blocking_head_serves_those_behind_it(house: House) -> None:
+    """When a head that keeps a device for itself goes, what fits behind it is granted in that step."""
+    a = await house.replica(backfill_seconds=0.0)
+    await a.ask("s1", memory_mib=10_000)
+    await a.ask("large")
+    await a.ask("s2", memory_mib=1_000)
+    await a.ask("s3", memory_mib=1_000)
+    assert a.kinds("s3") == ["queued"]
+    await a.lessor.cancel(Client("c"), "large")
+    assert a.kinds("s3") == ["queued", "granted"]
+
+
+async def test_cancel_that_crosses_a_grant_releases_it(house: House) -> None:
+    """Taking back a request that has just been granted gives the devices to the next."""
+    a = await house.replica()
+    await a.ask("r1")
+    await a.ask("r2")
+    await a.lessor.cancel(Client("c"), "r1")
+    assert a.kinds("r2") == ["queued", "granted"]
+
+
+async def test_a_lost_client_keeps_its_place_for_the_grace(house: House) -> None:
+    """A waiter whose stream is gone is not served, holds nobody up, and finds its place again when it is back in time."""
+    a = await house.replica(waiter_grace_seconds=10.0)
+    await a.ask("r1")
+    await a.ask("r2")
+    await a.ask("r3")
+    await a.lessor.detach(Client("client-r2"), ["r2"])
+    await a.release("r1")
+    assert a.kinds("r3") == ["queued", "granted"]
+    await house.after(9)
+    await a.ask("r4")
+    assert await a.ask("r2") == "queued"
+    await a.release("r3")
+    assert a.kinds("r2")[-1] == "granted"
+    await a.lessor.detach(Client("client-r4"), ["r4"])
+    await house.after(11)
+    assert await a.order() == []
+
+
+async def test_a_late_farewell_changes_nothing(house: House) -> None:
+    """The end of an old stream does not detach a waiter that has gone on at another replica, or with another client."""
+    a, b = await house.replica("a"), await house.replica("b")
+    await a.ask("r1")
+    await a.ask("r2")
+    await b.ask("r2", "client-r2")
+    await a.lessor.detach(Client("client-r2"), ["r2"])
+    await b.lessor.detach(Client("another"), ["r2"])
+    await a.release("r1")
+    await house.carry()
+    assert b.kinds("r2") == ["queued", "granted"]
+
+
+async def test_who_comes_back_is_served_with_what_became_free(house: House) -> None:
+    """A device that nobody else wanted while a waiter was away is granted as soon as it is back."""
+    a = await house.replica()
+    await a.ask("r1")
+    await a.ask("r2")
+    await a.lessor.detach(Client("client-r2"), ["r2"])
+    await a.release("r1")
+    assert await a.ask("r2") == "granted"
+
+
+async def test_waiters_of_a_dead_replica(house: House) -> None:
+    """When a replica dies its waiters are not served until they attach to another, and lose their places after the grace."""
+    a = await house.replica("a", replica_ttl_seconds=15.0, waiter_grace_seconds=10.0)
+    b = await house.replica("b", replica_ttl_seconds=15.0, waiter_grace_seconds=10.0)
+    await b.ask("r1")
+    await a.ask("r2")
+    await a.ask("r3")
+    await b.ask("r4")
+    del house.replicas["a"]
+    await house.after(16)
+    assert await b.ask("r2") == "queued"
+    await b.release("r1")
+    await b.release("r2")
+    assert b.kinds("r4")[-1] == "granted"
+    await house.after(11)
+    assert await b.order() == []
+
+
+async def test_drain(house: House) -> None:
+    """A drained device is granted no more, its holder goes on, and undoing it serves who waited."""
+    a = await house.replica()
+    await a.ask("r1")
+    await a.ask("r2")
+    await a.lessor.drain_device("default", "gpu-0", undo=False, reason="fan")
+    await a.release("r1")
+    assert a.kinds("r2") == ["queued"]
+    assert await a.ask("r3") == "refused"
+    assert a.words[-1].detail == "GPU_DRAINING"
+    await a.lessor.drain_device("default", "gpu-0", undo=True, reason="")
+    assert a.kinds("r2") == ["queued", "granted"]
