@@ -18,26 +18,13 @@ from runtime.structs import to_struct
 from scheduler.app import Scheduler, scheduling
 from scheduler.keys import Keys
 from scheduler.presenter import is_terminal
-from scheduler.settings import NodeSection, SchedulerSection, SchedulerSettings
+from scheduler.settings import LimitsSection, NodeSection, SchedulerSection, SchedulerSettings
 from tests.scheduler.node_room import NodeRoom, serving_node
+from tests.scheduler.queue_room import Queue, running_queue
+from tests.scheduler.short_times import PREFIX, SHORT
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
-PREFIX = "{test}:"
 RUNTIME = RuntimeSection(metrics_listen="", drain_seconds=0.5, call_timeout_seconds=10)
-
-SHORT: dict[str, Any] = {
-    "key_prefix": PREFIX,
-    "lease_seconds": 1.5,
-    "silence_seconds": 1.0,
-    "lost_seconds": 0.8,
-    "beat_seconds": 0.2,
-    "scheduler_ttl_seconds": 0.8,
-    "sweep_seconds": 0.1,
-    "resolve_seconds": 0.5,
-    "progress_seconds": 0.0,
-    "deadline_slack_seconds": 0.0,
-}
-"""The lengths of time of a real scheduler, a tenth of them: the scripts' clock is Redis's own and is never moved."""
 
 
 @pytest.fixture
@@ -162,3 +149,18 @@ async def house(redis_url: str, clean_redis: redis.Redis) -> AsyncIterator[House
     """An empty house, torn down after the test."""
     async with AsyncExitStack() as stack:
         yield House(redis_url, stack, {})
+
+
+@pytest.fixture
+async def queue(redis_url: str, clean_redis: redis.Redis) -> AsyncIterator[Queue]:
+    """The stores of a scheduler replica, with low limits."""
+    limits = LimitsSection(max_running_per_user=2, max_queued_per_user=5, max_queued=8)
+    async with running_queue(redis_url, clean_redis, "s1", limits=limits) as made:
+        yield made
+
+
+@pytest.fixture
+async def other(redis_url: str, queue: Queue) -> AsyncIterator[Queue]:
+    """Those of another one on the same Redis."""
+    async with running_queue(redis_url, queue.raw, "s2") as made:
+        yield made
