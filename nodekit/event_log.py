@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -143,6 +144,5 @@ class EventLog:
 
 def now() -> Timestamp:
     """Return the wall-clock time as protobuf has it."""
-    moment = Timestamp()
-    moment.GetCurrentTime()
-    return moment
+    seconds, nanos = divmod(time.time_ns(), 1_000_000_000)
+    return Timestamp(seconds=seconds, nanos=nanos)

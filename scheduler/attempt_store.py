@@ -63,7 +63,8 @@ class Sweep:
     adopt: list[tuple[str, float]] = field(default_factory=list)
     """Attempts without a living owner, with the seconds since their lease lapsed."""
     late: list[str] = field(default_factory=list)
-    expired: list[str] = field(default_factory=list)
+    erased: int = 0
+    """Ended tasks whose time had come."""
     settle: list[str] = field(default_factory=list)
     ready_nodes: list[str] = field(default_factory=list)
     promoted: int = 0
@@ -197,7 +198,7 @@ class AttemptStore:
 
     async def sweep(self, limit: int) -> Sweep:
         """Do one bounded turn of what time brings, and say what is left for the caller."""
-        soonest, adopt, late, expired, settle, ready, promoted = await self._redis.run(
+        soonest, adopt, late, erased, settle, ready, promoted = await self._redis.run(
             "sweep", [limit], keys=[self._keys.nodes, self._keys.schedulers, self._keys.settle]
         )
         items = iter(adopt)
@@ -205,7 +206,7 @@ class AttemptStore:
             next_seconds=None if soonest < 0 else soonest / 1000,
             adopt=[(name.decode(), int(behind) / 1000) for name, behind in zip(items, items, strict=True)],
             late=[name.decode() for name in late],
-            expired=[name.decode() for name in expired],
+            erased=erased,
             settle=[name.decode() for name in settle],
             ready_nodes=[name.decode() for name in ready],
             promoted=promoted,

@@ -110,7 +110,7 @@ class NodeStream:
         self._silence_seconds = silence_seconds
         self._newest = 0
         self._followed: dict[int, Followed] = {}
-        self._asked: dict[int, task_pb2.FollowedAttempt] = {}
+        self._asked: dict[int, task_pb2.RunTaskRequest] = {}
         """What is to be asked for, by watch number, in the order of asking."""
         self._left: list[int] = []
         """What is to be let go of."""
@@ -125,7 +125,7 @@ class NodeStream:
         """Have a request sent; gives the number of the watch that `followed` is told about."""
         self._newest += 1
         self._followed[self._newest] = followed
-        self._asked[self._newest] = task_pb2.FollowedAttempt(watch=self._newest, request=request)
+        self._asked[self._newest] = request
         self._wanted.set()
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._run())
@@ -194,8 +194,8 @@ class NodeStream:
         self._left.clear()
         size = 0
         while self._asked and size < _MESSAGE_BYTES:
-            asked = self._asked.pop(next(iter(self._asked)))
-            message.follow.append(asked)
+            watch = next(iter(self._asked))
+            asked = message.follow.add(watch=watch, request=self._asked.pop(watch))
             size += asked.ByteSize()
         return message
 

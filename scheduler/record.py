@@ -62,53 +62,47 @@ class TaskRecord:
         return self.ended and 0 < self.expire_ms <= now_ms
 
 
-def pairs(flat: Iterable[bytes]) -> dict[str, bytes]:
+def pairs(flat: Iterable[bytes]) -> dict[bytes, bytes]:
     """Return the fields of a hash that a script answered as a flat list."""
     items = iter(flat)
-    return {key.decode(): value for key, value in zip(items, items, strict=True)}
+    return dict(zip(items, items, strict=True))
 
 
-def to_record(task_id: str, fields: Mapping[str, bytes]) -> TaskRecord:
+def to_record(task_id: str, fields: Mapping[bytes, bytes]) -> TaskRecord:
     """Return the record. `fields` must be a whole hash."""
-
-    def text(name: str) -> str:
-        return fields.get(name, b"").decode()
-
-    def whole(name: str) -> int:
-        return int(fields.get(name) or 0)
-
+    get = fields.get
     return TaskRecord(
         task_id=task_id,
-        state=text("state"),
-        name=text("name"),
-        node=text("node"),
-        user=text("user"),
-        workflow_id=text("workflow"),
-        labels=fields.get("labels", b""),
-        callback_url=text("callback"),
-        created_us=whole("created"),
-        updated_ms=whole("updated"),
-        not_before_ms=whole("not_before"),
-        ready_ms=whole("ready_at"),
-        run_ms=whole("run"),
-        end_ms=whole("end"),
-        expire_ms=whole("expire"),
-        attempt=whole("attempt"),
-        tries=whole("tries"),
-        lost=whole("lost") - whole("unbegun"),
-        fence=whole("fence"),
-        owner=text("owner"),
-        replica=text("replica"),
-        address=text("address"),
-        node_sequence=whole("nseq"),
-        last_sequence=whole("seq"),
-        first_sequence=whole("first_seq"),
-        duration_seconds=float(fields.get("duration") or 0),
-        waiting_reason=text("waiting"),
-        progress=fields.get("progress", b""),
-        error=fields.get("error", b""),
-        cancel_reason=text("cancel_reason"),
-        callback_state=text("cb_state"),
-        callback_round=whole("cb_round"),
-        callback_next_ms=whole("cb_next"),
+        state=get(b"state", b"").decode(),
+        name=get(b"name", b"").decode(),
+        node=get(b"node", b"").decode(),
+        user=get(b"user", b"").decode(),
+        workflow_id=get(b"workflow", b"").decode(),
+        labels=get(b"labels", b""),
+        callback_url=get(b"callback", b"").decode(),
+        created_us=int(get(b"created") or 0),
+        updated_ms=int(get(b"updated") or 0),
+        not_before_ms=int(get(b"not_before") or 0),
+        ready_ms=int(get(b"ready_at") or 0),
+        run_ms=int(get(b"run") or 0),
+        end_ms=int(get(b"end") or 0),
+        expire_ms=int(get(b"expire") or 0),
+        attempt=int(get(b"attempt") or 0),
+        tries=int(get(b"tries") or 0),
+        lost=int(get(b"lost") or 0) - int(get(b"unbegun") or 0),
+        fence=int(get(b"fence") or 0),
+        owner=get(b"owner", b"").decode(),
+        replica=get(b"replica", b"").decode(),
+        address=get(b"address", b"").decode(),
+        node_sequence=int(get(b"nseq") or 0),
+        last_sequence=int(get(b"seq") or 0),
+        first_sequence=int(get(b"first_seq") or 0),
+        duration_seconds=float(get(b"duration") or 0),
+        waiting_reason=get(b"waiting", b"").decode(),
+        progress=get(b"progress", b""),
+        error=get(b"error", b""),
+        cancel_reason=get(b"cancel_reason", b"").decode(),
+        callback_state=get(b"cb_state", b"").decode(),
+        callback_round=int(get(b"cb_round") or 0),
+        callback_next_ms=int(get(b"cb_next") or 0),
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
@@ -64,15 +65,17 @@ class RedisLink:
 
         `keys` declares the keys known beforehand; the prefix is passed by itself.
         """
+        given = (len(keys), *keys, self._prefix, *arguments)
+        try:
+            return await self._pipe.call("EVALSHA", self._digests[script], *given)
+        except (NoScriptError, *PASSING_ERRORS):
+            return await self.persist(partial(self._again, script, given), patience_seconds)
 
-        async def attempt() -> Any:
-            given = (len(keys), *keys, self._prefix, *arguments)
-            try:
-                return await self._pipe.call("EVALSHA", self._digests[script], *given)
-            except NoScriptError:  # a restarted or promoted Redis has an empty script cache
-                return await self._pipe.call("EVAL", self._texts[script], *given)
-
-        return await self.persist(attempt, patience_seconds)
+    async def _again(self, script: str, given: Sequence[Argument]) -> Any:
+        try:
+            return await self._pipe.call("EVALSHA", self._digests[script], *given)
+        except NoScriptError:  # a restarted or promoted Redis has an empty script cache
+            return await self._pipe.call("EVAL", self._texts[script], *given)
 
     async def read(self, commands: Callable[[Any], None]) -> list[Any]:
         """Send the reads that `commands` queues on a pipeline in one round trip; gives their answers."""

@@ -203,7 +203,7 @@ def created_task(spec: task_pb2.TaskSpec, state: str, created_us: int) -> task_p
         "not_before": str(_not_before_ms(spec, created_us // 1000)),
         "ready_at": str(created_us // 1000),
     }  # fmt: skip
-    record = to_record(spec.task_id, {key: value.encode() for key, value in fields.items()})
+    record = to_record(spec.task_id, {key.encode(): value.encode() for key, value in fields.items()})
     return to_task(StoredTask(record, spec.SerializeToString()))
 
 

@@ -17,7 +17,7 @@ from scheduler.task_store import TaskStore
 
 log = get_logger(__name__)
 
-_LIMIT = 50
+_LIMIT = 100
 _SHORTEST_SECONDS = 0.005
 
 
@@ -66,6 +66,4 @@ class Sweeper:
             await self._tasks.abandon(task_id)
         for task_id in found.settle:
             await self._tasks.settle(task_id)
-        for task_id in found.expired:
-            await self._tasks.delete(task_id, only_expired=True)
         return found

@@ -152,9 +152,7 @@ class TaskStore:
 
     @staticmethod
     def _found(task_id: str, fields: Mapping[bytes, bytes], now_ms: int) -> TaskRecord:
-        record = (
-            to_record(task_id, {key.decode(): value for key, value in fields.items()}) if fields else None
-        )
+        record = to_record(task_id, fields) if fields else None
         if record is None or record.expired(now_ms):
             raise TaskNotFound(f"no task {task_id!r}")
         return record
@@ -174,7 +172,7 @@ class TaskStore:
         found = []
         for task_id, fields, spec in zip(task_ids, hashes, specs, strict=True):
             if fields and spec is not None:
-                record = to_record(task_id, {key.decode(): value for key, value in fields.items()})
+                record = to_record(task_id, fields)
                 if not record.expired(seconds * 1000):
                     found.append(StoredTask(record, spec))
         return found
@@ -204,11 +202,9 @@ class TaskStore:
                 return Cancelled(ended=True)
         return Cancelled(ended=False, address=answer[2].decode(), attempt=int(answer[3]))
 
-    async def delete(self, task_id: str, *, only_expired: bool = False) -> str:
-        """Remove an ended task; answers `deleted`, `missing` or `kept` (it has not ended, or not expired)."""
-        word, must_settle = await self._redis.run(
-            "delete", [task_id, "1" if only_expired else "0"], keys=[self._keys.task(task_id)]
-        )
+    async def delete(self, task_id: str) -> str:
+        """Remove an ended task; answers `deleted`, `missing` or `kept` (it has not ended)."""
+        word, must_settle = await self._redis.run("delete", [task_id], keys=[self._keys.task(task_id)])
         if must_settle:
             await self.settle(task_id)
         answer: str = word.decode()

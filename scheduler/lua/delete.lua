@@ -1,11 +1,9 @@
--- Remove an ended task. ARGV: prefix, id, '1' = only when its time has come.
+-- Remove an ended task. ARGV: prefix, id.
 -- Reply: {'deleted', must_settle} | {'missing', 0} | {'kept', 0}
-local id = ARGV[2]
-local record = read(id)
+local record = read(ARGV[2])
 if not record then
-  redis.call('ZREM', prefix .. 'expiry', id)
+  redis.call('ZREM', prefix .. 'expiry', ARGV[2])
   return { 'missing', 0 }
 end
 if not TERMINAL[record.state] then return { 'kept', 0 } end
-if ARGV[3] == '1' and number(redis.call('HGET', task_key(id), 'expire')) > now then return { 'kept', 0 } end
 return { 'deleted', erase(record) }

@@ -2,7 +2,7 @@
 -- passed, records expired, ended tasks whose dependents are not settled. Any scheduler may run it at any moment.
 -- ARGV: prefix, limit.
 -- Reply: {ms until the next thing is due (-1: nothing known), {id, ms late, ...} to adopt, {ids} too late to start,
---   {ids} expired, {ids} to settle, {nodes with ready tasks}, number promoted}
+--   number erased, {ids} to settle, {nodes with ready tasks}, number promoted}
 local limit = tonumber(ARGV[2])
 local soonest = -1
 local adopt, ready, promoted = {}, {}, 0
@@ -49,8 +49,20 @@ for _, scheduler in ipairs(redis.call('ZRANGEBYSCORE', prefix .. 'schedulers', '
   end
 end
 
-local late, expired = due(prefix .. 'deadlines'), due(prefix .. 'expiry')
+-- Erased here and not by a call each: every task is, one day, and at the rate at which tasks come.
+local erased = 0
+for _, id in ipairs(due(prefix .. 'expiry')) do
+  local record = read(id)
+  if not record or not TERMINAL[record.state] then
+    redis.call('ZREM', prefix .. 'expiry', id)
+  elseif not redis.call('ZSCORE', prefix .. 'settle', id) then -- else those that wait for it must hear of its end first
+    erase(record)
+    erased = erased + 1
+  end
+end
+
+local late = due(prefix .. 'deadlines')
 local settle = redis.call('ZRANGE', prefix .. 'settle', 0, limit - 1)
 consider(prefix .. 'deadlines')
 consider(prefix .. 'expiry')
-return { math.floor(soonest), adopt, late, expired, settle, ready, promoted }
+return { math.floor(soonest), adopt, late, erased, settle, ready, promoted }

@@ -204,7 +204,7 @@ class AttemptSteps(QueueSteps):
         found = self.do(self.replicas[scheduler].sweep(50))
         expected = self.model.sweep()
         seen = {
-            "adopt": {name for name, _ in found.adopt}, "late": set(found.late), "expired": set(found.expired),
+            "adopt": {name for name, _ in found.adopt}, "late": set(found.late), "erased": found.erased,
             "settle": set(found.settle), "ready_nodes": set(found.ready_nodes),
         }  # fmt: skip
         assert seen == expected
@@ -216,10 +216,8 @@ class AttemptSteps(QueueSteps):
             self.do(self.clients.settle(name))
             self.model.settle(name)
             self.saw("settle", "by the sweeper")
-        for name in found.expired:
-            self.do(self.clients.delete(name, only_expired=True))
-            self.saw("expire", self.model.delete(name, only_expired=True))
-            self.settle_both(name, told=True)
+        if found.erased:
+            self.saw("sweep", "erased")
 
     def abandon_late(self, pick: int) -> None:
         """By a sweeper that found the task late some time ago."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 TERMINAL = frozenset({"completed", "failed", "cancelled", "skipped"})
 LIVE = frozenset({"running", "cancelling"})
@@ -236,12 +237,12 @@ class QueueModel:
         task.events += 1
         return "cancelling"
 
-    def delete(self, task_id: str, *, only_expired: bool = False) -> str:
+    def delete(self, task_id: str) -> str:
         """Remove an ended task."""
         task = self.tasks.get(task_id)
         if task is None:
             return "missing"
-        if task.state not in TERMINAL or (only_expired and task.expire > self.now):
+        if task.state not in TERMINAL:
             return "kept"
         self._erase(task)
         return "deleted"
@@ -380,8 +381,8 @@ class QueueModel:
         task.owner, task.lease = scheduler, self.now + LEASE_MS
         return self.now - task.heard
 
-    def sweep(self) -> dict[str, set[str]]:
-        """Do what time brings; gives what is left for the caller."""
+    def sweep(self) -> dict[str, Any]:
+        """Do what time brings; gives how many tasks were erased, and what is left for the caller."""
         for task in self.where("pending"):
             if task.place == "delayed" and task.due <= self.now:
                 task.place, task.due = "ready", self.now
@@ -392,10 +393,16 @@ class QueueModel:
             if not any(task.owner == name for task in live):
                 del self.schedulers[name]
                 self.last_claim.pop(name, None)
+        expired = [
+            task for task in self.where(*TERMINAL)
+            if task.expire <= self.now and task.ask.task_id not in self.unsettled
+        ]  # fmt: skip
+        for task in expired:
+            self._erase(task)
         return {
             "adopt": adopt,
             "late": {t.ask.task_id for t in self.where(*WAITING) if self._late(t)},
-            "expired": {t.ask.task_id for t in self.where(*TERMINAL) if t.expire <= self.now},
+            "erased": len(expired),
             "settle": set(self.unsettled),
             "ready_nodes": {t.ask.node for t in self.where("pending") if t.place == "ready"},
         }

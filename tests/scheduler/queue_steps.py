@@ -217,14 +217,6 @@ class QueueSteps:
         if word == "cancelled":
             self.settle_both(name, told=True)
 
-    def expire(self, pick: int) -> None:
-        """By a janitor that found the task expired some time ago, or believes so."""
-        name = self.pick(pick, *m.TERMINAL)
-        word = self.do(self.clients.delete(name, only_expired=True))
-        self.agree("expire", word, self.model.delete(name, only_expired=True))
-        if word == "deleted":
-            self.settle_both(name, told=True)
-
     def delete_one_that_ended(self, pick: int) -> None:
         self.delete(self.pick(pick, *m.TERMINAL))
 

@@ -14,7 +14,7 @@ from yivideo.task.v1 import task_pb2
 def test_every_delivery_of_a_callback_has_the_same_bytes() -> None:
     """A repetition, which another scheduler may make, is the same request: protobuf gives a map's keys in any order."""
     fields = {"state": "completed", "name": "media.extract", "end": "1700000000000"}
-    record = to_record("t1", {key: value.encode() for key, value in fields.items()})
+    record = to_record("t1", {key.encode(): value.encode() for key, value in fields.items()})
     value = {
         name: {"deep": 1, "er": [name]} for name in ("video_path", "rate", "sources", "language", "model")
     }

@@ -55,7 +55,6 @@ STEPS = [
     one(3, "cancel", pick=picks),
     one(2, "delete_one_that_ended", pick=picks),
     one(1, "delete", name=tasks),
-    one(1, "expire", pick=picks),
     one(1, "replay", pick=picks),
     one(10, "claim", scheduler=schedulers, node=st.sampled_from(["media", "media", "voice"]), pick=picks, slots=st.integers(1, 4),
         most=st.sampled_from([1, 1, 2, 4])),
