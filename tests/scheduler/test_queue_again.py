@@ -40,6 +40,19 @@ async def test_a_deleted_dependency_fails_those_that_wait_for_it(queue: Queue) -
         assert task_pb2.TaskError.FromString(stored.record.error).code == "DEPENDENCY_FAILED"
 
 
+async def test_an_expired_task_stays_until_those_that_wait_for_it_know_its_end(queue: Queue) -> None:
+    """A scheduler may die between a task's end and telling it to the tasks that wait; however late that is, they run."""
+    await queue.submit("t1")
+    await queue.submit("t2", depends_on=["t1"])
+    await queue.complete(await queue.claim())
+    queue.raw.zadd(PREFIX + "expiry", {"t1": 1})
+    swept = await queue.attempts.sweep(10)
+    assert (swept.settle, swept.erased) == (["t1"], 0)
+    await queue.tasks.settle("t1")
+    assert await queue.claim_id() == "t2"
+    assert (await queue.attempts.sweep(10)).erased == 1
+
+
 async def test_a_task_whose_node_was_lost_is_not_too_late_to_start(queue: Queue) -> None:
     """A start deadline concerns the first start: a task that started in time is claimed again when its node is lost after it."""
     deadline = await passed(queue, 1) + 20
