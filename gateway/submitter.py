@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from operator import attrgetter
 
 from gateway.submit_stream import MESSAGE_BYTES, SubmitCall, SubmitStream
 from runtime import context as ids
@@ -29,8 +28,6 @@ _ANSWER_SECONDS = 10.0
 _MOST_UNSENT = 4096
 """Submissions that wait for a scheduler to read; further ones are refused."""
 _MOST_MOVES = 4
-
-_in_flight = attrgetter("in_flight")
 
 
 class _Alone:
@@ -72,6 +69,7 @@ class Submitter:
         """Those that take calls."""
         self._open: set[SubmitStream] = set()
         """Those and the retired ones that still have calls to answer."""
+        self._turn = 0
         self._renew_time = 0.0
         self._alone_until = 0.0
         self._alone: set[asyncio.Task[None]] = set()
@@ -148,7 +146,7 @@ class Submitter:
             stream.ask(call)
 
     def _choose(self, now: float) -> SubmitStream:
-        """Return the stream whose next message is about to leave, else the one with the fewest calls."""
+        """Return the stream whose next message is about to leave, else the one with the fewest calls, in turn."""
         if now >= self._renew_time:
             self._renew_time = now + self._renew_seconds
             for stream in self._streams:
@@ -159,7 +157,12 @@ class Submitter:
         for stream in self._streams:
             if stream.unsent:
                 return stream
-        return min(self._streams, key=_in_flight)
+        self._turn = (self._turn + 1) % len(self._streams)
+        best = self._streams[self._turn]
+        for stream in self._streams:
+            if stream.in_flight < best.in_flight:
+                best = stream
+        return best
 
     def _fill(self) -> None:
         self._streams = [stream for stream in self._streams if not stream.is_retired]
