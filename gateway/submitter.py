@@ -219,6 +219,7 @@ class Submitter:
 
 def _for_a_call(error: YiVideoError) -> YiVideoError:
     """Return what a call on a broken stream is told: what broke it is no word about a call, but that none is allowed."""
-    if isinstance(error, Unauthenticated | PermissionDenied):
-        return type(error)(error.message)
-    return Unavailable(error.message)
+    kind = type(error) if isinstance(error, Unauthenticated | PermissionDenied) else Unavailable
+    made = kind(error.message)
+    made.is_from_peer = error.is_from_peer
+    return made
