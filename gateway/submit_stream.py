@@ -117,7 +117,7 @@ class SubmitStream:
         self.is_retired = False
         """Whether it takes no more calls."""
         self.has_worked = False
-        """Whether the scheduler's side has taken a message."""
+        """Whether a message has left: there was a connection."""
         # It serves many requests and belongs to none of them.
         self._running = asyncio.get_running_loop().create_task(self._run(), context=Context())
 

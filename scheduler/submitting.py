@@ -150,8 +150,8 @@ class Submitting:
             del self._calls[asked.call]
             call.task = None
             call.stored()
+            self._wanted.set()  # also by one that was left: the stream may have waited for nothing else
         self._ready.append(answer)
-        self._wanted.set()
 
     async def drain(self) -> None:
         """Take nothing more when this replica drains; what was taken is answered."""

@@ -151,6 +151,19 @@ async def test_a_wait_that_is_left_is_not_answered(house: House) -> None:
     assert 1 not in stream.outcomes
 
 
+async def test_the_stream_ends_when_its_last_wait_is_left(house: House) -> None:
+    """A client that has closed its side and waits for nothing more is held by nothing."""
+    node = await house.node()
+    client = await house.scheduler()
+    stream = await opened(client)
+    await stream.ask(good(1, wait_seconds=30))
+    await node.arrival("t1")
+    await stream.ask(leave=[1])
+    await stream.call.done_writing()
+    assert await stream.end() is grpc.StatusCode.OK
+    assert not stream.outcomes
+
+
 async def test_a_stream_that_is_lost_leaves_its_tasks_stored(house: House, clean_redis: redis.Redis) -> None:
     """What has arrived is stored, also what was being stored at that moment; nobody waits any more."""
     await house.node()
