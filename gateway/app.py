@@ -138,6 +138,7 @@ def _allow_origins(app: web.Application, routes: list[web.AbstractRoute], sectio
 async def _begin_drain(app: web.Application) -> None:
     app[DRAINING].set()
     app[WATCHES].close()
+    app[BACKEND].submitter.drain()
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import cache
 
 from aiohttp import web
 
@@ -25,5 +26,13 @@ def base_url(request: web.Request) -> str:
 
 
 def links(request: web.Request) -> FileUrl:
-    """Return what writes the download URLs of an answer to this request."""
-    return file_url(base_url(request))
+    """Return what writes the download URLs of an answer to this request; most answers have none."""
+
+    @cache
+    def made() -> FileUrl:
+        return file_url(base_url(request))
+
+    def url(bucket: str, path: str) -> str:
+        return made()(bucket, path)
+
+    return url

@@ -6,6 +6,7 @@ import hmac
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from ipaddress import ip_address
 
 from aiohttp import web
@@ -128,6 +129,7 @@ class Neighbourhood:
             )
 
 
+@lru_cache(maxsize=256)
 def _is_this_machine(host: str) -> bool:
     try:
         name = URL(f"http://{host}").host or ""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
@@ -15,6 +16,7 @@ from gateway.direct import DirectReads
 from gateway.read_in_place import InPlaceReads
 from gateway.redirect import Redirects
 from gateway.settings import GatewaySettings
+from gateway.submitter import Submitter
 from gateway.upload_in_place import InPlaceUploads
 from runtime.channel import open_channel
 from runtime.chunk_codec import reader, writer
@@ -56,6 +58,8 @@ class Backend:
     """FileService.Upload, which also takes a chunk as `runtime.chunk_codec` has encoded it."""
     download: Callable[[file_pb2.DownloadRequest], Any]
     """FileService.Download, which gives a chunk as a view of its bytes."""
+    submitter: Submitter
+    """TaskService.SubmitTask, many over one stream."""
     direct: DirectReads
     """Reads of large files past the filestore."""
     in_place_uploads: InPlaceUploads
@@ -98,12 +102,7 @@ class Backend:
 
     async def connected(self, room: str) -> None:
         """Wait a moment for the connection to a room while there is none, for example because the room restarts."""
-        channel = self.channels[room]
-        if channel.get_state() is grpc.ChannelConnectivity.READY:
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_CONNECT_SECONDS):
-                await channel.channel_ready()
+        await _connected(self.channels[room])
 
     async def serving(self, room: str) -> bool:
         """Ask one room whether it is ready for calls."""
@@ -114,6 +113,14 @@ class Backend:
         except YiVideoError:
             return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+async def _connected(channel: grpc.aio.Channel) -> None:
+    if channel.get_state() is grpc.ChannelConnectivity.READY:
+        return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            await channel.channel_ready()
 
 
 def _log_unseen(task: asyncio.Future[Any]) -> None:
@@ -131,12 +138,17 @@ async def open_backend(settings: GatewaySettings) -> AsyncIterator[Backend]:
     if settings.gateway.gpulock_address:
         channels[GPULOCK] = open_channel(settings.gateway.gpulock_address, settings.runtime)
     filestore = channels[FILESTORE]
+    tasks = TaskServiceStub(channels[SCHEDULER])
+    submitter = Submitter(
+        tasks, partial(_connected, channels[SCHEDULER]), settings.runtime.call_timeout_seconds
+    )
     direct = DirectReads(settings.gateway.direct_download_bytes, settings.gateway.stalled_client_seconds)
     in_place_uploads = InPlaceUploads(settings.gateway.in_place_upload_bytes)
     in_place_reads = InPlaceReads(wanted=settings.gateway.in_place_reads)
     try:
         yield Backend(
-            tasks=TaskServiceStub(channels[SCHEDULER]),
+            tasks=tasks,
+            submitter=submitter,
             files=FileServiceStub(filestore),
             upload=filestore.stream_unary(
                 f"/{_FILE_SERVICE}/Upload",
@@ -157,6 +169,7 @@ async def open_backend(settings: GatewaySettings) -> AsyncIterator[Backend]:
             lock_monitor=LockMonitorStub(channels[GPULOCK]) if GPULOCK in channels else None,
         )
     finally:
+        await submitter.aclose()
         await direct.aclose()
         in_place_uploads.close()
         in_place_reads.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar, get_origin
@@ -47,14 +48,20 @@ async def read_body(request: web.Request, kind: type[B], *, optional: bool = Fal
 def parse_json(raw: bytes) -> Any:
     """Parse JSON text by the letter of RFC 8259, refusing names that come twice; raises InvalidArgument."""
     try:
-        orjson.loads(raw)  # strict about UTF-8, surrogates, NaN; but keeps the last of two equal names
-        value = json.loads(raw, object_pairs_hook=_once_each)
+        value = orjson.loads(
+            raw
+        )  # strict about UTF-8, surrogates, NaN; but keeps the last of two equal names
+        names, depth = _survey(value)
+        if names != raw.count(
+            b":"
+        ):  # there is one for each name; more, where text has some or a name was lost
+            value = json.loads(raw, object_pairs_hook=_once_each)
     except _NameTwice as twice:
         raise InvalidArgument(f"the name {twice.name!r} comes twice in one object") from None
     except (ValueError, RecursionError) as error:
         reason = str(error) if isinstance(error, orjson.JSONDecodeError) else "it is nested too deeply"
         raise InvalidArgument(f"the body is not JSON: {reason}") from None
-    if _depth(value) > MAX_DEPTH:
+    if depth > MAX_DEPTH:
         raise InvalidArgument(f"the body is nested more than {MAX_DEPTH} levels deep")
     return value
 
@@ -76,13 +83,29 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def _depth(value: Any) -> int:
-    level, depth = [value], 0
+def _survey(value: Any) -> tuple[float, int]:
+    """Return how many names the objects in a value have, and how many levels there are, as far as MAX_DEPTH + 1.
+
+    Where there is a number with a fraction or an exponent, or an integer past 64 bits, the names are NaN, equal to nothing:
+    `orjson` reads such an integer as a float, and `json` does not.
+    """
+    level, depth, names = [value], 0, 0.0
     while level and depth <= MAX_DEPTH:
-        depth += any(isinstance(item, dict | list) for item in level)
-        inner = (i.values() if isinstance(i, dict) else i for i in level if isinstance(i, dict | list))
-        level = [item for items in inner for item in items if isinstance(item, dict | list)]
-    return depth
+        below: list[Any] = []
+        nested = False
+        for item in level:
+            if isinstance(item, dict):
+                nested = True
+                names += len(item)
+                below.extend(item.values())
+            elif isinstance(item, list):
+                nested = True
+                below.extend(item)
+            elif isinstance(item, float):
+                names = math.nan
+        depth += nested
+        level = below
+    return names, depth
 
 
 def checked(kind: type[B], value: Any, prefix: str = "") -> B:
@@ -115,6 +138,8 @@ def _reason(message: str) -> str:
 
 def read_query(request: web.Request, kind: type[Q]) -> Q:
     """Return the query parameters as a model; raises InvalidArgument with `?name` as the pointer."""
+    if not request.rel_url.raw_query_string:
+        return checked(kind, {}, prefix="?")
     values: dict[str, Any] = {}
     for name in request.query:
         given = request.query.getall(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import cache
 from urllib.parse import quote
 
 from aiohttp import web
@@ -79,11 +80,21 @@ def observe_middleware(table: RouteTable) -> Middleware:
     return observe
 
 
+@cache
+def _answered(method: str, route: str, status: int) -> Counter:
+    return REQUESTS.labels(method, route, str(status))
+
+
+@cache
+def _seconds(method: str, route: str) -> Histogram:
+    return SECONDS.labels(method, route)
+
+
 def _record(request: web.Request, route: str, status: int, content_type: str, seconds: float) -> None:
     method = request.method if request.method in _METHODS else "OTHER"
-    REQUESTS.labels(method, route, str(status)).inc()
+    _answered(method, route, status).inc()
     if content_type != EVENT_STREAM:
-        SECONDS.labels(method, route).observe(seconds)
+        _seconds(method, route).observe(seconds)
     line = log.debug if route in _QUIET else log.info
     line(
         "request",

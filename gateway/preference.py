@@ -5,20 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import suppress
-from functools import partial
 
 from aiohttp import web
 
-from gateway.app_keys import BACKEND, DRAINING, SETTINGS, SLOTS, WATCHES
-from gateway.backend import SCHEDULER
+from gateway.app_keys import BACKEND, SETTINGS, SLOTS, WATCHES
 from gateway.shared_watch import StreamsClosing
 from runtime.errors import Unavailable, YiVideoError
 from yivideo.task.v1 import task_pb2
 
 APPLIED_HEADER = "Preference-Applied"
-
-_ANSWER_SECONDS = 10.0
-"""Beyond the wait itself: what storing the task may take."""
 
 _WAIT = re.compile(r'\s*wait\s*=\s*"?(\d{1,9})"?\s*', re.IGNORECASE)
 
@@ -40,22 +35,12 @@ async def submit_and_wait(
     Gives the task as it is when it has ended or `seconds` have passed, sooner when the scheduler goes away in good order. None
     when nobody knows whether it was stored, because this process drains or the scheduler was lost: submit it again.
     """
-    backend = request.app[BACKEND]
     wanted = task_pb2.SubmitTaskRequest(spec=spec, wait_seconds=seconds)
     with request.app[SLOTS].take():
-        await backend.connected(SCHEDULER)
-        call = asyncio.ensure_future(
-            backend.read(partial(backend.tasks.SubmitTask, timeout=seconds + _ANSWER_SECONDS), wanted)
-        )
-        drained = asyncio.ensure_future(request.app[DRAINING].wait())
         try:
-            await asyncio.wait((call, drained), return_when=asyncio.FIRST_COMPLETED)
-            return await call if call.done() else None
+            return await request.app[BACKEND].submitter.submit_and_wait(wanted)
         except Unavailable:
             return None
-        finally:
-            call.cancel()
-            drained.cancel()
 
 
 async def wait_for_end(request: web.Request, task_id: str, after_sequence: int, seconds: int) -> bool:

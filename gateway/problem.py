@@ -192,7 +192,7 @@ def _log_failure(known: errors.YiVideoError, raised: Exception) -> None:
 
 def _presentable(known: errors.YiVideoError, raised: Exception) -> errors.YiVideoError:
     """Keep to ourselves what a peer says about its own faults: addresses, paths, stack frames."""
-    if not isinstance(raised.__cause__ or raised, grpc.aio.AioRpcError):
+    if not (known.is_from_peer or isinstance(raised.__cause__, grpc.aio.AioRpcError)):
         return known
     if isinstance(known, errors.Unauthenticated):
         # Our own token was refused, not the client's key.

@@ -6,6 +6,8 @@ running, a skipped one completed.
 
 from __future__ import annotations
 
+from functools import cache
+
 from yivideo.task.v1 import task_pb2
 
 State = task_pb2.TaskState
@@ -56,6 +58,7 @@ _CALLBACK = {
 }
 
 
+@cache
 def state_word(state: task_pb2.TaskState.ValueType) -> str:
     """Return `running` for TASK_STATE_RUNNING."""
     return State.Name(state).removeprefix("TASK_STATE_").lower()

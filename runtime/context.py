@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -28,14 +27,15 @@ def accepted_request_id(offered: str | None) -> str:
     """Return the peer's request id when it is one we would print, else a new one."""
     if offered and _REQUEST_ID.fullmatch(offered):
         return offered
-    return uuid.uuid4().hex
+    return secrets.token_hex(16)
 
 
 def accepted_traceparent(offered: str | None) -> str:
     """Return the peer's traceparent when it is well formed, else a new, unsampled root."""
     if offered and _TRACEPARENT.fullmatch(offered):
         return offered
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
+    made = secrets.token_hex(24)
+    return f"00-{made[:32]}-{made[32:]}-00"
 
 
 def trace_id() -> str:

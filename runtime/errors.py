@@ -61,6 +61,8 @@ class YiVideoError(Exception):
     http_status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
     """Whether the same call may succeed later without being changed."""
+    is_from_peer = False
+    """Whether another process's words made it: they are for that process's callers, not for a client of ours."""
 
     def __init__(
         self,

@@ -10,10 +10,8 @@ from __future__ import annotations
 import asyncio
 import hmac
 import inspect
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -21,10 +19,8 @@ from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from runtime import context as ids
-from runtime import errors, metrics, rpc_errors
-from runtime.logs import get_logger
-
-log = get_logger(__name__)
+from runtime import errors, rpc_errors
+from runtime.call_record import CallRecord
 
 OPEN_SERVICES = frozenset({"grpc.health.v1.Health"})
 """Probes of an orchestrator carry no token."""
@@ -61,25 +57,6 @@ def _checked(request: Any) -> Any:
 async def _all_checked(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
     async for request in requests:
         yield _checked(request)
-
-
-@dataclass
-class _Call:
-    service: str
-    method: str
-    started: float
-
-    def ended(self, code: grpc.StatusCode) -> None:
-        seconds = time.perf_counter() - self.started
-        metrics.RPC_HANDLED.labels(self.service, self.method, code.name).inc()
-        metrics.RPC_SECONDS.labels(self.service, self.method).observe(seconds)
-
-    def failed(self, error: Exception, known: errors.YiVideoError) -> None:
-        self.ended(known.grpc_status)
-        if isinstance(known, errors.Internal):  # a fault of ours, whoever raised it: with its traceback
-            log.error("call failed", method=self.method, code=known.code, exc_info=error)
-        else:
-            log.info("call refused", method=self.method, code=known.code, reason=known.message)
 
 
 def refuse_coroutine_stream(path: str, handler: grpc.RpcMethodHandler[Any, Any]) -> None:
@@ -137,9 +114,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return grpc.stream_unary_rpc_method_handler(answer, **codec)
         return grpc.unary_unary_rpc_method_handler(answer, **codec)
 
-    def _enter(self, service: str, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> _Call:
-        metrics.RPC_STARTED.labels(service, method).inc()
-        call = _Call(service, method, time.perf_counter())
+    def _enter(self, service: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         metadata = dict(context.invocation_metadata() or ())
         # gRPC runs each call in a task of its own, so these need no reset.
         ids.request_id.set(ids.accepted_request_id(_text(metadata.get(ids.REQUEST_ID_KEY))))
@@ -148,18 +123,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             offered = _text(metadata.get(_TOKEN_KEY)) or ""
             if not hmac.compare_digest(offered.encode(), self._expected):
                 raise errors.Unauthenticated("the internal token is missing or wrong")
-        return call
 
     def _answer(
         self, service: str, method: str, inner: Callable[..., Any], check: Callable[[Any], Any]
     ) -> Callable[..., Awaitable[Any]]:
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            call = _Call(service, method, time.perf_counter())
+            call = CallRecord(service, method)
             try:
-                call = self._enter(service, method, context)
+                self._enter(service, context)
                 response = await inner(check(request), context)
             except asyncio.CancelledError:
-                call.ended(grpc.StatusCode.CANCELLED)
+                call.cancelled()
                 raise
             except grpc.aio.AbortError:
                 call.ended(grpc.StatusCode.UNKNOWN)
@@ -167,7 +141,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             except Exception as error:
                 await _abort(context, call, error)
                 raise  # unreachable: abort raises
-            call.ended(grpc.StatusCode.OK)
+            call.succeeded()
             return response
 
         return handle
@@ -176,15 +150,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self, service: str, method: str, inner: Callable[..., Any], check: Callable[[Any], Any]
     ) -> Callable[..., AsyncIterator[Any]]:
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-            call = _Call(service, method, time.perf_counter())
+            call = CallRecord(service, method)
             try:
-                call = self._enter(service, method, context)
+                self._enter(service, context)
                 # Closed here and now: when the client leaves, the handler's clean-up must not wait for the garbage collector.
                 async with aclosing(inner(check(request), context)) as responses:
                     async for response in responses:
                         yield response
             except (asyncio.CancelledError, GeneratorExit):
-                call.ended(grpc.StatusCode.CANCELLED)
+                call.cancelled()
                 raise
             except grpc.aio.AbortError:
                 call.ended(grpc.StatusCode.UNKNOWN)
@@ -192,7 +166,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             except Exception as error:
                 await _abort(context, call, error)
             else:
-                call.ended(grpc.StatusCode.OK)
+                call.succeeded()
 
         return handle
 
@@ -205,7 +179,7 @@ def _text(value: str | bytes | None) -> str | None:
     return value.decode("ascii", "replace") if isinstance(value, bytes) else value
 
 
-async def _abort(context: grpc.aio.ServicerContext[Any, Any], call: _Call, error: Exception) -> None:
+async def _abort(context: grpc.aio.ServicerContext[Any, Any], call: CallRecord, error: Exception) -> None:
     known = rpc_errors.from_exception(error)
     call.failed(error, known)
     status = rpc_status.to_status(rpc_errors.to_status(known))

@@ -89,7 +89,12 @@ def from_status(status: status_pb2.Status) -> errors.YiVideoError:
             retry_after = retry.retry_delay.ToMilliseconds() / 1000
     if kind is None:
         kind = errors.class_by_status(_status_code(status.code))
-    return kind(status.message, fields=fields, retry_after_seconds=retry_after)
+    return _of_peer(kind(status.message, fields=fields, retry_after_seconds=retry_after))
+
+
+def _of_peer(error: errors.YiVideoError) -> errors.YiVideoError:
+    error.is_from_peer = True
+    return error
 
 
 def _status_code(number: int) -> grpc.StatusCode:
@@ -105,7 +110,7 @@ def translate(error: grpc.aio.AioRpcError) -> errors.YiVideoError:
         status = None
     if status is not None:
         return from_status(status)
-    return errors.class_by_status(error.code())(error.details() or error.code().name)
+    return _of_peer(errors.class_by_status(error.code())(error.details() or error.code().name))
 
 
 @asynccontextmanager

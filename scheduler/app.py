@@ -159,7 +159,8 @@ async def scheduling(settings: SchedulerSettings) -> AsyncIterator[tuple[Schedul
     server = RpcServer(settings.runtime)
     async with connected(settings.scheduler) as redis:
         scheduler = Scheduler(settings, redis, server.draining)
-        server.add(task_pb2_grpc.add_TaskServiceServicer_to_server, TaskServicer(scheduler), SERVICE)
+        servicer = TaskServicer(scheduler, settings.runtime.max_message_bytes)
+        server.add(task_pb2_grpc.add_TaskServiceServicer_to_server, servicer, SERVICE)
         async with (
             scheduler.running(),
             server.running() as address,

@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from runtime.errors import Draining, InvalidArgument, TaskNotFound, WrongState
 from runtime.rpc_errors import clip
 from scheduler import metrics
 from scheduler.presenter import CALLBACK_STATES, STATES, StoredTask, from_milliseconds, to_reuse, to_task
 from scheduler.record import TERMINAL_STATES, to_record
+from scheduler.submitting import answers
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
 if TYPE_CHECKING:
@@ -25,26 +26,57 @@ _MAX_WAIT_SECONDS = 600
 _ENDED = frozenset(state for word, state in STATES.items() if word in TERMINAL_STATES)
 
 
+class _Storing(Protocol):
+    """Stores a task; gives it and its id."""
+
+    def __call__(self, spec: task_pb2.TaskSpec, *, awaited: bool) -> Awaitable[tuple[task_pb2.Task, str]]: ...
+
+
 class TaskServicer(task_pb2_grpc.TaskServiceServicer):
     """The scheduler's face to its clients."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: Scheduler, max_message_bytes: int) -> None:
         self._scheduler = scheduler
+        self._max_message_bytes = max_message_bytes
 
     async def SubmitTask(self, request: task_pb2.SubmitTaskRequest, context: Any) -> task_pb2.Task:
         """Store a task, and wait for its end when that is asked."""
+        return await self._answer(request)
+
+    async def SubmitTasks(
+        self, requests: AsyncIterator[task_pb2.SubmitTasksRequest], context: Any
+    ) -> AsyncIterator[task_pb2.SubmitTasksResponse]:
+        """Do what SubmitTask does for every call of a stream."""
+        answering = answers(
+            self._answer, requests, context, self._scheduler.draining, self._max_message_bytes
+        )
+        async with aclosing(answering) as responses:
+            async for response in responses:
+                yield response
+
+    async def _answer(
+        self, request: task_pb2.SubmitTaskRequest, stored: Callable[[], None] | None = None
+    ) -> task_pb2.Task:
         if request.wait_seconds:
-            return await self._submit_and_wait(request)
-        task, _ = await self._submit(request.spec)
+            return await self._submit_and_wait(request, stored)
+        task, _ = await self._storing(stored)(request.spec, awaited=False)
         return task
 
-    async def _submit_and_wait(self, request: task_pb2.SubmitTaskRequest) -> task_pb2.Task:
+    def _storing(self, stored: Callable[[], None] | None) -> _Storing:
+        """Return what stores a task. Who is told when it is stored does not cancel before."""
+        return self._submit if stored is None else self._store
+
+    async def _submit_and_wait(
+        self, request: task_pb2.SubmitTaskRequest, stored: Callable[[], None] | None
+    ) -> task_pb2.Task:
         if not 0 < request.wait_seconds <= _MAX_WAIT_SECONDS:
             raise InvalidArgument.at("/wait_seconds", f"must be 0 to {_MAX_WAIT_SECONDS}")
         spec = request.spec
         spec.task_id = spec.task_id or f"task-{uuid.uuid4()}"
         with self._scheduler.endings.expecting(spec.task_id) as expected:
-            task, _ = await self._submit(spec, awaited=True)
+            task, _ = await self._storing(stored)(spec, awaited=True)
+            if stored is not None:
+                stored()
             if task.state in _ENDED:
                 return task
             if task.HasField("reuse"):
@@ -68,9 +100,9 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
 
     async def _submit(self, spec: task_pb2.TaskSpec, *, awaited: bool = False) -> tuple[task_pb2.Task, str]:
         """Store a task. A client that leaves meanwhile gets it stored, and what was claimed with it is started."""
-        return await asyncio.shield(self._store(spec, awaited))
+        return await asyncio.shield(self._store(spec, awaited=awaited))
 
-    async def _store(self, spec: task_pb2.TaskSpec, awaited: bool) -> tuple[task_pb2.Task, str]:
+    async def _store(self, spec: task_pb2.TaskSpec, *, awaited: bool) -> tuple[task_pb2.Task, str]:
         scheduler = self._scheduler
         if scheduler.draining.is_set():
             raise Draining("this scheduler is shutting down")

@@ -12,4 +12,4 @@ class Answer(BaseModel):
 
     def to_json(self) -> bytes:
         """Write it; `null` only where it was set so."""
-        return self.model_dump_json(exclude_unset=True).encode()
+        return self.__pydantic_serializer__.to_json(self, exclude_unset=True)

@@ -67,8 +67,7 @@ async def _submitted(request: web.Request, spec: task_pb2.TaskSpec) -> tuple[tas
 
 
 async def _submit(request: web.Request, spec: task_pb2.TaskSpec) -> task_pb2.Task:
-    backend = request.app[BACKEND]
-    return await backend.change(backend.tasks.SubmitTask, task_pb2.SubmitTaskRequest(spec=spec))
+    return await request.app[BACKEND].submitter.submit(task_pb2.SubmitTaskRequest(spec=spec))
 
 
 async def _awaited(

@@ -80,6 +80,7 @@ def good_requests(malformer: Malformer, kind: Descriptor) -> Sequence[Message]:
     path = malformer.random.choice(["fuzz/a.bin", "fuzz/b/c.bin", known])
     made: dict[str, list[Message]] = {
         "SubmitTaskRequest": [task_pb2.SubmitTaskRequest(spec=spec) for spec in specs],
+        "SubmitTasksRequest": [_submissions(malformer, specs)],
         "RunTaskRequest": [task_pb2.RunTaskRequest(spec=spec, attempt=1, fence=1) for spec in specs],
         "CancelTaskRequest": [task_pb2.CancelTaskRequest(task_id=known, grace_seconds=0.1)],
         "ListTasksRequest": [task_pb2.ListTasksRequest(page_size=10, user="fuzz")],
@@ -95,6 +96,18 @@ def good_requests(malformer: Malformer, kind: Descriptor) -> Sequence[Message]:
         "PresignFileRequest": [file_pb2.PresignFileRequest(path=path)],
     }
     return made.get(kind.name) or [_naming(kind, known, path)]
+
+
+def _submissions(malformer: Malformer, specs: Sequence[task_pb2.TaskSpec]) -> task_pb2.SubmitTasksRequest:
+    """Two calls for one stream, the first perhaps to be left; their numbers need not be larger than those before."""
+    number = malformer.random.randint(1, 100)
+    calls = [
+        task_pb2.SubmitCall(
+            call=number + place, request=task_pb2.SubmitTaskRequest(spec=spec, wait_seconds=0.1 * place)
+        )
+        for place, spec in enumerate(specs)
+    ]
+    return task_pb2.SubmitTasksRequest(calls=calls, leave=malformer.random.choice([[], [number], [-1]]))
 
 
 def _naming(kind: Descriptor, task_id: str, path: str) -> Message:
@@ -180,6 +193,10 @@ class RpcFuzzer:
             return  # what runs on a node alone is in no list; the judge looks at the node's slots
         if method.output_type.name == "Task":
             self._tally.accepted.add(task_pb2.Task.FromString(answer).spec.task_id)
+        if method.output_type.name == "SubmitTasksResponse":
+            for one in task_pb2.SubmitTasksResponse.FromString(answer).answers:
+                if one.HasField("task"):
+                    self._tally.accepted.add(one.task.spec.task_id)
         if method.output_type.name == "TaskEvent":
             self._tally.accepted.add(task_pb2.TaskEvent.FromString(answer).task_id)
         self._malformer.known = [*self._malformer.known[-50:], *list(self._tally.accepted)[-2:]]

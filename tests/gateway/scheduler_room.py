@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -12,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from runtime import errors
 from runtime.structs import from_struct, to_struct
 from tests.gateway.operations_room import TERMINAL, OperationsRoom
+from tests.gateway.submits import submitted
 from tests.gateway.task_kinds import EXTRACT_AUDIO, LIST_VOICES
 from yivideo.task.v1 import task_pb2 as pb
 
@@ -125,6 +127,14 @@ class SchedulerRoom(OperationsRoom):
             self.break_submits -= 1
             raise errors.Unavailable("the connection broke")
         return task
+
+    async def SubmitTasks(
+        self, requests: AsyncIterator[pb.SubmitTasksRequest], context: Any
+    ) -> AsyncIterator[pb.SubmitTasksResponse]:
+        """Store tasks that come over a stream, each as SubmitTask does."""
+        async with aclosing(submitted(self.SubmitTask, requests, context)) as responses:
+            async for response in responses:
+                yield response
 
     async def GetTask(self, request: pb.GetTaskRequest, context: Any) -> pb.Task:
         """Return a task."""

@@ -12,6 +12,8 @@ import pytest
 from yarl import URL
 
 from gateway.app import ROUTES
+from gateway.intake import parse_json
+from runtime.errors import InvalidArgument
 from tests.gateway.conftest import House
 
 VALUES: list[Any] = [
@@ -118,3 +120,33 @@ async def test_what_is_not_http_is_its_senders_fault(house: House, caplog: pytes
         assert response.status == 400
     (line,) = [record for record in caplog.records if record.name == "gateway.http"]
     assert (line.levelname, line.exc_info) == ("INFO", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"a": 1, "b": [{"a": 2}, {"a": null}]}', {"a": 1, "b": [{"a": 2}, {"a": None}]}),
+        ('{"a": "http://x:1"}', {"a": "http://x:1"}),
+        ('{"a": 123456789012345678901234567890}', {"a": 123456789012345678901234567890}),
+        ('{"a": [18446744073709551615, 18446744073709551616, 1.5]}', {"a": [2**64 - 1, 2**64, 1.5]}),
+    ],
+)
+def test_json_is_read_to_the_digit(text: str, value: object) -> None:
+    """The quick way and the thorough one, which numbers and colons in texts make necessary, read the same."""
+    assert parse_json(text.encode()) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": 1, "a": 2}',
+        '{"a": 1, "\\u0061": 2}',
+        '{"a": {"b": 1, "b": 1}, "c": ":"}',
+        '[[{"x": [{"n": 1.5, "n": 1}]}]]',
+        '{"a":":", "a":""}',
+    ],
+)
+def test_a_name_that_comes_twice_is_found(text: str) -> None:
+    """However it is written, and whatever else has colons."""
+    with pytest.raises(InvalidArgument, match="comes twice"):
+        parse_json(text.encode())

@@ -107,3 +107,24 @@ async def test_errors_of_the_scheduler_keep_their_status_and_point_into_the_body
     house.scheduler.fail = errors.TooManyTasks("enough", retry_after_seconds=6.2)
     async with house.http.post("/v1/tasks", json=GOOD) as response:
         assert (response.status, response.headers["Retry-After"]) == (429, "7")
+
+
+@pytest.mark.parametrize("prefer", [{}, {"Prefer": "wait=1"}])
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        (errors.Unauthenticated("the internal token is missing or wrong"), 500),
+        (errors.Internal("Traceback: /srv/yivideo/x.py"), 500),
+        (errors.ResourceExhausted("10 tasks wait already"), 429),
+        (errors.DeadlineExceeded("redis-7.internal took too long"), 504),
+    ],
+    ids=lambda value: getattr(value, "code", None),
+)
+async def test_what_the_scheduler_says_of_itself_stays_inside(
+    house: House, fault: errors.YiVideoError, status: int, prefer: dict[str, str]
+) -> None:
+    """A submission that it refuses is refused in its words; its own faults are told without them, and blame no client's key."""
+    house.scheduler.fail = fault
+    async with house.http.post("/v1/tasks", json=GOOD, headers=prefer) as response:
+        assert response.status == status
+        assert (fault.message in await response.text()) is (status < 500)

@@ -18,7 +18,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from runtime import errors, interception
+from runtime import call_record, errors
 from runtime.channel import RETRIED_METHODS, channel_options, open_channel, service_config
 from runtime.rpc_errors import from_status, rpc_errors, to_status, translate
 from runtime.server import RpcServer, server_options
@@ -282,7 +282,7 @@ async def test_only_our_faults_are_logged_with_a_traceback(monkeypatch: pytest.M
             raise {"lost": errors.DataLoss("bytes are gone"), "broken": KeyError("x")}[request.task_id]
 
     captured = structlog.testing.LogCapture()
-    monkeypatch.setattr(interception, "log", structlog.wrap_logger(None, processors=[captured]))
+    monkeypatch.setattr(call_record, "log", structlog.wrap_logger(None, processors=[captured]))
     async with served(Faulty()) as (_, _, stub):
         for task_id in ("lost", "broken"):
             with pytest.raises(grpc.aio.AioRpcError):
