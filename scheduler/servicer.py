@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from runtime.errors import Draining, InvalidArgument, TaskNotFound, WrongState
 from runtime.rpc_errors import clip
 from scheduler import metrics
+from scheduler.admission import AdmittedTask
 from scheduler.presenter import CALLBACK_STATES, STATES, StoredTask, from_milliseconds, to_reuse, to_task
 from scheduler.record import TERMINAL_STATES, to_record
 from scheduler.submitting import answers
+from scheduler.task_store import Submitted
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
 if TYPE_CHECKING:
@@ -26,10 +28,7 @@ _MAX_WAIT_SECONDS = 600
 _ENDED = frozenset(state for word, state in STATES.items() if word in TERMINAL_STATES)
 
 
-class _Storing(Protocol):
-    """Stores a task; gives it and its id."""
-
-    def __call__(self, spec: task_pb2.TaskSpec, *, awaited: bool) -> Awaitable[tuple[task_pb2.Task, str]]: ...
+_Stored = tuple[AdmittedTask, Submitted]
 
 
 class TaskServicer(task_pb2_grpc.TaskServiceServicer):
@@ -59,12 +58,7 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
     ) -> task_pb2.Task:
         if request.wait_seconds:
             return await self._submit_and_wait(request, stored)
-        task, _ = await self._storing(stored)(request.spec, awaited=False)
-        return task
-
-    def _storing(self, stored: Callable[[], None] | None) -> _Storing:
-        """Return what stores a task. Who is told when it is stored does not cancel before."""
-        return self._submit if stored is None else self._store
+        return await self._show(*await self._store_whole(request.spec, stored))
 
     async def _submit_and_wait(
         self, request: task_pb2.SubmitTaskRequest, stored: Callable[[], None] | None
@@ -74,19 +68,20 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
         spec = request.spec
         spec.task_id = spec.task_id or f"task-{uuid.uuid4()}"
         with self._scheduler.endings.expecting(spec.task_id) as expected:
-            task, _ = await self._storing(stored)(spec, awaited=True)
+            admitted, submitted = await self._store_whole(spec, stored, awaited=True)
             if stored is not None:
                 stored()
+            if submitted.word == "created":
+                return to_task(await expected.wait(request.wait_seconds))
+            task = await self._show(admitted, submitted)
             if task.state in _ENDED:
                 return task
-            if task.HasField("reuse"):
-                await self._watch_end(task, request.wait_seconds)
-                later = to_task(await self._scheduler.tasks.load(spec.task_id))
-            else:
-                later = to_task(await expected.wait(request.wait_seconds))
-        if task.HasField("reuse"):
+            if not task.HasField("reuse"):
+                return to_task(await expected.wait(request.wait_seconds))
+            await self._watch_end(task, request.wait_seconds)
+            later = to_task(await self._scheduler.tasks.load(spec.task_id))
             later.reuse.CopyFrom(task.reuse)
-        return later
+            return later
 
     async def _watch_end(self, task: task_pb2.Task, seconds: float) -> None:
         """Wait for the end of a task that was there before: nobody was told then that its end is waited for."""
@@ -98,20 +93,33 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
                 async for _ in events:
                     pass
 
-    async def _submit(self, spec: task_pb2.TaskSpec, *, awaited: bool = False) -> tuple[task_pb2.Task, str]:
-        """Store a task. A client that leaves meanwhile gets it stored, and what was claimed with it is started."""
-        return await asyncio.shield(self._store(spec, awaited=awaited))
+    async def _submit(self, spec: task_pb2.TaskSpec) -> task_pb2.Task:
+        return await self._show(*await self._store_whole(spec))
 
-    async def _store(self, spec: task_pb2.TaskSpec, *, awaited: bool) -> tuple[task_pb2.Task, str]:
+    async def _store_whole(
+        self, spec: task_pb2.TaskSpec, stored: Callable[[], None] | None = None, *, awaited: bool = False
+    ) -> _Stored:
+        """Store a task; what was claimed with it is started. Neither is broken off when the client leaves meanwhile.
+
+        Who has himself told when it is stored (`stored`) does not cancel before.
+        """
+        storing = self._store(spec, awaited)
+        return await (asyncio.shield(storing) if stored is None else storing)
+
+    async def _store(self, spec: task_pb2.TaskSpec, awaited: bool) -> _Stored:
         scheduler = self._scheduler
         if scheduler.draining.is_set():
             raise Draining("this scheduler is shutting down")
         admitted = await scheduler.admission.admit(spec)
         submitted = await scheduler.dispatcher.submit(admitted, awaited=awaited)
         metrics.TASKS_SUBMITTED.labels(admitted.node, submitted.word).inc()
-        task_id = admitted.spec.task_id
+        return admitted, submitted
+
+    async def _show(self, admitted: AdmittedTask, submitted: Submitted) -> task_pb2.Task:
+        """Return a task that was submitted as it is now; a new one without reading it back."""
+        scheduler, task_id = self._scheduler, admitted.spec.task_id
         if submitted.word == "created":
-            return created_task(admitted.spec, submitted.state, submitted.created_us), task_id
+            return created_task(admitted.spec, submitted.state, submitted.created_us)
         stored = await scheduler.tasks.load(task_id)
         task = to_task(stored)
         if submitted.word == "existing":
@@ -119,14 +127,14 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
             if stored.record.ended and stored.record.callback_url:
                 # The origin calls back on a hit as well; receivers know a repetition by its webhook-id.
                 await scheduler.outbox.redeliver(task_id, unless_due=True)
-        return task, task_id
+        return task
 
     async def RunTask(
         self, request: task_pb2.RunTaskRequest, context: Any
     ) -> AsyncIterator[task_pb2.TaskEvent]:
         """Store a task and watch it."""
-        _, task_id = await self._submit(request.spec)
-        async with aclosing(self._scheduler.watch.watch(task_id, request.after_sequence)) as events:
+        task = await self._submit(request.spec)
+        async with aclosing(self._scheduler.watch.watch(task.spec.task_id, request.after_sequence)) as events:
             async for event in events:
                 yield event
 
@@ -168,8 +176,7 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
         spec.task_id = spec.task_id[: 128 - len(suffix)] + suffix
         for passed in ("start_time", "delay_seconds", "start_deadline"):
             spec.ClearField(passed)
-        task, _ = await self._submit(spec)
-        return task
+        return await self._submit(spec)
 
     async def DeleteTask(
         self, request: task_pb2.DeleteTaskRequest, context: Any
