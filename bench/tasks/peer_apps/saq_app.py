@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
 from saq import Queue
 
 LOOK_AGAIN_SECONDS = 0.05
@@ -45,4 +45,6 @@ async def run() -> dict[str, Any]:
         # The end may come between SAQ's look at the job and its subscription, which then never tells: look again.
         with contextlib.suppress(TimeoutError):
             await job.refresh(LOOK_AGAIN_SECONDS)
+    if job.result is None:  # seen now and then just after the worker's start
+        raise HTTPException(500, f"the job is {job.status}: {job.error}")
     return {"result": job.result, "accepted_us": accepted_us}
