@@ -193,3 +193,22 @@ async def test_a_claim_repeated_very_late_does_not_find_a_later_attempt(queue: Q
     await queue.lose(claim)
     await queue.claim(replica="r2")
     assert (await run(script, arguments, **kwargs))[0] == b"empty"
+
+
+async def test_claims_of_two_lanes_are_repeated_side_by_side(queue: Queue) -> None:
+    """Calls that are under way for one replica at once do not forget one another's: each, repeated, finds what it took."""
+    for name in ("t1", "t2", "t3"):
+        await queue.submit(name, user=name)
+    sent: list[Any] = []
+    run = queue.redis.run
+
+    async def noted(script: str, arguments: Any, **kwargs: Any) -> Any:
+        sent.append((script, arguments, kwargs))
+        return await run(script, arguments, **kwargs)
+
+    queue.redis.run = noted  # type: ignore[method-assign]
+    taken = [(await queue.claim(lane=lane)).record.task_id for lane in (0, 1)]
+    before = queue.snapshot()
+    repeated = [await run(script, arguments, **kwargs) for script, arguments, kwargs in sent]
+    assert [answer[2][0].decode() for answer in repeated] == taken == ["t1", "t2"]
+    assert queue.snapshot() == before
