@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import grpc
@@ -45,18 +45,22 @@ class Stream:
         self.reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
-        while isinstance(response := await self.call.read(), pb.SubmitTasksResponse):
-            self.sizes.append(response.ByteSize())
-            for answer in response.answers:
-                assert answer.call not in self.outcomes, "answered twice"
-                self.order.append(answer.call)
-                if answer.WhichOneof("outcome") == "task":
-                    self.outcomes[answer.call] = answer.task
-                else:
-                    status = self.statuses[answer.call] = status_pb2.Status.FromString(answer.status)
-                    self.outcomes[answer.call] = from_status(status)
-            if response.HasField("last_call"):
-                self.last_call = response.last_call
+        with suppress(grpc.aio.AioRpcError):  # `end` tells how it ended
+            while isinstance(response := await self.call.read(), pb.SubmitTasksResponse):
+                self._note(response)
+
+    def _note(self, response: pb.SubmitTasksResponse) -> None:
+        self.sizes.append(response.ByteSize())
+        for answer in response.answers:
+            assert answer.call not in self.outcomes, "answered twice"
+            self.order.append(answer.call)
+            if answer.WhichOneof("outcome") == "task":
+                self.outcomes[answer.call] = answer.task
+            else:
+                status = self.statuses[answer.call] = status_pb2.Status.FromString(answer.status)
+                self.outcomes[answer.call] = from_status(status)
+        if response.HasField("last_call"):
+            self.last_call = response.last_call
 
     async def ask(self, *calls: pb.SubmitCall, leave: Sequence[int] = ()) -> None:
         """Send one message."""
