@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 SCHEDULERS = ("scheduler", "scheduler-2")
 NODES = ("forge", "forge-2", "anvil")
+SLOTS = 4
+"""Of each node replica."""
 WIRES = tuple(f"{scheduler}/{node}" for scheduler in SCHEDULERS for node in NODES)
 
 CALM_SECONDS = 19.0

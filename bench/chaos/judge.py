@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 
-from bench.chaos.faults import SCHEDULERS
+from bench.chaos.faults import NODES, SCHEDULERS, SLOTS
 from bench.chaos.load import DOOMED, STATES, TERMINAL, Outcome
 from bench.chaos.nemesis import Strike
 from bench.chaos.receivers import Delivery
@@ -53,7 +53,7 @@ class Evidence:
 
 @dataclass
 class Verdict:
-    """Counts of breaches, and the two figures. `complaints` says what each breach was."""
+    """Counts of breaches, and the figures. `complaints` says what each breach was."""
 
     tasks: int = 0
     lost: int = 0
@@ -68,6 +68,9 @@ class Verdict:
     refused_requests: int = 0
     killed_scheduler_restarts: int = 0
     node_restart_max_seconds: float = 0.0
+    """From a lone kill of a node until its task runs again, less the time in which the slots that were left were all taken."""
+    node_rerun_max_seconds: float = 0.0
+    """The same with that time."""
     node_restarts_measured: int = 0
     scheduler_kills_measured: int = 0
     """Running tasks that a lone kill of a scheduler met."""
@@ -246,11 +249,45 @@ def _judge_kill(
                     "killed_scheduler_restarts", f"{outcome.errand.task_id} ran again when a scheduler died"
                 )
         elif later and not struck[-1].ended and struck[-1].last < strike.began + _DEATH_SECONDS:
-            _measure_restart(verdict, outcome.errand.task_id, later[0].start - strike.began)
+            kind = outcome.errand.name.partition(".")[0]
+            others = [
+                run
+                for other in outcomes
+                if other.errand.name.startswith(f"{kind}.")
+                for run in runs[other.errand.task_id]
+                if run.ended or run.last >= strike.began + _DEATH_SECONDS  # else it died with the node
+            ]
+            _measure_restart(verdict, strike, kind, later[0], others)
 
 
-def _measure_restart(verdict: Verdict, task_id: str, seconds: float) -> None:
+def _measure_restart(
+    verdict: Verdict, strike: Strike, kind: str, second: Interval, others: Sequence[Interval]
+) -> None:
+    raw = second.start - strike.began
+    replicas = sum(node.split("-")[0] == kind for node in NODES)
+    until = min(second.start, strike.began + strike.fault.seconds)
+    full = seconds_full(others, strike.began, until, (replicas - 1) * SLOTS)
+    full += seconds_full(others, until, second.start, replicas * SLOTS)
+    seconds = raw - full
     verdict.node_restarts_measured += 1
     verdict.node_restart_max_seconds = max(verdict.node_restart_max_seconds, round(seconds, 2))
+    verdict.node_rerun_max_seconds = max(verdict.node_rerun_max_seconds, round(raw, 2))
     if seconds > RESTART_SECONDS:
-        verdict.complaints.append(f"node_restart: {task_id} waited {seconds:.1f} s for its second run")
+        verdict.complaints.append(
+            f"node_restart: {second.task_id} waited {seconds:.1f} s for its second run while slots were free"
+        )
+
+
+def seconds_full(runs: Iterable[Interval], begin: float, end: float, slots: int) -> float:
+    """Return for how long, between two times, so many runs were under way at once; no slots: never."""
+    changes = []
+    for run in runs:
+        first, last = max(begin, run.start), min(end, run.last)
+        if first < last:
+            changes += [(first, 1), (last, -1)]
+    full, busy, since = 0.0, 0, begin
+    for at, change in sorted(changes):
+        if 0 < slots <= busy:
+            full += at - since
+        busy, since = busy + change, at
+    return full

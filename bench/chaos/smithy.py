@@ -13,9 +13,10 @@ import time
 from pydantic import Field
 
 from bench.chaos import journal
+from bench.chaos.faults import SLOTS
 from nodekit import MediaRef, Node, TaskContext, TaskFailed, TaskInput, TaskOutput, serve
 
-node = Node(os.environ.get("CHAOS_NODE", "forge"), slots=4)
+node = Node(os.environ.get("CHAOS_NODE", "forge"), slots=SLOTS)
 
 
 class Work(TaskInput):

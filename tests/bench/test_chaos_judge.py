@@ -86,6 +86,24 @@ def test_a_restart_that_comes_too_late_breaks_the_verdict() -> None:
     assert "waited 16.2 s" in verdict.complaints[0]
 
 
+def test_a_wait_for_slots_that_others_hold_is_no_late_restart() -> None:
+    """While the twin of the killed node has all slots taken, nothing can restart anywhere; one slot free, and the time counts."""
+    for busy, counted in ((4, 4.2), (3, 16.2)):
+        others = [run(f"o{n}", 10.0 - n, 23.0 + n, task=f"other-{n}") for n in range(busy)]
+        evidence = killed_node(16.2)
+        kill = replace(KILL, fault=replace(KILL.fault, seconds=12.0))
+        errands = [outcome({"task_id": f"other-{n}"}) for n in range(busy)]
+        verdict = judge(
+            replace(
+                evidence,
+                runs=[*evidence.runs, *others],
+                outcomes=[*evidence.outcomes, *errands],
+                strikes=[kill],
+            )
+        )
+        assert (verdict.node_restart_max_seconds, verdict.node_rerun_max_seconds) == (counted, 16.2)
+
+
 def test_a_story_in_which_no_restart_was_measured_proves_nothing() -> None:
     """The verdict does not hold when its figure was never put to the test."""
     verdict = judge(story())
