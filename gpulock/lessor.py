@@ -278,7 +278,7 @@ class Lessor:
             await self._configure()
             reply = await self._store.run(script, *arguments, hear=self._hear)
         seconds = time.perf_counter() - started
-        metrics.SCRIPT_SECONDS.labels(script).observe(seconds)
+        metrics.script_seconds(script).observe(seconds)
         return reply
 
     async def _configure(self) -> None:

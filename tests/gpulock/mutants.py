@@ -1,7 +1,8 @@
 """Are the tests of leases worth something? One-line faults (`mutants.toml`) are put into the scripts; each must be noticed.
 
-`python -m tests.gpulock.mutants` runs the laws, and where they see nothing the tripwire, the turns and the state machine, in a copy of the tree
-that has the fault. What nothing notices is named, and the exit status is 1. `--only WORD` takes the mutants with the word.
+`python -m tests.gpulock.mutants` runs the laws, and where they see nothing the tripwire, the turns and the state machine, in a copy
+of the tree that has the fault. What nothing notices is named, and the exit status is 1. `--only WORD` takes the mutants with the
+word.
 """
 
 from __future__ import annotations
