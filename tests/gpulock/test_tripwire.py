@@ -102,7 +102,7 @@ async def test_a_restart_trips(two: tuple[Server, Server], keeps: str) -> None:
 async def test_a_first_replica_does_not_trip_and_a_promotion_does(two: tuple[Server, Server]) -> None:
     """The replication id changes with both; only a dataset that was somebody's copy can be behind."""
     one, other = two
-    primary = one.start("--save", "", "--repl-diskless-sync-delay", "0")
+    one.start("--save", "", "--repl-diskless-sync-delay", "0")
     before = await one.look()
     replica = other.start("--save", "")
     await follow(replica, one)
@@ -111,9 +111,18 @@ async def test_a_first_replica_does_not_trip_and_a_promotion_does(two: tuple[Ser
     promoted = await other.look()
     assert promoted.epoch > before.epoch
     assert promoted.recovering
-    # The old primary, the same process as ever, comes back from having been a replica with another's data.
+
+
+async def test_a_primary_that_comes_back_trips(two: tuple[Server, Server]) -> None:
+    """The same process as ever, and its own record: but in between it was a replica and took over another's data."""
+    one, other = two
+    primary = one.start("--save", "", "--repl-diskless-sync-delay", "0")
+    before = await one.look()
+    replica = other.start("--save", "", "--repl-diskless-sync-delay", "0")
+    await follow(replica, one)
+    replica.replicaof("NO", "ONE")
     await follow(primary, other)
     primary.replicaof("NO", "ONE")
     again = await one.look()
-    assert again.epoch > promoted.epoch
+    assert again.epoch > before.epoch
     assert again.recovering
