@@ -88,10 +88,13 @@ class ConfigurationStore:
         return stored
 
     async def follow(self) -> None:
-        """Bring into force what another replica has stored, and put it back when the store has lost it."""
+        """Bring into force what another replica has stored, and put back what the store has lost."""
         stored = await self._read()
         if stored is None:
             await self.load()
+        elif stored.version < self.current.version:  # versions only grow: the store has gone back in time
+            put_back = await self._swap(stored.version, self.current)
+            await self._enforce(put_back or await self._read() or self.current)
         elif stored.version != self.current.version:
             await self._enforce(stored)
 

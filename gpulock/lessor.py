@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -269,20 +269,16 @@ class Lessor:
     def hear(self, push: Push) -> None:
         """Deliver what another replica caused."""
         self._push(push)
+        self._keep_books((push,))
 
     async def _run(self, script: str, *arguments: str | int | float) -> Reply:
         started = time.perf_counter()
-        reply = await self._store.run(script, *arguments)
+        reply = await self._store.run(script, *arguments, hear=self._hear)
         if reply.results and reply.results[0] == b"unconfigured":
             await self._configure()
-            reply = await self._store.run(script, *arguments)
+            reply = await self._store.run(script, *arguments, hear=self._hear)
         seconds = time.perf_counter() - started
-        self._note(reply)
-        if reply.pushes:
-            await asyncio.sleep(
-                0
-            )  # somebody waits for what it brings: their streams go first, our own answer and the books later
-        metrics.SCRIPT_SECONDS.labels(script).observe(seconds)
+        metrics.script_seconds(script).observe(seconds)
         return reply
 
     async def _configure(self) -> None:
@@ -291,11 +287,14 @@ class Lessor:
         flat: list[str | int] = []
         for device in devices:
             flat += [device.name, device.pool, device.memory_mib, device.visible or device.name, device.host]
-        self._note(await self._store.run("configure", self.version, json.dumps(conf), repr(flat), *flat))
+        await self._store.run("configure", self.version, json.dumps(conf), repr(flat), *flat, hear=self._hear)
 
-    def _note(self, reply: Reply) -> None:
-        for push in reply.pushes:
-            self._push(push)
+    def _hear(self, reply: Reply) -> None:
+        """Deliver what a script brings, first of all: somebody waits for it. Books are kept when it is on its way."""
+        if reply.pushes:
+            for push in reply.pushes:
+                self._push(push)
+            asyncio.get_running_loop().call_soon(self._keep_books, reply.pushes)
         if reply.epoch > self.epoch:
             first, self.epoch = self.epoch == 0, reply.epoch
             if reply.recovering:
@@ -309,8 +308,9 @@ class Lessor:
         if self.recovering and not reply.recovering:
             log.info("leases are granted again")
             self._on_queue()
-        self.recovering = reply.recovering
-        metrics.RECOVERING.set(reply.recovering)
+        if self.recovering != reply.recovering:
+            self.recovering = reply.recovering
+            metrics.RECOVERING.set(reply.recovering)
         if reply.due_us >= 0:
             self._on_due((reply.due_us - reply.now_us) / 1e6)
 
@@ -320,6 +320,13 @@ class Lessor:
         self._deliver(
             Word(kind, record.client_id, record.request_id, record.token, record, push.extra, push.now_us)
         )
+
+    def _keep_books(self, pushes: Iterable[Push]) -> None:
+        for push in pushes:
+            self._keep_book(push)
+
+    def _keep_book(self, push: Push) -> None:
+        record = push.record
         if push.kind == "granted":
             metrics.GRANTS.labels(record.pool).inc()
             metrics.WAIT_SECONDS.labels(record.pool).observe((record.granted_us - record.asked_us) / 1e6)

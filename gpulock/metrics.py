@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from runtime.metrics import JOB_BUCKETS, LATENCY_BUCKETS
@@ -31,6 +33,14 @@ CLOCK_STEPS = Counter("yivideo_gpu_lease_clock_steps_total", "Steps of the store
 SCRIPT_SECONDS = Histogram(
     "yivideo_gpu_lease_script_seconds", "Round trip of a lock script.", ["script"], buckets=LATENCY_BUCKETS
 )
+
+
+@cache
+def script_seconds(script: str) -> Histogram:
+    """Return the histogram of one script; looking for it among the labels costs as much as the figure itself."""
+    return SCRIPT_SECONDS.labels(script)
+
+
 SWEEP_LAG = Histogram(
     "yivideo_gpu_lease_sweep_lag_seconds", "How late a lapsed lease was taken.", buckets=LATENCY_BUCKETS
 )

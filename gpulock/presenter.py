@@ -63,15 +63,19 @@ class Presenter:
 
     def to_lease(self, record: Record, now_us: int) -> lock_pb2.Lease:
         """Describe a lease as it is now."""
-        lease = lock_pb2.Lease(
-            request_id=record.request_id,
-            token=record.token,
-            pool=record.pool,
-            ttl_seconds=max(0, record.expires_us - now_us) / 1e6,
-            grant_time=from_microseconds(record.granted_us),
-            waited_seconds=max(0, record.granted_us - record.asked_us) / 1e6,
-            warm=record.warm,
-        )
+        lease = lock_pb2.Lease()
+        self._fill(lease, record, now_us)
+        return lease
+
+    def _fill(self, lease: lock_pb2.Lease, record: Record, now_us: int) -> None:
+        lease.request_id = record.request_id
+        lease.token = record.token
+        lease.pool = record.pool
+        lease.ttl_seconds = max(0, record.expires_us - now_us) / 1e6
+        lease.grant_time.seconds, microseconds = divmod(record.granted_us, 1_000_000)
+        lease.grant_time.nanos = microseconds * 1000
+        lease.waited_seconds = max(0, record.granted_us - record.asked_us) / 1e6
+        lease.warm = record.warm
         for name, memory_mib in record.devices:
             known = self._devices.get(name)
             lease.devices.add(
@@ -80,7 +84,6 @@ class Presenter:
                 memory_mib=memory_mib,
                 host=known.host if known else "",
             )
-        return lease
 
     def to_response(self, word: Word) -> lock_pb2.SessionResponse:
         """Say a word."""
@@ -93,7 +96,7 @@ class Presenter:
                 response.queued.reason = word.detail
             case "granted" | "renewed":
                 assert record is not None
-                getattr(response, word.kind).CopyFrom(self.to_lease(record, word.now_us))
+                self._fill(getattr(response, word.kind), record, word.now_us)
             case "refused":
                 response.refused.CopyFrom(_refused(request_id, word.detail, word.message, word.field))
             case "timeout":

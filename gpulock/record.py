@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One request and, once granted, its lease. Times are logical µs since the Unix epoch; 0: not yet."""
 
     request_id: str
@@ -49,9 +48,9 @@ class Record:
         return self.task_id or self.request_id
 
 
-def to_record(fields: Sequence[bytes | str]) -> Record:
+def to_record(fields: Sequence[bytes | str | int]) -> Record:
     """Read an exported record."""
-    f = [field.decode() if isinstance(field, bytes) else field for field in fields]
+    f: list[Any] = [field.decode() if isinstance(field, bytes) else field for field in fields]
     devices = tuple(
         (name, int(mib)) for name, _, mib in (part.rpartition(":") for part in f[16].split(",") if part)
     )

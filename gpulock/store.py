@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from redis.exceptions import NoScriptError
 
 from gpulock.keys import Keys
 from gpulock.record import Record, to_record
 from redislink.patience import PASSING_ERRORS, persist
-from redislink.pipe import Argument, Pipe
+from redislink.pipe import Argument, CommandHead, Pipe
 from redislink.scripts import digest, load_scripts
 
 
-@dataclass(frozen=True, slots=True)
-class Push:
+class Push(NamedTuple):
     """Something that a client of this replica must hear."""
 
     kind: str
@@ -26,8 +24,7 @@ class Push:
     now_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What a script answered; times are logical µs."""
 
     now_us: int
@@ -47,10 +44,14 @@ class Reply:
         return text(self.results[0])
 
 
+Hear = Callable[[Reply], None]
+"""Is told an answer the moment it is there: pushes must not wait until the caller's task has its turn, nor be lost with it."""
+
+
 class Scripts(Protocol):
     """What the lessor needs of a store."""
 
-    async def run(self, script: str, *arguments: Argument) -> Reply:
+    async def run(self, script: str, *arguments: Argument, hear: Hear) -> Reply:
         """Run a script, again if need be until Redis answers; raises Unavailable."""
 
 
@@ -87,38 +88,48 @@ class ScriptStore:
         self._initial_state = initial_state
         self._clock_us = clock_us
         self._texts = load_scripts("gpulock")
-        self._digests = {name: digest(script) for name, script in self._texts.items()}
+        self._heads = {
+            name: CommandHead("EVALSHA", digest(script), *self._fixed) for name, script in self._texts.items()
+        }
         self.token = 0
         """Highest fencing token seen; what keeps tokens rising when the store has lost its memory."""
         self.epoch = 0
         """Highest epoch seen."""
 
-    async def run(self, script: str, *arguments: Argument) -> Reply:
+    async def run(self, script: str, *arguments: Argument, hear: Hear) -> Reply:
         """Run a script. All are idempotent, so one whose answer was lost is simply run again."""
-        try:
-            return self._read(await self._attempt(script, arguments))
-        except PASSING_ERRORS:
-            answer = await persist(
-                lambda: self._attempt(script, arguments), self._patience_seconds, "the lock store"
-            )
-            return self._read(answer)
 
-    async def _attempt(self, script: str, arguments: tuple[Argument, ...]) -> Any:
-        given = (
-            *self._fixed, self.token, "" if self._clock_us is None else self._clock_us(), self.epoch,
-            self._initial_state, *arguments,
-        )  # fmt: skip
+        def take(answer: list[Any]) -> Reply:
+            reply = self._read(answer)
+            hear(reply)
+            return reply
+
         try:
-            return await self._pipe.call("EVALSHA", self._digests[script], *given)
+            return await self._attempt(script, arguments, take)
+        except PASSING_ERRORS:
+            return await persist(
+                lambda: self._attempt(script, arguments, take), self._patience_seconds, "the lock store"
+            )
+
+    async def _attempt(
+        self, script: str, arguments: tuple[Argument, ...], take: Callable[[list[Any]], Reply]
+    ) -> Reply:
+        clock: Argument = "" if self._clock_us is None else self._clock_us()
+        given = (self.token, clock, self.epoch, self._initial_state, *arguments)
+        try:
+            command = self._heads[script].command(*given)
+            reply: Reply = await self._pipe.call_packed(command, take)
         except NoScriptError:  # a restarted or promoted Redis has an empty script cache
-            return await self._pipe.call("EVAL", self._texts[script], *given)
+            command = CommandHead("EVAL", self._texts[script], *self._fixed).command(*given)
+            reply = await self._pipe.call_packed(command, take)
+        return reply
 
     def _read(self, answer: list[Any]) -> Reply:
-        now = int(answer[0])
+        now, epoch, phase, token, due, results, pushes, open_at = answer
         reply = Reply(
-            now, int(answer[1]), answer[2] == b"recover", int(answer[3]), int(answer[4]), answer[5],
-            tuple(Push(text(kind), to_record(record), text(extra), now) for kind, record, extra in answer[6]),
-            int(answer[7]),
+            now, epoch, phase == b"recover", token, due, results,
+            tuple([Push(text(kind), to_record(record), text(extra), now) for kind, record, extra in pushes]),
+            open_at,
         )  # fmt: skip
         self.token = max(self.token, reply.token)
         self.epoch = max(self.epoch, reply.epoch)

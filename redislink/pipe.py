@@ -28,6 +28,8 @@ from redis.exceptions import (
 )
 
 Argument = str | bytes | int | float
+Take = Callable[[Any], Any]
+"""Turns an answer into what its caller gets."""
 
 _ERRORS: dict[str, type[RedisError]] = {
     "NOSCRIPT": NoScriptError,
@@ -43,6 +45,23 @@ _ERRORS: dict[str, type[RedisError]] = {
 _pack = cast("Callable[[tuple[Argument, ...]], bytes]", hiredis.pack_command)
 
 
+class CommandHead:
+    """The words that a command always begins with, packed once."""
+
+    def __init__(self, *words: Argument) -> None:
+        self._count = len(words)
+        self._packed = _without_count(words)
+
+    def command(self, *words: Argument) -> bytes:
+        """Return the whole command as it goes over the wire."""
+        return b"*%d\r\n%b%b" % (self._count + len(words), self._packed, _without_count(words))
+
+
+def _without_count(words: tuple[Argument, ...]) -> bytes:
+    packed = _pack(words)
+    return packed[packed.index(b"\n") + 1 :]
+
+
 class _Wire(asyncio.Protocol):
     """The socket of one connection, and the answers that are still to come."""
 
@@ -50,7 +69,7 @@ class _Wire(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader()
-        self._awaited: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._awaited: deque[tuple[asyncio.Future[Any], float, Take | None]] = deque()
         self._timeout_seconds = timeout_seconds
         self._watchdog: asyncio.TimerHandle | None = None
         self._unsent: list[bytes] = []
@@ -61,9 +80,21 @@ class _Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
         while (answer := self._reader.gets()) is not False:
-            future, _ = self._awaited.popleft()
+            future, _, take = self._awaited.popleft()
+            if take is not None and not isinstance(answer, hiredis.ReplyError):
+                try:
+                    answer = take(answer)
+                except Exception as error:
+                    self._spoiled(future, error)
+                    continue
             if not future.done():
                 future.set_result(answer)
+
+    def _spoiled(self, future: asyncio.Future[Any], error: Exception) -> None:
+        if future.done():  # who would have heard of it is gone
+            self._loop.call_exception_handler({"message": "an answer was not understood", "exception": error})
+        else:
+            future.set_exception(error)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.fail(ConnectionError("the connection to redis was closed"))
@@ -75,7 +106,7 @@ class _Wire(asyncio.Protocol):
             self._watchdog.cancel()
             self._watchdog = None
         while self._awaited:
-            future, _ = self._awaited.popleft()
+            future, _, _ = self._awaited.popleft()
             if not future.done():
                 future.set_exception(error)
         if transport is not None:
@@ -92,14 +123,17 @@ class _Wire(asyncio.Protocol):
                 self._watchdog = self._loop.call_later(left, self._watch)
 
     def send(self, command: tuple[Argument, ...]) -> asyncio.Future[Any]:
+        return self.send_packed(_pack(command))
+
+    def send_packed(self, command: bytes, take: Take | None = None) -> asyncio.Future[Any]:
         if self.transport is None:
             raise ConnectionError("the connection to redis was closed")
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._awaited.append((future, self._loop.time()))
+        self._awaited.append((future, self._loop.time(), take))
         if self._watchdog is None and self._timeout_seconds is not None:
             self._watchdog = self._loop.call_later(self._timeout_seconds, self._watch)
         # What is sent in one turn of the event loop leaves in one system call: uvloop writes at once, each time it is asked.
-        self._unsent.append(_pack(command))
+        self._unsent.append(command)
         if len(self._unsent) == 1:
             self._loop.call_soon(self._flush)
         return future
@@ -134,6 +168,17 @@ class Pipe:
         if wire is None or wire.transport is None:
             wire = await self._connect()
         return self._good(await wire.send(command), wire)
+
+    async def call_packed(self, command: bytes, take: Take) -> Any:
+        """Send one packed command; gives what `take` makes of its answer, or raises like `call`.
+
+        `take` is called as soon as the answer is read: before whoever waits for it is woken, and also when nobody waits any more.
+        It must not block.
+        """
+        wire = self._wire
+        if wire is None or wire.transport is None:
+            wire = await self._connect()
+        return self._good(await wire.send_packed(command, take), wire)
 
     async def calls(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         """Send several commands at once; gives their answers in order, or raises the first error."""

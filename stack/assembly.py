@@ -14,7 +14,7 @@ from runtime.addresses import join_host_port, split_host_port
 from stack.devices import find_devices
 from stack.part import PartSpec, python_part
 from stack.probes import http_probe, redis_probe, rpc_probe, scheduler_probe
-from stack.redis_config import write_redis_config
+from stack.redis_config import Sync, write_redis_config
 from stack.settings import StackSection
 from stack.supervisor import Supervisor
 
@@ -42,6 +42,7 @@ class Stack:
         host, port = split_host_port(section.gateway_listen)
         self._gateway = section.gateway_listen if port else free_address(host)
         self.redis = free_address()
+        self.lease_redis = free_address() if section.lease_redis else self.redis
         self.filestore = free_address()
         self.schedulers = [free_address() for _ in range(section.scheduler_replicas)]
         self.ffmpeg_nodes = [free_address() for _ in range(section.ffmpeg_replicas)]
@@ -73,7 +74,7 @@ class Stack:
         """Run the stack for the time of the block. Raises PartFailed when a part cannot be started."""
         self._folder.mkdir(parents=True, exist_ok=True)
         stages = [
-            [self._redis_part(), self._filestore_part()],
+            [*self._redis_parts(), self._filestore_part()],
             self._gpulock_parts(),
             [*self._scheduler_parts(), *self._ffmpeg_parts(), *self._own_node_parts()],
             [self._gateway_part()],
@@ -97,6 +98,7 @@ class Stack:
             "gpulock": self.gpulocks,
             "nodes": self.own_nodes,
             "redis": self.redis,
+            "lease_redis": self.lease_redis,
             "pids": {name: part.pid for name, part in self._supervisor.parts.items()},
         }
 
@@ -107,10 +109,16 @@ class Stack:
             **{f"YIVIDEO_{name.upper()}": value for name, value in values.items()},
         }
 
-    def _redis_part(self) -> PartSpec:
-        _, port = split_host_port(self.redis)
-        config = write_redis_config(self._folder / "redis", port, self._token)
-        return PartSpec("redis", ("redis-server", str(config)), redis_probe(self.redis, self._token))
+    def _redis_parts(self) -> list[PartSpec]:
+        parts = [self._redis_part("redis", self.redis, "always")]
+        if self._section.lease_redis:
+            parts.append(self._redis_part("lease-redis", self.lease_redis, "everysec"))
+        return parts
+
+    def _redis_part(self, name: str, address: str, sync: Sync) -> PartSpec:
+        _, port = split_host_port(address)
+        config = write_redis_config(self._folder / name, port, self._token, sync=sync)
+        return PartSpec(name, ("redis-server", str(config)), redis_probe(address, self._token))
 
     def _filestore_part(self) -> PartSpec:
         environment = self._environment(
@@ -152,7 +160,7 @@ class Stack:
                 rpc_probe(address),
                 self._environment(
                     address,
-                    gpulock__redis_url=f"redis://:{self._token}@{self.redis}/2",
+                    gpulock__redis_url=f"redis://:{self._token}@{self.lease_redis}/2",
                     gpulock__devices=json.dumps(devices),
                     gpulock__initial_state="new",
                     **_SHORT_SILENCES,

@@ -36,6 +36,8 @@ class StackSection(Section):
     """Tasks that one ffmpeg process runs at once."""
     gpulock_replicas: int = Field(1, ge=1, le=8)
     """Processes of the lock service."""
+    lease_redis: bool = True
+    """Whether leases have a Redis of their own, which does not wait for the disk; off: one Redis keeps everything."""
     devices: tuple[StackDevice, ...] = ()
     """Devices that it leases; empty: this machine's, and without any, one to try things with."""
     nodes: tuple[OwnNode, ...] = ()

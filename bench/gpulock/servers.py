@@ -81,9 +81,9 @@ def lock_service(redis_url: str, pools: Mapping[str, int]) -> contextlib.Abstrac
 
 @contextlib.contextmanager
 def redis_server(folder: Path) -> Iterator[str]:
-    """Run a Redis as the stack has it (every write in the append-only file); gives its URL."""
+    """Run a Redis as the stack has it for leases (every write in the append-only file, synced each second); gives its URL."""
     port, password = free_port(), secrets.token_hex(16)
-    config = write_redis_config(folder / "redis", port, password)
+    config = write_redis_config(folder / "redis", port, password, sync="everysec")
     binary = shutil.which("redis-server")
     assert binary, "redis-server is missing: run `make setup`"
     url = f"redis://:{password}@127.0.0.1:{port}/0"

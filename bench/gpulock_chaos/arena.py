@@ -125,7 +125,7 @@ class Arena:
         return self.folder / "redis" / "appendonlydir"
 
     def _redis(self) -> Victim:
-        config = write_redis_config(self.folder / "redis", self._port, self._password)
+        config = write_redis_config(self.folder / "redis", self._port, self._password, sync="everysec")
         binary = shutil.which("redis-server")
         assert binary, "redis-server is missing: run `make setup`"
         return Victim("redis", [binary, str(config)], {}, self.folder / "redis.log", self._redis_answers)

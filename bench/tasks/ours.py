@@ -32,9 +32,9 @@ class Yivideo(System):
     card: Mapping[str, Any]
     folder: Path
 
-    def redis(self) -> Redis:
-        """Return a client of the stack's own Redis, to look from outside."""
-        host, port = self.card["redis"].split(":")
+    def redis(self, which: str = "redis") -> Redis:
+        """Return a client of the stack's Redis of tasks, or of its `lease_redis`, to look from outside."""
+        host, port = self.card[which].split(":")
         client: Redis = Redis(host=host, port=int(port), password=self.card["token"], decode_responses=True)
         return client
 

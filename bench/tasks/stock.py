@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from redis.asyncio import Redis
+
 from bench.tasks import ours, processes
 from bench.tasks.load import closed_loop
 from bench.tasks.rest import Connection, connected, request
@@ -25,7 +27,7 @@ class Idle:
     core_percent: float
     """Processor time of all processes together, in percent of one core."""
     redis_ops: float
-    """Redis commands a second."""
+    """Commands a second, of both Redises."""
     by_process: dict[str, float]
     """Percent of one core, by the process's name."""
 
@@ -42,19 +44,23 @@ async def idle(stack: ours.Yivideo, seconds: float) -> Idle:
     """Watch the stack do nothing."""
     await asyncio.sleep(_SETTLE_SECONDS)
     pids = processes.tree([stack.stack_pid])
-    async with stack.redis() as redis:
+    async with stack.redis() as tasks, stack.redis("lease_redis") as leases:
         before = {pid: processes.cpu_seconds([pid]) for pid in pids}
-        commands = (await redis.info("stats"))["total_commands_processed"]
+        commands = await _commands(tasks, leases)
         begun = time.monotonic()
         await asyncio.sleep(seconds)
         took = time.monotonic() - begun
-        # One of them is ours: the second INFO itself.
-        commands = (await redis.info("stats"))["total_commands_processed"] - commands - 1
+        # One of each is ours: the second INFO itself.
+        commands = await _commands(tasks, leases) - commands - 2
         spent = {pid: 100 * (processes.cpu_seconds([pid]) - before[pid]) / took for pid in pids}
     by_process: dict[str, float] = {}
     for pid, percent in spent.items():
         by_process[name_of(pid)] = by_process.get(name_of(pid), 0.0) + percent
     return Idle(sum(spent.values()), commands / took, by_process)
+
+
+async def _commands(*stores: Redis) -> int:
+    return sum([(await store.info("stats"))["total_commands_processed"] for store in stores])
 
 
 @dataclass(frozen=True)

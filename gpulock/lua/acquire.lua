@@ -84,10 +84,12 @@ if parked and parked.st == 'G' and parked.parked and not parked.stop and parked.
   end
 end
 
-if redis.call('ZCARD', pools[rec.pool].queue) >= conf.max_waiters then return refuse('GPU_QUEUE_FULL') end
+local waiting = redis.call('ZCARD', pools[rec.pool].queue)
+if waiting == 0 and serve_at_once(rec, devices) then return finish('told') end
+if waiting >= conf.max_waiters then return refuse('GPU_QUEUE_FULL') end
 enqueue(rec)
 save(rec)
-schedule(rec.pool)
+schedule(rec.pool, devices, by_name)
 local after = load(rec.id)
 if after.st == 'W' then
   emit('queued', after, redis.call('ZCARD', pools[rec.pool].queue))

@@ -3,7 +3,7 @@
 local version = number(1)
 if not conf or conf.version < version or known_devices ~= arg(3) then
   if not conf or conf.version <= version then conf = cjson.decode(arg(2)) end
-  changed.conf, changed.devices = cjson.encode(conf), arg(3)
+  changed.settings, changed.devices = cmsgpack.pack(conf), arg(3)
   local named = {}
   for index = 4, #ARGV - 6, 5 do
     local name, old = arg(index), redis.call('HGET', DEV, arg(index))
@@ -26,9 +26,9 @@ if not conf or conf.version < version or known_devices ~= arg(3) then
       end
     end
   end
-  emit('configured', nil, whole(conf.version))
+  emit('configured', nil, conf.version)
   redis.call('XADD', INBOX, 'MAXLEN', '~', NOTICES_KEPT, '*', 'to', '*', 'm', '["configured"]')
 end
 if phase == 'recover' and open_at == 0 then open_at = now + conf.window_us end
 for _, name in ipairs(pool_names) do schedule(name) end
-return finish(whole(conf.version))
+return finish(conf.version)

@@ -6,6 +6,6 @@ if not fresh(rec, number(2)) then return finish('stale') end
 if rec.st ~= 'X' then return finish('stale') end
 incr(rec.pool, 'confirms')
 redis.call('HINCRBY', STAT, '|recoveries', 1)
-redis.call('HSET', STAT, '|recovery_time', whole(now))
+redis.call('HSET', STAT, '|recovery_time', now)
 end_lease(rec, rec.stop, 'confirmed')
 return finish('confirmed')

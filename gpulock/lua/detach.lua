@@ -13,4 +13,4 @@ end
 if kept > 0 then
   for _, name in ipairs(pool_names) do schedule(name) end -- those behind a blocked head may go now
 end
-return finish(whole(kept))
+return finish(kept)

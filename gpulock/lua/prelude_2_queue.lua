@@ -60,7 +60,7 @@ end
 
 -- Its place from 1, as long as no band of lower priority has waited for so long that its turn has come.
 local function place(rec)
-  return whole((redis.call('ZRANK', pools[rec.pool].queue, member_of(rec)) or 0) + 1)
+  return (redis.call('ZRANK', pools[rec.pool].queue, member_of(rec)) or 0) + 1
 end
 
 -- Priorities with waiters, the one to be served first in front.

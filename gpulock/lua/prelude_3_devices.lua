@@ -32,7 +32,7 @@ local function needs(device, rec) return rec.mib > 0 and rec.mib or device.mib e
 
 local function take(key, rec, sign)
   for _, device in ipairs(rec.devs) do
-    local left = redis.call('HINCRBY', key, device[1], whole(sign * device[2]))
+    local left = redis.call('HINCRBY', key, device[1], sign * device[2])
     if left == 0 then redis.call('HDEL', key, device[1]) end
   end
 end

@@ -40,7 +40,8 @@ local function grant(rec, devs, warm)
   count_outcome(rec.pool, '1')
   incr(rec.pool, 'granted')
   incr(rec.pool, 'wait_us', now - rec.enq)
-  redis.call('HSET', STAT, rec.pool .. '|last_grant', whole(now), rec.pool .. '|last_holder', rec.task ~= '' and rec.task or rec.id)
+  latest[rec.pool .. '|last_grant'] = now
+  latest[rec.pool .. '|last_holder'] = rec.task ~= '' and rec.task or rec.id
   emit('granted', rec, '', device_list(rec))
   tell('granted', rec)
 end

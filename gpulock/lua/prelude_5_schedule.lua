@@ -89,10 +89,10 @@ end
 
 -- Serve whoever can be served. A waiter that cannot be holds back those behind it: they may pass on devices that it could use only
 -- for conf.backfill_us from the first that did, then these devices are kept for it.
-local function schedule(pool_name)
+local function schedule(pool_name, devices, by_name)
   local pool = pools[pool_name]
   if phase ~= 'open' or redis.call('ZCARD', pool.queue) == 0 then return end
-  local devices, by_name = load_devices(pool_name)
+  if not devices then devices, by_name = load_devices(pool_name) end
   local yielders = redis.call('ZCARD', YIELD) == 0 and {} or load_yielders()
   local blocked, seen = {}, {}
 
@@ -157,4 +157,16 @@ local function schedule(pool_name)
       return more_to_give()
     end)
   end
+end
+
+-- Serve a new request where nobody waits, with what is free: what enqueueing and scheduling it would come to.
+local function serve_at_once(rec, devices)
+  if phase ~= 'open' then return false end
+  local chosen = fit(rec, devices)
+  if not chosen then return false end
+  local devs = {}
+  for i, choice in ipairs(chosen) do devs[i] = { choice.device.name, choice.need } end
+  queue_changed()
+  grant(rec, devs, false)
+  return true
 end

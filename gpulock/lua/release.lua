@@ -2,7 +2,7 @@
 -- and whether it was parked; or `stale`.
 if not conf then return finish('unconfigured') end
 local rec = load(arg(1))
-if not rec then return finish('released', '0', '', '0') end
+if not rec then return finish('released', 0, '', '0') end
 if rec.st == 'W' then return finish('stale') end
 if not fresh(rec, number(2)) then return finish('stale') end
 local held, reason = now - (rec.ga or now), arg(3)
@@ -10,6 +10,6 @@ if rec.st == 'G' or rec.st == 'X' then
   if rec.stop == 'preempted' and reason ~= 'normal' then reason = 'yielded' end
   if rec.stop == 'drain' and reason ~= 'normal' then reason = 'drain' end
   end_lease(rec, rec.st == 'X' and rec.stop or reason, 'released')
-  return finish('released', whole(held), reason, rec.parked and '1' or '0')
+  return finish('released', held, reason, rec.parked and '1' or '0')
 end
-return finish('released', '0', '', '0')
+return finish('released', 0, '', '0')

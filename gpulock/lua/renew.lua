@@ -11,7 +11,7 @@ if rec.st == 'G' then
   beat(rec)
   save(rec)
   if moved and rec.stop then tell('stop', rec, rec.stop) end
-  return finish('renewed', export(rec), whole(slack))
+  return finish('renewed', export(rec), slack)
 elseif rec.st == 'X' then
   attach(rec, arg(3), arg(4))
   save(rec)

@@ -6,7 +6,7 @@ local devices, leases, waiters, count = {}, {}, {}, 0
 for _, name in ipairs(pool_names) do
   if wanted == '' or wanted == name then
     for _, device in ipairs(load_devices(name)) do
-      devices[#devices + 1] = { device.name, device.pool, whole(device.mib), device.visible, device.host,
+      devices[#devices + 1] = { device.name, device.pool, device.mib, device.visible, device.host,
         redis.call('HGET', USED, device.name) or '0', redis.call('HGET', QUAR, device.name) or '0', device.drain and '1' or '0' }
     end
     count = count + redis.call('ZCARD', pools[name].queue)
@@ -27,4 +27,4 @@ for _, member in ipairs(redis.call('ZRANGE', DL, 0, -1)) do
     if rec and (wanted == '' or rec.pool == wanted) then leases[#leases + 1] = export(rec) end
   end
 end
-return finish(devices, leases, waiters, whole(count))
+return finish(devices, leases, waiters, count)

@@ -57,8 +57,8 @@ end
 
 redis.call('ZADD', REPLICAS, now + number(4), me)
 redis.call('HINCRBY', STAT, '|checks', 1)
-redis.call('HSET', STAT, '|check_time', whole(now))
-redis.call('HSETNX', STAT, '|start_time', whole(now))
+redis.call('HSET', STAT, '|check_time', now)
+redis.call('HSETNX', STAT, '|start_time', now)
 forget_old(1000)
 
 -- Waiters of a replica that died keep their places for a while, as those of a client that went away do.
@@ -78,7 +78,7 @@ end
 
 local dealt, late, to_schedule = 0, {}, {}
 if phase == 'recover' then
-  if open_at == 0 or now < open_at then return finish('0', whole(step), late) end
+  if open_at == 0 or now < open_at then return finish(0, step, late) end
   phase, open_at = 'open', 0
   emit('recovered')
   for _, name in ipairs(pool_names) do to_schedule[name] = true end
@@ -88,7 +88,7 @@ local actions = {}
 
 function actions.w(rec) -- it has waited for as long as it wanted to
   if rec.st ~= 'W' then return end
-  tell('timeout', rec, whole(now - rec.enq))
+  tell('timeout', rec, now - rec.enq)
   end_wait(rec, 'timeout')
   to_schedule[rec.pool] = true
 end
@@ -102,7 +102,7 @@ end
 function actions.e(rec, at)
   if rec.st ~= 'G' then return end
   if rec.exp > now then return due('e', rec.id, rec.exp) end
-  late[#late + 1] = whole(now - at)
+  late[#late + 1] = now - at
   redis.call('HINCRBY', STAT, '|heartbeat_timeouts', 1)
   revoke(rec, 'heartbeat', 'no beat since ' .. whole((now - rec.beat) / 1000000) .. ' s')
 end
@@ -113,7 +113,7 @@ actions['1'] = function(rec)
   save(rec)
   redis.call('HINCRBY', STAT, '|warnings', 1)
   emit('warning', rec, 'held', device_list(rec))
-  tell('warning', rec, whole(math.max(0, rec.ga + conf.soft_us - now)))
+  tell('warning', rec, math.max(0, rec.ga + conf.soft_us - now))
 end
 
 actions['2'] = function(rec)
@@ -140,7 +140,7 @@ end
 function actions.f(rec) -- the quarantine has lasted for as long as the holder can have gone on
   if rec.st ~= 'X' then return end
   redis.call('HINCRBY', STAT, '|recoveries', 1)
-  redis.call('HSET', STAT, '|recovery_time', whole(now))
+  redis.call('HSET', STAT, '|recovery_time', now)
   end_lease(rec, rec.stop, 'lapsed')
 end
 
@@ -158,4 +158,4 @@ for name in pairs(to_schedule) do
   if pools[name] then schedule(name) end
 end
 if dealt > 0 then redis.call('HINCRBY', STAT, '|unhealthy_checks', 1) end
-return finish(whole(dealt), whole(step), late)
+return finish(dealt, step, late)

@@ -172,8 +172,8 @@ class House:
         await self.carry()
 
     def restart_redis(self) -> None:
-        """What a restart that kept the data looks like to the tripwire: another run id than the one on record."""
-        self.redis.hset(f"{PREFIX}meta", "runid", "f" * 40)
+        """What a restart that kept the data looks like to the tripwire: other ids than those on record."""
+        self.redis.hset(f"{PREFIX}meta", mapping={"runid": "f" * 40, "replid": "f" * 40})
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """Are the tests of leases worth something? One-line faults (`mutants.toml`) are put into the scripts; each must be noticed.
 
-`python -m tests.gpulock.mutants` runs the laws, and where they see nothing the turns and the state machine, in a copy of the tree
-that has the fault. What nothing notices is named, and the exit status is 1. `--only WORD` takes the mutants with the word.
+`python -m tests.gpulock.mutants` runs the laws, and where they see nothing the tripwire, the turns and the state machine, in a copy
+of the tree that has the fault. What nothing notices is named, and the exit status is 1. `--only WORD` takes the mutants with the
+word.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ LAWS = (
     "test_lessor_recovery.py",
     "test_warm.py",
 )
-HISTORIES = ("test_turns.py", "test_lessor_machine.py")
+HISTORIES = ("test_tripwire.py", "test_turns.py", "test_lessor_machine.py")
 ENVIRONMENT = {**os.environ, "LEASE_EXAMPLES": "60", "LEASE_SHRINK": "no"}
 
 

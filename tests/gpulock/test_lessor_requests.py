@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
 from gpulock.lessor import Client
 from gpulock.settings import DeviceSection
 from tests.gpulock.conftest import GPU0, GPU1, House
@@ -191,4 +195,18 @@ async def test_drain(house: House) -> None:
     assert await a.ask("r3") == "refused"
     assert a.words[-1].detail == "GPU_DRAINING"
     await a.lessor.drain_device("default", "gpu-0", undo=True, reason="")
+    assert a.kinds("r2") == ["queued", "granted"]
+
+
+async def test_a_grant_reaches_its_client_though_who_made_way_has_gone(house: House) -> None:
+    """The release that is under way when its client's stream breaks is obeyed, and the waiter hears of its grant."""
+    a = await house.replica()
+    await a.ask("r1")
+    await a.ask("r2")
+    release = asyncio.create_task(a.release("r1"))
+    await asyncio.sleep(0)
+    release.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await release
+    assert await a.ask("r3") == "queued"  # its answer comes after the release's
     assert a.kinds("r2") == ["queued", "granted"]

@@ -83,3 +83,19 @@ async def test_a_restarted_replica_keeps_what_was_changed_by_call(rooms: Rooms, 
     await in_force(b, 150)
     await rooms.replica(lock={"max_wait_time": 250}, monitor={})
     await in_force(a, 250)
+
+
+async def test_settings_that_the_store_forgot_are_put_back(rooms: Rooms) -> None:
+    """A store that went back in time takes no settings with it: who knows a later version puts it back for everybody."""
+    a = await rooms.replica(lock={"max_wait_time": 100}, monitor={})
+    key = a.replica.keys.configuration
+    before = await a.replica.pipe.call("DUMP", key)
+    await a.door.monitor.UpdateConfiguration(
+        monitor_pb2.UpdateConfigurationRequest(values={NAME: "150"}, source="me")
+    )
+    later = await in_force(a, 150)
+    await a.replica.pipe.call("RESTORE", key, 0, before, "REPLACE")
+    await a.replica.configuration.follow()
+    assert await in_force(a, 150) == later
+    b = await rooms.replica(lock={"max_wait_time": 100}, monitor={})
+    assert await in_force(b, 150) == later

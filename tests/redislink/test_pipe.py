@@ -15,7 +15,7 @@ from redis.exceptions import (
     TimeoutError,  # noqa: A004
 )
 
-from redislink.pipe import Pipe
+from redislink.pipe import CommandHead, Pipe
 
 
 @pytest.fixture
@@ -107,3 +107,33 @@ async def test_a_demoted_server_is_left(pipe: Pipe, redis_url: str) -> None:
             assert await pipe.call("CLIENT", "ID") != number
         finally:
             client.replicaof("NO", "ONE")
+
+
+async def test_an_answer_is_taken_even_when_nobody_waits_for_it_any_more(pipe: Pipe) -> None:
+    """What `take` does with an answer is done in order and whatever became of the caller, who gets what it returned."""
+    taken: list[bytes] = []
+
+    def take(answer: bytes) -> str:
+        taken.append(answer)
+        return answer.decode()
+
+    echo = CommandHead("ECHO")
+    await pipe.call("PING")
+    gone = asyncio.create_task(pipe.call_packed(echo.command("first"), take))
+    await asyncio.sleep(0)
+    gone.cancel()
+    assert await pipe.call_packed(echo.command(2), take) == "2"
+    assert taken == [b"first", b"2"]
+
+
+async def test_an_answer_that_cannot_be_taken_is_its_callers_fault_alone(pipe: Pipe) -> None:
+    """An error of `take`, like an error answer, which is not shown to it, goes to the caller; the connection goes on."""
+
+    def take(answer: bytes) -> None:
+        raise ValueError(answer)
+
+    with pytest.raises(ValueError, match="x"):
+        await pipe.call_packed(CommandHead("ECHO").command("x"), take)
+    with pytest.raises(NoScriptError):
+        await pipe.call_packed(CommandHead("EVALSHA").command("0" * 40, 0), take)
+    assert await pipe.call("PING") == b"PONG"

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import redis
 
-from stack.redis_config import write_redis_config
+from stack.redis_config import Sync, write_redis_config
 
 
 @contextmanager
-def running(folder: Path, port: int) -> Iterator[redis.Redis]:
+def running(folder: Path, port: int, sync: Sync = "always") -> Iterator[redis.Redis]:
     """Run Redis as the stack does, and kill it at the end of the block."""
-    config = write_redis_config(folder, port, "secret")
+    config = write_redis_config(folder, port, "secret", sync=sync)
     process = subprocess.Popen(["redis-server", str(config)], stdout=subprocess.DEVNULL)
     client = redis.Redis(port=port, password="secret")
     deadline = time.monotonic() + 10
@@ -46,3 +46,17 @@ def test_what_was_answered_survives_a_kill(tmp_path: Path, free_port: Callable[[
     with running(tmp_path, port) as client:
         assert client.llen("answered") == 500
     assert (tmp_path / "redis.conf").stat().st_mode & 0o077 == 0, "it holds the password"
+
+
+def test_the_redis_of_leases_does_not_wait_for_the_disk(tmp_path: Path, free_port: Callable[[], int]) -> None:
+    """It writes everything down, syncs each second, forgets nothing for want of memory, and idles as little as Redis can."""
+    with running(tmp_path, free_port(), "everysec") as client:
+        found = {
+            **client.config_get("append*"),
+            **client.config_get("hz"),
+            **client.config_get("maxmemory-policy"),
+        }
+    assert found["appendonly"] == "yes"
+    assert found["appendfsync"] == "everysec"
+    assert found["hz"] == "1"
+    assert found["maxmemory-policy"] == "noeviction"
