@@ -195,6 +195,17 @@ async def test_a_claim_repeated_very_late_does_not_find_a_later_attempt(queue: Q
     assert (await run(script, arguments, **kwargs))[0] == b"empty"
 
 
+async def test_a_dead_letter_is_kept_by_its_node_until_it_is_replayed(queue: Queue) -> None:
+    """A task that loses its nodes too often is found among all dead letters and among its node's; a replay takes it from both."""
+    indexes = (PREFIX + "dead", PREFIX + "q:media:dead")
+    await queue.submit("t1")
+    words = [await queue.lose_under_work(await queue.claim()) for _ in range(3)]
+    assert words == ["retrying", "retrying", "failed"]
+    assert [queue.raw.zrange(index, 0, -1) for index in indexes] == [[b"t1"]] * 2
+    await queue.tasks.replay("t1")
+    assert [queue.raw.zrange(index, 0, -1) for index in indexes] == [[]] * 2
+
+
 async def test_claims_of_two_lanes_are_repeated_side_by_side(queue: Queue) -> None:
     """Calls that are under way for one replica at once do not forget one another's: each, repeated, finds what it took."""
     for name in ("t1", "t2", "t3"):

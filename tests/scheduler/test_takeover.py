@@ -245,6 +245,7 @@ async def test_a_restarted_node_that_does_not_know_the_attempt_is_enough(
         await client.sees(1)
         await client.submit("t1")
         await before.arrival("t1")
+        await until_sequence(client, "t1", 2)
     async with serving_node(after, f"127.0.0.1:{port}"):
         here = await after.arrival("t1", 2, seconds=5)
         await here.complete()
