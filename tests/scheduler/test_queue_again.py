@@ -40,6 +40,21 @@ async def test_a_deleted_dependency_fails_those_that_wait_for_it(queue: Queue) -
         assert task_pb2.TaskError.FromString(stored.record.error).code == "DEPENDENCY_FAILED"
 
 
+async def test_a_task_waits_for_all_that_it_depends_on(queue: Queue) -> None:
+    """One of two that has completed is not enough, whichever it is."""
+    await queue.submit("t1")
+    await queue.submit("t2")
+    await queue.submit("t3", depends_on=["t1", "t2"])
+    for name in ("t1", "t2"):
+        stored = await queue.tasks.load("t3")
+        assert stored.record.state == "blocked"
+        claim = await queue.claim()
+        assert claim.record.task_id == name
+        await queue.complete(claim)
+        await queue.tasks.settle(name)
+    assert await queue.claim_id() == "t3"
+
+
 async def test_an_expired_task_stays_until_those_that_wait_for_it_know_its_end(queue: Queue) -> None:
     """A scheduler may die between a task's end and telling it to the tasks that wait; however late that is, they run."""
     await queue.submit("t1")
