@@ -9,7 +9,9 @@ import pytest
 
 from runtime.errors import WrongState
 from scheduler.attempt_store import Beat, Ending
+from scheduler.keys import Keys
 from scheduler.node_event import NodeEvent
+from scheduler.outbox import Outbox
 from tests.scheduler.conftest import PREFIX
 from tests.scheduler.queue_room import ERROR, Queue
 from yivideo.task.v1 import task_pb2
@@ -204,6 +206,18 @@ async def test_a_dead_letter_is_kept_by_its_node_until_it_is_replayed(queue: Que
     assert [queue.raw.zrange(index, 0, -1) for index in indexes] == [[b"t1"]] * 2
     await queue.tasks.replay("t1")
     assert [queue.raw.zrange(index, 0, -1) for index in indexes] == [[]] * 2
+
+
+async def test_a_delivery_asked_for_by_hand_is_not_ended_by_one_that_was_given_up(queue: Queue) -> None:
+    """Who held a callback for too long has lost it: its late word does not count for the delivery that was asked for since."""
+    outbox = Outbox(queue.redis, Keys(PREFIX))
+    await queue.submit("t1", callback_url="http://example.com/")
+    await queue.complete(await queue.claim())
+    (old,), _ = await outbox.take(1, hold_seconds=0)
+    await outbox.redeliver("t1")
+    await outbox.settle(old, "sent", task_pb2.Delivery())
+    (due,), _ = await outbox.take(1, hold_seconds=60)
+    assert (due.task_id, due.tries, await outbox.deliveries("t1")) == ("t1", 0, [])
 
 
 async def test_claims_of_two_lanes_are_repeated_side_by_side(queue: Queue) -> None:
