@@ -132,6 +132,10 @@ class _Wire(asyncio.Protocol):
         self._awaited.append((future, self._loop.time(), take))
         if self._watchdog is None and self._timeout_seconds is not None:
             self._watchdog = self._loop.call_later(self._timeout_seconds, self._watch)
+        # A command whose answer is taken at once is in a hurry: it leaves now, unless others are before it.
+        if take is not None and not self._unsent:
+            self.transport.write(command)
+            return future
         # What is sent in one turn of the event loop leaves in one system call: uvloop writes at once, each time it is asked.
         self._unsent.append(command)
         if len(self._unsent) == 1:

@@ -126,6 +126,19 @@ async def test_an_answer_is_taken_even_when_nobody_waits_for_it_any_more(pipe: P
     assert taken == [b"first", b"2"]
 
 
+async def test_a_command_in_a_hurry_overtakes_none(pipe: Pipe) -> None:
+    """Packed commands leave at once and others at the end of the turn; all are obeyed in the order in which they were given."""
+    push = CommandHead("RPUSH", "order")
+    await pipe.call("DEL", "order")
+    await asyncio.gather(
+        pipe.call_packed(push.command(0), int),
+        pipe.call("RPUSH", "order", 1),
+        pipe.call_packed(push.command(2), int),
+        pipe.call("RPUSH", "order", 3),
+    )
+    assert await pipe.call("LRANGE", "order", 0, -1) == [b"0", b"1", b"2", b"3"]
+
+
 async def test_an_answer_that_cannot_be_taken_is_its_callers_fault_alone(pipe: Pipe) -> None:
     """An error of `take`, like an error answer, which is not shown to it, goes to the caller; the connection goes on."""
 
