@@ -130,6 +130,33 @@ local function write_figures()
   if #written > 0 then redis.call('HSET', STAT, unpack(written)) end
 end
 
+-- What is taken of the devices, in use (USED) and in quarantine (QUAR): read once, written once, at the end. Of a device that goes from
+-- one holder to the next nothing is written.
+local shares = {}
+local function share_of(key)
+  local share = shares[key]
+  if not share then
+    share = { before = {}, now = {} }
+    local flat = redis.call('HGETALL', key) -- names only devices of which something is taken
+    for i = 1, #flat, 2 do
+      share.before[flat[i]] = tonumber(flat[i + 1])
+      share.now[flat[i]] = share.before[flat[i]]
+    end
+    shares[key] = share
+  end
+  return share
+end
+
+local function write_shares()
+  for key, share in pairs(shares) do
+    for name, mib in pairs(share.now) do
+      if mib ~= share.before[name] then
+        if mib == 0 then redis.call('HDEL', key, name) else redis.call('HSET', key, name, mib) end
+      end
+    end
+  end
+end
+
 local function load(id)
   local packed = redis.call('HGET', REQ, id)
   return packed and cmsgpack.unpack(packed) or nil
@@ -202,6 +229,7 @@ local function finish(...)
   keep('told', told, tonumber(found[11]))
   for name, value in pairs(changed) do keep(name, value) end
   redis.call('HSET', META, unpack(fields))
+  write_shares()
   write_figures()
   local first = redis.call('ZRANGE', DL, 0, 0, 'WITHSCORES')
   local due_at = first[2] and tonumber(first[2]) or -1

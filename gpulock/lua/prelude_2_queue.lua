@@ -8,15 +8,27 @@
 local function member_of(rec) return string.format('%013.0f', rec.seq) .. ':' .. rec.id end
 local function band_floor(prio) return (100 - prio) * 1000000000000 end
 
-local function load_band(pool, prio)
-  local packed = redis.call('HGET', pool.bands, whole(prio))
-  return packed and cmsgpack.unpack(packed) or { n = 0, since = now, round = 0 }
+-- A pool's bands by priority, read once.
+local bands_read = {}
+local function bands_of(pool)
+  local bands = bands_read[pool.bands]
+  if not bands then
+    bands = {}
+    local packed = redis.call('HGETALL', pool.bands)
+    for i = 1, #packed, 2 do bands[tonumber(packed[i])] = cmsgpack.unpack(packed[i + 1]) end
+    bands_read[pool.bands] = bands
+  end
+  return bands
 end
+
+local function load_band(pool, prio) return bands_of(pool)[prio] or { n = 0, since = now, round = 0 } end
 
 local function save_band(pool, prio, band)
   if band.n > 0 then
+    bands_of(pool)[prio] = band
     redis.call('HSET', pool.bands, whole(prio), cmsgpack.pack(band))
   else
+    bands_of(pool)[prio] = nil
     redis.call('HDEL', pool.bands, whole(prio))
     redis.call('ZREMRANGEBYSCORE', pool.turns, band_floor(prio), band_floor(prio) + 999999999999)
   end
@@ -65,10 +77,8 @@ end
 
 -- Priorities with waiters, the one to be served first in front.
 local function bands_in_order(pool)
-  local packed, order = redis.call('HGETALL', pool.bands), {}
-  for i = 1, #packed, 2 do
-    local band = cmsgpack.unpack(packed[i + 1])
-    local prio = tonumber(packed[i])
+  local order = {}
+  for prio, band in pairs(bands_of(pool)) do
     order[#order + 1] = { prio = prio, standing = prio + (now - band.since) / conf.boost_us, n = band.n }
   end
   if #order > 1 then

@@ -11,11 +11,10 @@ local function load_devices(pool_name)
     end
   end
   if #devices > 1 then table.sort(devices, function(a, b) return a.order < b.order end) end
-  for _, key in ipairs({ USED, QUAR }) do -- they name only devices that are in use
-    local taken = redis.call('HGETALL', key)
-    for i = 1, #taken, 2 do
-      local device = by_name[taken[i]]
-      if device then device.taken = device.taken + tonumber(taken[i + 1]) end
+  for _, key in ipairs({ USED, QUAR }) do
+    for name, mib in pairs(share_of(key).now) do
+      local device = by_name[name]
+      if device then device.taken = device.taken + mib end
     end
   end
   for _, device in ipairs(devices) do device.free = device.mib - device.taken end
@@ -31,8 +30,6 @@ end
 local function needs(device, rec) return rec.mib > 0 and rec.mib or device.mib end
 
 local function take(key, rec, sign)
-  for _, device in ipairs(rec.devs) do
-    local left = redis.call('HINCRBY', key, device[1], sign * device[2])
-    if left == 0 then redis.call('HDEL', key, device[1]) end
-  end
+  local taken = share_of(key).now
+  for _, device in ipairs(rec.devs) do taken[device[1]] = (taken[device[1]] or 0) + sign * device[2] end
 end
