@@ -10,6 +10,7 @@ from aiohttp import web
 
 from gateway.app_keys import BACKEND, SETTINGS, SLOTS, WATCHES
 from gateway.shared_watch import StreamsClosing
+from gateway.submission import to_submit
 from runtime.errors import Unavailable, YiVideoError
 from yivideo.task.v1 import task_pb2
 
@@ -28,14 +29,14 @@ def wished_wait_seconds(request: web.Request) -> int:
 
 
 async def submit_and_wait(
-    request: web.Request, spec: task_pb2.TaskSpec, seconds: int
+    request: web.Request, spec: task_pb2.TaskSpec, seconds: int, asked: float
 ) -> task_pb2.Task | None:
     """Submit a task and wait for its end in one call, which ends when the client leaves; what had arrived stays stored.
 
     Gives the task as it is when it has ended or `seconds` have passed, sooner when the scheduler goes away in good order. None
     when nobody knows whether it was stored, because this process drains or the scheduler was lost: submit it again.
     """
-    wanted = task_pb2.SubmitTaskRequest(spec=spec, wait_seconds=seconds)
+    wanted = to_submit(spec, asked, seconds)
     with request.app[SLOTS].take():
         try:
             return await request.app[BACKEND].submitter.submit_and_wait(wanted)

@@ -62,6 +62,13 @@ def to_spec(body: SubmitTask, user: str, idempotency_key: str | None) -> task_pb
     return spec
 
 
+def to_submit(spec: task_pb2.TaskSpec, asked: float, wait_seconds: float = 0) -> task_pb2.SubmitTaskRequest:
+    """Write the request; `asked` is when our client's arrived, Unix seconds: ours may reach the scheduler much later."""
+    request = task_pb2.SubmitTaskRequest(spec=spec, wait_seconds=wait_seconds)
+    request.ask_time.FromMilliseconds(int(asked * 1000))
+    return request
+
+
 def _input(body: SubmitTask) -> Struct:
     try:
         return to_struct(body.input_data)

@@ -42,6 +42,8 @@ class AdmittedTask:
     timeout_seconds: int
     fields: dict[str, str | bytes]
     """What the record keeps of it from the start."""
+    asked_ms: int = 0
+    """When its client asked, Unix milliseconds; 0: now."""
 
 
 class Admission:
@@ -62,7 +64,7 @@ class Admission:
         self._default_timeout_seconds = default_timeout_seconds
         self._make_id = make_id
 
-    async def admit(self, asked: task_pb2.TaskSpec) -> AdmittedTask:
+    async def admit(self, asked: task_pb2.TaskSpec, asked_ms: int = 0) -> AdmittedTask:
         """Return the task ready to be stored, with an id and its defaults.
 
         Raises InvalidArgument, UnknownTaskType, InvalidInput, PayloadTooLarge or AddressRefused, each with JSON pointers into
@@ -98,6 +100,7 @@ class Admission:
                 "callback": spec.callback_url,
                 "labels": orjson.dumps(dict(spec.labels)) if spec.labels else b"",
             },
+            asked_ms=asked_ms,
         )
 
 

@@ -58,7 +58,7 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
     ) -> task_pb2.Task:
         if request.wait_seconds:
             return await self._submit_and_wait(request, stored)
-        return await self._show(*await self._store_whole(request.spec, stored))
+        return await self._show(*await self._store_whole(request.spec, stored, asked_ms=_asked_ms(request)))
 
     async def _submit_and_wait(
         self, request: task_pb2.SubmitTaskRequest, stored: Callable[[], None] | None
@@ -68,7 +68,9 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
         spec = request.spec
         spec.task_id = spec.task_id or f"task-{uuid.uuid4()}"
         with self._scheduler.endings.expecting(spec.task_id) as expected:
-            admitted, submitted = await self._store_whole(spec, stored, awaited=True)
+            admitted, submitted = await self._store_whole(
+                spec, stored, awaited=True, asked_ms=_asked_ms(request)
+            )
             if stored is not None:
                 stored()
             if submitted.word == "created":
@@ -97,20 +99,25 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
         return await self._show(*await self._store_whole(spec))
 
     async def _store_whole(
-        self, spec: task_pb2.TaskSpec, stored: Callable[[], None] | None = None, *, awaited: bool = False
+        self,
+        spec: task_pb2.TaskSpec,
+        stored: Callable[[], None] | None = None,
+        *,
+        awaited: bool = False,
+        asked_ms: int = 0,
     ) -> _Stored:
         """Store a task; what was claimed with it is started. Neither is broken off when the client leaves meanwhile.
 
         Who has himself told when it is stored (`stored`) does not cancel before.
         """
-        storing = self._store(spec, awaited)
+        storing = self._store(spec, awaited, asked_ms)
         return await (asyncio.shield(storing) if stored is None else storing)
 
-    async def _store(self, spec: task_pb2.TaskSpec, awaited: bool) -> _Stored:
+    async def _store(self, spec: task_pb2.TaskSpec, awaited: bool, asked_ms: int) -> _Stored:
         scheduler = self._scheduler
         if scheduler.draining.is_set():
             raise Draining("this scheduler is shutting down")
-        admitted = await scheduler.admission.admit(spec)
+        admitted = await scheduler.admission.admit(spec, asked_ms)
         submitted = await scheduler.dispatcher.submit(admitted, awaited=awaited)
         metrics.TASKS_SUBMITTED.labels(admitted.node, submitted.word).inc()
         return admitted, submitted
@@ -232,6 +239,15 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
     ) -> task_pb2.ListQueuesResponse:
         """Describe the queues."""
         return task_pb2.ListQueuesResponse(queues=await self._scheduler.queues.queues(request.node))
+
+
+def _asked_ms(request: task_pb2.SubmitTaskRequest) -> int:
+    if not request.HasField("ask_time"):
+        return 0
+    try:
+        return max(1, int(request.ask_time.ToMilliseconds()))
+    except ValueError:
+        raise InvalidArgument.at("/ask_time", "not a time") from None
 
 
 def created_task(spec: task_pb2.TaskSpec, state: str, created_us: int) -> task_pb2.Task:

@@ -100,7 +100,7 @@ class TaskStore:
             [
                 spec.task_id, task.sha, uuid.uuid4().hex, self._scheduler, spec.SerializeToString(),
                 ACCEPTED, ACCEPTED_BLOCKED, RESUBMITTED, limits.max_queued_per_user, limits.max_queued,
-                task.not_before, task.start_deadline_ms, spec.priority, *ask_arguments(ask, self._settings),
+                task.not_before, task.start_deadline_ms, spec.priority, task.asked_ms, *ask_arguments(ask, self._settings),
                 len(spec.depends_on), *spec.depends_on, *fields,
             ],
             keys=[self._keys.task(spec.task_id), self._keys.task(spec.task_id, "spec"), self._keys.tasks],

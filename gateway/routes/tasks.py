@@ -17,7 +17,7 @@ from gateway.preference import APPLIED_HEADER, submit_and_wait, wait_for_end, wi
 from gateway.requests import DeleteTaskBody, ListTasksQuery, NoQuery, SubmitTask
 from gateway.route import Route
 from gateway.settings import Scope
-from gateway.submission import IDEMPOTENCY_HEADER, in_body_terms, to_spec
+from gateway.submission import IDEMPOTENCY_HEADER, in_body_terms, to_spec, to_submit
 from gateway.tasks import get_task, own_task, require_own, task_path
 from runtime.errors import InvalidArgument, PermissionDenied
 from yivideo.task.v1 import task_pb2
@@ -50,10 +50,10 @@ async def _submitted(request: web.Request, spec: task_pb2.TaskSpec) -> tuple[tas
     begun = time.time()
     try:
         if not seconds or request.app[SLOTS].full:
-            return await _submit(request, spec), {}
-        task = await submit_and_wait(request, spec, seconds)
+            return await _submit(request, spec, begun), {}
+        task = await submit_and_wait(request, spec, seconds, begun)
         if task is None:
-            task = await _submit(request, spec)
+            task = await _submit(request, spec, begun)
             if task.create_time.ToMilliseconds() >= begun * 1000:
                 task.ClearField("reuse")  # it is the one that was stored just now
     except InvalidArgument as error:
@@ -66,8 +66,8 @@ async def _submitted(request: web.Request, spec: task_pb2.TaskSpec) -> tuple[tas
     return task, {APPLIED_HEADER: f"wait={seconds}"}
 
 
-async def _submit(request: web.Request, spec: task_pb2.TaskSpec) -> task_pb2.Task:
-    return await request.app[BACKEND].submitter.submit(task_pb2.SubmitTaskRequest(spec=spec))
+async def _submit(request: web.Request, spec: task_pb2.TaskSpec, asked: float) -> task_pb2.Task:
+    return await request.app[BACKEND].submitter.submit(to_submit(spec, asked))
 
 
 async def _awaited(

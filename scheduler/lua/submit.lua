@@ -1,13 +1,13 @@
 -- Accept a task: dedupe, write, index, event 1, enqueue; or say which task is there already, or why it is refused. Then take what is
 -- now first in the node's queue, when the caller knows of a free slot.
 -- ARGV: prefix, id, sha, nonce, origin, spec, accepted body, accepted-blocked body, run-again body, max queued of the user,
---   max queued in all, not before ms (`+ms`: from now), start deadline ms, priority, what to claim for as claim.lua has it (nine; most
---   is 0: nothing), number of dependencies, dependencies..., field, value, ...
+--   max queued in all, not before ms (`+ms`: from now), start deadline ms, priority, asked ms (0: now), what to claim for as
+--   claim.lua has it (nine; most is 0: nothing), number of dependencies, dependencies..., field, value, ...
 -- Reply: {word, state, created_us, must_settle, claimed}; `claimed` is empty or claim.lua's reply. The nonce tells a repetition of
 -- this very call from another client's submit.
 local id, sha, nonce, origin = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local not_before, start_deadline, priority = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
-local CLAIM, DEPENDENCIES = 15, 24
+local CLAIM, DEPENDENCIES = 16, 25
 local dependencies = tonumber(ARGV[DEPENDENCIES])
 if string.sub(ARGV[12], 1, 1) == '+' then not_before = now + not_before end
 local user = ARGV[DEPENDENCIES + dependencies + 2]
@@ -45,6 +45,8 @@ if record then
   if redis.call('HGET', task_key(id), 'sha') ~= sha then return { 'conflict', record.state, record.created, 0 } end
   local reusable = redis.call('HGET', task_key(id), 'reusable')
   again = record.state == 'failed' or record.state == 'cancelled' or (record.state == 'completed' and reusable == '0')
+  -- Who asked before it ended did not know its end: a request that was held up somewhere, or is repeated by a gateway.
+  if again and tonumber(ARGV[15]) > 0 and tonumber(ARGV[15]) < number(redis.call('HGET', task_key(id), 'end')) then again = false end
   if not again then return { 'existing', record.state, record.created, 0 } end
 end
 

@@ -45,6 +45,7 @@ class Queue:
         node: str = "media",
         not_before: str = "0",
         start_deadline_ms: int = 0,
+        asked_ms: int = 0,
         **fields: Any,
     ) -> Submitted:
         """Submit; `slots`: with a claim for one of so many slots."""
@@ -56,6 +57,7 @@ class Queue:
                 "user": user, "node": node, "name": spec.task_name, "workflow": spec.workflow_id or task_id,
                 "timeout": "60", "callback": spec.callback_url, "labels": b"",
             },
+            asked_ms=asked_ms,
         )  # fmt: skip
         ask = ClaimAsk("r1", "r1:1", slots, lane=1, most=1) if slots else None
         return await self.tasks.submit(admitted, ask=ask)

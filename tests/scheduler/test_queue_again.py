@@ -133,3 +133,16 @@ async def test_what_is_submitted_again_waits_for_its_dependencies_again(queue: Q
     await queue.complete(await queue.claim())
     await queue.tasks.settle("t1")
     assert await queue.claim_id() == "t2"
+
+
+async def test_a_request_that_was_held_up_does_not_run_an_ended_task_again(queue: Queue) -> None:
+    """Who asked before the task was cancelled gets the cancelled task; who asks afterwards, or does not say when, runs it again."""
+    asked = await passed(queue, 0)
+    await queue.submit("t1")
+    await passed(queue, 1)
+    await queue.tasks.cancel("t1", "", None)
+    late = await queue.submitted("t1", asked_ms=asked, slots=5)
+    assert (late.word, late.state, late.claimed.claims) == ("existing", "cancelled", [])
+    assert await queue.submit("t1", asked_ms=await passed(queue, 1)) == "again"
+    await queue.tasks.cancel("t1", "", None)
+    assert await queue.submit("t1") == "again"
