@@ -89,7 +89,7 @@ class Admission:
             node=known.published.node,
             sha=sha,
             not_before=_not_before(spec),
-            start_deadline_ms=_milliseconds(spec, "start_deadline"),
+            start_deadline_ms=milliseconds(spec, "start_deadline"),
             timeout_seconds=timeout,
             fields={
                 "user": spec.user,
@@ -106,7 +106,7 @@ class Admission:
 
 def _not_before(spec: task_pb2.TaskSpec) -> str:
     if not spec.delay_seconds:
-        return str(_milliseconds(spec, "start_time"))
+        return str(milliseconds(spec, "start_time"))
     if spec.HasField("start_time"):
         raise InvalidArgument.at("/delay_seconds", "give a delay or a start time, not both")
     if not 0 < spec.delay_seconds <= _MAX_DELAY_SECONDS:
@@ -114,10 +114,11 @@ def _not_before(spec: task_pb2.TaskSpec) -> str:
     return f"+{round(spec.delay_seconds * 1000)}"
 
 
-def _milliseconds(spec: task_pb2.TaskSpec, field: str) -> int:
-    if not spec.HasField(field):  # type: ignore[arg-type]
+def milliseconds(message: Any, field: str) -> int:
+    """Return a timestamp as Unix milliseconds, at least 1; 0 when the message has none. Raises InvalidArgument."""
+    if not message.HasField(field):
         return 0
-    stamp: Any = getattr(spec, field)
+    stamp = getattr(message, field)
     try:
         return max(1, int(stamp.ToMilliseconds()))
     except ValueError:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from runtime.errors import Draining, InvalidArgument, TaskNotFound, WrongState
 from runtime.rpc_errors import clip
 from scheduler import metrics
-from scheduler.admission import AdmittedTask
+from scheduler.admission import AdmittedTask, milliseconds
 from scheduler.presenter import CALLBACK_STATES, STATES, StoredTask, from_milliseconds, to_reuse, to_task
 from scheduler.record import TERMINAL_STATES, to_record
 from scheduler.submitting import answers
@@ -58,7 +58,9 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
     ) -> task_pb2.Task:
         if request.wait_seconds:
             return await self._submit_and_wait(request, stored)
-        return await self._show(*await self._store_whole(request.spec, stored, asked_ms=_asked_ms(request)))
+        return await self._show(
+            *await self._store_whole(request.spec, stored, asked_ms=milliseconds(request, "ask_time"))
+        )
 
     async def _submit_and_wait(
         self, request: task_pb2.SubmitTaskRequest, stored: Callable[[], None] | None
@@ -69,7 +71,7 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
         spec.task_id = spec.task_id or f"task-{uuid.uuid4()}"
         with self._scheduler.endings.expecting(spec.task_id) as expected:
             admitted, submitted = await self._store_whole(
-                spec, stored, awaited=True, asked_ms=_asked_ms(request)
+                spec, stored, awaited=True, asked_ms=milliseconds(request, "ask_time")
             )
             if stored is not None:
                 stored()
@@ -239,15 +241,6 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
     ) -> task_pb2.ListQueuesResponse:
         """Describe the queues."""
         return task_pb2.ListQueuesResponse(queues=await self._scheduler.queues.queues(request.node))
-
-
-def _asked_ms(request: task_pb2.SubmitTaskRequest) -> int:
-    if not request.HasField("ask_time"):
-        return 0
-    try:
-        return max(1, int(request.ask_time.ToMilliseconds()))
-    except ValueError:
-        raise InvalidArgument.at("/ask_time", "not a time") from None
 
 
 def created_task(spec: task_pb2.TaskSpec, state: str, created_us: int) -> task_pb2.Task:

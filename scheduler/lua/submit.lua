@@ -22,7 +22,8 @@ end
 local function claimed(node)
   local ask = claim_ask(node, origin, CLAIM)
   local answer = ask.most > 0 and claim(ask) or {}
-  if redis.call('EXISTS', queue(node, 'users')) == 1 then wake(node, origin) end
+  local ready = answer[2] or redis.call('EXISTS', queue(node, 'users')) -- a claim that took something has looked
+  if ready == 1 then wake(node, origin) end
   return answer
 end
 

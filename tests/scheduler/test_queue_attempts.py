@@ -179,9 +179,8 @@ async def test_only_an_attempt_without_a_living_owner_is_adopted(queue: Queue, o
     assert await queue.complete(claim) == "ended", "but the work of the same attempt counts, whoever heard it"
 
 
-async def test_a_claim_repeated_very_late_does_not_find_a_later_attempt(queue: Queue, other: Queue) -> None:
-    """Its token finds the attempt that it began, never another one of the same task that the same scheduler began since."""
-    await queue.submit("t1")
+def noting(queue: Queue) -> tuple[Any, list[Any]]:
+    """Have the queue's script calls noted; gives what makes them, and the notes, to repeat them word for word."""
     sent: list[Any] = []
     run = queue.redis.run
 
@@ -190,6 +189,13 @@ async def test_a_claim_repeated_very_late_does_not_find_a_later_attempt(queue: Q
         return await run(script, arguments, **kwargs)
 
     queue.redis.run = noted  # type: ignore[method-assign]
+    return run, sent
+
+
+async def test_a_claim_repeated_very_late_does_not_find_a_later_attempt(queue: Queue, other: Queue) -> None:
+    """Its token finds the attempt that it began, never another one of the same task that the same scheduler began since."""
+    await queue.submit("t1")
+    run, sent = noting(queue)
     claim = await queue.claim()
     script, arguments, kwargs = sent[0]
     await queue.lose(claim)
@@ -224,14 +230,7 @@ async def test_claims_of_two_lanes_are_repeated_side_by_side(queue: Queue) -> No
     """Calls that are under way for one replica at once do not forget one another's: each, repeated, finds what it took."""
     for name in ("t1", "t2", "t3"):
         await queue.submit(name, user=name)
-    sent: list[Any] = []
-    run = queue.redis.run
-
-    async def noted(script: str, arguments: Any, **kwargs: Any) -> Any:
-        sent.append((script, arguments, kwargs))
-        return await run(script, arguments, **kwargs)
-
-    queue.redis.run = noted  # type: ignore[method-assign]
+    run, sent = noting(queue)
     taken = [(await queue.claim(lane=lane)).record.task_id for lane in (0, 1)]
     before = queue.snapshot()
     repeated = [await run(script, arguments, **kwargs) for script, arguments, kwargs in sent]
