@@ -15,7 +15,7 @@ from typing import Protocol
 
 from gpulock import metrics
 from gpulock.configuration import LockConfiguration, microseconds
-from gpulock.record import Record
+from gpulock.record import Record, to_leased
 from gpulock.settings import GpulockSection
 from gpulock.store import Push, Reply, Scripts, exported, text
 from gpulock.word import Word, WordKind
@@ -236,6 +236,10 @@ class Lessor:
         """Look at who stands where; see places.lua."""
         return await self._run("places")
 
+    async def history(self, pool: str, count: int) -> Reply:
+        """Look at what has ended; see history.lua."""
+        return await self._run("history", pool, count)
+
     async def configure(self, configuration: LockConfiguration, version: int) -> None:
         """Bring settings into force; older ones than those in force change nothing."""
         if version >= self.version:
@@ -354,7 +358,7 @@ class Lessor:
     def _held(self, reply: Reply, client: Client, request_id: str, token: int) -> Word:
         match reply.word:
             case "renewed":
-                record = exported(reply.results[1])
+                record = to_leased(reply.results[1])
                 return self._word(reply, "renewed", client, request_id, token, record=record)
             case "lost":
                 return self._lost(reply, client, request_id, token)

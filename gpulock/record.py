@@ -48,14 +48,24 @@ class Record(NamedTuple):
         return self.task_id or self.request_id
 
 
+def to_leased(fields: Sequence[bytes | str | int]) -> Record:
+    """Read what a holder hears of its lease (`export_lease`); what it knows by itself is left out."""
+    f: list[Any] = [field.decode() if isinstance(field, bytes) else field for field in fields]
+    return Record(
+        f[0], f[1], "G", "", 0, 0, 0, "", "", "", f[2], "", "", False, int(f[3]), int(f[4]), _devices(f[5]), int(f[6]),
+        int(f[7]), 0, f[8] == "1", "", "", 0, "", "", "", False,
+    )  # fmt: skip
+
+
 def to_record(fields: Sequence[bytes | str | int]) -> Record:
     """Read an exported record."""
     f: list[Any] = [field.decode() if isinstance(field, bytes) else field for field in fields]
-    devices = tuple(
-        (name, int(mib)) for name, _, mib in (part.rpartition(":") for part in f[16].split(",") if part)
-    )
     return Record(
         f[0], f[1], f[2], f[3], int(f[4]), int(f[5]), int(f[6]), f[7], f[8], f[9], f[10], f[11], f[12],
-        f[13] == "1", int(f[14]), int(f[15]), devices, int(f[17]), int(f[18]), int(f[19]), f[20] == "1", f[21],
+        f[13] == "1", int(f[14]), int(f[15]), _devices(f[16]), int(f[17]), int(f[18]), int(f[19]), f[20] == "1", f[21],
         f[22], int(f[23]), f[24], f[25], f[26], f[27] == "1",
     )  # fmt: skip
+
+
+def _devices(listed: str) -> tuple[tuple[str, int], ...]:
+    return tuple((name, int(mib)) for name, _, mib in (part.rpartition(":") for part in listed.split(",") if part))

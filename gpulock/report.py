@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 from gpulock.configuration import LockConfiguration
@@ -166,14 +165,11 @@ class Report:
     async def history(self, pool: str, count: int) -> list[monitor_pb2.HistoryRecord]:
         """List ended waits and leases, newest first."""
         self.check_pool(pool)
-        stored = await self._store.read("LRANGE", self._keys.history, 0, -1 if pool else count - 1)
-        records: list[monitor_pb2.HistoryRecord] = []
-        for line in stored:
-            fields, success, reason, ended = json.loads(line)
-            record = to_record(fields)
-            if pool in ("", record.pool) and len(records) < count:
-                records.append(_to_history(record, success == "1", reason, int(ended)))
-        return records
+        reply = await self._lessor.history(pool, count)
+        return [
+            _to_history(to_record(fields), success == b"1", text(reason), int(ended))
+            for fields, success, reason, ended in reply.results[0]
+        ]
 
     async def health(self, pool: str) -> monitor_pb2.GetHealthResponse:
         """Judge the figures."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from redis.exceptions import NoScriptError
 
 from gpulock.keys import Keys
-from gpulock.record import Record, to_record
+from gpulock.record import Record, to_leased, to_record
 from redislink.patience import PASSING_ERRORS, persist
 from redislink.pipe import Argument, CommandHead, Pipe
 from redislink.scripts import digest, load_scripts
@@ -32,7 +32,7 @@ class Reply(NamedTuple):
     recovering: bool
     token: int
     due_us: int
-    """The next deadline; -1: none."""
+    """The first of the deadlines that the script set, of all there are after a sweep; -1: none."""
     results: list[Any]
     pushes: tuple[Push, ...]
     open_us: int
@@ -65,7 +65,11 @@ def to_notice(message: bytes) -> Push | None:
     parts = json.loads(message)
     if parts[0] == "queue":
         return None
-    return Push(parts[0], to_record(parts[1]), parts[2], int(parts[3]))
+    return _push(parts[0], parts[1], parts[2], int(parts[3]))
+
+
+def _push(kind: str, fields: Sequence[bytes | str | int], extra: str, now_us: int) -> Push:
+    return Push(kind, to_leased(fields) if kind == "granted" else to_record(fields), extra, now_us)
 
 
 class ScriptStore:
@@ -128,7 +132,7 @@ class ScriptStore:
         now, epoch, phase, token, due, results, pushes, open_at = answer
         reply = Reply(
             now, epoch, phase == b"recover", token, due, results,
-            tuple([Push(text(kind), to_record(record), text(extra), now) for kind, record, extra in pushes]),
+            tuple([_push(text(kind), record, text(extra), now) for kind, record, extra in pushes]),
             open_at,
         )  # fmt: skip
         self.token = max(self.token, reply.token)

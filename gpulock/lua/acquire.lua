@@ -60,7 +60,7 @@ if open < rec.n then return refuse('GPU_DRAINING') end
 
 -- A warm model's own lease is handed to the task that uses the model, so that no other can come between.
 local parked = arg(12) ~= '' and load(arg(12)) or nil
-if parked and parked.st == 'G' and parked.parked and not parked.stop and parked.pool == rec.pool and phase == 'open'
+if parked and parked.st == 'G' and parked.parked and not parked.stop and parked.pool == rec.pool and state.phase == 'open'
   and parked.client == client and #parked.devs == rec.n and (rec.dev == '' or parked.devs[1][1] == rec.dev) then
   local devs, fits = {}, true
   for i, device in ipairs(parked.devs) do
@@ -70,9 +70,8 @@ if parked and parked.st == 'G' and parked.parked and not parked.stop and parked.
     devs[i] = { device[1], need }
   end
   if fits then
-    not_due(parked.id, 'e123pf')
     redis.call('ZREM', YIELD, parked.id)
-    take(USED, parked, -1)
+    take(IN_USE, parked, -1)
     parked.ended = 'resumed'
     done(parked)
     incr(rec.pool, 'warm_hits')
@@ -84,9 +83,11 @@ if parked and parked.st == 'G' and parked.parked and not parked.stop and parked.
   end
 end
 
-local waiting = redis.call('ZCARD', pools[rec.pool].queue)
-if waiting == 0 and serve_at_once(rec, devices) then return finish('told') end
-if waiting >= conf.max_waiters then return refuse('GPU_QUEUE_FULL') end
+if nobody_waits(pools[rec.pool]) then
+  if serve_at_once(rec, devices) then return finish('told') end
+elseif redis.call('ZCARD', pools[rec.pool].queue) >= conf.max_waiters then
+  return refuse('GPU_QUEUE_FULL')
+end
 enqueue(rec)
 save(rec)
 schedule(rec.pool, devices, by_name)

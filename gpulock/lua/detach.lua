@@ -5,7 +5,6 @@ for index = 2, #ARGV - 6 do
   local rec = load(arg(index))
   if rec and rec.st == 'W' and rec.replica == me and rec.client == arg(1) and not rec.det then
     rec.det = now
-    due('a', rec.id, now + conf.grace_us)
     save(rec)
     kept = kept + 1
   end

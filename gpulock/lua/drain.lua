@@ -1,12 +1,14 @@
 -- Grant no more of a device, or do again. Arguments: pool, device, undo, reason. Gives `drained`, or `unknown`.
 if not conf then return finish('unconfigured') end
-local packed = redis.call('HGET', DEV, arg(2))
-local device = packed and cmsgpack.unpack(packed) or nil
-if not device or device.pool ~= arg(1) or not pools[arg(1)] then return finish('unknown') end
+local devices, device = all_devices(), nil
+for _, known in ipairs(devices) do
+  if known.name == arg(2) and known.pool == arg(1) then device = known end
+end
+if not device or not pools[arg(1)] then return finish('unknown') end
 local drain = arg(3) ~= '1'
 if (device.drain or false) ~= drain then
   device.drain, device.why = drain, arg(4)
-  redis.call('HSET', DEV, device.name, cmsgpack.pack(device))
+  save_devices(devices)
   emit(drain and 'drained' or 'undrained', { pool = device.pool }, arg(4), device.name)
   if drain then
     for _, id in ipairs(redis.call('ZRANGE', YIELD, 0, -1)) do

@@ -8,16 +8,15 @@ local function force(rec)
   elseif rec.st ~= 'X' then
     return
   end
-  due('f', rec.id, rec.free_at)
+  rec.lapses = true
+  save(rec)
   taken[#taken + 1] = export(rec)
 end
 if arg(1) ~= '' then
   local rec = load(arg(1))
   if rec then force(rec) end
 else
-  local all = redis.call('HGETALL', REQ)
-  for i = 2, #all, 2 do
-    local rec = cmsgpack.unpack(all[i])
+  for _, rec in ipairs(load_all()) do
     if rec.pool == arg(2) and (rec.st == 'G' or rec.st == 'X') then
       for _, device in ipairs(rec.devs) do
         if device[1] == arg(3) then force(rec) break end

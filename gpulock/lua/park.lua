@@ -2,18 +2,17 @@
 -- Gives `parked`, `lost` or `stale`.
 if not conf then return finish('unconfigured') end
 local rec = load(arg(1))
-if not rec then return finish(phase == 'recover' and 'reclaim' or 'lost', {}, 'heartbeat') end
+if not rec then return finish(state.phase == 'recover' and 'reclaim' or 'lost', {}, 'heartbeat') end
 if rec.st == 'W' or not fresh(rec, number(2)) then return finish('stale') end
 if rec.st ~= 'G' then return finish('lost', export(rec), rec.stop or rec.ended) end
 if not rec.parked then
   count_hold(rec)
   rec.parked, rec.model, rec.load_ms, rec.pre = true, arg(3), number(5), true
   if rec.stop == 'soft_timeout' then rec.stop, rec.stopat = nil, nil end
-  watch(rec)
   if number(4) > 0 then
-    take(USED, rec, -1)
+    take(IN_USE, rec, -1)
     for _, device in ipairs(rec.devs) do device[2] = math.min(device[2], number(4)) end
-    take(USED, rec, 1)
+    take(IN_USE, rec, 1)
   end
   redis.call('ZADD', YIELD, now, rec.id)
   beat(rec)

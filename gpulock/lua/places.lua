@@ -11,11 +11,5 @@ for _, name in ipairs(pool_names) do
   end
   orders[#orders + 1] = order
 end
-for _, member in ipairs(redis.call('ZRANGE', DL, 0, -1)) do
-  local letter = string.sub(member, 1, 1)
-  if letter == 'e' or letter == 'f' then
-    local rec = load(string.sub(member, 2))
-    if rec then leases[#leases + 1] = export(rec) end
-  end
-end
+for _, rec in ipairs(all_leases()) do leases[#leases + 1] = export(rec) end
 return finish(orders, leases)

@@ -9,12 +9,12 @@ if rec and rec.st ~= 'W' then
     beat(rec)
     save(rec)
     if rec.stop then tell('stop', rec, rec.stop) end
-    return finish('renewed', export(rec))
+    return finish('renewed', export_lease(rec))
   end
   if rec.tok >= given then return finish('lost', export(rec), rec.stop or rec.ended or 'superseded') end
 end
 -- Once grants have begun again, nobody can tell whether a lease that is not on record was ever revoked.
-if phase ~= 'recover' or not pools[arg(2)] then return finish('lost', {}, 'heartbeat') end
+if state.phase ~= 'recover' or not pools[arg(2)] then return finish('lost', {}, 'heartbeat') end
 
 local mine = { id = arg(1), pool = arg(2), dev = arg(3), mib = number(4), n = number(5), prio = number(6), user = arg(7), task = arg(8),
   what = arg(9), wait = number(10), pre = arg(11) == '1', client = client, node = node, host = arg(15), replica = me, st = 'G',
@@ -30,9 +30,7 @@ if #mine.devs == 0 then return finish('lost', {}, 'superseded') end
 
 -- Two holders of one device after a stale failover: the higher token is the later grant, and wins.
 local losers = {}
-local all = redis.call('HGETALL', REQ)
-for i = 2, #all, 2 do
-  local other = cmsgpack.unpack(all[i])
+for _, other in ipairs(load_all()) do
   if other.id ~= mine.id and other.st == 'G' and other.pool == mine.pool then
     for _, device in ipairs(other.devs) do
       local on = by_name[device[1]]
@@ -46,12 +44,11 @@ for i = 2, #all, 2 do
 end
 for _, other in pairs(losers) do revoke(other, 'superseded', mine.id .. ' holds a later lease') end
 if rec and rec.st == 'W' then dequeue(rec, false) end
-token = math.max(token, given)
-take(USED, mine, 1)
+state.tok = math.max(state.tok, given)
+take(IN_USE, mine, 1)
 beat(mine)
-watch(mine)
 if mine.pre then redis.call('ZADD', YIELD, now, mine.id) end
 save(mine)
 incr(mine.pool, 'reclaims')
 emit('granted', mine, 'reclaimed', device_list(mine))
-return finish('renewed', export(mine))
+return finish('renewed', export_lease(mine))

@@ -9,7 +9,7 @@ local held, reason = now - (rec.ga or now), arg(3)
 if rec.st == 'G' or rec.st == 'X' then
   if rec.stop == 'preempted' and reason ~= 'normal' then reason = 'yielded' end
   if rec.stop == 'drain' and reason ~= 'normal' then reason = 'drain' end
-  end_lease(rec, rec.st == 'X' and rec.stop or reason, 'released')
+  end_lease(rec, rec.st == 'X' and rec.stop or reason, rec.st == 'X' and 'released' or nil)
   return finish('released', held, reason, rec.parked and '1' or '0')
 end
 return finish('released', 0, '', '0')

@@ -2,8 +2,8 @@
 -- forgotten the lease.
 if not conf then return finish('unconfigured') end
 local rec = load(arg(1))
-if not rec then return finish(phase == 'recover' and 'reclaim' or 'lost', {}, 'heartbeat') end
-if rec.st == 'W' then return finish(phase == 'recover' and 'reclaim' or 'stale') end
+if not rec then return finish(state.phase == 'recover' and 'reclaim' or 'lost', {}, 'heartbeat') end
+if rec.st == 'W' then return finish(state.phase == 'recover' and 'reclaim' or 'stale') end
 if not fresh(rec, number(2)) then return finish('stale') end
 if rec.st == 'G' then
   local slack = rec.exp - now
@@ -11,7 +11,7 @@ if rec.st == 'G' then
   beat(rec)
   save(rec)
   if moved and rec.stop then tell('stop', rec, rec.stop) end
-  return finish('renewed', export(rec), slack)
+  return finish('renewed', export_lease(rec), slack)
 elseif rec.st == 'X' then
   attach(rec, arg(3), arg(4))
   save(rec)

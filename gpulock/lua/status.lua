@@ -6,8 +6,9 @@ local devices, leases, waiters, count = {}, {}, {}, 0
 for _, name in ipairs(pool_names) do
   if wanted == '' or wanted == name then
     for _, device in ipairs(load_devices(name)) do
-      devices[#devices + 1] = { device.name, device.pool, device.mib, device.visible, device.host,
-        redis.call('HGET', USED, device.name) or '0', redis.call('HGET', QUAR, device.name) or '0', device.drain and '1' or '0' }
+      local mib = taken_of(device.name)
+      devices[#devices + 1] = { device.name, device.pool, device.mib, device.visible, device.host, mib[IN_USE], mib[QUARANTINED],
+        device.drain and '1' or '0' }
     end
     count = count + redis.call('ZCARD', pools[name].queue)
     if limit > 0 then
@@ -20,11 +21,7 @@ for _, name in ipairs(pool_names) do
     end
   end
 end
-for _, member in ipairs(redis.call('ZRANGE', DL, 0, -1)) do
-  local letter = string.sub(member, 1, 1)
-  if letter == 'e' or letter == 'f' then
-    local rec = load(string.sub(member, 2))
-    if rec and (wanted == '' or rec.pool == wanted) then leases[#leases + 1] = export(rec) end
-  end
+for _, rec in ipairs(all_leases()) do
+  if wanted == '' or rec.pool == wanted then leases[#leases + 1] = export(rec) end
 end
 return finish(devices, leases, waiters, count)

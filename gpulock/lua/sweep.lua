@@ -6,10 +6,10 @@ if not conf then return finish('unconfigured') end
 local before, passed, slack = number(1), number(2), number(3)
 local step = 0
 if before > 0 then
-  local surplus = raw + off - (before + passed)
+  local surplus = raw + state.off - (before + passed)
   if math.abs(surplus) > slack then
     step = surplus
-    off = off - surplus
+    state.off = state.off - surplus
     local shown = now -- what scripts took for the time since the step
     now = before + passed
     -- An instant that was set for later: before the step it was right; after one back it is too early; after one forward it is too
@@ -17,31 +17,24 @@ if before > 0 then
     local function set_right(at, length) return math.min(at + math.max(0, now - shown), now + length) end
     -- What was set since the step was set by the wrong time: too late after a step forward, too early after one back.
     for _, member in ipairs(redis.call('ZRANGE', DL, 0, -1)) do
-      local letter, rec = string.sub(member, 1, 1), load(string.sub(member, 2))
-      if rec and letter == 'e' and rec.beat >= math.min(before, now) then
+      local rec = load(string.sub(member, 2))
+      if rec and rec.st == 'G' and rec.beat >= math.min(before, now) then
         rec.ga = math.min(rec.ga, now)
-        local left = rec.promised - rec.beat
-        rec.promised = now + left -- it was reckoned by the wrong time
+        rec.promised = now + rec.promised - rec.beat -- it was reckoned by the wrong time
         beat(rec)
-        watch(rec)
         save(rec)
-      elseif rec and letter == 'f' and rec.lost_at >= math.min(before, now) then
+      elseif rec and rec.st == 'X' and rec.lost_at >= math.min(before, now) then
         rec.promised = set_right(rec.promised, rec.promised - rec.beat)
         rec.free_at = math.max(rec.promised, now) + conf.lock_delay_us
         rec.lost_at = math.min(rec.lost_at, now)
-        due('f', rec.id, conf.auto_recovery and rec.free_at or NEVER)
         save(rec)
-      elseif rec and letter == 'w' and rec.enq > now then
-        rec.enq = now
-        due('w', rec.id, now + rec.wait)
-        save(rec)
-      elseif rec and letter == 'a' and rec.det > now then
-        rec.det = now
-        due('a', rec.id, now + conf.grace_us)
+      elseif rec and rec.st == 'W' and (rec.enq > now or (rec.det or 0) > now) then
+        rec.enq = math.min(rec.enq, now)
+        rec.det = rec.det and math.min(rec.det, now)
         save(rec)
       end
     end
-    if phase == 'recover' and open_at > 0 then open_at = set_right(open_at, conf.window_us) end
+    if state.phase == 'recover' and state.open_at > 0 then state.open_at = set_right(state.open_at, conf.window_us) end
     for _, name in ipairs(pool_names) do
       for _, band in ipairs(bands_in_order(pools[name])) do
         local found_band = load_band(pools[name], band.prio)
@@ -51,7 +44,7 @@ if before > 0 then
         end
       end
     end
-    told = math.min(told, now)
+    state.told = math.min(state.told, now)
   end
 end
 
@@ -69,7 +62,6 @@ for _, replica in ipairs(redis.call('ZRANGEBYSCORE', REPLICAS, '-inf', '(' .. wh
       local rec = load(string.sub(member, 15))
       if rec and rec.replica == replica and not rec.det then
         rec.det = now
-        due('a', rec.id, now + conf.grace_us)
         save(rec)
       end
     end
@@ -77,85 +69,89 @@ for _, replica in ipairs(redis.call('ZRANGEBYSCORE', REPLICAS, '-inf', '(' .. wh
 end
 
 local dealt, late, to_schedule = 0, {}, {}
-if phase == 'recover' then
-  if open_at == 0 or now < open_at then return finish(0, step, late) end
-  phase, open_at = 'open', 0
+if state.phase == 'recover' then
+  if state.open_at == 0 or now < state.open_at then return finish(0, step, late) end
+  state.phase, state.open_at = 'open', 0
   emit('recovered')
   for _, name in ipairs(pool_names) do to_schedule[name] = true end
 end
 
+-- What happens when a deadline has passed. Each looks at a request as the ones before it have left it.
 local actions = {}
 
-function actions.w(rec) -- it has waited for as long as it wanted to
-  if rec.st ~= 'W' then return end
+function actions.wait(rec) -- it has waited for as long as it wanted to
   tell('timeout', rec, now - rec.enq)
   end_wait(rec, 'timeout')
   to_schedule[rec.pool] = true
 end
 
-function actions.a(rec) -- its client did not come back
-  if rec.st ~= 'W' then return end
+function actions.away(rec) -- its client did not come back
   end_wait(rec, 'cancelled', 'the client went away')
   to_schedule[rec.pool] = true
 end
 
-function actions.e(rec, at)
-  if rec.st ~= 'G' then return end
-  if rec.exp > now then return due('e', rec.id, rec.exp) end
+function actions.expiry(rec, at)
   late[#late + 1] = now - at
   redis.call('HINCRBY', STAT, '|heartbeat_timeouts', 1)
   revoke(rec, 'heartbeat', 'no beat since ' .. whole((now - rec.beat) / 1000000) .. ' s')
 end
 
-actions['1'] = function(rec)
-  if rec.st ~= 'G' or rec.parked or not conf.graded then return end
+function actions.warning(rec)
   rec.warned = true
-  save(rec)
   redis.call('HINCRBY', STAT, '|warnings', 1)
   emit('warning', rec, 'held', device_list(rec))
   tell('warning', rec, math.max(0, rec.ga + conf.soft_us - now))
 end
 
-actions['2'] = function(rec)
-  if rec.st ~= 'G' or rec.parked or not conf.graded then return end
+function actions.soft(rec)
   redis.call('HINCRBY', STAT, '|soft_timeouts', 1)
   ask_to_stop(rec, 'soft_timeout', math.max(1, rec.ga + conf.hard_us - now), 'held for longer than the soft timeout')
 end
 
-actions['3'] = function(rec)
-  if rec.st ~= 'G' or rec.parked or not conf.graded then return end
+function actions.hard(rec)
   redis.call('HINCRBY', STAT, '|hard_timeouts', 1)
   revoke(rec, 'hard_timeout', 'held for longer than the hard timeout')
 end
 
-function actions.p(rec) -- it was asked to stop and has not
-  if rec.st ~= 'G' or not rec.stop then return end
-  if rec.stop == 'soft_timeout' then
-    if not rec.parked and conf.graded then actions['3'](rec) end
-    return
-  end
+function actions.stop(rec) -- it was asked to and has not
   revoke(rec, rec.stop, rec.why .. '; it did not stop in time')
 end
 
-function actions.f(rec) -- the quarantine has lasted for as long as the holder can have gone on
-  if rec.st ~= 'X' then return end
+function actions.lapse(rec) -- the quarantine has lasted for as long as the holder can have gone on
   redis.call('HINCRBY', STAT, '|recoveries', 1)
   redis.call('HSET', STAT, '|recovery_time', now)
   end_lease(rec, rec.stop, 'lapsed')
 end
 
-local found_due = redis.call('ZRANGEBYSCORE', DL, '-inf', now, 'WITHSCORES', 'LIMIT', 0, number(5))
-for i = 1, #found_due, 2 do
-  local member = found_due[i]
-  redis.call('ZREM', DL, member)
+-- The first deadline of a request that has passed: when, and what.
+local function first_due(rec)
+  local list, at, what = deadlines(rec), now + 1, nil
+  for i = 1, #list, 2 do
+    if list[i] < at then at, what = list[i], list[i + 1] end
+  end
+  return at, what
+end
+
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', DL, '-inf', now, 'LIMIT', 0, number(5))) do
   local rec = load(string.sub(member, 2))
-  if rec then
+  if rec and rec.dl == member then
+    local standing = rec.st -- one turn does not take a lease and free its memory: its holder must hear of it first
+    local at, what = first_due(rec)
+    while what and rec.st == standing do
+      actions[what](rec, at)
+      at, what = first_due(rec)
+    end
+    save(rec) -- even where nothing was due: its next deadline is set anew
     dealt = dealt + 1
-    actions[string.sub(member, 1, 1)](rec, tonumber(found_due[i + 1]))
+  else
+    redis.call('ZREM', DL, member)
   end
 end
 for name in pairs(to_schedule) do
   if pools[name] then schedule(name) end
 end
 if dealt > 0 then redis.call('HINCRBY', STAT, '|unhealthy_checks', 1) end
+write_records()
+local first = redis.call('ZRANGE', DL, 0, 0, 'WITHSCORES')
+soonest = first[2] and tonumber(first[2]) or -1
 return finish(dealt, step, late)

@@ -67,13 +67,13 @@ async def test_of_two_holders_after_a_stale_failover_the_later_wins(house: House
     stale = (
         house.redis.dump("{gputest}:req"),
         house.redis.dump("{gputest}:dl"),
-        house.redis.dump("{gputest}:used"),
+        house.redis.dump("{gputest}:meta"),
     )
     old = a.lease("old")
     await a.release("old")
     await a.ask("new")
     new = a.lease("new")
-    for name, payload in zip(("req", "dl", "used"), stale, strict=True):
+    for name, payload in zip(("req", "dl", "meta"), stale, strict=True):
         house.redis.restore(f"{{gputest}}:{name}", 0, payload, replace=True)
     house.restart_redis()
     word = await a.lessor.reclaim(client("new"), Ask("new"), new.token, ["gpu-0"], new.granted_us)

@@ -300,7 +300,7 @@ async def test_a_grant_that_nobody_waits_for_is_given_back(rooms: Rooms, clean_r
     lease = await holder.granted("r1")
     await waiter.acquire("r2")
     await waiter.hear("queued", "r2")
-    names = [f"{{gputest}}:{name}" for name in ("req", "dl", "q:default", "bands:default", "turns:default")]
+    names = [f"{{gputest}}:{name}" for name in ("meta", "req", "dl", "q:default", "turns:default")]
     past = {name: clean_redis.dump(name) for name in names}
     await waiter.send(cancel=lock_pb2.Cancel(request_id="r2"))
     await waiter.hear("cancelled", "r2")

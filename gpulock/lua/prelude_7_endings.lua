@@ -1,4 +1,4 @@
--- Last part of the prelude: how waits and leases end, and what every script does with who speaks.
+-- Seventh part of the prelude: how waits and leases end, and what every script does with who speaks.
 
 local function done(rec)
   rec.st = 'D'
@@ -26,9 +26,8 @@ end
 
 -- End a lease whose memory is back.
 local function end_lease(rec, reason, detail)
-  not_due(rec.id, 'e123pf')
   if rec.pre then redis.call('ZREM', YIELD, rec.id) end
-  take(rec.st == 'X' and QUAR or USED, rec, -1)
+  take(rec.st == 'X' and QUARANTINED or IN_USE, rec, -1)
   if rec.st == 'G' then
     if not rec.parked then count_hold(rec) end
     incr(rec.pool, 'rel:' .. reason)
@@ -46,16 +45,14 @@ end
 -- Take a lease from its holder. Its memory is granted again when the holder says that its processes are gone, or when the lease
 -- would have run out by itself and the holder, by its own clock, has ended its work.
 local function revoke(rec, reason, detail)
-  not_due(rec.id, 'e123p')
   redis.call('ZREM', YIELD, rec.id)
-  take(USED, rec, -1)
-  take(QUAR, rec, 1)
+  take(IN_USE, rec, -1)
+  take(QUARANTINED, rec, 1)
   if not rec.parked then count_hold(rec) end
   incr(rec.pool, 'rel:' .. reason)
   incr(rec.pool, 'revocations')
   rec.st, rec.stop, rec.why, rec.detail = 'X', reason, detail or '', detail or ''
   rec.lost_at, rec.free_at = now, math.max(rec.promised, now) + conf.lock_delay_us
-  due('f', rec.id, conf.auto_recovery and rec.free_at or NEVER)
   save(rec)
   remember(rec, true, reason)
   emit('revoked', rec, reason, device_list(rec))
@@ -65,10 +62,7 @@ end
 local function attach(rec, client, node)
   local moved = rec.replica ~= me or rec.client ~= client or rec.det ~= nil
   rec.replica, rec.client, rec.node = me, client, node
-  if rec.det then
-    rec.det = nil
-    not_due(rec.id, 'a')
-  end
+  rec.det = nil
   return moved
 end
 
@@ -85,4 +79,23 @@ local function forget_old(limit)
     redis.call('HDEL', REQ, unpack(old))
     redis.call('ZREM', GONE, unpack(old))
   end
+end
+
+-- The end of every script: writes what has changed, and gives the caller what it must know whatever it asked, with the script's results.
+local function finish(...)
+  state.now = now
+  write_records()
+  write_bands()
+  write_taken()
+  local written = { 'state', cmsgpack.pack(state) }
+  for i, name in ipairs(fields) do
+    if changed[name] and changed[name] ~= found[i] then
+      written[#written + 1], written[#written + 2] = name, changed[name]
+    end
+  end
+  redis.call('HSET', META, unpack(written))
+  write_figures()
+  local due_at = soonest
+  if state.phase == 'recover' and state.open_at > 0 then due_at = state.open_at end -- until then the sweep takes nothing away
+  return { now, state.epoch, state.phase, state.tok, due_at, { ... }, out, state.open_at }
 end

@@ -1,4 +1,4 @@
--- Fifth part of the prelude: who is served now, and who must give way for it.
+-- Sixth part of the prelude: who is served now, and who must give way for it.
 
 -- Which devices could serve a blocked waiter if leases that agreed to give way did, and ask them to. What it will get is taken out
 -- of what will come and, for the rest, out of `free` at once, so that nobody behind it counts on the same memory.
@@ -12,10 +12,10 @@ local function make_room(rec, devices, by_name, yielders)
       local need, gain, asked, leases = needs(device, rec), 0, 0, {}
       for _, lease in ipairs(yielders) do
         local on = lease.on[device.name]
-        if on and not lease.spoken_for and device.free + device.coming + gain < need and yields_to(lease) then
+        if on and not lease.spoken_for and device.free + device.coming + gain < need and yields_to(lease.rec) then
           gain = gain + on
           leases[#leases + 1] = lease
-          if lease.stop == nil then asked = asked + 1 end
+          if lease.rec.stop == nil then asked = asked + 1 end
         end
       end
       if device.free + device.coming + gain >= need then
@@ -37,9 +37,9 @@ local function make_room(rec, devices, by_name, yielders)
         for name, mib in pairs(lease.on) do
           if by_name[name] then by_name[name].coming = by_name[name].coming + mib end
         end
-        if lease.stop == nil then
+        if lease.rec.stop == nil then
           local whom = rec.task ~= '' and rec.task or rec.id
-          ask_to_stop(load(lease.id), 'preempted', conf.yield_us, whom .. ' needs its memory')
+          ask_to_stop(lease.rec, 'preempted', conf.yield_us, whom .. ' needs its memory')
         end
       end
     end
@@ -55,9 +55,9 @@ local function load_yielders()
   for _, id in ipairs(redis.call('ZRANGE', YIELD, 0, -1)) do -- the one that idles longest goes first
     local rec = load(id)
     if rec and rec.st == 'G' then
-      rec.on = {}
-      for _, device in ipairs(rec.devs) do rec.on[device[1]] = device[2] end
-      list[#list + 1] = rec
+      local on = {} -- what it gives back of each device
+      for _, device in ipairs(rec.devs) do on[device[1]] = device[2] end
+      list[#list + 1] = { rec = rec, on = on }
     end
   end
   return list
@@ -91,7 +91,7 @@ end
 -- for conf.backfill_us from the first that did, then these devices are kept for it.
 local function schedule(pool_name, devices, by_name)
   local pool = pools[pool_name]
-  if phase ~= 'open' or redis.call('ZCARD', pool.queue) == 0 then return end
+  if state.phase ~= 'open' or nobody_waits(pool) then return end
   if not devices then devices, by_name = load_devices(pool_name) end
   local yielders = redis.call('ZCARD', YIELD) == 0 and {} or load_yielders()
   local blocked, seen = {}, {}
@@ -111,7 +111,6 @@ local function schedule(pool_name, devices, by_name)
     for i, choice in ipairs(chosen) do
       devs[i] = { choice.device.name, choice.need }
       choice.device.free = choice.device.free - choice.need
-      choice.device.taken = choice.device.taken + choice.need
       for _, other in ipairs(blocked) do
         if suits(choice.device, other) then
           passes = true
@@ -161,7 +160,7 @@ end
 
 -- Serve a new request where nobody waits, with what is free: what enqueueing and scheduling it would come to.
 local function serve_at_once(rec, devices)
-  if phase ~= 'open' then return false end
+  if state.phase ~= 'open' then return false end
   local chosen = fit(rec, devices)
   if not chosen then return false end
   local devs = {}

@@ -1,4 +1,4 @@
--- Second part of the prelude: the order in which waiters are served.
+-- Third part of the prelude: the order in which waiters are served.
 --
 -- Order: bands of equal priority, the best first; in a band users in turn; in a turn who asked first. A band's standing grows with
 -- the time since it was last served (one level of priority per conf.boost_us), so that none is passed for ever; every waiter of a
@@ -8,46 +8,52 @@
 local function member_of(rec) return string.format('%013.0f', rec.seq) .. ':' .. rec.id end
 local function band_floor(prio) return (100 - prio) * 1000000000000 end
 
--- A pool's bands by priority, read once.
-local bands_read = {}
+-- A pool's bands by priority.
+local bands_read, bands_changed = {}, {}
 local function bands_of(pool)
-  local bands = bands_read[pool.bands]
+  local bands = bands_read[pool.name]
   if not bands then
-    bands = {}
-    local packed = redis.call('HGETALL', pool.bands)
-    for i = 1, #packed, 2 do bands[tonumber(packed[i])] = cmsgpack.unpack(packed[i + 1]) end
-    bands_read[pool.bands] = bands
+    local packed = found[pool.bands_field]
+    bands = packed and cmsgpack.unpack(packed) or {}
+    bands_read[pool.name] = bands
   end
   return bands
+end
+
+local function write_bands()
+  for name in pairs(bands_changed) do changed['bands:' .. name] = cmsgpack.pack(bands_read[name]) end
 end
 
 local function load_band(pool, prio) return bands_of(pool)[prio] or { n = 0, since = now, round = 0 } end
 
 local function save_band(pool, prio, band)
+  bands_changed[pool.name] = true
   if band.n > 0 then
     bands_of(pool)[prio] = band
-    redis.call('HSET', pool.bands, whole(prio), cmsgpack.pack(band))
   else
     bands_of(pool)[prio] = nil
-    redis.call('HDEL', pool.bands, whole(prio))
     redis.call('ZREMRANGEBYSCORE', pool.turns, band_floor(prio), band_floor(prio) + 999999999999)
   end
 end
+
+local function nobody_waits(pool) return next(bands_of(pool)) == nil end
 
 local function enqueue(rec)
   local pool = pools[rec.pool]
   local band = load_band(pool, rec.prio)
   if band.n == 0 then band.since = now end
   local turn = whole(rec.prio) .. ':' .. rec.user
+  if band.round > 1 then -- turns that lie behind tell nothing any more
+    redis.call('ZREMRANGEBYSCORE', pool.turns, band_floor(rec.prio), band_floor(rec.prio) + band.round - 1)
+  end
   local last = redis.call('ZSCORE', pool.turns, turn)
   rec.round = math.max(band.round, last and (tonumber(last) - band_floor(rec.prio) + 1) or 0)
-  sequence = sequence + 1
-  rec.seq, rec.enq, rec.st = sequence, now, 'W'
+  state.seq = state.seq + 1
+  rec.seq, rec.enq, rec.st = state.seq, now, 'W'
   band.n = band.n + 1
   save_band(pool, rec.prio, band)
   redis.call('ZADD', pool.turns, band_floor(rec.prio) + rec.round, turn)
   redis.call('ZADD', pool.queue, band_floor(rec.prio) + rec.round, member_of(rec))
-  if rec.wait > 0 then due('w', rec.id, now + rec.wait) end
 end
 
 -- Take a waiter out of its queue; `served` moves the turn on.
@@ -56,15 +62,11 @@ local function dequeue(rec, served)
   local pool = pools[rec.pool]
   removed = removed + 1
   redis.call('ZREM', pool.queue, member_of(rec))
-  not_due(rec.id, 'wa')
   local band = load_band(pool, rec.prio)
   band.n = band.n - 1
   if served then
     band.since = now
-    if rec.round > band.round then
-      band.round = rec.round
-      redis.call('ZREMRANGEBYSCORE', pool.turns, band_floor(rec.prio), band_floor(rec.prio) + band.round - 1)
-    end
+    band.round = math.max(band.round, rec.round)
   end
   save_band(pool, rec.prio, band)
   queue_changed()
