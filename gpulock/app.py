@@ -132,6 +132,7 @@ class LockReplica:
     async def running(self) -> AsyncIterator[LockReplica]:
         """Work for the time of the block. Leases live on without it."""
         await persist(lambda: self.pipe.call("PING"), _START_PATIENCE_SECONDS, "the lock store")
+        await self.store.forget_other_versions()
         await self.configuration.load()
         tail = Tail(self._ears[0], self.keys.inbox, self._heard, self._reconnected)
         async with AsyncExitStack() as stack:

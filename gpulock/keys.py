@@ -1,23 +1,25 @@
 """Every Redis key of the lock service, with its reason. Scripts get them all, in the order of `Keys.all`.
 
-All keys share one hash tag (in the prefix): a script that ends a lease touches records, deadlines and figures of all pools.
+All keys share one hash tag (in the prefix): a script that ends a lease touches records, deadlines and figures of all pools. But for
+`conf`, their names have the number of this layout, so that a version with another one finds an empty store: its leases are
+reclaimed as after a loss, and none is misread.
 
     meta          hash    what every script reads and many write, a field (cmsgpack) for what changes together:
                           `state` (logical time `now` and its correction `off` in µs, last fencing token `tok`, `seq`, `phase` open
                           or recover, `open_at` when a recovery ends, `epoch`, `told` when replicas last heard of positions),
                           `devices` in order, `taken` (device -> MiB in leases, MiB of revoked leases whose memory is not known to
                           be back), `bands:POOL` (priority -> waiters, when it was last served, turn that is being served),
-                          `settings` as the scripts read them; and what the tripwire compares (`runid`, `replid`), and the devices
-                          as they were brought (`brought`)
+                          `figures:POOL` (figure -> number since the store was made), `settings` as the scripts read them; and
+                          what the tripwire compares (`runid`, `replid`), and the devices as they were brought (`brought`)
     req           hash    request -> its record (cmsgpack): waiting, granted, revoked, or ended a minute ago at most
     dl            zset    a letter and the request, by the first of its deadlines in µs: `w` of a waiter (its wait, its lost
                           client's place), `l` of a lease (expiry, graded timeouts, a request to stop, quarantine)
     gone          zset    ended requests by the time their record goes; not in `dl`, because nobody waits for it
     yield         zset    leases that give way, by since when
-    ev            stream  what happened, for watchers; MAXLEN ~ 10000
-    inbox         stream  what a replica must tell its clients and another one caused; MAXLEN ~ 10000
+    ev            stream  what happened, for watchers (`m`: JSON); MAXLEN ~ 10000
+    inbox         stream  what a replica must tell its clients and another one caused (`to`, `m`: JSON); MAXLEN ~ 10000
     hist          list    ended waits and leases, newest first (cmsgpack: how and when it ended, record)
-    stat          hash    `<pool>|<figure>` -> number; `|<figure>` for the installation
+    stat          hash    `|<figure>` -> number, of the installation: what changes seldom
     replicas      zset    replica -> until when it counts as alive
     conf          hash    the settings as people gave them: `values` (JSON), `version`, `source`, `file`
   of each pool:
@@ -29,6 +31,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+LAYOUT = 2
+"""Number of the layout that the keys below have; it changes with what is in them."""
+
 _SHARED = ("meta", "req", "dl", "gone", "yield", "ev", "inbox", "hist", "stat", "replicas")
 
 
@@ -36,13 +41,12 @@ class Keys:
     """Names of keys under one prefix."""
 
     def __init__(self, prefix: str, pools: Sequence[str]) -> None:
-        self.prefix = prefix
         self.pools = tuple(pools)
-        self.all = tuple(f"{prefix}{name}" for name in _SHARED) + tuple(
-            f"{prefix}{kind}:{pool}" for pool in pools for kind in ("q", "turns")
+        own = f"{prefix}{LAYOUT}:"
+        self.all = tuple(f"{own}{name}" for name in _SHARED) + tuple(
+            f"{own}{kind}:{pool}" for pool in pools for kind in ("q", "turns")
         )
         """What every script is given: it follows an id that it finds in one key into another."""
-        self.events = f"{prefix}ev"
-        self.inbox = f"{prefix}inbox"
-        self.statistics = f"{prefix}stat"
+        self.events = f"{own}ev"
+        self.inbox = f"{own}inbox"
         self.configuration = f"{prefix}conf"

@@ -240,6 +240,10 @@ class Lessor:
         """Look at what has ended; see history.lua."""
         return await self._run("history", pool, count)
 
+    async def figures(self) -> Reply:
+        """Look at what was counted; see figures.lua."""
+        return await self._run("figures")
+
     async def configure(self, configuration: LockConfiguration, version: int) -> None:
         """Bring settings into force; older ones than those in force change nothing."""
         if version >= self.version:

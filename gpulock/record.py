@@ -68,4 +68,6 @@ def to_record(fields: Sequence[bytes | str | int]) -> Record:
 
 
 def _devices(listed: str) -> tuple[tuple[str, int], ...]:
-    return tuple((name, int(mib)) for name, _, mib in (part.rpartition(":") for part in listed.split(",") if part))
+    return tuple(
+        (name, int(mib)) for name, _, mib in (part.rpartition(":") for part in listed.split(",") if part)
+    )

@@ -124,7 +124,7 @@ class Report:
 
     async def figures(self) -> dict[str, str]:
         """Return every stored figure by its name."""
-        return pairs(await self._store.read("HGETALL", self._keys.statistics))
+        return pairs((await self._lessor.figures()).results[0])
 
     async def statistics(self, pool: str) -> monitor_pb2.Statistics:
         """Sum up."""

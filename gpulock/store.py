@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import ResponseError
 
 from gpulock.keys import Keys
 from gpulock.record import Record, to_leased, to_record
+from redislink.functions import load_library
 from redislink.patience import PASSING_ERRORS, persist
 from redislink.pipe import Argument, CommandHead, Pipe
-from redislink.scripts import digest, load_scripts
+
+_UNKNOWN = "ERR Function not found"
+_LOADED_MEANWHILE = "already exists"
 
 
 class Push(NamedTuple):
@@ -91,10 +95,8 @@ class ScriptStore:
         self._patience_seconds = patience_seconds
         self._initial_state = initial_state
         self._clock_us = clock_us
-        self._texts = load_scripts("gpulock")
-        self._heads = {
-            name: CommandHead("EVALSHA", digest(script), *self._fixed) for name, script in self._texts.items()
-        }
+        self._library = load_library("gpulock")
+        self._heads: dict[str, CommandHead] = {}
         self.token = 0
         """Highest fencing token seen; what keeps tokens rising when the store has lost its memory."""
         self.epoch = 0
@@ -120,13 +122,37 @@ class ScriptStore:
     ) -> Reply:
         clock: Argument = "" if self._clock_us is None else self._clock_us()
         given = (self.token, clock, self.epoch, self._initial_state, *arguments)
+        command = self._head(script).command(*given)
         try:
-            command = self._heads[script].command(*given)
             reply: Reply = await self._pipe.call_packed(command, take)
-        except NoScriptError:  # a restarted or promoted Redis has an empty script cache
-            command = CommandHead("EVAL", self._texts[script], *self._fixed).command(*given)
+        except ResponseError as error:  # a Redis that is new to us, or has lost its memory
+            if str(error) != _UNKNOWN:
+                raise
+            await self._load()
             reply = await self._pipe.call_packed(command, take)
         return reply
+
+    def _head(self, script: str) -> CommandHead:
+        head = self._heads.get(script)
+        if head is None:
+            head = self._heads[script] = CommandHead("FCALL", self._library.function(script), *self._fixed)
+        return head
+
+    async def _load(self) -> None:
+        try:
+            await self._pipe.call("FUNCTION", "LOAD", self._library.text)
+        except ResponseError as error:
+            if not str(error).endswith(_LOADED_MEANWHILE):
+                raise
+
+    async def forget_other_versions(self) -> None:
+        """Delete the libraries of other versions; one that still runs loads its own again."""
+        pattern = f"{self._library.family}_*"
+        for facts in await self.read("FUNCTION", "LIST", "LIBRARYNAME", pattern):
+            name = text(dict(zip(facts[::2], facts[1::2], strict=True))[b"library_name"])
+            if name != self._library.name:
+                with suppress(ResponseError):  # another replica was quicker
+                    await self.read("FUNCTION", "DELETE", name)
 
     def _read(self, answer: list[Any]) -> Reply:
         now, epoch, phase, token, due, results, pushes, open_at = answer

@@ -9,7 +9,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from redislink.patience import PASSING_ERRORS
-from redislink.pipe import Pipe
+from redislink.pipe import CommandHead, Pipe
 from runtime.logs import get_logger
 
 log = get_logger(__name__)
@@ -69,9 +69,12 @@ class Tail:
             self._on_reconnect()
 
     async def _turn(self) -> None:
-        command = ("XREAD", "COUNT", _PAGE, "BLOCK", _BLOCK_MS, "STREAMS", self._key, self._cursor)
+        command = CommandHead("XREAD", "COUNT", _PAGE, "BLOCK", _BLOCK_MS, "STREAMS", self._key)
         async with asyncio.timeout(_HEARD_SECONDS):
-            found = await self._pipe.call(*command)
+            await self._pipe.call_packed(command.command(self._cursor), self._take)
+
+    def _take(self, found: Any) -> None:
+        """Hand on what has come as soon as it is read: somebody waits for it."""
         if found:
             entries = [(entry_id.decode(), _fields(fields)) for entry_id, fields in found[0][1]]
             self._cursor = entries[-1][0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncGenerator
 
@@ -57,9 +58,9 @@ class LockWatch:
             while True:
                 bell.clear()
                 page = await self._store.read("XRANGE", self._key, f"({cursor}", "+", "COUNT", _PAGE)
-                for entry_id, fields in page:
+                for entry_id, (_, stored) in page:
                     cursor = entry_id.decode()
-                    event = to_event(cursor, dict(zip(fields[::2], fields[1::2], strict=True)))
+                    event = to_event(cursor, stored)
                     if not pool or event.pool in ("", pool):
                         yield event
                 if len(page) == _PAGE:
@@ -125,18 +126,18 @@ def _number(entry_id: str) -> tuple[int, int]:
     return int(milliseconds), int(count)
 
 
-def to_event(event_id: str, fields: dict[bytes, bytes]) -> monitor_pb2.LockEvent:
-    """Read a stored event."""
-    f = {name.decode(): value.decode() for name, value in fields.items()}
+def to_event(event_id: str, stored: bytes) -> monitor_pb2.LockEvent:
+    """Read a stored event (`emit` in prelude.lua)."""
+    kind, pool, request_id, task_id, devices, token, reason, client_id, time_us = json.loads(stored)
     return monitor_pb2.LockEvent(
         event_id=event_id,
-        type=f["t"],
-        pool=f["p"],
-        request_id=f["r"],
-        task_id=f["k"],
-        devices=[part.rpartition(":")[0] or part for part in f["d"].split(",") if part],
-        token=int(f["n"]),
-        reason=f["w"],
-        time=from_microseconds(int(f["at"])),
-        client_id=f["c"],
+        type=kind,
+        pool=pool,
+        request_id=request_id,
+        task_id=task_id,
+        devices=[part.rpartition(":")[0] or part for part in devices.split(",") if part],
+        token=int(token),
+        reason=reason,
+        time=from_microseconds(int(time_us)),
+        client_id=client_id,
     )

@@ -1,7 +1,6 @@
 -- Ask for devices. Arguments: id, pool, device, MiB, devices, priority, user, task, purpose, longest wait in µs, preemptible,
 -- parked request to take over, client, node, host. Gives `granted`, `queued`, or how the request with this id ended, or `refused` and
 -- a code.
-if not conf then return finish('unconfigured') end
 forget_old(4)
 local client, node = arg(13), arg(14)
 local rec = load(arg(1))

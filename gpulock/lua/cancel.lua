@@ -1,5 +1,4 @@
 -- Take a request back, whatever became of it meanwhile. Arguments: id, detail. Gives `cancelled`, or `lost` for a revoked lease.
-if not conf then return finish('unconfigured') end
 local rec = load(arg(1))
 if rec and rec.st == 'W' then
   end_wait(rec, 'cancelled', arg(2))

@@ -1,5 +1,4 @@
 -- A client's stream is gone: its waiters keep their places for a while. Arguments: client, ids of what it waited for.
-if not conf then return finish('unconfigured') end
 local kept = 0
 for index = 2, #ARGV - 6 do
   local rec = load(arg(index))

@@ -1,5 +1,4 @@
 -- Grant no more of a device, or do again. Arguments: pool, device, undo, reason. Gives `drained`, or `unknown`.
-if not conf then return finish('unconfigured') end
 local devices, device = all_devices(), nil
 for _, known in ipairs(devices) do
   if known.name == arg(2) and known.pool == arg(1) then device = known end

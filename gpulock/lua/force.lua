@@ -1,6 +1,5 @@
 -- An operator takes leases from their holders. Arguments: request (empty: every lease of a device), pool, device, reason.
 -- Gives the leases taken. A lease that is in quarantine already, and would stay there until somebody acts, ends when it lapses.
-if not conf then return finish('unconfigured') end
 local taken = {}
 local function force(rec)
   if rec.st == 'G' then

@@ -1,6 +1,5 @@
 -- Ended waits and leases, newest first. Arguments: pool (empty: all), how many at most. Gives, for each, its record, whether it was
 -- granted, the reason of its end, and when that was in µs.
-if not conf then return finish('unconfigured') end
 local wanted, limit, list = arg(1), number(2), {}
 for _, entry in ipairs(redis.call('LRANGE', HIST, 0, wanted == '' and limit - 1 or -1)) do
   local ended, rec = cmsgpack.unpack(entry)

@@ -1,6 +1,5 @@
 -- Keep a model on the devices between tasks. Arguments: id, token, model, MiB it needs while it idles (0: all), load seconds in ms.
 -- Gives `parked`, `lost` or `stale`.
-if not conf then return finish('unconfigured') end
 local rec = load(arg(1))
 if not rec then return finish(state.phase == 'recover' and 'reclaim' or 'lost', {}, 'heartbeat') end
 if rec.st == 'W' or not fresh(rec, number(2)) then return finish('stale') end
@@ -14,7 +13,7 @@ if not rec.parked then
     for _, device in ipairs(rec.devs) do device[2] = math.min(device[2], number(4)) end
     take(IN_USE, rec, 1)
   end
-  redis.call('ZADD', YIELD, now, rec.id)
+  redis.call('ZADD', YIELD, whole(now), rec.id)
   beat(rec)
   save(rec)
   emit('parked', rec, rec.model, device_list(rec))

@@ -1,5 +1,4 @@
 -- Who stands where. Gives, for each pool, its name and its waiters in the order of service; then the leases, revoked ones too.
-if not conf then return finish('unconfigured') end
 local orders, leases = {}, {}
 for _, name in ipairs(pool_names) do
   local order = { name }

@@ -1,6 +1,5 @@
 -- A client says that it holds a lease, after the store may have forgotten it. Arguments: as acquire, then token, grant time in µs, and
 -- the devices as `name:MiB,…`. Gives `renewed` or `lost`.
-if not conf then return finish('unconfigured') end
 local client, node, given = arg(13), arg(14), number(16)
 local rec = load(arg(1))
 if rec and rec.st ~= 'W' then
@@ -47,7 +46,7 @@ if rec and rec.st == 'W' then dequeue(rec, false) end
 state.tok = math.max(state.tok, given)
 take(IN_USE, mine, 1)
 beat(mine)
-if mine.pre then redis.call('ZADD', YIELD, now, mine.id) end
+if mine.pre then redis.call('ZADD', YIELD, whole(now), mine.id) end
 save(mine)
 incr(mine.pool, 'reclaims')
 emit('granted', mine, 'reclaimed', device_list(mine))

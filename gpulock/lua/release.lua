@@ -1,6 +1,5 @@
 -- Give a lease back. Arguments: id, token, reason. Gives `released`, µs held, the reason counted (empty: it was given back before)
 -- and whether it was parked; or `stale`.
-if not conf then return finish('unconfigured') end
 local rec = load(arg(1))
 if not rec then return finish('released', 0, '', '0') end
 if rec.st == 'W' then return finish('stale') end

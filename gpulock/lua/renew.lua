@@ -1,6 +1,5 @@
 -- A holder's beat. Arguments: id, token, client, node. Gives `renewed`, `lost`, `stale`, or `reclaim` while the store may have
 -- forgotten the lease.
-if not conf then return finish('unconfigured') end
 local rec = load(arg(1))
 if not rec then return finish(state.phase == 'recover' and 'reclaim' or 'lost', {}, 'heartbeat') end
 if rec.st == 'W' then return finish(state.phase == 'recover' and 'reclaim' or 'stale') end

@@ -1,6 +1,5 @@
 -- Everything a monitor shows, at one instant. Arguments: pool (empty: all), waiters to list at most in each pool.
 -- Gives devices, leases (revoked ones too), waiters in the order of service, and how many wait.
-if not conf then return finish('unconfigured') end
 local wanted, limit = arg(1), number(2)
 local devices, leases, waiters, count = {}, {}, {}, 0
 for _, name in ipairs(pool_names) do

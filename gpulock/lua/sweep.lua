@@ -2,7 +2,6 @@
 -- µs that have passed since on its clock (which counts suspension and knows no steps), slack in µs, µs until which this replica
 -- counts as alive, how many deadlines to deal with. Gives how many it dealt with, the step of Redis's clock that it undid in µs,
 -- and, for each lease that it took, how late it was.
-if not conf then return finish('unconfigured') end
 local before, passed, slack = number(1), number(2), number(3)
 local step = 0
 if before > 0 then
@@ -48,10 +47,10 @@ if before > 0 then
   end
 end
 
-redis.call('ZADD', REPLICAS, now + number(4), me)
+redis.call('ZADD', REPLICAS, whole(now + number(4)), me)
 redis.call('HINCRBY', STAT, '|checks', 1)
-redis.call('HSET', STAT, '|check_time', now)
-redis.call('HSETNX', STAT, '|start_time', now)
+redis.call('HSET', STAT, '|check_time', whole(now))
+redis.call('HSETNX', STAT, '|start_time', whole(now))
 forget_old(1000)
 
 -- Waiters of a replica that died keep their places for a while, as those of a client that went away do.
@@ -119,7 +118,7 @@ end
 
 function actions.lapse(rec) -- the quarantine has lasted for as long as the holder can have gone on
   redis.call('HINCRBY', STAT, '|recoveries', 1)
-  redis.call('HSET', STAT, '|recovery_time', now)
+  redis.call('HSET', STAT, '|recovery_time', whole(now))
   end_lease(rec, rec.stop, 'lapsed')
 end
 
@@ -132,7 +131,7 @@ local function first_due(rec)
   return at, what
 end
 
-for _, member in ipairs(redis.call('ZRANGEBYSCORE', DL, '-inf', now, 'LIMIT', 0, number(5))) do
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', DL, '-inf', whole(now), 'LIMIT', 0, number(5))) do
   local rec = load(string.sub(member, 2))
   if rec and rec.dl == member then
     local standing = rec.st -- one turn does not take a lease and free its memory: its holder must hear of it first

@@ -12,16 +12,18 @@ import pytest
 import redis
 
 from gpulock.configuration import LockConfiguration
-from gpulock.keys import Keys
+from gpulock.keys import LAYOUT, Keys
 from gpulock.lessor import Ask, Client, Lessor
 from gpulock.record import Record
 from gpulock.settings import DeviceSection, GpulockSection
+from gpulock.statistics import pairs
 from gpulock.store import ScriptStore, exported, text, to_notice
 from gpulock.word import Word
 from redislink.pipe import Pipe
 from tests.gpulock.rooms import Rooms
 
 PREFIX = "{gputest}:"
+STORE = f"{PREFIX}{LAYOUT}:"
 START_US = 1_800_000_000_000_000
 
 
@@ -93,6 +95,10 @@ class Replica:
         self.words.append(word)
         return word
 
+    async def figure(self, name: str) -> str:
+        """A figure by its name; empty: it was never counted."""
+        return pairs((await self.lessor.figures()).results[0]).get(name, "")
+
     async def order(self, pool: str = "default") -> list[str]:
         """The waiters of a pool in the order of service."""
         reply = await self.lessor.places()
@@ -158,7 +164,7 @@ class House:
 
     async def carry(self) -> None:
         """Bring every replica what the others left in the inbox for it."""
-        for entry_id, fields in self.redis.xrange(f"{PREFIX}inbox", f"({self.inbox}"):
+        for entry_id, fields in self.redis.xrange(f"{STORE}inbox", f"({self.inbox}"):
             self.inbox = entry_id.decode()
             target = self.replicas.get(fields[b"to"].decode())
             if target is not None and (push := to_notice(fields[b"m"])) is not None:
@@ -173,7 +179,7 @@ class House:
 
     def restart_redis(self) -> None:
         """What a restart that kept the data looks like to the tripwire: other ids than those on record."""
-        self.redis.hset(f"{PREFIX}meta", mapping={"runid": "f" * 40, "replid": "f" * 40})
+        self.redis.hset(f"{STORE}meta", mapping={"runid": "f" * 40, "replid": "f" * 40})
 
 
 @pytest.fixture

@@ -140,7 +140,7 @@ async def test_a_wrong_token_does_nothing(house: House) -> None:
     assert (await a.lessor.park(Client("c"), "r1", wrong, "m", 0, 0)).detail == "GPU_STALE_LEASE"
     assert (await a.lessor.confirm(Client("c"), "r1", wrong)).detail == "GPU_STALE_LEASE"
     assert await a.memory() == {"gpu-0": (24_000, 0)}
-    assert house.redis.hget("{gputest}:stat", "default|stale") == b"4"
+    assert await a.figure("default|stale") == "4"
 
 
 async def test_a_released_lease_is_gone(house: House) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gpulock.lessor import Ask, Client
-from tests.gpulock.conftest import House
+from tests.gpulock.conftest import STORE, House
 
 
 def client(request_id: str) -> Client:
@@ -65,16 +65,16 @@ async def test_of_two_holders_after_a_stale_failover_the_later_wins(house: House
     a = await house.replica(recovery_window_seconds=20.0)
     await a.ask("old")
     stale = (
-        house.redis.dump("{gputest}:req"),
-        house.redis.dump("{gputest}:dl"),
-        house.redis.dump("{gputest}:meta"),
+        house.redis.dump(f"{STORE}req"),
+        house.redis.dump(f"{STORE}dl"),
+        house.redis.dump(f"{STORE}meta"),
     )
     old = a.lease("old")
     await a.release("old")
     await a.ask("new")
     new = a.lease("new")
     for name, payload in zip(("req", "dl", "meta"), stale, strict=True):
-        house.redis.restore(f"{{gputest}}:{name}", 0, payload, replace=True)
+        house.redis.restore(f"{STORE}{name}", 0, payload, replace=True)
     house.restart_redis()
     word = await a.lessor.reclaim(client("new"), Ask("new"), new.token, ["gpu-0"], new.granted_us)
     assert word.kind == "renewed"

@@ -10,6 +10,7 @@ import grpc
 import pytest
 import redis
 
+from tests.gpulock.conftest import STORE
 from tests.gpulock.lock_room import GPU
 from tests.gpulock.rooms import Rooms, Running
 from yivideo.gpulock.v1 import lock_pb2, monitor_pb2
@@ -202,7 +203,7 @@ async def test_a_watcher_that_was_away_too_long_is_told(rooms: Rooms, clean_redi
     a = await rooms.replica(watch_heartbeat_seconds=0.1)
     client = await rooms.client(a, "n1")
     await client.granted("r1")
-    clean_redis.xtrim("{gputest}:ev", maxlen=0, approximate=False)
+    clean_redis.xtrim(f"{STORE}ev", maxlen=0, approximate=False)
 
     async def first(after: str) -> monitor_pb2.LockEvent:
         call = a.door.monitor.WatchLocks(monitor_pb2.WatchLocksRequest(after_event_id=after))

@@ -9,6 +9,7 @@ import grpc
 import pytest
 import redis
 
+from tests.gpulock.conftest import STORE
 from tests.gpulock.rooms import Rooms
 from yivideo.gpulock.v1 import lock_pb2, lock_pb2_grpc, monitor_pb2
 
@@ -300,7 +301,7 @@ async def test_a_grant_that_nobody_waits_for_is_given_back(rooms: Rooms, clean_r
     lease = await holder.granted("r1")
     await waiter.acquire("r2")
     await waiter.hear("queued", "r2")
-    names = [f"{{gputest}}:{name}" for name in ("meta", "req", "dl", "q:default", "turns:default")]
+    names = [f"{STORE}{name}" for name in ("meta", "req", "dl", "q:default", "turns:default")]
     past = {name: clean_redis.dump(name) for name in names}
     await waiter.send(cancel=lock_pb2.Cancel(request_id="r2"))
     await waiter.hear("cancelled", "r2")

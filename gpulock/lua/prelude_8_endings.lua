@@ -1,9 +1,9 @@
--- Seventh part of the prelude: how waits and leases end, and what every script does with who speaks.
+-- Last part of the prelude: how waits and leases end, and what every script does with who speaks.
 
 local function done(rec)
   rec.st = 'D'
   rec.gone = now
-  redis.call('ZADD', GONE, now + DONE_KEPT_US, rec.id)
+  redis.call('ZADD', GONE, whole(now + DONE_KEPT_US), rec.id)
   save(rec)
 end
 
@@ -74,7 +74,7 @@ local function fresh(rec, given)
 end
 
 local function forget_old(limit)
-  local old = redis.call('ZRANGEBYSCORE', GONE, '-inf', now, 'LIMIT', 0, limit)
+  local old = redis.call('ZRANGEBYSCORE', GONE, '-inf', whole(now), 'LIMIT', 0, limit)
   if #old > 0 then
     redis.call('HDEL', REQ, unpack(old))
     redis.call('ZREM', GONE, unpack(old))
@@ -87,6 +87,7 @@ local function finish(...)
   write_records()
   write_bands()
   write_taken()
+  write_figures()
   local written = { 'state', cmsgpack.pack(state) }
   for i, name in ipairs(fields) do
     if changed[name] and changed[name] ~= found[i] then
@@ -94,8 +95,17 @@ local function finish(...)
     end
   end
   redis.call('HSET', META, unpack(written))
-  write_figures()
   local due_at = soonest
   if state.phase == 'recover' and state.open_at > 0 then due_at = state.open_at end -- until then the sweep takes nothing away
   return { now, state.epoch, state.phase, state.tok, due_at, { ... }, out, state.open_at }
+end
+
+-- What follows are the scripts, each the body of a function.
+local function script(name, body)
+  redis.register_function(NAMES .. name, function(keys, argv)
+    KEYS, ARGV = keys, argv
+    for _, begin in ipairs(beginnings) do begin() end
+    if not conf and name ~= 'configure' then return finish('unconfigured') end
+    return body()
+  end)
 end

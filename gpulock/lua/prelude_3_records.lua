@@ -1,7 +1,11 @@
--- Second part of the prelude: records of requests, when time has something to do with them, and what is told of them.
+-- Third part of the prelude: records of requests, when time has something to do with them, and what is told of them.
 
-local records = {} -- those that this script has read or made, by id; false: there is none
-local touched = {} -- those to write at the end
+local records -- those that this call has read or made, by id; false: there is none
+local touched -- those to write at the end
+local remembered -- ended waits and leases for the history: record, whether granted, reason
+local soonest -- of the deadlines that this call sets; -1: none
+local out -- what the calling replica must tell its clients
+at_begin(function() records, touched, remembered, soonest, out = {}, {}, {}, -1, {} end)
 
 local function unpacked(id, packed)
   local rec = records[id]
@@ -56,10 +60,6 @@ local function deadlines(rec)
   return list
 end
 
-local soonest = -1 -- of the deadlines that this script sets
-
--- History: ended waits and leases.
-local remembered = {}
 local function remember(rec, success, reason) remembered[#remembered + 1] = { rec, success, reason } end
 
 -- Write what has changed since the last time, and put each record where the sweep looks for it: once, by the first of its deadlines.
@@ -71,7 +71,7 @@ local function write_records()
     if first then member = (rec.st == 'W' and 'w' or 'l') .. id end
     if rec.dl and rec.dl ~= member then gone[#gone + 1] = rec.dl end
     if first and (rec.dl ~= member or rec.due ~= first) then
-      due[#due + 1], due[#due + 2] = first, member
+      due[#due + 1], due[#due + 2] = whole(first), member
       if soonest < 0 or first < soonest then soonest = first end
     end
     rec.dl, rec.due = member, first
@@ -120,8 +120,6 @@ local function spelled(list)
   end
   return list
 end
-
-local out = {} -- what the calling replica must tell its clients
 
 -- Tell the client of a request; its replica may be another one, which reads its inbox.
 local function tell(kind, rec, extra)

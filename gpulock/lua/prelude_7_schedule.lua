@@ -1,4 +1,4 @@
--- Sixth part of the prelude: who is served now, and who must give way for it.
+-- Seventh part of the prelude: who is served now, and who must give way for it.
 
 -- Which devices could serve a blocked waiter if leases that agreed to give way did, and ask them to. What it will get is taken out
 -- of what will come and, for the rest, out of `free` at once, so that nobody behind it counts on the same memory.

@@ -1,4 +1,4 @@
--- Fifth part of the prelude: a lease begins, lives by its beats, and is asked to end.
+-- Sixth part of the prelude: a lease begins, lives by its beats, and is asked to end.
 
 local function beat(rec)
   rec.beat, rec.exp = now, now + conf.ttl_us -- set, never added to
@@ -11,13 +11,13 @@ local function grant(rec, devs, warm)
   rec.passed, rec.promised = nil, nil
   take(IN_USE, rec, 1)
   beat(rec)
-  if rec.pre then redis.call('ZADD', YIELD, now, rec.id) end
+  if rec.pre then redis.call('ZADD', YIELD, whole(now), rec.id) end
   save(rec)
   count_outcome(rec.pool, '1')
   incr(rec.pool, 'granted')
   incr(rec.pool, 'wait_us', now - rec.enq)
-  latest[rec.pool .. '|last_grant'] = now
-  latest[rec.pool .. '|last_holder'] = rec.task ~= '' and rec.task or rec.id
+  local sums = figures_of(rec.pool)
+  sums.last_grant, sums.last_holder = now, rec.task ~= '' and rec.task or rec.id
   emit('granted', rec, '', device_list(rec))
   tell('granted', rec)
 end

@@ -1,15 +1,17 @@
--- Third part of the prelude: the order in which waiters are served.
+-- Fourth part of the prelude: the order in which waiters are served.
 --
 -- Order: bands of equal priority, the best first; in a band users in turn; in a turn who asked first. A band's standing grows with
 -- the time since it was last served (one level of priority per conf.boost_us), so that none is passed for ever; every waiter of a
 -- band ages alike, so nothing is ever scored again. Turns are the start tags of fair queueing: a request joins the round after its
 -- user's last one, or the round that is being served.
 
-local function member_of(rec) return string.format('%013.0f', rec.seq) .. ':' .. rec.id end
+local function member_of(rec) return string.format('%013d', rec.seq) .. ':' .. rec.id end
 local function band_floor(prio) return (100 - prio) * 1000000000000 end
 
 -- A pool's bands by priority.
-local bands_read, bands_changed = {}, {}
+local bands_read, bands_changed
+at_begin(function() bands_read, bands_changed = {}, {} end)
+
 local function bands_of(pool)
   local bands = bands_read[pool.name]
   if not bands then
@@ -32,7 +34,7 @@ local function save_band(pool, prio, band)
     bands_of(pool)[prio] = band
   else
     bands_of(pool)[prio] = nil
-    redis.call('ZREMRANGEBYSCORE', pool.turns, band_floor(prio), band_floor(prio) + 999999999999)
+    redis.call('ZREMRANGEBYSCORE', pool.turns, whole(band_floor(prio)), whole(band_floor(prio) + 999999999999))
   end
 end
 
@@ -44,7 +46,7 @@ local function enqueue(rec)
   if band.n == 0 then band.since = now end
   local turn = whole(rec.prio) .. ':' .. rec.user
   if band.round > 1 then -- turns that lie behind tell nothing any more
-    redis.call('ZREMRANGEBYSCORE', pool.turns, band_floor(rec.prio), band_floor(rec.prio) + band.round - 1)
+    redis.call('ZREMRANGEBYSCORE', pool.turns, whole(band_floor(rec.prio)), whole(band_floor(rec.prio) + band.round - 1))
   end
   local last = redis.call('ZSCORE', pool.turns, turn)
   rec.round = math.max(band.round, last and (tonumber(last) - band_floor(rec.prio) + 1) or 0)
@@ -52,12 +54,14 @@ local function enqueue(rec)
   rec.seq, rec.enq, rec.st = state.seq, now, 'W'
   band.n = band.n + 1
   save_band(pool, rec.prio, band)
-  redis.call('ZADD', pool.turns, band_floor(rec.prio) + rec.round, turn)
-  redis.call('ZADD', pool.queue, band_floor(rec.prio) + rec.round, member_of(rec))
+  redis.call('ZADD', pool.turns, whole(band_floor(rec.prio) + rec.round), turn)
+  redis.call('ZADD', pool.queue, whole(band_floor(rec.prio) + rec.round), member_of(rec))
 end
 
 -- Take a waiter out of its queue; `served` moves the turn on.
-local removed = 0 -- how often dequeue ran: pages of the queue move up by as much
+local removed -- how often dequeue ran: pages of the queue move up by as much
+at_begin(function() removed = 0 end)
+
 local function dequeue(rec, served)
   local pool = pools[rec.pool]
   removed = removed + 1
@@ -99,7 +103,8 @@ local function each_waiter(pool, limit, visit)
   for _, band in ipairs(order) do
     local low, offset = band_floor(band.prio), 0
     while seen < limit do
-      local page = redis.call('ZRANGEBYSCORE', pool.queue, low, low + 999999999999, 'LIMIT', offset, offset == 0 and 4 or 32)
+      local page = redis.call('ZRANGEBYSCORE', pool.queue, whole(low), whole(low + 999999999999), 'LIMIT', whole(offset),
+        offset == 0 and '4' or '32')
       if #page == 0 then break end
       local before = removed
       for _, member in ipairs(page) do

@@ -1,9 +1,11 @@
--- Fourth part of the prelude: what devices have, what is taken of them, and whom they suit.
+-- Fifth part of the prelude: what devices have, what is taken of them, and whom they suit.
 
 local IN_USE, QUARANTINED = 1, 2
 
 -- MiB of each device in leases and in quarantine; names only devices of which something is taken.
 local taken
+at_begin(function() taken = nil end)
+
 local function taken_of(name)
   taken = taken or (found[4] and cmsgpack.unpack(found[4]) or {})
   return taken[name] or { 0, 0 }
