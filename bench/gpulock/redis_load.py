@@ -56,7 +56,7 @@ class RedisLoad:
         found.append((after[1] - before[1]) / calls if calls else float("nan"))
 
     def _scripts(self) -> tuple[int, int]:
-        stats = self._link.info("commandstats").get("cmdstat_evalsha", {})
+        stats = self._link.info("commandstats").get("cmdstat_fcall", {})
         return int(stats.get("calls", 0)), int(stats.get("usec", 0))
 
     def close(self) -> None:
