@@ -11,7 +11,8 @@
 -- yet; from 7 on, the script's own.
 --
 -- A hand-over of a device waits for one script, so a script asks and writes as little as it can: what belongs together is one
--- field, is read once, and is written once, at the end, if it has changed (`finish`).
+-- field, is read once, and is written once, at the end, if it has changed (`finish`). What seldom changes is unpacked again only
+-- when its bytes are other ones (`remembering`).
 --
 -- Whole numbers go through whole() on their way to Redis or into a text: Lua would print 16 digits as 1.7e+15, and Redis spells them
 -- out as fractions, which takes longer. What is returned to the caller arrives whole as it is.
@@ -26,6 +27,15 @@ local KEYS, ARGV
 local beginnings = {}
 local function at_begin(start) beginnings[#beginnings + 1] = start end
 
+-- Unpack a field; what came of it is kept, and given again for the same bytes. Whoever gets it must not change it.
+local function remembering(unpack_it)
+  local bytes, value
+  return function(given)
+    if given ~= bytes then value, bytes = unpack_it(given), given end
+    return value
+  end
+end
+
 local META, REQ, DL, GONE, YIELD, EV, INBOX, HIST, STAT, REPLICAS
 local me, known_token, known_epoch
 local fields, found -- of `meta`: what is read of it, and what was there
@@ -36,6 +46,8 @@ local state, conf, raw, now
 local function whole(number) return string.format('%d', number or 0) end
 local function arg(index) return ARGV[6 + index] or '' end
 local function number(index) return tonumber(ARGV[6 + index]) or 0 end
+
+local unpack_settings = remembering(function(packed) return packed and cmsgpack.unpack(packed) or nil end)
 
 at_begin(function()
   META, REQ, DL, GONE, YIELD, EV, INBOX, HIST, STAT, REPLICAS = unpack(KEYS, 1, 10)
@@ -58,7 +70,7 @@ end)
 at_begin(function()
   state = found[1] and cmsgpack.unpack(found[1])
     or { now = 0, off = 0, tok = 0, seq = 0, phase = 'open', open_at = 0, epoch = 0, told = 0 }
-  conf = found[2] and cmsgpack.unpack(found[2]) or nil
+  conf = unpack_settings(found[2])
   if ARGV[4] ~= '' then
     raw = tonumber(ARGV[4])
   else

@@ -32,12 +32,15 @@ end
 
 local function save_devices(devices) changed.devices = cmsgpack.pack(devices) end
 
+local unpack_devices = remembering(function(packed) return packed and cmsgpack.unpack(packed) or {} end)
+
+-- Those of a pool, with what is free of each now; `coming` and `reserved` are for the time of one turn of the schedule.
 local function load_devices(pool_name)
   local devices, by_name = {}, {}
-  for order, device in ipairs(all_devices()) do
+  for order, device in ipairs(unpack_devices(changed.devices or found[3])) do
     if device.pool == pool_name then
       local mib = taken_of(device.name)
-      device.order, device.coming = order, 0
+      device.order, device.coming, device.reserved = order, 0, nil
       device.free = device.mib - mib[IN_USE] - mib[QUARANTINED]
       devices[#devices + 1] = device
       by_name[device.name] = device

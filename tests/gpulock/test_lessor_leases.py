@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gpulock.lessor import Client
-from tests.gpulock.conftest import House
+from tests.gpulock.conftest import STORE, House
 
 
 async def test_a_renewal_sets_the_ttl(house: House) -> None:
@@ -141,6 +141,21 @@ async def test_a_wrong_token_does_nothing(house: House) -> None:
     assert (await a.lessor.confirm(Client("c"), "r1", wrong)).detail == "GPU_STALE_LEASE"
     assert await a.memory() == {"gpu-0": (24_000, 0)}
     assert await a.figure("default|stale") == "4"
+
+
+async def test_the_sweep_looks_for_what_lives_only(house: House) -> None:
+    """A request stands among the deadlines once while it waits or holds, and not at all when it has ended."""
+    a = await house.replica()
+    await a.ask("r1")
+    await a.ask("r2")
+    await a.ask("r3")
+    assert sorted(house.redis.zrange(f"{STORE}dl", 0, -1)) == [b"lr1", b"wr2", b"wr3"]
+    await a.lessor.cancel(Client("client-r3"), "r3")
+    await a.release("r1")
+    assert house.redis.zrange(f"{STORE}dl", 0, -1) == [b"lr2"]
+    await a.lessor.force_release("r2", "", "", "an operator's wish")
+    await a.lessor.confirm(Client("client-r2"), "r2", a.lease("r2").token)
+    assert house.redis.zcard(f"{STORE}dl") == 0
 
 
 async def test_a_released_lease_is_gone(house: House) -> None:
