@@ -90,12 +90,14 @@ class Lessor:
         on_epoch: Callable[[int, float], None],
         on_due: Callable[[float], None],
         on_queue: Callable[[], None],
+        on_forgotten: Callable[[], None] = lambda: None,
         boot_clock: BootClock = boot_seconds,
     ) -> None:
         """Describe what follows from what is asked.
 
         `deliver` hands a word to a client of this replica; `on_epoch` hears of a new epoch and the seconds left to reclaim;
-        `on_due` hears in how many seconds the next deadline is; `on_queue` hears that positions may have changed.
+        `on_due` hears in how many seconds the next deadline is; `on_queue` hears that positions may have changed; `on_forgotten`
+        hears that others took this replica for dead, so that its waiters are not served until they attach again.
         """
         self._store = store
         self._section = section
@@ -107,6 +109,7 @@ class Lessor:
         self._on_epoch = on_epoch
         self._on_due = on_due
         self._on_queue = on_queue
+        self._on_forgotten = on_forgotten
         self._boot_clock = boot_clock
         self._swept: tuple[int, float] | None = None
         self.epoch = 0
@@ -263,6 +266,8 @@ class Lessor:
         )  # fmt: skip
         self._swept = (reply.now_us, self._boot_clock())
         dealt, step = int(reply.results[0]), int(reply.results[1]) / 1e6
+        if before and int(reply.results[3]):
+            self._on_forgotten()
         for late in reply.results[2]:
             metrics.SWEEP_LAG.observe(int(late) / 1e6)
         if step:

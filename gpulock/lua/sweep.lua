@@ -1,7 +1,7 @@
 -- The only script that lets time take anything away. Arguments: the logical time after this replica's last sweep in µs (0: none),
 -- µs that have passed since on its clock (which counts suspension and knows no steps), slack in µs, µs until which this replica
 -- counts as alive, how many deadlines to deal with. Gives how many it dealt with, the step of Redis's clock that it undid in µs,
--- and, for each lease that it took, how late it was.
+-- for each lease that it took, how late it was, and 1 when this replica was not on record as alive, else 0.
 local before, passed, slack = number(1), number(2), number(3)
 local step = 0
 if before > 0 then
@@ -47,7 +47,7 @@ if before > 0 then
   end
 end
 
-redis.call('ZADD', REPLICAS, whole(now + number(4)), me)
+local unknown = redis.call('ZADD', REPLICAS, whole(now + number(4)), me) -- 1: it was taken for dead, or is new
 redis.call('HINCRBY', STAT, '|checks', 1)
 redis.call('HSET', STAT, '|check_time', whole(now))
 redis.call('HSETNX', STAT, '|start_time', whole(now))
@@ -69,7 +69,7 @@ end
 
 local dealt, late, to_schedule = 0, {}, {}
 if state.phase == 'recover' then
-  if state.open_at == 0 or now < state.open_at then return finish(0, step, late) end
+  if state.open_at == 0 or now < state.open_at then return finish(0, step, late, unknown) end
   state.phase, state.open_at = 'open', 0
   emit('recovered')
   for _, name in ipairs(pool_names) do to_schedule[name] = true end
@@ -85,6 +85,7 @@ function actions.wait(rec) -- it has waited for as long as it wanted to
 end
 
 function actions.away(rec) -- its client did not come back
+  tell('cancelled', rec) -- or is here without our knowing: then it asks again
   end_wait(rec, 'cancelled', 'the client went away')
   to_schedule[rec.pool] = true
 end
@@ -153,4 +154,4 @@ if dealt > 0 then redis.call('HINCRBY', STAT, '|unhealthy_checks', 1) end
 write_records()
 local first = redis.call('ZRANGE', DL, 0, 0, 'WITHSCORES')
 soonest = first[2] and tonumber(first[2]) or -1
-return finish(dealt, step, late)
+return finish(dealt, step, late, unknown)
