@@ -53,6 +53,21 @@ at_begin(function()
   found = redis.call('HMGET', META, unpack(fields))
 end)
 
+-- The same of a pool that this replica does not know, because its devices are gone or are not known here yet: what is left in it must
+-- end all the same. Its keys are named as those of the others.
+local strange = {}
+local function pool_of(name)
+  local pool = pools[name] or strange[name]
+  if not pool then
+    local function key(kind) return string.sub(META, 1, -5) .. kind .. ':' .. name end
+    fields[#fields + 1] = 'bands:' .. name
+    found[#fields] = redis.call('HGET', META, fields[#fields])
+    pool = { name = name, queue = key('q'), turns = key('turns'), bands_field = #fields }
+    strange[name] = pool
+  end
+  return pool
+end
+
 -- Time: one logical clock for all, in µs. It follows Redis's wall clock, corrected by `off`, and never runs backwards between two
 -- sweeps; only the sweep corrects it, because only a caller can tell a step of the clock from time that has passed.
 at_begin(function()

@@ -90,7 +90,7 @@ end
 -- Serve whoever can be served. A waiter that cannot be holds back those behind it: they may pass on devices that it could use only
 -- for conf.backfill_us from the first that did, then these devices are kept for it.
 local function schedule(pool_name, devices, by_name)
-  local pool = pools[pool_name]
+  local pool = pool_of(pool_name)
   if state.phase ~= 'open' or nobody_waits(pool) then return end
   if not devices then devices, by_name = load_devices(pool_name) end
   local yielders = redis.call('ZCARD', YIELD) == 0 and {} or load_yielders()

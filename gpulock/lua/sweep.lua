@@ -147,9 +147,7 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', DL, '-inf', whole(now), 'LIM
     redis.call('ZREM', DL, member)
   end
 end
-for name in pairs(to_schedule) do
-  if pools[name] then schedule(name) end
-end
+for name in pairs(to_schedule) do schedule(name) end
 if dealt > 0 then redis.call('HINCRBY', STAT, '|unhealthy_checks', 1) end
 write_records()
 local first = redis.call('ZRANGE', DL, 0, 0, 'WITHSCORES')
