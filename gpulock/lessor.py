@@ -360,7 +360,7 @@ class Lessor:
         wait = ask.max_wait_seconds or self.configuration.gpu_lock.max_wait_time
         return (
             ask.request_id, ask.pool, ask.device, ask.memory_mib, ask.device_count, ask.priority, ask.user, ask.task_id,
-            ask.purpose, microseconds(wait), "1" if ask.preemptible else "0", ask.warm_request_id,
+            ask.purpose, max(1, microseconds(wait)), "1" if ask.preemptible else "0", ask.warm_request_id,
             client.client_id, client.node, client.host,
         )  # fmt: skip
 

@@ -13,6 +13,7 @@ from gpulock.presenter import (
     RELEASE_REASONS,
     Presenter,
     check_park,
+    check_reclaim,
     check_request_id,
     to_ask,
     to_client,
@@ -320,11 +321,7 @@ async def _dispatch(lessor: Lessor, session: Session, kind: str, message: object
             check_request_id(message.request_id)
             return await lessor.confirm(client, message.request_id, message.token)
         case lock_pb2.Reclaim():
-            try:
-                granted_us = message.grant_time.ToMicroseconds()
-            except ValueError:
-                raise InvalidArgument.at("/grant_time", "not a time") from None
-            devices = list(message.devices)
+            granted_us, devices = check_reclaim(message), list(message.devices)
             return await lessor.reclaim(client, to_ask(message.acquire), message.token, devices, granted_us)
     raise InvalidArgument.at("/message", f"{kind} is not known")
 

@@ -90,6 +90,15 @@ async def test_max_wait(house: House) -> None:
     assert a.kinds("long") == ["queued", "timeout"]
 
 
+async def test_the_shortest_wait_ends(house: House) -> None:
+    """What is left of somebody's patience may be less than a microsecond: that is not a wait without an end."""
+    a = await house.replica()
+    await a.ask("r1")
+    await a.ask("r2", max_wait_seconds=1e-9)
+    await house.after(0.001)
+    assert a.kinds("r2") == ["queued", "timeout"]
+
+
 async def test_cancel_ends_a_wait(house: House) -> None:
     """A cancelled waiter is gone, and those it held up go on."""
     a = await house.replica()
