@@ -39,7 +39,10 @@ _ERRORS: dict[str, type[RedisError]] = {
     "MASTERDOWN": TryAgainError,
     "NOREPLICAS": TryAgainError,
     "BUSY": TryAgainError,
+    "OOM": TryAgainError,
+    "MISCONF": TryAgainError,
 }
+"""What Redis answers before it has done anything, and will not answer for ever: it is behind, full, or cannot write its snapshot."""
 
 
 _pack = cast("Callable[[tuple[Argument, ...]], bytes]", hiredis.pack_command)
