@@ -125,7 +125,7 @@ class LockReplica:
                 if push is not None:
                     self.lessor.hear(push)
 
-    def _reconnected(self) -> None:
+    def _placed(self) -> None:
         """Look at once: the store may be another one, or have been restarted."""
         self.sweeper.expect(0.0)
         self._run_errand(self.configuration.follow())
@@ -152,7 +152,7 @@ class LockReplica:
         await persist(lambda: self.pipe.call("PING"), _START_PATIENCE_SECONDS, "the lock store")
         await self.store.forget_other_versions()
         await self.configuration.load()
-        tail = Tail(self._ears[0], self.keys.inbox, self._heard, self._reconnected)
+        tail = Tail(self._ears[0], self.keys.inbox, self._heard, self._placed)
         async with AsyncExitStack() as stack:
             stack.callback(self.pipe.end)
             stack.callback(self._ears[0].end)
