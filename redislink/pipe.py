@@ -42,7 +42,7 @@ _ERRORS: dict[str, type[RedisError]] = {
     "OOM": TryAgainError,
     "MISCONF": TryAgainError,
 }
-"""What Redis answers before it has done anything, and will not answer for ever: it is behind, full, or cannot write its snapshot."""
+"""What Redis answers before it has done anything, and not for ever: it is behind, full, or cannot write its snapshot."""
 
 
 _pack = cast("Callable[[tuple[Argument, ...]], bytes]", hiredis.pack_command)
