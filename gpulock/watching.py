@@ -49,7 +49,7 @@ class LockWatch:
     async def watch(self, pool: str, after: str) -> AsyncGenerator[monitor_pb2.LockEvent, None]:
         """Yield events from now on, or after an id; an empty one at once and when nothing happened for a while.
 
-        Raises RangeRefused when the id is older than what is kept, and when the reader is so slow that what it has yet to read is not.
+        Raises RangeRefused when the id is older than what is kept, or the reader so slow that what it has yet to read is not.
         """
         cursor = await self._place(after)
         seen = not after and cursor != _BEGINNING
