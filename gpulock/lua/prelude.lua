@@ -16,7 +16,7 @@
 -- Whole numbers go through whole() on their way to Redis or into a text: Lua would print 16 digits as 1.7e+15, and Redis spells them
 -- out as fractions, which takes longer. What is returned to the caller arrives whole as it is.
 
-local SCAN = 256 -- waiters that one turn looks at behind one that cannot be served
+local SCAN = 256 -- waiters that one turn looks at behind one that cannot be served; the sweep looks at all, now and then
 local EVENTS_KEPT, NOTICES_KEPT, HISTORY_SLACK = '10000', '10000', 64
 local DONE_KEPT_US = 60 * 1000000
 local NEVER = 9000000000000000

@@ -110,7 +110,7 @@ local function each_waiter(pool, limit, visit)
       for _, member in ipairs(page) do
         local rec = load(string.sub(member, 15))
         if rec and not visit(rec, #order) then return end
-        seen = seen + 1
+        if rec and not rec.det then seen = seen + 1 end -- who is away must not hide those behind it
       end
       offset = offset + #page - (removed - before)
     end

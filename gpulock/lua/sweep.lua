@@ -147,7 +147,15 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', DL, '-inf', whole(now), 'LIM
     redis.call('ZREM', DL, member)
   end
 end
-for name in pairs(to_schedule) do schedule(name) end
+-- No device idles for long because whoever could use it stands behind more waiters than one turn looks at.
+local look_at_all = math.abs(now - (state.looked or 0)) >= 1000000
+for _, name in ipairs(pool_names) do
+  local long = look_at_all and not nobody_waits(pools[name]) and redis.call('ZCARD', pools[name].queue) > SCAN
+  if long then state.looked = now end
+  if long or to_schedule[name] then schedule(name, nil, nil, long and conf.max_waiters or SCAN) end
+  to_schedule[name] = nil
+end
+for name in pairs(to_schedule) do schedule(name) end -- pools that this replica does not know
 if dealt > 0 then redis.call('HINCRBY', STAT, '|unhealthy_checks', 1) end
 write_records()
 local first = redis.call('ZRANGE', DL, 0, 0, 'WITHSCORES')
