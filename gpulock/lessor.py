@@ -152,9 +152,11 @@ class Lessor:
             case _:
                 return self._word(reply, "released", client, request_id, token, record=record)
 
-    async def renew(self, client: Client, request_id: str, token: int) -> Word:
-        """Note a holder's beat."""
-        reply = await self._run("renew", request_id, token, client.client_id, client.node)
+    async def renew(self, client: Client, request_id: str, token: int, *, remind: bool = False) -> Word:
+        """Note a holder's beat. `remind` says again what was asked of it: that may have been lost on its way."""
+        reply = await self._run(
+            "renew", request_id, token, client.client_id, client.node, "1" if remind else "0"
+        )
         if reply.word == "renewed":
             metrics.RENEW_SLACK.observe(max(0, int(reply.results[2])) / 1e6)
         metrics.RENEWALS.labels(reply.word).inc()

@@ -52,6 +52,8 @@ class Session:
         """Seconds between beats, and of a lease's life, as the client was told last."""
         self.asking = ""
         """The request that is being asked for at this moment."""
+        self.remind_until = 0.0
+        """Loop time until which beats are answered with what was asked of their leases before: it may have been lost."""
 
     def say(self, word: Word) -> bool:
         """Queue a word for the client; False: it must not be heard.
@@ -149,6 +151,9 @@ class SessionHub:
         owed, self._owed = self._owed, {}
         for client, request_ids in owed.values():
             await self._farewell(lessor, client, request_ids)
+        until = asyncio.get_running_loop().time() + lessor.configuration.ttl_seconds
+        for session in self.sessions:
+            session.remind_until = until  # every holder beats before that
         await self.ask_again(lessor)
 
     def drain(self) -> None:
@@ -298,7 +303,8 @@ async def _dispatch(lessor: Lessor, session: Session, kind: str, message: object
             return await _acquire(lessor, session, to_ask(message))
         case lock_pb2.Renew():
             check_request_id(message.request_id)
-            return await lessor.renew(client, message.request_id, message.token)
+            remind = asyncio.get_running_loop().time() < session.remind_until
+            return await lessor.renew(client, message.request_id, message.token, remind=remind)
         case lock_pb2.Release():
             check_request_id(message.request_id)
             reason = RELEASE_REASONS.get(message.reason, "normal")

@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack, contextmanager
 
 import redis
 
-from gpulock.lessor import Client
+from gpulock.lessor import Ask, Client
 from tests.gpulock.rooms import Rooms, Running
-from yivideo.gpulock.v1 import monitor_pb2
+from yivideo.gpulock.v1 import lock_pb2, monitor_pb2
 
 
 async def waiters(running: Running) -> list[str]:
@@ -31,6 +31,16 @@ def without_redis(running: Running) -> Iterator[None]:
         address["port"] = port
 
 
+async def lose_answer(running: Running, clean_redis: redis.Redis) -> None:
+    """Break a replica's connection for scripts when Redis has obeyed what is on its way and the answer is yet to be read."""
+    events = clean_redis.xlen("{gputest}:ev")
+    for _ in range(1000):
+        await asyncio.sleep(0)
+        if clean_redis.xlen("{gputest}:ev") > events:
+            break
+    running.replica.pipe.close()
+
+
 async def test_a_grant_whose_answer_was_lost_is_told(rooms: Rooms, clean_redis: redis.Redis) -> None:
     """The connection to Redis breaks between a release and its answer: the waiter that it served hears of its grant."""
     a = await rooms.replica(monitor={})
@@ -38,15 +48,25 @@ async def test_a_grant_whose_answer_was_lost_is_told(rooms: Rooms, clean_redis: 
     lease = await holder.granted("r1")
     await waiter.acquire("r2")
     await waiter.hear("queued", "r2")
-    events = clean_redis.xlen("{gputest}:ev")
     release = asyncio.create_task(a.replica.lessor.release(Client("n1"), "r1", lease.token, "normal"))
-    for _ in range(1000):
-        await asyncio.sleep(0)  # until it is on its way
-        if clean_redis.xlen("{gputest}:ev") > events:
-            break  # Redis has obeyed; our event loop has yet to read that
-    a.replica.pipe.close()
+    await lose_answer(a, clean_redis)
     assert (await release).kind == "released"
     assert (await waiter.hear("granted", "r2", seconds=3)).token > lease.token
+
+
+async def test_a_stop_whose_answer_was_lost_is_told_with_the_next_beat(
+    rooms: Rooms, clean_redis: redis.Redis
+) -> None:
+    """The holder that was asked to give way in the answer that never came hears of it when it beats."""
+    a = await rooms.replica(monitor={})
+    holder = await rooms.client(a, "n1")
+    lease = await holder.granted("r1", preemptible=True)
+    asking = asyncio.create_task(a.replica.lessor.acquire(Client("n2"), Ask("r2")))
+    await lose_answer(a, clean_redis)
+    await asking
+    await holder.send(renew=lock_pb2.Renew(request_id="r1", token=lease.token))
+    await holder.hear("renewed", "r1")
+    assert (await holder.hear("stop", "r1", seconds=3)).reason == lock_pb2.STOP_REASON_PREEMPTED
 
 
 async def test_a_stream_that_ends_while_it_asks_leaves_nobody_in_the_queue(
