@@ -171,7 +171,7 @@ class Lessor:
             metrics.RELEASES.labels(counted).inc()
             if reply.results[3] == b"0":
                 metrics.HOLD_SECONDS.observe(int(reply.results[1]) / 1e6)
-            self._on_queue()
+        self._on_queue()
         return self._word(reply, "released", client, request_id, token)
 
     async def cancel(self, client: Client, request_id: str) -> Word:

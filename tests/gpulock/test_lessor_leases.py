@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from gpulock import metrics
 from gpulock.lessor import Client
 from tests.gpulock.conftest import House
 
@@ -141,6 +144,21 @@ async def test_a_wrong_token_does_nothing(house: House) -> None:
     assert (await a.lessor.confirm(Client("c"), "r1", wrong)).detail == "GPU_STALE_LEASE"
     assert await a.memory() == {"gpu-0": (24_000, 0)}
     assert await a.figure("default|stale") == "4"
+
+
+async def test_a_lease_ends_once_in_the_figures(house: House) -> None:
+    """A holder that answers its revocation by giving the lease back has not ended another one."""
+
+    def ended(reason: str) -> float:
+        return metrics.RELEASES.labels(reason)._value.get()
+
+    a = await house.replica()
+    await a.ask("r1")
+    before = ended("forced"), ended("normal")
+    await a.lessor.force_release("r1", "default", "", "fan")
+    await a.release("r1")
+    await asyncio.sleep(0)  # in which books are kept
+    assert (ended("forced"), ended("normal")) == (before[0] + 1, before[1])
 
 
 async def test_a_released_lease_is_gone(house: House) -> None:
