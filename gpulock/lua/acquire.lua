@@ -4,6 +4,8 @@
 forget_old(4)
 local client, node = arg(13), arg(14)
 local rec = load(arg(1))
+-- Two clients with one id would both take its devices for theirs. Who is away may have come back under another name.
+if rec and rec.st ~= 'D' and rec.client ~= client and not rec.det then return finish('refused', 'GPU_REQUEST_TAKEN') end
 if rec then
   if rec.st == 'W' then
     local waited = rec.det ~= nil

@@ -53,6 +53,22 @@ async def test_asking_twice_is_asking_once(house: House) -> None:
     assert await a.memory() == {"gpu-0": (24_000, 0)}
 
 
+async def test_an_id_is_one_clients(house: House) -> None:
+    """A second client is not told another's lease nor takes its place, at no replica; one whose client is away is taken over."""
+    a, b = await house.replica("a"), await house.replica("b")
+    await a.ask("r1", "n1")
+    await a.ask("r2", "n1")
+    for replica in (a, b):
+        for request_id in ("r1", "r2"):
+            assert await replica.ask(request_id, "n2") == "refused"
+            assert replica.words[-1].detail == "GPU_REQUEST_TAKEN"
+    await a.lessor.detach(Client("n1"), ["r2"])
+    assert await b.ask("r2", "n2") == "queued"
+    await a.release("r1")
+    await house.carry()
+    assert b.kinds("r2")[-1] == "granted"
+
+
 async def test_a_repeated_request_moves_to_the_replica_that_hears_it(house: House) -> None:
     """A waiter that asks again at another replica keeps its place and is granted there."""
     a = await house.replica("a")
