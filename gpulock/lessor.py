@@ -123,9 +123,12 @@ class Lessor:
 
     # What clients ask ---------------------------------------------------------------------------------------------------
 
-    async def acquire(self, client: Client, ask: Ask) -> Word | None:
-        """Ask for devices; None: what there is to say was delivered."""
-        reply = await self._run("acquire", *self._asked(client, ask))
+    async def acquire(self, client: Client, ask: Ask, *, again: bool = False) -> Word | None:
+        """Ask for devices; None: what there is to say was delivered.
+
+        `again`: the client does not ask, this replica does for it, and leaves it alone where it has gone on at another one.
+        """
+        reply = await self._run("acquire", *self._asked(client, ask), "1" if again else "0")
         match reply.word:
             case "queued":
                 self._on_queue()

@@ -142,7 +142,7 @@ class SessionHub:
     async def _ask_once_more(lessor: Lessor, session: Session, request_id: str) -> None:
         ask = session.asks.get(request_id)
         if ask is not None:
-            word = await lessor.acquire(session.client, ask)
+            word = await lessor.acquire(session.client, ask, again=True)
             if word is not None and word.kind != "queued":
                 session.say(word)
 

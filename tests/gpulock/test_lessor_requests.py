@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from gpulock.lessor import Client
+from gpulock.lessor import Ask, Client
 from gpulock.settings import DeviceSection
 from tests.gpulock.conftest import GPU0, GPU1, House
 
@@ -81,6 +81,20 @@ async def test_a_repeated_request_moves_to_the_replica_that_hears_it(house: Hous
     await house.carry()
     assert b.kinds("r2") == ["queued", "granted"]
     assert a.kinds("r2") == ["queued"]
+
+
+async def test_a_replica_does_not_fetch_back_who_has_gone_on_elsewhere(house: House) -> None:
+    """A replica that was frozen asks again for its waiters: those whose client is at another one by now stay there."""
+    a, b = await house.replica("a"), await house.replica("b")
+    await b.ask("r1")
+    await a.ask("r2")
+    await b.ask("r2")
+    await a.lessor.acquire(Client("client-r2"), Ask("r2"), again=True)
+    await b.release("r1")
+    await house.carry()
+    assert b.kinds("r2")[-1] == "granted"
+    assert await a.lessor.acquire(Client("client-r2"), Ask("r2"), again=True) is None
+    assert "granted" not in a.kinds("r2")
 
 
 async def test_an_ended_request_is_told_how_it_ended(house: House) -> None:
