@@ -55,14 +55,18 @@ end)
 
 -- The same of a pool that this replica does not know, because its devices are gone or are not known here yet: what is left in it must
 -- end all the same. Its keys are named as those of the others.
-local strange = {}
+local strange
+at_begin(function() strange = {} end)
+
 local function pool_of(name)
   local pool = pools[name] or strange[name]
   if not pool then
-    local function key(kind) return string.sub(META, 1, -5) .. kind .. ':' .. name end
-    fields[#fields + 1] = 'bands:' .. name
-    found[#fields] = redis.call('HGET', META, fields[#fields])
-    pool = { name = name, queue = key('q'), turns = key('turns'), bands_field = #fields }
+    local prefix, at = string.sub(META, 1, -5), #fields
+    fields[at + 1], fields[at + 2] = 'bands:' .. name, 'figures:' .. name
+    local more = redis.call('HMGET', META, fields[at + 1], fields[at + 2])
+    found[at + 1], found[at + 2] = more[1], more[2]
+    pool = { name = name, queue = prefix .. 'q:' .. name, turns = prefix .. 'turns:' .. name, bands_field = at + 1,
+      figures_field = at + 2 }
     strange[name] = pool
   end
   return pool

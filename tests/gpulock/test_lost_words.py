@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, contextmanager
 import redis
 
 from gpulock.lessor import Ask, Client
+from tests.gpulock.conftest import STORE
 from tests.gpulock.rooms import Rooms, Running
 from yivideo.gpulock.v1 import lock_pb2, monitor_pb2
 
@@ -33,10 +34,10 @@ def without_redis(running: Running) -> Iterator[None]:
 
 async def lose_answer(running: Running, clean_redis: redis.Redis) -> None:
     """Break a replica's connection for scripts when Redis has obeyed what is on its way and the answer is yet to be read."""
-    events = clean_redis.xlen("{gputest}:ev")
+    events = clean_redis.xlen(f"{STORE}ev")
     for _ in range(1000):
         await asyncio.sleep(0)
-        if clean_redis.xlen("{gputest}:ev") > events:
+        if clean_redis.xlen(f"{STORE}ev") > events:
             break
     running.replica.pipe.close()
 
@@ -144,10 +145,10 @@ async def test_a_replica_that_was_taken_for_dead_keeps_its_waiters(
     await waiter.hear("queued", "r2")
     with without_redis(a):
         async with asyncio.timeout(5):
-            while clean_redis.zscore("{gputest}:replicas", a.replica.name) is not None:
+            while clean_redis.zscore(f"{STORE}replicas", a.replica.name) is not None:
                 await asyncio.sleep(0.05)
     async with asyncio.timeout(5):
-        while clean_redis.zscore("{gputest}:replicas", a.replica.name) is None:
+        while clean_redis.zscore(f"{STORE}replicas", a.replica.name) is None:
             await asyncio.sleep(0.05)
     await holder.release(lease)  # perhaps before the waiter is attached again: then it is served when it is
     await waiter.hear("granted", "r2", seconds=3)

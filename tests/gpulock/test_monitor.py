@@ -248,7 +248,7 @@ async def test_a_watcher_that_reads_too_slowly_is_told(rooms: Rooms, clean_redis
         await client.hear("released", "r1")
         assert (await anext(events)).type == "released"
         await client.granted("r2")
-        clean_redis.xtrim("{gputest}:ev", maxlen=0, approximate=False)
+        clean_redis.xtrim(f"{STORE}ev", maxlen=0, approximate=False)
         await client.acquire("r4")
         await client.hear("queued", "r4")
         with pytest.raises(RangeRefused):

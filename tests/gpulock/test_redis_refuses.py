@@ -59,14 +59,14 @@ async def test_a_primary_that_became_a_replica_is_waited_for(rooms: Rooms, clean
 
 
 async def test_forgotten_scripts_are_told_again(rooms: Rooms, clean_redis: redis.Redis) -> None:
-    """SCRIPT FLUSH between two messages is noticed by nobody."""
+    """FUNCTION FLUSH between two messages is noticed by nobody."""
     a = await rooms.replica(monitor={})
     holder, waiter = await rooms.client(a, "n1"), await rooms.client(a, "n2")
     lease = await holder.granted("r1")
-    clean_redis.script_flush()
+    clean_redis.function_flush("SYNC")
     await waiter.acquire("r2")
     await waiter.hear("queued", "r2")
-    clean_redis.script_flush()
+    clean_redis.function_flush("SYNC")
     await holder.release(lease)
     await holder.hear("released", "r1")
     await waiter.hear("granted", "r2")
