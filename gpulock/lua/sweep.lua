@@ -1,12 +1,16 @@
 -- The only script that lets time take anything away. Arguments: the logical time after this replica's last sweep in µs (0: none),
 -- µs that have passed since on its clock (which counts suspension and knows no steps), slack in µs, µs until which this replica
--- counts as alive, how many deadlines to deal with. Gives how many it dealt with, the step of Redis's clock that it undid in µs,
--- for each lease that it took, how late it was, and 1 when this replica was not on record as alive, else 0.
+-- counts as alive, how many deadlines to deal with, Redis's own time at the last sweep in µs. Gives how many it dealt with, the step of
+-- Redis's clock that it undid in µs, for each lease that it took, how late it was, 1 when this replica was not on record as alive, else
+-- 0, and Redis's own time.
 local before, passed, slack = number(1), number(2), number(3)
 local step = 0
 if before > 0 then
   local surplus = raw + state.off - (before + passed)
-  if math.abs(surplus) > slack then
+  -- Redis's own clock must have stepped, too: a sweep that was held up on its way looks like a step to who sent it, and when that has been
+  -- undone the others, for whom no time is missing, must not undo it again, and so on for ever.
+  local stepped = raw - (number(6) + passed)
+  if math.abs(surplus) > slack and math.abs(stepped) > slack then
     step = surplus
     state.off = state.off - surplus
     local shown = now -- what scripts took for the time since the step
@@ -69,7 +73,7 @@ end
 
 local dealt, late, to_schedule = 0, {}, {}
 if state.phase == 'recover' then
-  if state.open_at == 0 or now < state.open_at then return finish(0, step, late, unknown) end
+  if state.open_at == 0 or now < state.open_at then return finish(0, step, late, unknown, raw) end
   state.phase, state.open_at = 'open', 0
   emit('recovered')
   for _, name in ipairs(pool_names) do to_schedule[name] = true end
@@ -160,4 +164,4 @@ if dealt > 0 then redis.call('HINCRBY', STAT, '|unhealthy_checks', 1) end
 write_records()
 local first = redis.call('ZRANGE', DL, 0, 0, 'WITHSCORES')
 soonest = first[2] and tonumber(first[2]) or -1
-return finish(dealt, step, late, unknown)
+return finish(dealt, step, late, unknown, raw)
