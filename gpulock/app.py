@@ -28,7 +28,7 @@ from gpulock.word import Word
 from redislink.patience import persist
 from redislink.pipe import Pipe
 from runtime.background import background
-from runtime.errors import YiVideoError
+from runtime.errors import Unavailable, YiVideoError
 from runtime.logs import get_logger
 from runtime.server import RpcServer
 from runtime.settings import SettingsError
@@ -40,6 +40,7 @@ LOCK_SERVICE = lock_pb2.DESCRIPTOR.services_by_name["LockService"].full_name
 MONITOR_SERVICE = monitor_pb2.DESCRIPTOR.services_by_name["LockMonitor"].full_name
 _START_PATIENCE_SECONDS = 60.0
 _STANDSTILL_SECONDS = 5.0
+_CATCH_UP_SECONDS = 1.0
 _FIGURES_SECONDS = 5.0
 _FIGURES_LONGEST_SECONDS = 15.0
 
@@ -64,13 +65,14 @@ class LockReplica:
             self.pipe, self.keys, replica=self.name, patience_seconds=section.redis_patience_seconds,
             initial_state=section.initial_state, clock_us=clock_us,
         )  # fmt: skip
+        self.store.on_words_lost = self._words_lost
         self.hub = SessionHub(section, self.name, on_unwanted=self._give_back)
         self.sweeper = Sweeper(section)
         own = LockConfiguration(gpu_lock=settings.gpu_lock, gpu_lock_monitor=settings.gpu_lock_monitor)
         self.lessor = Lessor(
             self.store, section, own,
             deliver=self.hub.deliver, on_epoch=self._new_epoch,
-            on_due=self.sweeper.expect, on_queue=self._queue_moved,
+            on_due=self.sweeper.expect, on_queue=self._queue_moved, on_forgotten=self._words_lost,
         )  # fmt: skip
         self.positions = PositionTeller(self.lessor, self.hub, section)
         self.configuration = ConfigurationStore(
@@ -80,6 +82,7 @@ class LockReplica:
         self.watch = LockWatch(
             self.store, self.keys, self._ears[1], heartbeat_seconds=section.watch_heartbeat_seconds
         )
+        self._behind = asyncio.Event()
         self._errands: set[asyncio.Task[None]] = set()
 
     def _give_back(self, client: Client, word: Word) -> None:
@@ -94,7 +97,21 @@ class LockReplica:
     def _new_epoch(self, epoch: int, window_seconds: float) -> None:
         self.hub.ask_to_reclaim(epoch, window_seconds)
         self._run_errand(self.configuration.follow())
-        self._run_errand(self.hub.ask_again(self.lessor))
+        self._words_lost()
+
+    def _words_lost(self) -> None:
+        self._behind.set()
+
+    async def _catch_up(self) -> None:
+        """Make good for ever what clients and the store could not tell each other."""
+        while True:
+            await self._behind.wait()
+            self._behind.clear()
+            try:
+                await self.hub.catch_up(self.lessor)
+            except Unavailable:
+                await asyncio.sleep(_CATCH_UP_SECONDS)
+                self._behind.set()
 
     def _heard(self, entries: list[Entry]) -> None:
         for _, fields in entries:
@@ -108,10 +125,11 @@ class LockReplica:
                 if push is not None:
                     self.lessor.hear(push)
 
-    def _reconnected(self) -> None:
+    def _placed(self) -> None:
         """Look at once: the store may be another one, or have been restarted."""
         self.sweeper.expect(0.0)
         self._run_errand(self.configuration.follow())
+        self._words_lost()
 
     def _run_errand(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -134,7 +152,7 @@ class LockReplica:
         await persist(lambda: self.pipe.call("PING"), _START_PATIENCE_SECONDS, "the lock store")
         await self.store.forget_other_versions()
         await self.configuration.load()
-        tail = Tail(self._ears[0], self.keys.inbox, self._heard, self._reconnected)
+        tail = Tail(self._ears[0], self.keys.inbox, self._heard, self._placed)
         async with AsyncExitStack() as stack:
             stack.callback(self.pipe.end)
             stack.callback(self._ears[0].end)
@@ -143,6 +161,7 @@ class LockReplica:
                 ("inbox", tail.run()),
                 ("sweeper", self.sweeper.run(self.lessor)),
                 ("positions", self.positions.run()),
+                ("catching up", self._catch_up()),
                 ("settings file", self.configuration.watch_file()),
                 ("goodbye", self._send_away()),
                 ("figures", self._publish_figures()),

@@ -90,12 +90,14 @@ class Lessor:
         on_epoch: Callable[[int, float], None],
         on_due: Callable[[float], None],
         on_queue: Callable[[], None],
+        on_forgotten: Callable[[], None] = lambda: None,
         boot_clock: BootClock = boot_seconds,
     ) -> None:
         """Describe what follows from what is asked.
 
         `deliver` hands a word to a client of this replica; `on_epoch` hears of a new epoch and the seconds left to reclaim;
-        `on_due` hears in how many seconds the next deadline is; `on_queue` hears that positions may have changed.
+        `on_due` hears in how many seconds the next deadline is; `on_queue` hears that positions may have changed; `on_forgotten`
+        hears that others took this replica for dead, so that its waiters are not served until they attach again.
         """
         self._store = store
         self._section = section
@@ -107,8 +109,9 @@ class Lessor:
         self._on_epoch = on_epoch
         self._on_due = on_due
         self._on_queue = on_queue
+        self._on_forgotten = on_forgotten
         self._boot_clock = boot_clock
-        self._swept: tuple[int, float] | None = None
+        self._swept: tuple[int, int, float] | None = None
         self.epoch = 0
         self.recovering = False
         self._open_at = 0.0
@@ -120,9 +123,12 @@ class Lessor:
 
     # What clients ask ---------------------------------------------------------------------------------------------------
 
-    async def acquire(self, client: Client, ask: Ask) -> Word | None:
-        """Ask for devices; None: what there is to say was delivered."""
-        reply = await self._run("acquire", *self._asked(client, ask))
+    async def acquire(self, client: Client, ask: Ask, *, again: bool = False) -> Word | None:
+        """Ask for devices; None: what there is to say was delivered.
+
+        `again`: the client does not ask, this replica does for it, and leaves it alone where it has gone on at another one.
+        """
+        reply = await self._run("acquire", *self._asked(client, ask), "1" if again else "0")
         match reply.word:
             case "queued":
                 self._on_queue()
@@ -149,9 +155,11 @@ class Lessor:
             case _:
                 return self._word(reply, "released", client, request_id, token, record=record)
 
-    async def renew(self, client: Client, request_id: str, token: int) -> Word:
-        """Note a holder's beat."""
-        reply = await self._run("renew", request_id, token, client.client_id, client.node)
+    async def renew(self, client: Client, request_id: str, token: int, *, remind: bool = False) -> Word:
+        """Note a holder's beat. `remind` says again what was asked of it: that may have been lost on its way."""
+        reply = await self._run(
+            "renew", request_id, token, client.client_id, client.node, "1" if remind else "0"
+        )
         if reply.word == "renewed":
             metrics.RENEW_SLACK.observe(max(0, int(reply.results[2])) / 1e6)
         metrics.RENEWALS.labels(reply.word).inc()
@@ -166,7 +174,7 @@ class Lessor:
             metrics.RELEASES.labels(counted).inc()
             if reply.results[3] == b"0":
                 metrics.HOLD_SECONDS.observe(int(reply.results[1]) / 1e6)
-            self._on_queue()
+        self._on_queue()
         return self._word(reply, "released", client, request_id, token)
 
     async def cancel(self, client: Client, request_id: str) -> Word:
@@ -255,14 +263,16 @@ class Lessor:
 
     async def sweep(self) -> Sweep:
         """Let time take what is due; the only call that does."""
-        before, at = self._swept or (0, 0.0)
+        before, raw, at = self._swept or (0, 0, 0.0)
         passed = self._boot_clock() - at if before else 0.0
         reply = await self._run(
             "sweep", before, microseconds(passed), microseconds(self._section.clock_slack_seconds),
-            microseconds(self._section.replica_ttl_seconds), _SWEEP_LIMIT,
+            microseconds(self._section.replica_ttl_seconds), _SWEEP_LIMIT, raw,
         )  # fmt: skip
-        self._swept = (reply.now_us, self._boot_clock())
+        self._swept = (reply.now_us, int(reply.results[4]), self._boot_clock())
         dealt, step = int(reply.results[0]), int(reply.results[1]) / 1e6
+        if before and int(reply.results[3]):
+            self._on_forgotten()
         for late in reply.results[2]:
             metrics.SWEEP_LAG.observe(int(late) / 1e6)
         if step:
@@ -355,7 +365,7 @@ class Lessor:
         wait = ask.max_wait_seconds or self.configuration.gpu_lock.max_wait_time
         return (
             ask.request_id, ask.pool, ask.device, ask.memory_mib, ask.device_count, ask.priority, ask.user, ask.task_id,
-            ask.purpose, microseconds(wait), "1" if ask.preemptible else "0", ask.warm_request_id,
+            ask.purpose, max(1, microseconds(wait)), "1" if ask.preemptible else "0", ask.warm_request_id,
             client.client_id, client.node, client.host,
         )  # fmt: skip
 

@@ -37,15 +37,19 @@ _TEXTS = {
     "GPU_DEVICE_UNKNOWN": "the pool has no such device",
     "GPU_QUEUE_FULL": "too many wait for the pool already",
     "GPU_DRAINING": "every device that would do is being drained",
+    "GPU_REQUEST_TAKEN": "another client waits or holds under this id",
     "GPU_STALE_LEASE": "the token is not that of the lease, or the lease has ended",
 }
 _FIELDS = {
     "GPU_NEVER_FITS": "memory_mib",
     "GPU_POOL_UNKNOWN": "pool",
     "GPU_DEVICE_UNKNOWN": "device",
+    "GPU_REQUEST_TAKEN": "request_id",
     "GPU_STALE_LEASE": "token",
 }
 _MAX_MIB = 16 * 1024 * 1024
+_MAX_TOKEN = 2**52
+"""Tokens are instants in µs or just above; twice this is where Lua's numbers end to be exact. The year 2112."""
 
 
 def from_microseconds(time_us: int) -> Timestamp:
@@ -178,6 +182,21 @@ def check_park(park: lock_pb2.Park) -> None:
     _short("model", park.model, 200)
     _between("memory_mib", park.memory_mib, 0, _MAX_MIB)
     _between("load_seconds", park.load_seconds, 0, 86400)
+
+
+def check_reclaim(reclaim: lock_pb2.Reclaim) -> int:
+    """Refuse a reclaim that makes no sense; gives when the lease was granted in µs.
+
+    Its token becomes the floor of all later ones, so a wild one would use up those that there are.
+    """
+    _between("token", reclaim.token, 1, _MAX_TOKEN)
+    try:
+        granted_us = reclaim.grant_time.ToMicroseconds()
+    except ValueError:
+        raise InvalidArgument.at("/grant_time", "not a time") from None
+    if not 0 < granted_us <= _MAX_TOKEN:
+        raise InvalidArgument.at("/grant_time", "must say when the lease was granted")
+    return granted_us
 
 
 def _short(field: str, value: str, most: int, least: int = 0) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 
 from gpulock import metrics
 from gpulock.lessor import Ask, Client, Lessor
@@ -13,6 +13,7 @@ from gpulock.presenter import (
     RELEASE_REASONS,
     Presenter,
     check_park,
+    check_reclaim,
     check_request_id,
     to_ask,
     to_client,
@@ -51,6 +52,8 @@ class Session:
         """Seconds between beats, and of a lease's life, as the client was told last."""
         self.asking = ""
         """The request that is being asked for at this moment."""
+        self.remind_until = 0.0
+        """Loop time until which beats are answered with what was asked of their leases before: it may have been lost."""
 
     def say(self, word: Word) -> bool:
         """Queue a word for the client; False: it must not be heard.
@@ -96,6 +99,8 @@ class SessionHub:
         self._presenter = Presenter(section.devices)
         self._sessions: dict[str, Session] = {}
         self._draining = False
+        self._owed: dict[str, tuple[Client, set[str]]] = {}
+        """Waiters whose stream is gone, by client, of which the store has yet to hear."""
         self.overruns = 0
         """Sessions that ended because their clients did not read."""
 
@@ -130,11 +135,26 @@ class SessionHub:
         waiters = [(session, request_id) for session in self.sessions for request_id in session.waiting]
         waiters.sort(key=lambda waiter: _asked_us(waiter[0].waiting[waiter[1]]))
         for session, request_id in waiters:
-            ask = session.asks.get(request_id)
-            if ask is not None and request_id in session.waiting:
-                word = await lessor.acquire(session.client, ask)
-                if word is not None and word.kind != "queued":
-                    session.say(word)
+            if request_id in session.waiting:
+                await self._ask_once_more(lessor, session, request_id)
+
+    @staticmethod
+    async def _ask_once_more(lessor: Lessor, session: Session, request_id: str) -> None:
+        ask = session.asks.get(request_id)
+        if ask is not None:
+            word = await lessor.acquire(session.client, ask, again=True)
+            if word is not None and word.kind != "queued":
+                session.say(word)
+
+    async def catch_up(self, lessor: Lessor) -> None:
+        """Say what the store could not be told, and ask what it had to say: words of either side may have been lost."""
+        owed, self._owed = self._owed, {}
+        for client, request_ids in owed.values():
+            await self._farewell(lessor, client, request_ids)
+        until = asyncio.get_running_loop().time() + lessor.configuration.ttl_seconds
+        for session in self.sessions:
+            session.remind_until = until  # every holder beats before that
+        await self.ask_again(lessor)
 
     def drain(self) -> None:
         """Send every client elsewhere; their waiters keep their places for the grace."""
@@ -200,15 +220,32 @@ class SessionHub:
 
     async def _leave(self, lessor: Lessor, session: Session) -> None:
         client = session.client
-        if self._sessions.get(client.client_id) is not session:
-            return  # its newer session has attached what it waits for, or will
-        del self._sessions[client.client_id]
-        metrics.SESSIONS.set(len(self._sessions))
-        if session.waiting:
+        if self._sessions.get(client.client_id) is session:
+            del self._sessions[client.client_id]
+            metrics.SESSIONS.set(len(self._sessions))
+        # What is being asked for at this moment too: the store obeys although nobody reads its answer.
+        if gone := set(session.asks) - self._asks_of(client):
             # In a task of its own: the stream's task is being cancelled.
-            task = asyncio.create_task(_detach(lessor, client, list(session.waiting)))
-            _detaching.add(task)
-            task.add_done_callback(_detaching.discard)
+            task = asyncio.create_task(self._farewell(lessor, client, gone))
+            _farewells.add(task)
+            task.add_done_callback(_farewells.discard)
+
+    def _asks_of(self, client: Client) -> set[str]:
+        """What a client's present session waits for or asks for."""
+        session = self._sessions.get(client.client_id)
+        return set(session.asks) if session is not None else set()
+
+    async def _farewell(self, lessor: Lessor, client: Client, request_ids: set[str]) -> None:
+        """Tell the store that a client's stream is gone while it waited for these."""
+        try:
+            await lessor.detach(client, sorted(request_ids))
+        except YiVideoError:  # the store is away; `catch_up` says it
+            self._owed.setdefault(client.client_id, (client, set()))[1].update(request_ids)
+            return
+        if back := self._asks_of(client) & request_ids:  # it was quicker than this farewell
+            session = self._sessions[client.client_id]
+            for request_id in back:
+                await self._ask_once_more(lessor, session, request_id)
 
     async def _read(
         self, lessor: Lessor, session: Session, requests: AsyncIterator[lock_pb2.SessionRequest]
@@ -248,14 +285,7 @@ class SessionHub:
         session.asking = ""
 
 
-_detaching: set[asyncio.Task[None]] = set()
-
-
-async def _detach(lessor: Lessor, client: Client, request_ids: list[str]) -> None:
-    with suppress(
-        YiVideoError
-    ):  # the store is away: the sweep finds that this replica's waiters are not looked after
-        await lessor.detach(client, request_ids)
+_farewells: set[asyncio.Task[None]] = set()
 
 
 async def _acquire(lessor: Lessor, session: Session, ask: Ask) -> Word | None:
@@ -273,7 +303,8 @@ async def _dispatch(lessor: Lessor, session: Session, kind: str, message: object
             return await _acquire(lessor, session, to_ask(message))
         case lock_pb2.Renew():
             check_request_id(message.request_id)
-            return await lessor.renew(client, message.request_id, message.token)
+            remind = asyncio.get_running_loop().time() < session.remind_until
+            return await lessor.renew(client, message.request_id, message.token, remind=remind)
         case lock_pb2.Release():
             check_request_id(message.request_id)
             reason = RELEASE_REASONS.get(message.reason, "normal")
@@ -296,11 +327,7 @@ async def _dispatch(lessor: Lessor, session: Session, kind: str, message: object
             check_request_id(message.request_id)
             return await lessor.confirm(client, message.request_id, message.token)
         case lock_pb2.Reclaim():
-            try:
-                granted_us = message.grant_time.ToMicroseconds()
-            except ValueError:
-                raise InvalidArgument.at("/grant_time", "not a time") from None
-            devices = list(message.devices)
+            granted_us, devices = check_reclaim(message), list(message.devices)
             return await lessor.reclaim(client, to_ask(message.acquire), message.token, devices, granted_us)
     raise InvalidArgument.at("/message", f"{kind} is not known")
 

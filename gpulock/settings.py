@@ -8,6 +8,10 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from runtime.settings import ProcessSettings, Section
 
+_YEAR = 31_536_000.0
+"""Longest time in seconds of a setting that changes at run time: the scripts reckon in µs, exactly up to 2^53."""
+_SHORTEST_PERIOD = 0.1
+"""Seconds; what recurs more often is a mistake that would keep everybody busy."""
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
 
 
@@ -89,31 +93,31 @@ class GpulockSection(Section):
 class GpuLockSection(Section):
     """Asking and holding: the names and defaults of the first system."""
 
-    poll_interval: float = Field(0.5, gt=0)
+    poll_interval: float = Field(0.5, gt=0, le=_YEAR)
     """Accepted and without effect, as `exponential_backoff`, `max_poll_interval`, `use_event_driven` and `fallback_timeout` are:
     grants are pushed, nothing polls."""
-    max_wait_time: float = Field(300.0, gt=0)
+    max_wait_time: float = Field(300.0, gt=0, le=_YEAR)
     """Longest wait in seconds of a request that sets none."""
-    lock_timeout: float = Field(600.0, gt=0)
+    lock_timeout: float = Field(600.0, gt=0, le=_YEAR)
     """Life of a lease in seconds after a beat; `gpu_lock_monitor.heartbeat.timeout` ends it sooner where that is less."""
     exponential_backoff: bool = True
     """See `poll_interval`."""
-    max_poll_interval: float = Field(5.0, gt=0)
+    max_poll_interval: float = Field(5.0, gt=0, le=_YEAR)
     """See `poll_interval`."""
     use_event_driven: bool = True
     """See `poll_interval`."""
-    fallback_timeout: float = Field(30.0, gt=0)
+    fallback_timeout: float = Field(30.0, gt=0, le=_YEAR)
     """See `poll_interval`."""
 
 
 class TimeoutLevelsSection(Section):
     """Seconds from the grant at which a holder hears from the watcher."""
 
-    warning: float = Field(1800.0, gt=0)
+    warning: float = Field(1800.0, gt=0, le=_YEAR)
     """Warned: log, metric, event."""
-    soft_timeout: float = Field(3600.0, gt=0)
+    soft_timeout: float = Field(3600.0, gt=0, le=_YEAR)
     """Asked to stop."""
-    hard_timeout: float = Field(7200.0, gt=0)
+    hard_timeout: float = Field(7200.0, gt=0, le=_YEAR)
     """Revoked."""
 
     @model_validator(mode="after")
@@ -126,9 +130,9 @@ class TimeoutLevelsSection(Section):
 class HeartbeatSection(Section):
     """Beats of holders."""
 
-    interval: float = Field(60.0, gt=0)
+    interval: float = Field(60.0, ge=_SHORTEST_PERIOD, le=_YEAR)
     """Seconds between two beats."""
-    timeout: float = Field(300.0, gt=0)
+    timeout: float = Field(300.0, gt=0, le=_YEAR)
     """Seconds without a beat after which the lease is revoked."""
 
     @model_validator(mode="after")
@@ -143,7 +147,7 @@ class CleanupSection(Section):
 
     max_retry: int = Field(3, ge=0)
     """See the section."""
-    retry_delay: float = Field(60.0, ge=0)
+    retry_delay: float = Field(60.0, ge=0, le=_YEAR)
     """See the section."""
 
 
@@ -154,7 +158,7 @@ class HealthThresholdsSection(Section):
     """Granted requests among ended waits."""
     max_timeout_rate: float = Field(0.2, ge=0, le=1)
     """Waits that ended without a grant in time, among ended waits."""
-    max_lock_age: float = Field(3600.0, gt=0)
+    max_lock_age: float = Field(3600.0, gt=0, le=_YEAR)
     """Age in seconds of a lease under which work runs."""
     recent_window_size: int = Field(20, ge=1, le=1000)
     """Ended waits that the recent success rate looks at."""
@@ -163,7 +167,7 @@ class HealthThresholdsSection(Section):
 class GpuLockMonitorSection(Section):
     """Watching over holders: the names and defaults of the first system."""
 
-    monitor_interval: float = Field(30.0, gt=0)
+    monitor_interval: float = Field(30.0, ge=_SHORTEST_PERIOD, le=_YEAR)
     """Longest time in seconds between two checks; the service looks at every deadline when it is due, and a third of
     `gpulock.replica_ttl_seconds` after the last look at the latest."""
     timeout_levels: TimeoutLevelsSection = TimeoutLevelsSection()

@@ -101,6 +101,9 @@ class ScriptStore:
         """Highest fencing token seen; what keeps tokens rising when the store has lost its memory."""
         self.epoch = 0
         """Highest epoch seen."""
+        self.on_words_lost: Callable[[], None] = lambda: None
+        """Hears of the first answer over a new connection: what the old one had yet to bring for clients was lost with it."""
+        self._connections = 1
 
     async def run(self, script: str, *arguments: Argument, hear: Hear) -> Reply:
         """Run a script. All are idempotent, so one whose answer was lost is simply run again."""
@@ -108,6 +111,9 @@ class ScriptStore:
         def take(answer: list[Any]) -> Reply:
             reply = self._read(answer)
             hear(reply)
+            if self._pipe.connections != self._connections:
+                self._connections = self._pipe.connections
+                self.on_words_lost()
             return reply
 
         try:

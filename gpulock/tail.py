@@ -32,12 +32,13 @@ class Tail:
         pipe: Pipe,
         key: str,
         on_entries: Callable[[list[Entry]], None],
-        on_reconnect: Callable[[], None] | None = None,
+        on_placed: Callable[[], None],
     ) -> None:
+        """`on_placed` is called whenever following begins, at first and after each break: what came before that may be unheard."""
         self._pipe = pipe
         self._key = key
         self._on_entries = on_entries
-        self._on_reconnect = on_reconnect
+        self._on_placed = on_placed
         self._cursor = ""
 
     async def run(self) -> None:
@@ -62,11 +63,9 @@ class Tail:
         newest = last[0][0].decode() if last else "0-0"
         if not self._cursor:
             self._cursor = newest
-            return
-        if _place(newest) < _place(self._cursor):
+        elif _place(newest) < _place(self._cursor):
             self._cursor = "0-0"
-        if self._on_reconnect is not None:
-            self._on_reconnect()
+        self._on_placed()
 
     async def _turn(self) -> None:
         command = CommandHead("XREAD", "COUNT", _PAGE, "BLOCK", _BLOCK_MS, "STREAMS", self._key)

@@ -18,6 +18,7 @@ from yivideo.gpulock.v1 import monitor_pb2
 
 _PAGE = 256
 _GONE = "the event is no longer kept; list the history, then watch from now on"
+_BEGINNING = "0-0"
 _ID = re.compile(r"^\d{1,15}-\d{1,12}$")
 
 
@@ -48,16 +49,22 @@ class LockWatch:
     async def watch(self, pool: str, after: str) -> AsyncGenerator[monitor_pb2.LockEvent, None]:
         """Yield events from now on, or after an id; an empty one at once and when nothing happened for a while.
 
-        Raises RangeRefused when the id is older than what is kept.
+        Raises RangeRefused when the id is older than what is kept, or the reader so slow that what it has yet to read is not.
         """
         cursor = await self._place(after)
+        seen = not after and cursor != _BEGINNING
         bell = asyncio.Event()
         self._join(bell)
         try:
             yield monitor_pb2.LockEvent(event_id=cursor)  # from here on nothing is missed
             while True:
                 bell.clear()
-                page = await self._store.read("XRANGE", self._key, f"({cursor}", "+", "COUNT", _PAGE)
+                # With the last one that was seen: where that is no longer kept, others behind it may be missing too.
+                start = cursor if seen else f"({cursor}"
+                page = await self._store.read("XRANGE", self._key, start, "+", "COUNT", _PAGE + seen)
+                if seen and (not page or page.pop(0)[0].decode() != cursor):
+                    raise RangeRefused(_GONE)
+                seen = seen or bool(page)
                 for entry_id, (_, stored) in page:
                     cursor = entry_id.decode()
                     event = to_event(cursor, stored)
@@ -81,7 +88,7 @@ class LockWatch:
             raise InvalidArgument.at("/after_event_id", "is not an event id")
         if not after:
             last = await self._store.read("XREVRANGE", self._key, "+", "-", "COUNT", 1)
-            return last[0][0].decode() if last else "0-0"
+            return last[0][0].decode() if last else _BEGINNING
         if not await self._store.read("EXISTS", self._key):
             if _number(after) > (0, 0):
                 raise RangeRefused(_GONE)

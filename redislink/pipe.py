@@ -39,7 +39,10 @@ _ERRORS: dict[str, type[RedisError]] = {
     "MASTERDOWN": TryAgainError,
     "NOREPLICAS": TryAgainError,
     "BUSY": TryAgainError,
+    "OOM": TryAgainError,
+    "MISCONF": TryAgainError,
 }
+"""What Redis answers before it has done anything, and not for ever: it is behind, full, or cannot write its snapshot."""
 
 
 _pack = cast("Callable[[tuple[Argument, ...]], bytes]", hiredis.pack_command)
@@ -162,6 +165,8 @@ class Pipe:
         self._wire: _Wire | None = None
         self._connecting = asyncio.Lock()
         self._ended = False
+        self.connections = 0
+        """Connections made so far; what the last one was still to answer was lost with it."""
 
     async def call(self, *command: Argument) -> Any:
         """Send one command; gives its answer.
@@ -221,6 +226,7 @@ class Pipe:
             except OSError as error:
                 raise ConnectionError(f"redis cannot be reached: {error}") from error
             self._wire = wire
+            self.connections += 1
             if self._ended:  # meanwhile
                 self.close()
                 self._refuse_ended()

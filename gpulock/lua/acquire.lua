@@ -1,9 +1,12 @@
 -- Ask for devices. Arguments: id, pool, device, MiB, devices, priority, user, task, purpose, longest wait in µs, preemptible,
--- parked request to take over, client, node, host. Gives `granted`, `queued`, or how the request with this id ended, or `refused` and
--- a code.
+-- parked request to take over, client, node, host, `1` when the replica asks for a client that it heard of before. Gives `granted`,
+-- `queued`, or how the request with this id ended, or `refused` and a code; `elsewhere` where the client has gone on at another replica.
 forget_old(4)
 local client, node = arg(13), arg(14)
 local rec = load(arg(1))
+-- Two clients with one id would both take its devices for theirs. Who is away may have come back under another name.
+if rec and rec.st ~= 'D' and rec.client ~= client and not rec.det then return finish('refused', 'GPU_REQUEST_TAKEN') end
+if rec and arg(16) == '1' and rec.st ~= 'D' and rec.replica ~= me and not rec.det then return finish('elsewhere') end
 if rec then
   if rec.st == 'W' then
     local waited = rec.det ~= nil

@@ -17,7 +17,7 @@
 -- Whole numbers go through whole() on their way to Redis or into a text: Lua would print 16 digits as 1.7e+15, and Redis spells them
 -- out as fractions, which takes longer. What is returned to the caller arrives whole as it is.
 
-local SCAN = 256 -- waiters that one turn looks at behind one that cannot be served
+local SCAN = 256 -- waiters that one turn looks at behind one that cannot be served; the sweep looks at all, now and then
 local EVENTS_KEPT, NOTICES_KEPT, HISTORY_SLACK = '10000', '10000', 64
 local DONE_KEPT_US = 60 * 1000000
 local NEVER = 9000000000000000
@@ -64,6 +64,25 @@ at_begin(function()
   end
   found = redis.call('HMGET', META, unpack(fields))
 end)
+
+-- The same of a pool that this replica does not know, because its devices are gone or are not known here yet: what is left in it must
+-- end all the same. Its keys are named as those of the others.
+local strange
+at_begin(function() strange = {} end)
+
+local function pool_of(name)
+  local pool = pools[name] or strange[name]
+  if not pool then
+    local prefix, at = string.sub(META, 1, -5), #fields
+    fields[at + 1], fields[at + 2] = 'bands:' .. name, 'figures:' .. name
+    local more = redis.call('HMGET', META, fields[at + 1], fields[at + 2])
+    found[at + 1], found[at + 2] = more[1], more[2]
+    pool = { name = name, queue = prefix .. 'q:' .. name, turns = prefix .. 'turns:' .. name, bands_field = at + 1,
+      figures_field = at + 2 }
+    strange[name] = pool
+  end
+  return pool
+end
 
 -- Time: one logical clock for all, in µs. It follows Redis's wall clock, corrected by `off`, and never runs backwards between two
 -- sweeps; only the sweep corrects it, because only a caller can tell a step of the clock from time that has passed.

@@ -7,7 +7,7 @@ at_begin(function() figures = {} end)
 local function figures_of(pool_name)
   local sums = figures[pool_name]
   if not sums then
-    local packed = pools[pool_name] and found[pools[pool_name].figures_field]
+    local packed = found[pool_of(pool_name).figures_field]
     sums = packed and cmsgpack.unpack(packed) or {}
     figures[pool_name] = sums
   end

@@ -62,6 +62,13 @@ end
 
 local function remember(rec, success, reason) remembered[#remembered + 1] = { rec, success, reason } end
 
+-- A command with a list of any length after its key: Lua can spell out only so much of it at once. Gives its last answer.
+local function in_parts(command, key, list)
+  local answer
+  for i = 1, #list, 2000 do answer = redis.call(command, key, unpack(list, i, math.min(i + 1999, #list))) end
+  return answer
+end
+
 -- Write what has changed since the last time, and put each record where the sweep looks for it: once, by the first of its deadlines.
 local function write_records()
   local written, packed, due, gone = {}, {}, {}, {}
@@ -78,16 +85,16 @@ local function write_records()
     packed[id] = cmsgpack.pack(rec)
     written[#written + 1], written[#written + 2] = id, packed[id]
   end
-  if #written > 0 then redis.call('HSET', REQ, unpack(written)) end
-  if #gone > 0 then redis.call('ZREM', DL, unpack(gone)) end
-  if #due > 0 then redis.call('ZADD', DL, unpack(due)) end
+  in_parts('HSET', REQ, written)
+  in_parts('ZREM', DL, gone)
+  in_parts('ZADD', DL, due)
   if #remembered > 0 then
     local entries = {}
     for i, entry in ipairs(remembered) do
       local rec, success, reason = unpack(entry)
       entries[i] = cmsgpack.pack({ success, reason, now }) .. (packed[rec.id] or cmsgpack.pack(rec))
     end
-    local kept = redis.call('LPUSH', HIST, unpack(entries))
+    local kept = in_parts('LPUSH', HIST, entries)
     -- Cut now and then: readers look at the first conf.history of it.
     if kept >= conf.history + HISTORY_SLACK then redis.call('LTRIM', HIST, 0, conf.history - 1) end
   end

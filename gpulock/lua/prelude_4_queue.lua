@@ -63,7 +63,7 @@ local removed -- how often dequeue ran: pages of the queue move up by as much
 at_begin(function() removed = 0 end)
 
 local function dequeue(rec, served)
-  local pool = pools[rec.pool]
+  local pool = pool_of(rec.pool)
   removed = removed + 1
   redis.call('ZREM', pool.queue, member_of(rec))
   local band = load_band(pool, rec.prio)
@@ -78,7 +78,7 @@ end
 
 -- Its place from 1, as long as no band of lower priority has waited for so long that its turn has come.
 local function place(rec)
-  return (redis.call('ZRANK', pools[rec.pool].queue, member_of(rec)) or 0) + 1
+  return (redis.call('ZRANK', pool_of(rec.pool).queue, member_of(rec)) or 0) + 1
 end
 
 -- Priorities with waiters, the one to be served first in front.
@@ -110,7 +110,7 @@ local function each_waiter(pool, limit, visit)
       for _, member in ipairs(page) do
         local rec = load(string.sub(member, 15))
         if rec and not visit(rec, #order) then return end
-        seen = seen + 1
+        if rec and not rec.det then seen = seen + 1 end -- who is away must not hide those behind it
       end
       offset = offset + #page - (removed - before)
     end

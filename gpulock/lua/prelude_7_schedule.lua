@@ -88,9 +88,9 @@ local function fit(rec, devices)
 end
 
 -- Serve whoever can be served. A waiter that cannot be holds back those behind it: they may pass on devices that it could use only
--- for conf.backfill_us from the first that did, then these devices are kept for it.
-local function schedule(pool_name, devices, by_name)
-  local pool = pools[pool_name]
+-- for conf.backfill_us from the first that did, then these devices are kept for it. `reach`: how many waiters to look at, else SCAN.
+local function schedule(pool_name, devices, by_name, reach)
+  local pool = pool_of(pool_name)
   if state.phase ~= 'open' or nobody_waits(pool) then return end
   if not devices then devices, by_name = load_devices(pool_name) end
   local yielders = redis.call('ZCARD', YIELD) == 0 and {} or load_yielders()
@@ -140,7 +140,7 @@ local function schedule(pool_name, devices, by_name)
   local again = more_to_give()
   while again do
     again = false
-    each_waiter(pool, SCAN, function(rec, bands)
+    each_waiter(pool, reach or SCAN, function(rec, bands)
       -- Who is detached keeps its place and holds nobody up: its client is gone for now.
       if rec.det or seen[rec.id] then return true end
       local chosen = fit(rec, devices)

@@ -1,5 +1,5 @@
--- A holder's beat. Arguments: id, token, client, node. Gives `renewed`, `lost`, `stale`, or `reclaim` while the store may have
--- forgotten the lease.
+-- A holder's beat. Arguments: id, token, client, node, `1` when words to it may have been lost. Gives `renewed`, `lost`, `stale`, or
+-- `reclaim` while the store may have forgotten the lease.
 local rec = load(arg(1))
 if not rec then return finish(state.phase == 'recover' and 'reclaim' or 'lost', {}, 'heartbeat') end
 if rec.st == 'W' then return finish(state.phase == 'recover' and 'reclaim' or 'stale') end
@@ -9,7 +9,7 @@ if rec.st == 'G' then
   local moved = attach(rec, arg(3), arg(4))
   beat(rec)
   save(rec)
-  if moved and rec.stop then tell('stop', rec, rec.stop) end
+  if (moved or arg(5) == '1') and rec.stop then tell('stop', rec, rec.stop) end
   return finish('renewed', export_lease(rec), slack)
 elseif rec.st == 'X' then
   attach(rec, arg(3), arg(4))

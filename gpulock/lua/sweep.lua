@@ -1,12 +1,16 @@
 -- The only script that lets time take anything away. Arguments: the logical time after this replica's last sweep in µs (0: none),
 -- µs that have passed since on its clock (which counts suspension and knows no steps), slack in µs, µs until which this replica
--- counts as alive, how many deadlines to deal with. Gives how many it dealt with, the step of Redis's clock that it undid in µs,
--- and, for each lease that it took, how late it was.
+-- counts as alive, how many deadlines to deal with, Redis's own time at the last sweep in µs. Gives how many it dealt with, the step of
+-- Redis's clock that it undid in µs, for each lease that it took, how late it was, 1 when this replica was not on record as alive, else
+-- 0, and Redis's own time.
 local before, passed, slack = number(1), number(2), number(3)
 local step = 0
 if before > 0 then
   local surplus = raw + state.off - (before + passed)
-  if math.abs(surplus) > slack then
+  -- Redis's own clock must have stepped, too: a sweep that was held up on its way looks like a step to who sent it, and when that has been
+  -- undone the others, for whom no time is missing, must not undo it again, and so on for ever.
+  local stepped = raw - (number(6) + passed)
+  if math.abs(surplus) > slack and math.abs(stepped) > slack then
     step = surplus
     state.off = state.off - surplus
     local shown = now -- what scripts took for the time since the step
@@ -47,7 +51,7 @@ if before > 0 then
   end
 end
 
-redis.call('ZADD', REPLICAS, whole(now + number(4)), me)
+local unknown = redis.call('ZADD', REPLICAS, whole(now + number(4)), me) -- 1: it was taken for dead, or is new
 redis.call('HINCRBY', STAT, '|checks', 1)
 redis.call('HSET', STAT, '|check_time', whole(now))
 redis.call('HSETNX', STAT, '|start_time', whole(now))
@@ -69,7 +73,7 @@ end
 
 local dealt, late, to_schedule = 0, {}, {}
 if state.phase == 'recover' then
-  if state.open_at == 0 or now < state.open_at then return finish(0, step, late) end
+  if state.open_at == 0 or now < state.open_at then return finish(0, step, late, unknown, raw) end
   state.phase, state.open_at = 'open', 0
   emit('recovered')
   for _, name in ipairs(pool_names) do to_schedule[name] = true end
@@ -85,6 +89,7 @@ function actions.wait(rec) -- it has waited for as long as it wanted to
 end
 
 function actions.away(rec) -- its client did not come back
+  tell('cancelled', rec) -- or is here without our knowing: then it asks again
   end_wait(rec, 'cancelled', 'the client went away')
   to_schedule[rec.pool] = true
 end
@@ -146,11 +151,17 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', DL, '-inf', whole(now), 'LIM
     redis.call('ZREM', DL, member)
   end
 end
-for name in pairs(to_schedule) do
-  if pools[name] then schedule(name) end
+-- No device idles for long because whoever could use it stands behind more waiters than one turn looks at.
+local look_at_all = math.abs(now - (state.looked or 0)) >= 1000000
+for _, name in ipairs(pool_names) do
+  local long = look_at_all and not nobody_waits(pools[name]) and redis.call('ZCARD', pools[name].queue) > SCAN
+  if long then state.looked = now end
+  if long or to_schedule[name] then schedule(name, nil, nil, long and conf.max_waiters or SCAN) end
+  to_schedule[name] = nil
 end
+for name in pairs(to_schedule) do schedule(name) end -- pools that this replica does not know
 if dealt > 0 then redis.call('HINCRBY', STAT, '|unhealthy_checks', 1) end
 write_records()
 local first = redis.call('ZRANGE', DL, 0, 0, 'WITHSCORES')
 soonest = first[2] and tonumber(first[2]) or -1
-return finish(dealt, step, late)
+return finish(dealt, step, late, unknown, raw)

@@ -62,6 +62,35 @@ async def test_a_step_of_the_clock_shortens_no_quarantine(house: House, seconds:
     assert a.kinds("r2") == ["queued", "granted"]
 
 
+@pytest.mark.parametrize("late", ["asked", "heard"])
+async def test_a_sweep_that_was_held_up_is_no_step(house: House, late: str) -> None:
+    """One replica's sweep waits for seconds before Redis runs it, or its answer before it is read.
+
+    It may take them for a step of the clock, once. The other, which has seen them pass, undoes nothing, and a silent holder loses
+    its lease.
+    """
+    a, b = await house.replica("a"), await house.replica("b")
+    await a.ask("r1")
+    await house.after(2)
+    house.clocks.pass_seconds(2)
+    boot = house.clocks.boot_seconds
+    if late == "asked":
+        house.clocks.pass_seconds(4)
+    clock, reads = a.lessor._boot_clock, iter([boot, boot + 4])
+    a.lessor._boot_clock = lambda: next(reads)
+    await a.lessor.sweep()
+    a.lessor._boot_clock = clock
+    house.clocks.boot_seconds = boot + 4
+    if late == "heard":
+        house.clocks.wall_us += 4_000_000
+    steps = []
+    for _ in range(160):
+        house.clocks.pass_seconds(2)
+        steps += [(await one.lessor.sweep()).step_seconds for one in (a, b)]
+    assert [step for step in steps if step] in ([], [4.0])
+    assert "r1" not in await a.leases()
+
+
 async def test_tokens_rise_across_data_loss_and_a_step_back(house: House) -> None:
     """A store that has lost everything and whose clock went back still gives a larger token, because the replica remembers."""
     a = await house.replica()

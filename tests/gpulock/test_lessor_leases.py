@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from gpulock import metrics
 from gpulock.lessor import Client
 from tests.gpulock.conftest import STORE, House
 
@@ -156,6 +159,21 @@ async def test_the_sweep_looks_for_what_lives_only(house: House) -> None:
     await a.lessor.force_release("r2", "", "", "an operator's wish")
     await a.lessor.confirm(Client("client-r2"), "r2", a.lease("r2").token)
     assert house.redis.zcard(f"{STORE}dl") == 0
+
+
+async def test_a_lease_ends_once_in_the_figures(house: House) -> None:
+    """A holder that answers its revocation by giving the lease back has not ended another one."""
+
+    def ended(reason: str) -> float:
+        return metrics.RELEASES.labels(reason)._value.get()
+
+    a = await house.replica()
+    await a.ask("r1")
+    before = ended("forced"), ended("normal")
+    await a.lessor.force_release("r1", "default", "", "fan")
+    await a.release("r1")
+    await asyncio.sleep(0)  # in which books are kept
+    assert (ended("forced"), ended("normal")) == (before[0] + 1, before[1])
 
 
 async def test_a_released_lease_is_gone(house: House) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from gpulock.lessor import Client
+from gpulock.lessor import Ask, Client
 from gpulock.settings import DeviceSection
 from tests.gpulock.conftest import GPU0, GPU1, House
 
@@ -53,6 +53,22 @@ async def test_asking_twice_is_asking_once(house: House) -> None:
     assert await a.memory() == {"gpu-0": (24_000, 0)}
 
 
+async def test_an_id_is_one_clients(house: House) -> None:
+    """A second client is not told another's lease nor takes its place, at no replica; one whose client is away is taken over."""
+    a, b = await house.replica("a"), await house.replica("b")
+    await a.ask("r1", "n1")
+    await a.ask("r2", "n1")
+    for replica in (a, b):
+        for request_id in ("r1", "r2"):
+            assert await replica.ask(request_id, "n2") == "refused"
+            assert replica.words[-1].detail == "GPU_REQUEST_TAKEN"
+    await a.lessor.detach(Client("n1"), ["r2"])
+    assert await b.ask("r2", "n2") == "queued"
+    await a.release("r1")
+    await house.carry()
+    assert b.kinds("r2")[-1] == "granted"
+
+
 async def test_a_repeated_request_moves_to_the_replica_that_hears_it(house: House) -> None:
     """A waiter that asks again at another replica keeps its place and is granted there."""
     a = await house.replica("a")
@@ -65,6 +81,20 @@ async def test_a_repeated_request_moves_to_the_replica_that_hears_it(house: Hous
     await house.carry()
     assert b.kinds("r2") == ["queued", "granted"]
     assert a.kinds("r2") == ["queued"]
+
+
+async def test_a_replica_does_not_fetch_back_who_has_gone_on_elsewhere(house: House) -> None:
+    """A replica that was frozen asks again for its waiters: those whose client is at another one by now stay there."""
+    a, b = await house.replica("a"), await house.replica("b")
+    await b.ask("r1")
+    await a.ask("r2")
+    await b.ask("r2")
+    await a.lessor.acquire(Client("client-r2"), Ask("r2"), again=True)
+    await b.release("r1")
+    await house.carry()
+    assert b.kinds("r2")[-1] == "granted"
+    assert await a.lessor.acquire(Client("client-r2"), Ask("r2"), again=True) is None
+    assert "granted" not in a.kinds("r2")
 
 
 async def test_an_ended_request_is_told_how_it_ended(house: House) -> None:
@@ -88,6 +118,15 @@ async def test_max_wait(house: House) -> None:
     await a.renew("r1")
     await house.after(295)
     assert a.kinds("long") == ["queued", "timeout"]
+
+
+async def test_the_shortest_wait_ends(house: House) -> None:
+    """What is left of somebody's patience may be less than a microsecond: that is not a wait without an end."""
+    a = await house.replica()
+    await a.ask("r1")
+    await a.ask("r2", max_wait_seconds=1e-9)
+    await house.after(0.001)
+    assert a.kinds("r2") == ["queued", "timeout"]
 
 
 async def test_cancel_ends_a_wait(house: House) -> None:

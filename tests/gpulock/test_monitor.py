@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import aclosing
 from typing import Any
 
 import grpc
 import pytest
 import redis
 
+from runtime.errors import RangeRefused
 from tests.gpulock.conftest import STORE
 from tests.gpulock.lock_room import GPU
 from tests.gpulock.rooms import Rooms, Running
@@ -218,6 +220,41 @@ async def test_a_watcher_that_was_away_too_long_is_told(rooms: Rooms, clean_redi
     assert (await first("")).type == ""
 
 
+async def test_a_watcher_hears_of_what_happens_while_following_begins(rooms: Rooms) -> None:
+    """What comes between a watcher's first look and the place from which its replica follows is not left for the heartbeat."""
+    a = await rooms.replica(monitor={}, watch_heartbeat_seconds=60.0)
+    client = await rooms.client(a, "n1")
+    lease = await client.granted("r1")
+    ear = a.replica.watch._pipe._address
+    port, ear["port"] = ear["port"], 1
+    call = a.door.monitor.WatchLocks(monitor_pb2.WatchLocksRequest())
+    assert (await call.read()).type == ""
+    await client.release(lease)
+    await client.hear("released", "r1")
+    ear["port"] = port
+    async with asyncio.timeout(5):
+        assert (await call.read()).type == "released"
+    call.cancel()
+
+
+async def test_a_watcher_that_reads_too_slowly_is_told(rooms: Rooms, clean_redis: redis.Redis) -> None:
+    """Events that go before a watcher has come to read them are not passed over in silence."""
+    a = await rooms.replica(monitor={})
+    client = await rooms.client(a, "n1")
+    lease = await client.granted("r1")
+    async with aclosing(a.replica.watch.watch("", "")) as events:
+        assert (await anext(events)).type == ""
+        await client.release(lease)
+        await client.hear("released", "r1")
+        assert (await anext(events)).type == "released"
+        await client.granted("r2")
+        clean_redis.xtrim(f"{STORE}ev", maxlen=0, approximate=False)
+        await client.acquire("r4")
+        await client.hear("queued", "r4")
+        with pytest.raises(RangeRefused):
+            await anext(events)
+
+
 async def configuration(running: Running) -> monitor_pb2.Configuration:
     """The settings in force."""
     return await running.door.monitor.GetConfiguration(monitor_pb2.GetConfigurationRequest())
@@ -250,6 +287,11 @@ async def test_settings_change_for_all_replicas_at_once(rooms: Rooms) -> None:
         {"gpu_lock.nothing": "1"},
         {"gpu_lock.max_wait_time": "soon"},
         {"gpu_lock.max_wait_time": "-1"},
+        {"gpu_lock.max_wait_time": "Infinity"},
+        {"gpu_lock.max_wait_time": "NaN"},
+        {"gpu_lock.lock_timeout": "1e300", "gpu_lock_monitor.heartbeat.timeout": "1e300"},
+        {"gpu_lock_monitor.heartbeat.interval": "1e-9"},
+        {"gpu_lock_monitor.monitor_interval": "1e-9"},
         {"gpu_lock_monitor.timeout_levels.warning": "4000"},
         {"gpu_lock_monitor.heartbeat.interval": "200"},
         {"gpu_lock.lock_timeout": "100", "gpu_lock.max_wait_time": "5"},

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from typing import Any
 
 import grpc
 import pytest
 import redis
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from tests.gpulock.conftest import STORE
 from tests.gpulock.rooms import Rooms
@@ -80,6 +82,29 @@ async def test_what_cannot_be_obeyed_is_refused_and_the_stream_stays(rooms: Room
     await client.send(acquire=lock_pb2.Acquire())
     assert (await client.hear("refused")).field
     await client.granted("good")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"token": 2**60}, "token"),
+        ({"token": -1}, "token"),
+        ({"grant_time": Timestamp()}, "grant_time"),
+        ({"grant_time": Timestamp(nanos=-1)}, "grant_time"),
+    ],
+)
+async def test_a_wild_reclaim_is_refused(rooms: Rooms, changes: dict[str, Any], field: str) -> None:
+    """A token that is reclaimed is the floor of all later ones: one that leaves no room above it is not believed."""
+    a = await rooms.replica(monitor={}, initial_state="existing", recovery_window_seconds=30.0)
+    client = await rooms.client(a, "n1")
+    await client.hear("reclaim_requested")
+    good = {"token": 7, "grant_time": Timestamp(seconds=1_700_000_000), "devices": ["gpu-0"]}
+    wild = lock_pb2.Reclaim(acquire=lock_pb2.Acquire(request_id="r1"), **{**good, **changes})
+    await client.send(reclaim=wild)
+    refused = await client.hear("refused", "r1")
+    assert (refused.code, refused.field) == ("INVALID_ARGUMENT", field)
+    await client.send(reclaim=lock_pb2.Reclaim(acquire=lock_pb2.Acquire(request_id="r1"), **good))
+    await client.hear("renewed", "r1")
 
 
 @pytest.mark.parametrize(

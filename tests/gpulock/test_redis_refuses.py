@@ -1,0 +1,72 @@
+"""A Redis that answers, but not with what was asked: the lock service waits for better times and loses nobody."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+import redis
+
+from tests.gpulock.rooms import Rooms
+from yivideo.gpulock.v1 import lock_pb2
+
+
+async def test_a_full_redis_is_waited_for(rooms: Rooms, clean_redis: redis.Redis) -> None:
+    """While Redis has no memory left calls are answered UNAVAILABLE; then the holder's lease and the waiter's place are there."""
+    a = await rooms.replica(monitor={}, redis_patience_seconds=0.3, replica_ttl_seconds=0.9)
+    holder, waiter = await rooms.client(a, "n1"), await rooms.client(a, "n2")
+    lease = await holder.granted("r1")
+    await waiter.acquire("r2")
+    await waiter.hear("queued", "r2")
+    clean_redis.config_set("maxmemory", "1")
+    try:
+        await holder.send(renew=lock_pb2.Renew(request_id="r1", token=lease.token))
+        error = await holder.ended()
+        await asyncio.sleep(0.6)  # some turns of the sweeper
+    finally:
+        clean_redis.config_set("maxmemory", "0")
+    assert error is not None
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    again = await rooms.client(a, "n1")
+    await again.send(renew=lock_pb2.Renew(request_id="r1", token=lease.token))
+    await again.hear("renewed", "r1")
+    await again.release(lease)
+    await waiter.hear("granted", "r2")
+
+
+async def test_a_primary_that_became_a_replica_is_waited_for(rooms: Rooms, clean_redis: redis.Redis) -> None:
+    """READONLY passes: promoted again, the store asks for what it may have forgotten, and the waiter is served."""
+    a = await rooms.replica(
+        monitor={}, redis_patience_seconds=0.3, replica_ttl_seconds=0.9, recovery_window_seconds=1.0
+    )
+    holder, waiter = await rooms.client(a, "n1"), await rooms.client(a, "n2")
+    lease = await holder.granted("r1")
+    await waiter.acquire("r2")
+    await waiter.hear("queued", "r2")
+    clean_redis.execute_command("REPLICAOF", "127.0.0.1", "1")
+    try:
+        await holder.send(renew=lock_pb2.Renew(request_id="r1", token=lease.token))
+        error = await holder.ended()
+    finally:
+        clean_redis.execute_command("REPLICAOF", "NO", "ONE")
+    assert error is not None
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    again = await rooms.client(a, "n1")
+    await again.send(renew=lock_pb2.Renew(request_id="r1", token=lease.token))
+    await again.hear("renewed", "r1")
+    await again.release(lease)
+    assert (await waiter.hear("granted", "r2")).token > lease.token
+
+
+async def test_forgotten_scripts_are_told_again(rooms: Rooms, clean_redis: redis.Redis) -> None:
+    """FUNCTION FLUSH between two messages is noticed by nobody."""
+    a = await rooms.replica(monitor={})
+    holder, waiter = await rooms.client(a, "n1"), await rooms.client(a, "n2")
+    lease = await holder.granted("r1")
+    clean_redis.function_flush("SYNC")
+    await waiter.acquire("r2")
+    await waiter.hear("queued", "r2")
+    clean_redis.function_flush("SYNC")
+    await holder.release(lease)
+    await holder.hear("released", "r1")
+    await waiter.hear("granted", "r2")
