@@ -58,6 +58,17 @@ local function enqueue(rec)
   redis.call('ZADD', pool.queue, whole(band_floor(rec.prio) + rec.round), member_of(rec))
 end
 
+-- The turn of a waiter that leaves without having been served is its user's again, if it was the user's last.
+local function give_turn_back(pool, rec)
+  local turn, score = whole(rec.prio) .. ':' .. rec.user, band_floor(rec.prio) + rec.round
+  if tonumber(redis.call('ZSCORE', pool.turns, turn)) ~= score then return end
+  if rec.round > 0 then
+    redis.call('ZADD', pool.turns, whole(score - 1), turn)
+  else
+    redis.call('ZREM', pool.turns, turn)
+  end
+end
+
 -- Take a waiter out of its queue; `served` moves the turn on.
 local removed -- how often dequeue ran: pages of the queue move up by as much
 at_begin(function() removed = 0 end)
@@ -71,6 +82,8 @@ local function dequeue(rec, served)
   if served then
     band.since = now
     band.round = math.max(band.round, rec.round)
+  else
+    give_turn_back(pool, rec)
   end
   save_band(pool, rec.prio, band)
   queue_changed()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gpulock.lessor import Client
 from tests.gpulock.conftest import GPU0, GPU1, House
 
 
@@ -79,6 +80,23 @@ async def test_a_newcomer_joins_the_turn_that_is_served(house: House) -> None:
     for number in range(3):
         await a.ask(f"new{number}", user="new")
     assert await a.order() == ["new0", "x4", "new1", "x5", "new2"]
+
+
+async def test_what_was_taken_back_is_no_turn(house: House) -> None:
+    """A user whose requests were taken back is not behind another one for it."""
+    a = await house.replica()
+    await a.ask("h", user="z")
+    await a.ask("z", user="z")
+    for number in range(4):  # one after the other
+        await a.ask(f"x{number}", user="x")
+        await a.lessor.cancel(Client("client-x"), f"x{number}")
+    for number in range(4):  # and several, the newest first
+        await a.ask(f"y{number}", user="y")
+    for number in reversed(range(4)):
+        await a.lessor.cancel(Client("client-y"), f"y{number}")
+    for request_id in ("w0", "w1", "w2", "x4", "y4"):
+        await a.ask(request_id, user=request_id[0])
+    assert await a.order() == ["z", "w0", "x4", "y4", "w1", "w2"]
 
 
 async def test_priority_first(house: House) -> None:
