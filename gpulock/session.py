@@ -35,6 +35,7 @@ log = get_logger(__name__)
 
 _HELLO_SECONDS = 10.0
 _LAST_WORD_SECONDS = 1.0
+_TAKEN_BACK_KEPT = 1000
 _NOT_WAITING = frozenset({"granted", "refused", "timeout", "cancelled", "released", "lost"})
 
 
@@ -52,6 +53,8 @@ class Session:
         """Seconds between beats, and of a lease's life, as the client was told last."""
         self.asking = ""
         """The request that is being asked for at this moment."""
+        self.taken_back: dict[str, None] = {}
+        """The last requests that the client took back, the oldest first."""
         self.remind_until = 0.0
         """Loop time until which beats are answered with what was asked of their leases before: it may have been lost."""
 
@@ -73,6 +76,10 @@ class Session:
             self.asks.pop(word.request_id, None)
             if asked:
                 self.asking = ""
+        if word.kind == "cancelled":
+            self.taken_back[word.request_id] = None
+            if len(self.taken_back) > _TAKEN_BACK_KEPT:
+                del self.taken_back[next(iter(self.taken_back))]
         self.outbound.put(word)
         return True
 
@@ -112,8 +119,11 @@ class SessionHub:
     def deliver(self, word: Word) -> None:
         """Hand a word to its client, if it is here; one that is not asks again when it comes back."""
         session = self._sessions.get(word.client_id)
-        if session is not None and not session.say(word) and word.kind == "granted":
-            # Nobody waits for it: a store that went back in time has brought a cancelled request back to life.
+        if session is None or session.say(word) or word.kind != "granted":
+            return
+        # A store that went back in time has brought a cancelled request back to life. Any other grant that nobody waits for was
+        # heard before, and is in use.
+        if word.request_id in session.taken_back:
             self._on_unwanted(session.client, word)
 
     def announce(self, lessor: Lessor) -> None:
@@ -138,13 +148,15 @@ class SessionHub:
             if request_id in session.waiting:
                 await self._ask_once_more(lessor, session, request_id)
 
-    @staticmethod
-    async def _ask_once_more(lessor: Lessor, session: Session, request_id: str) -> None:
-        ask = session.asks.get(request_id)
-        if ask is not None:
-            word = await lessor.acquire(session.client, ask, again=True)
-            if word is not None and word.kind != "queued":
-                session.say(word)
+    async def _ask_once_more(self, lessor: Lessor, session: Session, request_id: str) -> None:
+        client, ask = session.client, session.asks.get(request_id)
+        if ask is None or self._sessions.get(client.client_id) is not session:
+            return
+        word = await lessor.acquire(client, ask, again=True)
+        if word is not None and word.kind != "queued":
+            session.say(word)
+        if request_id not in self._asks_of(client) and word is not None and word.kind == "queued":
+            await self._farewell(lessor, client, {request_id})  # meanwhile it has gone
 
     async def catch_up(self, lessor: Lessor) -> None:
         """Say what the store could not be told, and ask what it had to say: words of either side may have been lost."""

@@ -55,6 +55,17 @@ async def test_a_grant_whose_answer_was_lost_is_told(rooms: Rooms, clean_redis: 
     assert (await waiter.hear("granted", "r2", seconds=3)).token > lease.token
 
 
+async def test_a_grant_that_is_told_twice_is_not_given_back(rooms: Rooms) -> None:
+    """A replica that asks again for a waiter which has been served meanwhile brings its grant a second time: its holder goes on."""
+    a = await rooms.replica(monitor={})
+    holder = await rooms.client(a, "n1")
+    lease = await holder.granted("r1")
+    await a.replica.lessor.acquire(Client("n1"), Ask("r1"), again=True)
+    await asyncio.sleep(0)  # an errand would be under way now, and before what follows
+    await holder.send(renew=lock_pb2.Renew(request_id="r1", token=lease.token))
+    assert (await holder.hear("renewed", "r1")).token == lease.token
+
+
 async def test_a_stop_whose_answer_was_lost_is_told_with_the_next_beat(
     rooms: Rooms, clean_redis: redis.Redis
 ) -> None:
