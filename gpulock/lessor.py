@@ -111,7 +111,7 @@ class Lessor:
         self._on_queue = on_queue
         self._on_forgotten = on_forgotten
         self._boot_clock = boot_clock
-        self._swept: tuple[int, int, float] | None = None
+        self._swept: tuple[int, int, int, float] | None = None
         self.epoch = 0
         self.recovering = False
         self._open_at = 0.0
@@ -263,13 +263,13 @@ class Lessor:
 
     async def sweep(self) -> Sweep:
         """Let time take what is due; the only call that does."""
-        before, raw, at = self._swept or (0, 0, 0.0)
+        before, raw, epoch, at = self._swept or (0, 0, 0, 0.0)
         passed = self._boot_clock() - at if before else 0.0
         reply = await self._run(
             "sweep", before, microseconds(passed), microseconds(self._section.clock_slack_seconds),
-            microseconds(self._section.replica_ttl_seconds), _SWEEP_LIMIT, raw,
+            microseconds(self._section.replica_ttl_seconds), _SWEEP_LIMIT, raw, epoch,
         )  # fmt: skip
-        self._swept = (reply.now_us, int(reply.results[4]), self._boot_clock())
+        self._swept = (reply.now_us, int(reply.results[4]), reply.epoch, self._boot_clock())
         dealt, step = int(reply.results[0]), int(reply.results[1]) / 1e6
         if before and int(reply.results[3]):
             self._on_forgotten()

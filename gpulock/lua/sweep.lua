@@ -1,16 +1,17 @@
 -- The only script that lets time take anything away. Arguments: the logical time after this replica's last sweep in µs (0: none),
 -- µs that have passed since on its clock (which counts suspension and knows no steps), slack in µs, µs until which this replica
--- counts as alive, how many deadlines to deal with, Redis's own time at the last sweep in µs. Gives how many it dealt with, the step of
--- Redis's clock that it undid in µs, for each lease that it took, how late it was, 1 when this replica was not on record as alive, else
--- 0, and Redis's own time.
+-- counts as alive, how many deadlines to deal with, Redis's own time at the last sweep in µs, and the epoch then. Gives how many
+-- deadlines it dealt with, the step of Redis's clock that it undid in µs, for each lease that it took, how late it was, 1 when this
+-- replica was not on record as alive, else 0, and Redis's own time.
 local before, passed, slack = number(1), number(2), number(3)
 local step = 0
 if before > 0 then
   local surplus = raw + state.off - (before + passed)
-  -- Redis's own clock must have stepped, too: a sweep that was held up on its way looks like a step to who sent it, and when that has been
-  -- undone the others, for whom no time is missing, must not undo it again, and so on for ever.
-  local stepped = raw - (number(6) + passed)
-  if math.abs(surplus) > slack and math.abs(stepped) > slack then
+  -- Redis's own clock must have stepped, too: a sweep that was held up on its way looks like a step to who sent it, and when that has
+  -- been undone the others, for whom no time is missing, must not undo it again, and so on for ever. In a new epoch the store may
+  -- have forgotten what was undone: then our own reckoning is all there is.
+  local stepped = number(7) ~= state.epoch or math.abs(raw - (number(6) + passed)) > slack
+  if stepped and math.abs(surplus) > slack then
     step = surplus
     state.off = state.off - surplus
     local shown = now -- what scripts took for the time since the step
