@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.gpulock.conftest import House
+from tests.gpulock.conftest import STORE, House
 
 
 @pytest.mark.parametrize("seconds", [3600.0, 86_400.0, -3600.0])
@@ -89,6 +89,21 @@ async def test_a_sweep_that_was_held_up_is_no_step(house: House, late: str) -> N
         steps += [(await one.lessor.sweep()).step_seconds for one in (a, b)]
     assert [step for step in steps if step] in ([], [4.0])
     assert "r1" not in await a.leases()
+
+
+async def test_a_step_that_was_undone_and_forgotten_is_undone_again(house: House) -> None:
+    """A fail-over to a dataset from before the clock was set back, with its correction lost: time does not stand still for a day."""
+    a = await house.replica()
+    await a.ask("r1")
+    past = {key: house.redis.dump(key) for key in house.redis.keys(f"{STORE}*")}
+    house.clocks.step_seconds(-86400)
+    await house.after(1)
+    for key, payload in past.items():
+        house.redis.restore(key, 0, payload, replace=True)
+    house.restart_redis()
+    for _ in range(5):
+        await house.after(200)
+    assert await a.leases() == {}
 
 
 async def test_tokens_rise_across_data_loss_and_a_step_back(house: House) -> None:
