@@ -295,10 +295,20 @@ async def test_settings_change_for_all_replicas_at_once(rooms: Rooms) -> None:
         {"gpu_lock_monitor.timeout_levels.warning": "4000"},
         {"gpu_lock_monitor.heartbeat.interval": "200"},
         {"gpu_lock.lock_timeout": "100", "gpu_lock.max_wait_time": "5"},
+        {"gpu_lock.max_wait_time": "1e308"},
+        {"gpu_lock.max_wait_time": "Infinity"},
+        {"gpu_lock.max_wait_time": "true"},
+        {"gpu_lock_monitor.enabled": "1"},
+        {"gpu_lock.lock_timeout": "1e15", "gpu_lock_monitor.heartbeat.timeout": "1e15"},
+        {"gpu_lock_monitor.heartbeat.interval": "1e-7", "gpu_lock_monitor.heartbeat.timeout": "1e-6"},
+        {"gpu_lock_monitor.monitor_interval": "1e-9"},
     ],
 )
 async def test_a_wrong_setting_changes_nothing(rooms: Rooms, values: dict[str, str]) -> None:
-    """Settings are validated as a whole: one that is wrong, or contradicts others, leaves all as they are."""
+    """Settings are validated as a whole: one that is wrong, or contradicts others, leaves all as they are.
+
+    A time that the scripts cannot count is wrong too: it would end every lease and every wait at once.
+    """
     a = await rooms.replica(monitor={})
     before = await configuration(a)
     update = a.door.monitor.UpdateConfiguration(monitor_pb2.UpdateConfigurationRequest(values=values))
