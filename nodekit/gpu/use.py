@@ -77,7 +77,7 @@ class GpuUse:
             raise
         self.settle(holding, await self.desk.vacate(holding, premises))
 
-    async def acquire(self, request: lock_pb2.Acquire, takes: Holding | None = None) -> Holding | None:
+    async def acquire(self, request: lock_pb2.Acquire) -> Holding | None:
         """Ask for devices on behalf of the task, and show its place in the queue while it waits."""
         if not self._declared:
             raise RuntimeError(f"declare the task: @node.task({self._spec.task_name!r}, gpu=True)")
@@ -96,7 +96,7 @@ class GpuUse:
                 waiting = task_pb2.WaitingForGpu(position=position, memory_mib=request.memory_mib)
                 self._emit(task_pb2.TaskEvent(waiting_for_gpu=waiting))
 
-        holding = await self.desk.acquire(request, show, takes)
+        holding = await self.desk.acquire(request, show)
         if holding is not None:
             WAIT_SECONDS.observe(holding.lease.waited_seconds)
         if holding is not None and shown:
