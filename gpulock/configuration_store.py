@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic_settings import SettingsError as EnvironmentFault
 
 from gpulock import metrics
 from gpulock.configuration import LockConfiguration
@@ -21,7 +22,7 @@ from gpulock.settings import GpuLockMonitorSection, GpuLockSection, GpulockSetti
 from gpulock.store import ScriptStore
 from runtime.errors import InvalidArgument, WrongState, YiVideoError
 from runtime.logs import get_logger
-from runtime.settings import CONFIG_VARIABLE, EnvironmentFault, ProcessSettings
+from runtime.settings import CONFIG_VARIABLE, ProcessSettings
 
 log = get_logger(__name__)
 
