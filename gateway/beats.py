@@ -52,6 +52,12 @@ def is_dead(holder: pb.Holder, patience_seconds: float, now: float) -> bool:
     return holder.state == pb.HOLDER_STATE_QUARANTINED or now - last > patience_seconds
 
 
+def _lost(holder: pb.Holder) -> str:
+    if holder.state == pb.HOLDER_STATE_QUARANTINED:  # taken for whatever reason: it may have beaten to the last
+        return f"LEASE_REVOKED: {who(holder)} has lost its lease, and its memory is not known to be back"
+    return f"HEARTBEAT_LOST: {who(holder)} does not beat any more"
+
+
 class Beats:
     """Who lives: the scheduler's running tasks beside the leases."""
 
@@ -96,7 +102,7 @@ class Beats:
 
     def problems(self, watcher: pb.Watcher) -> tuple[str, list[str]]:
         """Judge them: a status word, and what is wrong."""
-        issues = [f"HEARTBEAT_LOST: {who(holder)} does not beat any more" for holder in self.dead]
+        issues = [_lost(holder) for holder in self.dead]
         issues += [
             f"HEARTBEAT_ORPHANED: {who(holder)} holds a device and does not run" for holder in self.orphaned
         ]

@@ -45,7 +45,11 @@ async def read_beats(backend: Backend, status: pb.GetStatusResponse, values: dic
     tasks = {task.spec.task_id: task for task in (await backend.read(backend.tasks.ListTasks, wanted)).tasks}
     missing = {holder.task_id for holder in status.holders if holder.task_id} - set(tasks)
     found = await asyncio.gather(*(_task(backend, task_id) for task_id in sorted(missing)))
-    return Beats([*tasks.values(), *(task for task in found if task is not None)], status, values)
+    beats = Beats([*tasks.values(), *(task for task in found if task is not None)], status, values)
+    if beats.orphaned:  # or it has given its device back and ended since the status was read
+        now = {one.lease.request_id for one in (await read_status(backend)).holders if lock_presenter.works(one)}
+        beats.orphaned = [holder for holder in beats.orphaned if holder.lease.request_id in now]
+    return beats
 
 
 async def _one(request: web.Request) -> tuple[str, task_pb2.Task | None, pb.Holder | None, bool]:

@@ -226,7 +226,24 @@ async def test_beats_tell_the_living_from_the_dead(house: House) -> None:
         "lives": ("running", True, True), "cpu": ("running", True, True), "silent": ("orphaned", False, False),
         "ended": ("orphaned", True, True), "nobody": ("not_found", False, False),
     }  # fmt: skip
-    assert (await get(house, "/health"))["components"]["heartbeat"] == "warning"
+    judged = await get(house, "/health")
+    assert judged["components"]["heartbeat"] == "warning"
+    assert judged["issues"] == [
+        "HEARTBEAT_LOST: silent does not beat any more",
+        "LEASE_REVOKED: gone has lost its lease, and its memory is not known to be back",
+        "HEARTBEAT_ORPHANED: ended holds a device and does not run",
+    ]
+
+
+async def test_who_gives_back_meanwhile_is_no_orphan(house: House) -> None:
+    """A task that ends between two looks, at the locks and at the tasks, raises no alarm."""
+    await house.submit("ended")
+    await house.scheduler.complete("ended")
+    for path in ("/heartbeat/all", "/health"):
+        house.locks.hold("ended:1", task_id="ended")
+        house.locks.leave_after_status = "ended:1"
+        body = await get(house, path)
+        assert body.get("orphaned_tasks", []) == body.get("issues", []) == []
 
 
 async def test_only_the_dead_are_cleaned_up(house: House) -> None:
@@ -263,7 +280,16 @@ async def test_graded_timeouts_are_shown_as_they_were_acted_on(house: House) -> 
         reason="hard_timeout",
         end_time=stamp(5),
     )
+    forced = house.locks.hold("t9:1", "gpu-b", task_id="t9", state=pb.HOLDER_STATE_QUARANTINED)
     body = await get(house, "/timeout/status")
+    assert body["timeout_stats"]["failed_actions"] == 0, "what an operator took is no timeout's failure"
+    house.locks.status.holders.remove(forced)
+    house.locks.hold("r1", "gpu-b", task_id="t8", state=pb.HOLDER_STATE_QUARANTINED)
+    body = await get(house, "/timeout/status")
+    assert (await get(house, "/statistics"))["timeout"] == body["timeout_stats"]
+    house.locks.health.statistics.revocations = 4
+    assert (await get(house, "/monitor/health"))["metrics"]["recovery_rate"] == 0.25
+    del house.locks.status.holders[:]
     assert body["timeout_stats"] | {"start_time": 0} == {
         "warning_actions": 3, "soft_timeout_actions": 2, "hard_timeout_actions": 1, "successful_actions": 6,
         "failed_actions": 1, "start_time": 0,
