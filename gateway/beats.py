@@ -53,7 +53,9 @@ def is_dead(holder: pb.Holder, patience_seconds: float, now: float) -> bool:
 
 
 def _lost(holder: pb.Holder) -> str:
-    if holder.state == pb.HOLDER_STATE_QUARANTINED:  # taken for whatever reason: it may have beaten to the last
+    if (
+        holder.state == pb.HOLDER_STATE_QUARANTINED
+    ):  # taken for whatever reason: it may have beaten to the last
         return f"LEASE_REVOKED: {who(holder)} has lost its lease, and its memory is not known to be back"
     return f"HEARTBEAT_LOST: {who(holder)} does not beat any more"
 

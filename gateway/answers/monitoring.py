@@ -157,7 +157,7 @@ class Heartbeats(Answer):
     active_tasks: dict[str, HeartbeatData]
     """By task."""
     dead_tasks: list[str]
-    """Tasks, or else requests, of holders whose beats stopped, or whose lease was taken and whose memory is not known to be back."""
+    """Tasks, or else requests, of holders whose beats stopped, or whose lease was taken and whose memory may not be back."""
     orphaned_tasks: list[str]
     """Tasks that hold a device although the scheduler does not run them."""
     statistics: HeartbeatStatistics

@@ -47,7 +47,9 @@ async def read_beats(backend: Backend, status: pb.GetStatusResponse, values: dic
     found = await asyncio.gather(*(_task(backend, task_id) for task_id in sorted(missing)))
     beats = Beats([*tasks.values(), *(task for task in found if task is not None)], status, values)
     if beats.orphaned:  # or it has given its device back and ended since the status was read
-        now = {one.lease.request_id for one in (await read_status(backend)).holders if lock_presenter.works(one)}
+        now = {
+            one.lease.request_id for one in (await read_status(backend)).holders if lock_presenter.works(one)
+        }
         beats.orphaned = [holder for holder in beats.orphaned if holder.lease.request_id in now]
     return beats
 

@@ -200,6 +200,9 @@ async def test_a_device_is_drained_and_comes_back(house: House) -> None:
     assert (await call(house, "POST", path, {"reason": "fan"}))["draining"] is True
     assert house.locks.requests[-1].reason == "fan"
     assert (await call(house, "DELETE", path))["draining"] is False
+    house.locks.status.devices.add(device="small-0", pool="small")
+    assert (await call(house, "POST", "/gpu-lock/devices/small-0/drain"))["draining"] is True
+    assert house.locks.requests[-1].pool == "small", "a device is found without its pool"
     await call(house, "POST", "/gpu-lock/devices/none/drain", status=404)
 
 

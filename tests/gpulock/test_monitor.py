@@ -162,6 +162,22 @@ async def test_an_unknown_pool_is_not_found(rooms: Rooms, method: str) -> None:
     assert await refusal(getattr(a.door.monitor, method)(request(pool="none"))) is grpc.StatusCode.NOT_FOUND
 
 
+async def test_who_waits_for_a_drained_device_is_told_so(rooms: Rooms) -> None:
+    """The reason that a waiter and its watchers are told is the drain, not that others are before it."""
+    a = await rooms.replica(monitor={}, position_seconds=0.05)
+    client = await rooms.client(a, "n1")
+    lease = await client.granted("r1")
+    await client.acquire("r2")
+    await client.hear("queued", "r2")
+    await a.door.monitor.DrainDevice(monitor_pb2.DrainDeviceRequest(device="gpu-0", reason="fan"))
+    await client.release(lease)
+    async with asyncio.timeout(5):
+        while "gpu-0 is being drained" not in [one.queued.reason for one in client.heard]:
+            await asyncio.sleep(0.02)
+    (waiter,) = (await a.door.monitor.GetStatus(monitor_pb2.GetStatusRequest())).waiters
+    assert (waiter.position, waiter.reason) == (1, "gpu-0 is being drained")
+
+
 async def test_watching_misses_nothing(rooms: Rooms) -> None:
     """A watcher sees every change in order, and one that comes back with its last id goes on after it, at any replica."""
     a, b = await rooms.replica(monitor={}), await rooms.replica(monitor={})
