@@ -352,6 +352,7 @@ class Lessor:
             metrics.WAIT_SECONDS.labels(record.pool).observe((record.granted_us - record.asked_us) / 1e6)
             if record.warm:
                 metrics.WARM_HITS.inc()
+                metrics.RELEASES.labels("resumed").inc()
             self._on_queue()
         elif push.kind == "lost":
             metrics.REVOCATIONS.labels(push.extra).inc()

@@ -111,6 +111,8 @@ local function resume(rec, parked, devs)
   done(parked)
   incr(rec.pool, 'warm_hits')
   incr(rec.pool, 'saved_ms', parked.load_ms or 0)
+  incr(rec.pool, 'rel:resumed')
+  remember(parked, true, 'resumed')
   emit('resumed', parked, rec.id, device_list(parked))
   grant(rec, devs, true)
 end

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from gpulock.lessor import Client
+from gpulock.record import to_record
+from gpulock.store import text
 from tests.gpulock.conftest import GPU0, GPU1, House, Replica
 
 CLIENT = "node-1"
@@ -50,6 +52,11 @@ async def test_who_waits_for_a_model_in_use_gets_it_when_it_is_parked(house: Hou
     assert a.lease("t3").warm
     assert a.said("w1", "stop") == a.said("t2", "stop") == []
     assert (await a.figure("default|warm_hits"), await a.figure("default|evictions")) == ("2", "")
+    ended = [
+        (to_record(fields).request_id, text(reason))
+        for fields, _, reason, _ in (await a.lessor.history("", 9)).results[0]
+    ]
+    assert (ended, await a.figure("default|rel:resumed")) == ([("t2", "resumed"), ("w1", "resumed")], "2")
     assert await a.memory() == {"gpu-0": (24_000, 0)}
 
 
