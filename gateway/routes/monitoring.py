@@ -61,7 +61,11 @@ async def monitor_health(request: web.Request) -> web.StreamResponse:
 async def _switch(request: web.Request, *, on: bool) -> web.StreamResponse:
     read_query(request, NoQuery)
     await change_settings(request, {monitor_presenter.ENABLED: on})
-    words = "the watcher acts on timeouts" if on else "the watcher is stopped: it revokes nothing any more"
+    words = (
+        "the watcher acts on timeouts"
+        if on
+        else "the watcher is stopped: only leases without beats still end"
+    )
     return answer(answers.Outcome(message=words, success=True))
 
 

@@ -183,7 +183,10 @@ async def test_settings_change_whole_or_not_at_all(house: House) -> None:
     assert huge["values"]["gpu_lock.max_wait_time"] == 10**40
     await call(house, "PATCH", "/gpu-lock/config", {"values": {"gpu_lock.max_wait_time": 5}})
     for path, running, status in (("stop", False, "stopped"), ("start", True, "healthy")):
-        assert (await call(house, "POST", f"/monitor/{path}"))["success"] is True
+        said = await call(house, "POST", f"/monitor/{path}")
+        assert said["success"] is True and "revokes nothing" not in said["message"], (
+            "it takes silent leases still"
+        )
         shown = await get(house, "/monitor/status")
         assert (shown["is_running"], shown["monitor_status"]["status"]) == (running, status)
         assert shown["config"]["enabled"] is running and shown["config"]["heartbeat"] == {"timeout": 300.0}
@@ -372,3 +375,6 @@ async def test_lock_events_stream_and_resume(house: House) -> None:
     for query, status in (({"pool": "none"}, 404), ({"after": "nonsense"}, 400)):
         async with house.http.get(path, params=query) as response:
             assert response.status == status, "what cannot be streamed is told before the stream begins"
+            assert status == 404 or (await response.json())["errors"][0]["pointer"] == "?after"
+    async with house.http.get(path, headers={"Last-Event-ID": "nonsense"}) as response:
+        assert response.status == 400 and "Last-Event-ID" in (await response.json())["detail"]

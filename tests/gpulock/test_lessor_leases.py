@@ -103,16 +103,25 @@ async def test_a_holder_that_ignores_revocation(house: House) -> None:
 
 
 async def test_without_auto_recovery_an_operator_frees(house: House) -> None:
-    """With auto_recovery off a silent holder's memory stays back until somebody releases it."""
+    """With auto_recovery off a silent holder's memory stays back until somebody releases it, whose reason the history keeps."""
     a = await house.replica(configuration={"gpu_lock_monitor.auto_recovery": "false"})
     await a.ask("r1")
     await house.after(301)
     await house.after(10_000)
     assert await a.memory() == {"gpu-0": (0, 24_000)}
     assert "r1" in await a.leases()
-    await a.lessor.force_release("r1", "default", "", "looked at the machine")
+    for _ in range(2):
+        await a.lessor.force_release("r1", "default", "", "looked at the machine")
     await house.after(1)
     assert await a.memory() == {"gpu-0": (0, 0)}
+    told = [
+        (text(reason), to_record(fields).detail)
+        for fields, _, reason, _ in (await a.lessor.history("", 9)).results[0]
+    ]
+    assert told[0] == ("forced", "looked at the machine") and [reason for reason, _ in told] == [
+        "forced",
+        "heartbeat",
+    ]
 
 
 async def test_graded_timeouts(house: House) -> None:
