@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -96,9 +97,10 @@ class GpuUse:
                 waiting = task_pb2.WaitingForGpu(position=position, memory_mib=request.memory_mib)
                 self._emit(task_pb2.TaskEvent(waiting_for_gpu=waiting))
 
+        began = time.monotonic()  # the service knows of a request only when it has reached it
         holding = await self.desk.acquire(request, show)
         if holding is not None:
-            WAIT_SECONDS.observe(holding.lease.waited_seconds)
+            WAIT_SECONDS.observe(time.monotonic() - began)
         if holding is not None and shown:
             names = ", ".join(device.device for device in holding.lease.devices)
             self._progress.report(math.nan, "gpu", f"GPU granted: {names}", None)
