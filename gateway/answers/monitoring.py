@@ -159,7 +159,7 @@ class Heartbeats(Answer):
     dead_tasks: list[str]
     """Tasks, or else requests, of holders whose beats stopped, or whose lease was taken and whose memory may not be back."""
     orphaned_tasks: list[str]
-    """Tasks that hold a device although the scheduler does not run them."""
+    """Tasks that hold a device although the scheduler does not run them; the request, where it runs the task elsewhere now."""
     statistics: HeartbeatStatistics
     """How many."""
     timestamp: float

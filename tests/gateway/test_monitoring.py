@@ -241,6 +241,32 @@ async def test_beats_tell_the_living_from_the_dead(house: House) -> None:
     ]
 
 
+async def test_a_task_that_runs_again_is_not_its_lost_attempt(house: House) -> None:
+    """What a lost node's attempt holds is named by its request, and can be taken; the task itself lives where it runs now."""
+    await house.submit("again")
+    task = house.scheduler.tasks["again"]
+    task.state, task.replica = task_pb2.TASK_STATE_RUNNING, "n-2"
+    house.locks.hold("again:1:0.n1", task_id="again", client_id="n-1")
+    (old,) = house.locks.status.holders
+    for state, dead, orphaned in (
+        (pb.HOLDER_STATE_HELD, [], ["again:1:0.n1"]),
+        (pb.HOLDER_STATE_QUARANTINED, ["again:1:0.n1"], []),
+    ):
+        old.state = state
+        body = await get(house, "/heartbeat/all")
+        shown = (list(body["active_tasks"]), body["dead_tasks"], body["orphaned_tasks"])
+        assert shown == (["again"], dead, orphaned)
+        one = await get(house, "/heartbeat/task/again")
+        assert (one["status"], one["heartbeat_exists"]) == ("running", True)
+        assert one["heartbeat_data"]["lease"] is None
+    old.state = pb.HOLDER_STATE_HELD
+    assert (await call(house, "DELETE", "/heartbeat/task/again"))["success"] is False
+    assert (await call(house, "DELETE", "/heartbeat/task/again:1:0.n1"))["success"] is True
+    assert old.state == pb.HOLDER_STATE_QUARANTINED
+    house.locks.hold("again:2:0.n2", "gpu-b", task_id="again", client_id="n-2")
+    assert (await get(house, "/heartbeat/task/again"))["heartbeat_data"]["lease"] == "again:2:0.n2"
+
+
 async def test_who_gives_back_meanwhile_is_no_orphan(house: House) -> None:
     """A task that ends between two looks, at the locks and at the tasks, raises no alarm."""
     await house.submit("ended")
