@@ -54,11 +54,11 @@ local function revoke(rec, reason, detail)
   tell('lost', rec, reason)
 end
 
--- A lease that was taken over has been given up by a client that does not know it: it had taken the request that took it over back. Its
--- model is gone now, and so the memory of that request is free.
+-- A lease that was taken over has been given up by a client that does not hold the request that took it over: it had taken that back, or
+-- lost it before it began. Its model is gone now, and so the memory of that request is free.
 local function end_heir(rec)
   local heir = rec.ended == 'resumed' and load(rec.heir)
-  if heir and heir.st == 'X' and heir.stop == 'superseded' then end_lease(heir, heir.stop, 'confirmed') end
+  if heir and heir.st == 'X' then end_lease(heir, heir.stop, 'confirmed') end
 end
 
 local function attach(rec, client, node)

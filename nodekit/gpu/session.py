@@ -298,6 +298,7 @@ class LockSession:
                 self._hear_grant(holding, message)
             case lock_pb2.Lease() if message.token == holding.token:
                 holding.take_beat(message.ttl_seconds)
+                self._taken_over(holding)
             case lock_pb2.Refused():
                 self._hear_refusal(holding, message)
             case lock_pb2.Warning():
@@ -329,22 +330,26 @@ class LockSession:
             )
             self._hear_loss(holding, lock_pb2.STOP_REASON_SUPERSEDED, "the lock service has forgotten it")
         elif holding.phase is Phase.WAITING and holding.closing is None:
-            self._taken_over(holding, lease)
             if not holding.take_grant(lease):
                 self._renew(holding)
-        elif lease.warm and (parked := self._table.get(holding.acquire.warm_request_id)) is not None:
-            # The request was taken back when it had taken this lease over: the model is held by nobody.
-            parked.answer("")
-            self._hear_loss(
-                parked, lock_pb2.STOP_REASON_SUPERSEDED, "its task was cancelled as it took it over"
-            )
+            self._taken_over(holding)
+        elif holding.closing is not None and lease.warm:
+            self._lose_parked(holding, "its task was cancelled as it took it over")
 
-    def _taken_over(self, holding: Holding, lease: lock_pb2.Lease) -> None:
-        """Nothing more is said about a parked lease that a request has taken over."""
-        if lease.warm:
+    def _taken_over(self, holding: Holding) -> None:
+        """Nothing more is said about a parked lease that a request has taken over, once that is good."""
+        if holding.phase is Phase.HELD and holding.lease.warm:
             parked = self._table.pop(holding.acquire.warm_request_id, None)
             if parked is not None:
                 parked.finish("")
+
+    def _lose_parked(self, holding: Holding, message: str) -> bool:
+        """Lose the parked lease that a request has taken over in vain: its model is held by nobody. False: it is not there."""
+        parked = self._table.get(holding.acquire.warm_request_id)
+        if parked is not None:
+            parked.answer("")
+            self._hear_loss(parked, lock_pb2.STOP_REASON_SUPERSEDED, message)
+        return parked is not None
 
     def _hear_refusal(self, holding: Holding, refused: lock_pb2.Refused) -> None:
         if holding.phase is Phase.WAITING and holding.closing is None and not holding.token:
@@ -363,6 +368,13 @@ class LockSession:
     def _hear_loss(self, holding: Holding, reason: lock_pb2.StopReason.ValueType, message: str) -> None:
         if holding.phase is Phase.WAITING and not holding.granted.done():
             # Granted and lost before the first beat was answered: no work has begun.
+            if holding.lease.warm and self._lose_parked(holding, message):
+                self._table.pop(
+                    holding.id, None
+                )  # the model is there: its old lease is confirmed when it is gone, and this with it
+                holding.phase = Phase.ENDED
+                holding.granted.set_exception(refusal("GPU_LEASE_LOST", message))
+                return
             confirm = lock_pb2.Confirm(request_id=holding.id, token=holding.token)
             self._close(holding, lock_pb2.SessionRequest(confirm=confirm))
             holding.granted.set_exception(refusal("GPU_LEASE_LOST", message))

@@ -62,14 +62,16 @@ async def test_who_waits_for_a_model_in_use_gets_it_when_it_is_parked(house: Hou
 
 async def test_a_task_that_is_cancelled_as_it_takes_a_model_over_frees_nothing_yet(house: House) -> None:
     """The model is still on the device, under the lease that its client knows: the memory is back when the client gives that up."""
-    for give_up in ("release", "confirm"):
+    for give_up, forced in (("release", False), ("confirm", False), ("confirm", True)):
         a = await house.replica()
-        old, new = f"w-{give_up}", f"t-{give_up}"
+        old, new, waiting = (f"{letter}-{give_up}-{forced}" for letter in "wtr")
         await a.ask(old, CLIENT)
         await park(a, old)
         await a.ask(new, CLIENT, warm_request_id=old)
-        await a.lessor.cancel(Client(CLIENT), new)
-        waiting = f"r-{give_up}"
+        if forced:  # before its client has heard of it
+            await a.lessor.force_release(new, "default", "", "operator")
+        else:
+            await a.lessor.cancel(Client(CLIENT), new)
         assert await a.ask(waiting, "node-2") == "queued"
         assert await a.memory() == {"gpu-0": (0, 24_000)}
         assert (await a.renew(old)).kind == "lost"

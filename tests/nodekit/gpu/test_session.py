@@ -306,6 +306,27 @@ async def test_cancel_crosses_a_warm_grant(session: LockSession, service: Servic
     await confirming
 
 
+async def test_warm_grant_that_is_lost_before_it_is_good(
+    session: LockSession, service: Service, clock: Clock
+) -> None:
+    """A take-over that tells no time, and is revoked before a beat was answered, takes the model with it; nothing is confirmed
+    before that is gone.
+    """
+    parked = await held(session, service)
+    lost: list[str] = []
+    parked.on_lost = lambda: lost.append(parked.id)
+    task = ask(session, "r2", wants=parked)
+    await service.hear("acquire")
+    clock.now += TTL / 2
+    service.say(granted=lock_pb2.Lease(request_id="r2", token=8, ttl_seconds=TTL, warm=True))
+    await service.hear("renew")
+    service.say(lost=lock_pb2.Lost(request_id="r2", token=8, reason=lock_pb2.STOP_REASON_FORCED, message="x"))
+    with pytest.raises(TaskFailed) as caught:
+        await task
+    assert (caught.value.code, lost) == ("GPU_LEASE_LOST", ["r1"])
+    assert service.heard.empty()
+
+
 async def test_own_clock_ends_a_lease(session: LockSession, service: Service, clock: Clock) -> None:
     """A lease that is not renewed is lost by our own clock; what is then told is first a release, for the service may not know."""
     holding = await held(session, service)
