@@ -52,6 +52,20 @@ def is_dead(holder: pb.Holder, patience_seconds: float, now: float) -> bool:
     return holder.state == pb.HOLDER_STATE_QUARANTINED or now - last > patience_seconds
 
 
+def _lost(holder: pb.Holder, name: str) -> str:
+    # A lease may be taken for whatever reason: its holder may have beaten to the last.
+    if holder.state == pb.HOLDER_STATE_QUARANTINED:
+        return f"LEASE_REVOKED: {name} has lost its lease, and its memory is not known to be back"
+    return f"HEARTBEAT_LOST: {name} does not beat any more"
+
+
+def is_former(holder: pb.Holder, task: task_pb2.Task | None) -> bool:
+    """Whether a lease is of an earlier attempt: its task runs now in another replica, after that node was lost."""
+    return (
+        task is not None and task.state in RUNNING and bool(task.replica) and task.replica != holder.client_id
+    )
+
+
 class Beats:
     """Who lives: the scheduler's running tasks beside the leases."""
 
@@ -64,15 +78,22 @@ class Beats:
         self.active = {name: heartbeat_data(task, None) for name, task in running.items()}
         self.dead: list[pb.Holder] = []
         self.orphaned: list[pb.Holder] = []
+        self._running = running
         for holder in filter(lock_presenter.works, status.holders):
+            former = is_former(holder, running.get(holder.task_id))
             if is_dead(holder, patience, now):
                 self.dead.append(holder)
-            elif holder.task_id and holder.task_id not in running:
+            elif former or (holder.task_id and holder.task_id not in running):
                 self.orphaned.append(holder)
             else:
                 self.active[who(holder)] = heartbeat_data(running.get(holder.task_id), holder)
         for holder in self.dead:
-            self.active.pop(who(holder), None)
+            self.active.pop(self.name(holder), None)
+
+    def name(self, holder: pb.Holder) -> str:
+        """Name a holder: its task, or its request where the task lives without this lease."""
+        former = is_former(holder, self._running.get(holder.task_id))
+        return holder.lease.request_id if former else who(holder)
 
     def statistics(self, watcher: pb.Watcher) -> answers.HeartbeatStatistics:
         """Count them."""
@@ -88,17 +109,18 @@ class Beats:
         """Show them."""
         return answers.Heartbeats(
             active_tasks=self.active,
-            dead_tasks=[who(holder) for holder in self.dead],
-            orphaned_tasks=[who(holder) for holder in self.orphaned],
+            dead_tasks=[self.name(holder) for holder in self.dead],
+            orphaned_tasks=[self.name(holder) for holder in self.orphaned],
             statistics=self.statistics(watcher),
             timestamp=now,
         )
 
     def problems(self, watcher: pb.Watcher) -> tuple[str, list[str]]:
         """Judge them: a status word, and what is wrong."""
-        issues = [f"HEARTBEAT_LOST: {who(holder)} does not beat any more" for holder in self.dead]
+        issues = [_lost(holder, self.name(holder)) for holder in self.dead]
         issues += [
-            f"HEARTBEAT_ORPHANED: {who(holder)} holds a device and does not run" for holder in self.orphaned
+            f"HEARTBEAT_ORPHANED: {self.name(holder)} holds a device and does not run"
+            for holder in self.orphaned
         ]
         return ("warning" if issues else "healthy"), issues
 

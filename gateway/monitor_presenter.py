@@ -30,6 +30,8 @@ ACTIONS = (
 _ENDED_BY = {"stopped": "soft_timeout", "hard_timeout": "hard_timeout", "heartbeat": "heartbeat"}
 """Level by the reason that the history gives for a lease's end."""
 
+_REVOKED_BY = ("hard_timeout", "heartbeat")
+
 _NAMES = {level: name for name, level, _ in ACTIONS}
 
 
@@ -99,8 +101,10 @@ def _revoked(watcher: pb.Watcher) -> int:
     return watcher.hard_timeouts + watcher.heartbeat_timeouts
 
 
-def monitor_health(watcher: pb.Watcher, values: Mapping[str, Any], now: float) -> answers.MonitorHealth:
-    """Judge the watcher."""
+def monitor_health(
+    watcher: pb.Watcher, values: Mapping[str, Any], revocations: int, now: float
+) -> answers.MonitorHealth:
+    """Judge the watcher; `revocations` are all leases that were taken, by operators too, as recoveries are of all."""
     status, issues = monitor_problems(watcher, values, now)
     return answers.MonitorHealth(
         status=status,
@@ -108,7 +112,7 @@ def monitor_health(watcher: pb.Watcher, values: Mapping[str, Any], now: float) -
         metrics=answers.MonitorMetrics(
             total_checks=watcher.checks,
             healthy_rate=share(watcher.checks - watcher.unhealthy_checks, watcher.checks, 1.0),
-            recovery_rate=share(min(watcher.recoveries, _revoked(watcher)), _revoked(watcher), 1.0),
+            recovery_rate=share(min(watcher.recoveries, revocations), revocations, 1.0),
             warning_count=watcher.warnings,
             timeout_count=watcher.soft_timeouts + _revoked(watcher),
             successful_recoveries=watcher.recoveries,
@@ -117,21 +121,36 @@ def monitor_health(watcher: pb.Watcher, values: Mapping[str, Any], now: float) -
     )
 
 
-def timeout_stats(watcher: pb.Watcher) -> answers.TimeoutStats:
+def _not_back(status: pb.GetStatusResponse, history: pb.ListHistoryResponse) -> int:
+    """Count the leases that a timeout has revoked and whose memory is not known to be back."""
+    ended = {record.request_id: record.reason for record in reversed(history.records)}
+    return sum(
+        holder.state == pb.HOLDER_STATE_QUARANTINED and ended.get(holder.lease.request_id) in _REVOKED_BY
+        for holder in status.holders
+    )
+
+
+def timeout_stats(
+    watcher: pb.Watcher, status: pb.GetStatusResponse, history: pb.ListHistoryResponse
+) -> answers.TimeoutStats:
     """Count the graded timeouts."""
-    recovered = min(watcher.recoveries, _revoked(watcher))
+    failed = min(_not_back(status, history), _revoked(watcher))
     return answers.TimeoutStats(
         warning_actions=watcher.warnings,
         soft_timeout_actions=watcher.soft_timeouts,
         hard_timeout_actions=watcher.hard_timeouts,
-        successful_actions=watcher.warnings + watcher.soft_timeouts + recovered,
-        failed_actions=_revoked(watcher) - recovered,
+        successful_actions=watcher.warnings + watcher.soft_timeouts + _revoked(watcher) - failed,
+        failed_actions=failed,
         start_time=optional_unix(watcher, "start_time"),
     )
 
 
 def timeout_status(
-    watcher: pb.Watcher, values: Mapping[str, Any], history: pb.ListHistoryResponse, now: float
+    watcher: pb.Watcher,
+    values: Mapping[str, Any],
+    status: pb.GetStatusResponse,
+    history: pb.ListHistoryResponse,
+    now: float,
 ) -> answers.TimeoutStatus:
     """Show the graded timeouts, and the leases that they have ended."""
     ended = [record for record in history.records if record.success and record.reason in _ENDED_BY]
@@ -139,7 +158,7 @@ def timeout_status(
     for record in ended:
         last.setdefault(_ENDED_BY[record.reason], unix(record.end_time))
     return answers.TimeoutStatus(
-        timeout_stats=timeout_stats(watcher),
+        timeout_stats=timeout_stats(watcher, status, history),
         action_history=[
             answers.TimeoutAction(
                 action_name=_NAMES[_ENDED_BY[record.reason]],

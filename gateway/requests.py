@@ -221,10 +221,14 @@ class HistoryQuery(PoolQuery):
     """Records."""
 
 
+LOCK_EVENT_ID = r"[0-9]{1,15}-[0-9]{1,12}"
+"""What an id of a lock event looks like."""
+
+
 class LockEventsQuery(PoolQuery):
     """Where a stream of lock events begins."""
 
-    after: str = Field("", max_length=128)
+    after: str = Field("", pattern=rf"^({LOCK_EVENT_ID})?$")
     """Id of the last event seen; default: from now on. The header `Last-Event-ID` goes before it."""
 
 

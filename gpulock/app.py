@@ -199,11 +199,14 @@ async def publish(report: Report) -> None:
     for holder in status.holders:
         key = (holder.lease.pool, states[holder.state])
         held[key] = held.get(key, 0) + 1
-        if not holder.model:
+        if not holder.model and holder.state != monitor_pb2.HOLDER_STATE_QUARANTINED:
             age[holder.lease.pool] = max(age.get(holder.lease.pool, 0.0), holder.held_seconds)
+    pools = {device.pool for device in status.devices}
     waiting: dict[str, int] = {}
     for waiter in status.waiters:
         waiting[waiter.pool] = waiting.get(waiter.pool, 0) + 1
+    if status.waiter_count > len(status.waiters):  # it names not all of them
+        waiting = {pool: (await report.snapshot(pool)).waiter_count for pool in pools}
     for device in status.devices:
         for kind, mib in (
             ("capacity", device.memory_mib),
@@ -211,7 +214,7 @@ async def publish(report: Report) -> None:
             ("quarantined", device.quarantined_mib),
         ):
             metrics.UNITS.labels(device.pool, device.device, kind).set(mib)
-    for pool in {device.pool for device in status.devices}:
+    for pool in pools:
         metrics.WAITERS.labels(pool).set(waiting.get(pool, 0))
         metrics.AGE.labels(pool).set(age.get(pool, 0.0))
         for state in states.values():

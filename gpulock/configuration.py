@@ -46,7 +46,8 @@ class LockConfiguration(Section):
     def changed(self, values: Mapping[str, str]) -> LockConfiguration:
         """Return this configuration with some settings replaced.
 
-        Raises InvalidArgument, naming every fault, when a name is unknown, a text is no JSON, or a value does not fit the others.
+        Raises InvalidArgument, naming every fault, when a name is unknown, a text is no JSON, or a value is of another type, out of
+        bounds, or does not fit the others.
         """
         tree = self.model_dump(mode="json")
         faults = []
@@ -62,11 +63,11 @@ class LockConfiguration(Section):
         if faults:
             raise _refused(faults)
         try:
-            return LockConfiguration.model_validate(tree)
+            return LockConfiguration.model_validate(tree, strict=True)  # `true` is not one second
         except ValidationError as error:
             raise _refused(
                 [
-                    FieldViolation("/values/" + ".".join(str(part) for part in fault["loc"]), fault["msg"])
+                    FieldViolation(_pointer(fault["loc"]), fault["msg"].removeprefix("Value error, "))
                     for fault in error.errors()
                 ]
             ) from None
@@ -100,6 +101,11 @@ class LockConfiguration(Section):
 def microseconds(seconds: float) -> int:
     """Return whole microseconds."""
     return round(seconds * 1_000_000)
+
+
+def _pointer(place: tuple[int | str, ...]) -> str:
+    """Return the JSON pointer of a setting; of all of them, where they contradict each other."""
+    return f"/values/{'.'.join(str(part) for part in place)}" if place else "/values"
 
 
 def _refused(faults: list[FieldViolation]) -> InvalidArgument:

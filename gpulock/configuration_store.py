@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic_settings import SettingsError as EnvironmentFault
 
 from gpulock import metrics
 from gpulock.configuration import LockConfiguration
@@ -21,7 +22,7 @@ from gpulock.settings import GpuLockMonitorSection, GpuLockSection, GpulockSetti
 from gpulock.store import ScriptStore
 from runtime.errors import InvalidArgument, WrongState, YiVideoError
 from runtime.logs import get_logger
-from runtime.settings import CONFIG_VARIABLE
+from runtime.settings import CONFIG_VARIABLE, ProcessSettings
 
 log = get_logger(__name__)
 
@@ -176,7 +177,9 @@ class ConfigurationStore:
 
 
 def read_file(path: Path) -> LockConfiguration:
-    """Read the sections that change at run time. Raises InvalidArgument, naming what is wrong."""
+    """Read the sections that change at run time from the file that YIVIDEO_CONFIG names; the environment goes before it, as it did
+    when the process started. Raises InvalidArgument, naming what is wrong.
+    """
     try:
         tree: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -184,12 +187,17 @@ def read_file(path: Path) -> LockConfiguration:
     if not isinstance(tree, dict):
         raise InvalidArgument(f"{path.name} is not a mapping of sections")
     try:
-        return LockConfiguration(
-            gpu_lock=GpuLockSection.model_validate(tree.get("gpu_lock") or {}),
-            gpu_lock_monitor=GpuLockMonitorSection.model_validate(tree.get("gpu_lock_monitor") or {}),
-        )
-    except ValueError as error:
+        found = _Sections()
+    except (ValueError, EnvironmentFault) as error:
         raise InvalidArgument(f"{path.name}: {error}") from None
+    return LockConfiguration(gpu_lock=found.gpu_lock, gpu_lock_monitor=found.gpu_lock_monitor)
+
+
+class _Sections(ProcessSettings):
+    """What of the settings may change at run time, read as at the start of the process."""
+
+    gpu_lock: GpuLockSection = GpuLockSection()
+    gpu_lock_monitor: GpuLockMonitorSection = GpuLockMonitorSection()
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

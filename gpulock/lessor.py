@@ -192,6 +192,8 @@ class Lessor:
         load_ms = round(load_seconds * 1000)
         reply = await self._run("park", request_id, token, model, memory_mib, load_ms)
         if reply.word == "parked":
+            if record := exported(reply.results[1]):
+                metrics.HOLD_SECONDS.observe((reply.now_us - record.granted_us) / 1e6)
             return self._word(reply, "parked", client, request_id, token)
         return self._held(reply, client, request_id, token)
 
@@ -350,10 +352,13 @@ class Lessor:
             metrics.WAIT_SECONDS.labels(record.pool).observe((record.granted_us - record.asked_us) / 1e6)
             if record.warm:
                 metrics.WARM_HITS.inc()
+                metrics.RELEASES.labels("resumed").inc()
             self._on_queue()
         elif push.kind == "lost":
             metrics.REVOCATIONS.labels(push.extra).inc()
             metrics.RELEASES.labels(push.extra).inc()
+            if not record.parked:
+                metrics.HOLD_SECONDS.observe((push.now_us - record.granted_us) / 1e6)
             log.warning("lease revoked", request=record.request_id, holder=record.holder, reason=push.extra)
         elif push.kind in ("warning", "stop"):
             level = "warning" if push.kind == "warning" else push.extra

@@ -8,12 +8,15 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from runtime.metrics import JOB_BUCKETS, LATENCY_BUCKETS
 
+WAIT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, *JOB_BUCKETS)
+"""Seconds: a free device is granted in a millisecond, a busy one after as long as somebody works."""
+
 HELD = Gauge("yivideo_gpu_lease_held", "Leases of the installation.", ["pool", "state"])
 WAITERS = Gauge("yivideo_gpu_lease_waiters", "Waiters of the installation.", ["pool"])
 AGE = Gauge("yivideo_gpu_lease_age_seconds", "Age of the oldest lease under which work runs.", ["pool"])
 UNITS = Gauge("yivideo_gpu_lease_memory_mib", "Memory of devices, in MiB.", ["pool", "device", "kind"])
 WAIT_SECONDS = Histogram(
-    "yivideo_gpu_lease_wait_seconds", "From asked to granted.", ["pool"], buckets=LATENCY_BUCKETS
+    "yivideo_gpu_lease_wait_seconds", "From asked to granted.", ["pool"], buckets=WAIT_BUCKETS
 )
 HOLD_SECONDS = Histogram("yivideo_gpu_lease_hold_seconds", "How long leases were held.", buckets=JOB_BUCKETS)
 GRANTS = Counter("yivideo_gpu_lease_grants_total", "Grants to this replica's clients.", ["pool"])

@@ -25,6 +25,8 @@ class Places:
     """Request -> pool and position from 1."""
     holders: dict[str, list[tuple[str, str]]]
     """Pool -> device and who holds some of it."""
+    drained: list[tuple[str, str]]
+    """Pool and device of which nothing more is granted."""
     recovering: bool
 
     def reason(self, record: Record) -> str:
@@ -36,8 +38,11 @@ class Places:
             for device, holder in self.holders.get(record.pool, [])
             if record.device in ("", device)
         ]
+        drained = [
+            device for pool, device in self.drained if pool == record.pool and record.device in ("", device)
+        ]
         if not held:
-            return "others are before it"
+            return f"{drained[0]} is being drained" if drained else "others are before it"
         device, holder = held[0]
         return f"{device} is held by {holder}" + (f" and {len(held) - 1} more" if len(held) > 1 else "")
 
@@ -91,7 +96,7 @@ class PositionTeller:
 
 
 def to_places(reply: Reply) -> Places:
-    """Read what places.lua answers: pool and its waiters in order, for each pool; then the leases."""
+    """Read what places.lua answers: pool and its waiters in order, for each pool; then the leases, then what is drained."""
     order: dict[str, tuple[str, int]] = {}
     for pool, *waiters in reply.results[0]:
         for position, request_id in enumerate(waiters, 1):
@@ -102,4 +107,5 @@ def to_places(reply: Reply) -> Places:
             for device, _ in record.devices:
                 holder = f"model {record.model}" if record.parked else record.holder
                 holders.setdefault(record.pool, []).append((device, holder))
-    return Places(order, holders, reply.recovering)
+    drained = [(text(pool), text(device)) for pool, device in reply.results[2]]
+    return Places(order, holders, drained, reply.recovering)

@@ -31,7 +31,7 @@ RELEASE_REASONS: Mapping[int, str] = {
 }
 
 _TEXTS = {
-    "GPU_LOCK_TIMEOUT": "GPU_LOCK_TIMEOUT: no device became free in time",
+    "GPU_LOCK_TIMEOUT": "no device became free in time",
     "GPU_NEVER_FITS": "no device of the pool has so much memory, or the pool has too few devices",
     "GPU_POOL_UNKNOWN": "there is no such pool",
     "GPU_DEVICE_UNKNOWN": "the pool has no such device",

@@ -78,7 +78,8 @@ class Report:
             answer.holders.append(self._holder(lease, now))
             for device, _ in lease.devices:
                 holders.setdefault(lease.pool, []).append((device, lease.holder))
-        places = Places({}, holders, found.reply.recovering)
+        drained = [(device.pool, device.device) for device in answer.devices if device.draining]
+        places = Places({}, holders, drained, found.reply.recovering)
         position: dict[str, int] = {}
         for record in found.waiters:
             position[record.pool] = position.get(record.pool, 0) + 1

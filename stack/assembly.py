@@ -10,7 +10,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from gpulock.settings import GpulockSettings
 from runtime.addresses import join_host_port, split_host_port
+from runtime.settings import load_settings
 from stack.devices import find_devices
 from stack.part import PartSpec, python_part
 from stack.probes import http_probe, redis_probe, rpc_probe, scheduler_probe
@@ -153,6 +155,7 @@ class Stack:
 
     def _gpulock_parts(self) -> list[PartSpec]:
         devices = [device.model_dump() for device in self.devices]
+        silences = _silences()
         return [
             python_part(
                 _name("gpulock", i),
@@ -163,7 +166,7 @@ class Stack:
                     gpulock__redis_url=f"redis://:{self._token}@{self.lease_redis}/2",
                     gpulock__devices=json.dumps(devices),
                     gpulock__initial_state="new",
-                    **_SHORT_SILENCES,
+                    **silences,
                 ),
             )
             for i, address in enumerate(self.gpulocks)
@@ -211,6 +214,12 @@ class Stack:
         if self._section.callback_secret:
             return self._section.callback_secret
         return _kept_secret(self._folder / "callback_secret")
+
+
+def _silences() -> dict[str, str]:
+    """Return the stack's own beats; none where beats are set, since a part's environment would go before that."""
+    set_by_user = load_settings(GpulockSettings).gpu_lock_monitor.model_fields_set
+    return {} if "heartbeat" in set_by_user else _SHORT_SILENCES
 
 
 _SHORT_SILENCES = {

@@ -45,7 +45,7 @@ class HolderInfo(Answer):
     request_id: str
     """The request that holds it."""
     task_id: str
-    """Its task; empty: an idle model's."""
+    """Its task; of an idle model, the one that used it last; empty: none."""
     purpose: str
     """What runs."""
     user: str

@@ -144,7 +144,7 @@ class HeartbeatStatistics(Answer):
     active_tasks: int
     """Tasks whose beats come."""
     dead_tasks: int
-    """Holders whose beats stopped."""
+    """Those of the list."""
     heartbeat_failures: int
     """Leases ever revoked because no beat came."""
     start_time: float | None
@@ -157,9 +157,9 @@ class Heartbeats(Answer):
     active_tasks: dict[str, HeartbeatData]
     """By task."""
     dead_tasks: list[str]
-    """Tasks, or else requests, of holders whose beats stopped and whose memory is not known to be back."""
+    """Tasks, or else requests, of holders whose beats stopped, or whose lease was taken and whose memory may not be back."""
     orphaned_tasks: list[str]
-    """Tasks that hold a device although the scheduler does not run them."""
+    """Tasks that hold a device although the scheduler does not run them; the request, where it runs the task elsewhere now."""
     statistics: HeartbeatStatistics
     """How many."""
     timestamp: float

@@ -141,13 +141,20 @@ async def change_lock_settings(request: web.Request) -> web.StreamResponse:
     return answer(shown.settings(await change_settings(request, body.values)))
 
 
+async def _pool_of(backend: Backend, name: str) -> str:
+    """Find a device's pool: names are unique among all."""
+    for device in (await read_status(backend)).devices:
+        if device.device == name:
+            return device.pool
+    raise NotFound(f"there is no device {name!r}")
+
+
 async def _drain(request: web.Request, *, undo: bool) -> web.StreamResponse:
     query = read_query(request, PoolQuery)
     body = await read_body(request, DrainBody, optional=True)
-    backend = request.app[BACKEND]
-    wanted = pb.DrainDeviceRequest(
-        pool=query.pool, device=path_part(request, "device"), undo=undo, reason=body.reason
-    )
+    backend, name = request.app[BACKEND], path_part(request, "device")
+    pool = query.pool or await _pool_of(backend, name)
+    wanted = pb.DrainDeviceRequest(pool=pool, device=name, undo=undo, reason=body.reason)
     found = await backend.change(backend.locks.DrainDevice, wanted, room=GPULOCK)
     return answer(shown.device(found))
 

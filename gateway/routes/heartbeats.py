@@ -16,7 +16,7 @@ from gateway import lock_presenter
 from gateway.answers import monitoring as answers
 from gateway.app_keys import BACKEND
 from gateway.backend import Backend
-from gateway.beats import RUNNING, Beats, is_dead, task_heartbeat
+from gateway.beats import RUNNING, Beats, is_dead, is_former, task_heartbeat
 from gateway.intake import answer, read_query
 from gateway.lock_presenter import unix, who
 from gateway.monitor_presenter import BEAT_TIMEOUT
@@ -45,7 +45,13 @@ async def read_beats(backend: Backend, status: pb.GetStatusResponse, values: dic
     tasks = {task.spec.task_id: task for task in (await backend.read(backend.tasks.ListTasks, wanted)).tasks}
     missing = {holder.task_id for holder in status.holders if holder.task_id} - set(tasks)
     found = await asyncio.gather(*(_task(backend, task_id) for task_id in sorted(missing)))
-    return Beats([*tasks.values(), *(task for task in found if task is not None)], status, values)
+    beats = Beats([*tasks.values(), *(task for task in found if task is not None)], status, values)
+    if beats.orphaned:  # or it has given its device back and ended since the status was read
+        now = {
+            one.lease.request_id for one in (await read_status(backend)).holders if lock_presenter.works(one)
+        }
+        beats.orphaned = [holder for holder in beats.orphaned if holder.lease.request_id in now]
+    return beats
 
 
 async def _one(request: web.Request) -> tuple[str, task_pb2.Task | None, pb.Holder | None, bool]:
@@ -55,7 +61,14 @@ async def _one(request: web.Request) -> tuple[str, task_pb2.Task | None, pb.Hold
     status, values, task = await asyncio.gather(
         read_status(backend), read_values(backend), _task(backend, task_id)
     )
-    holder = next((one for one in filter(lock_presenter.works, status.holders) if who(one) == task_id), None)
+    holder = next(
+        (
+            one
+            for one in filter(lock_presenter.works, status.holders)
+            if (who(one) == task_id and not is_former(one, task)) or one.lease.request_id == task_id
+        ),
+        None,
+    )
     patience = float(values.get(BEAT_TIMEOUT, 300.0))
     return task_id, task, holder, holder is not None and is_dead(holder, patience, unix(status.time))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import aclosing
 
 from aiohttp import web
@@ -11,13 +12,13 @@ from gateway.intake import read_query
 from gateway.lock_watch import LockWatch, frame
 from gateway.observe import EVENT_STREAM, STREAMS
 from gateway.problem import UNDER_WAY
-from gateway.requests import LockEventsQuery
+from gateway.requests import LOCK_EVENT_ID, LockEventsQuery
 from gateway.route import Content, Route
 from gateway.routes.events import LAST_EVENT_ID
 from gateway.routes.gpu_locks import PREFIXES
 from gateway.settings import Scope
 from gateway.sse import HEADERS, EventWriter
-from runtime.errors import Draining, YiVideoError
+from runtime.errors import Draining, InvalidArgument, YiVideoError
 from runtime.logs import get_logger
 from yivideo.gpulock.v1.monitor_pb2 import LockEvent
 
@@ -31,7 +32,10 @@ async def watch_lock_events(request: web.Request) -> web.StreamResponse:
     kept, one `gap` event comes, and the stream goes on from now. A comment comes every 15 s of silence.
     """
     query = read_query(request, LockEventsQuery)
-    after = request.headers.get(LAST_EVENT_ID, "").strip() or query.after
+    last = request.headers.get(LAST_EVENT_ID, "").strip()
+    if last and not re.fullmatch(LOCK_EVENT_ID, last):
+        raise InvalidArgument(f"{LAST_EVENT_ID} must be the id of an event of this stream")
+    after = last or query.after
     if request.app[DRAINING].is_set():
         raise Draining("this server is shutting down", retry_after_seconds=1)
     with request.app[SLOTS].take():

@@ -51,14 +51,21 @@ async def monitor_health(request: web.Request) -> web.StreamResponse:
     """Judge the watcher."""
     read_query(request, NoQuery)
     backend = request.app[BACKEND]
-    watcher, values = await asyncio.gather(read_watcher(backend), read_values(backend))
-    return answer(monitor_presenter.monitor_health(watcher, values, _now()))
+    watcher, values, health = await asyncio.gather(
+        read_watcher(backend), read_values(backend), read_health(backend)
+    )
+    revocations = health.statistics.revocations
+    return answer(monitor_presenter.monitor_health(watcher, values, revocations, _now()))
 
 
 async def _switch(request: web.Request, *, on: bool) -> web.StreamResponse:
     read_query(request, NoQuery)
     await change_settings(request, {monitor_presenter.ENABLED: on})
-    words = "the watcher acts on timeouts" if on else "the watcher is stopped: it revokes nothing any more"
+    words = (
+        "the watcher acts on timeouts"
+        if on
+        else "the watcher is stopped: only leases without beats still end"
+    )
     return answer(answers.Outcome(message=words, success=True))
 
 
@@ -76,10 +83,10 @@ async def timeout_status(request: web.Request) -> web.StreamResponse:
     """Show the graded timeouts: how often, the last ones, and what is set."""
     read_query(request, NoQuery)
     backend = request.app[BACKEND]
-    watcher, values, history = await asyncio.gather(
-        read_watcher(backend), read_values(backend), read_history(backend)
+    watcher, values, status, history = await asyncio.gather(
+        read_watcher(backend), read_values(backend), read_status(backend), read_history(backend)
     )
-    return answer(monitor_presenter.timeout_status(watcher, values, history, _now()))
+    return answer(monitor_presenter.timeout_status(watcher, values, status, history, _now()))
 
 
 async def timeout_levels(request: web.Request) -> web.StreamResponse:
@@ -134,7 +141,7 @@ async def all_statistics(request: web.Request) -> web.StreamResponse:
             gpu_lock=health_of(health, history, status).statistics,
             monitor=monitor_presenter.monitor_stats(watcher),
             heartbeat=beats.statistics(watcher),
-            timeout=monitor_presenter.timeout_stats(watcher),
+            timeout=monitor_presenter.timeout_stats(watcher, status, history),
         )
     )
 

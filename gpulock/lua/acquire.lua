@@ -1,6 +1,7 @@
 -- Ask for devices. Arguments: id, pool, device, MiB, devices, priority, user, task, purpose, longest wait in µs, preemptible,
--- parked request to take over, client, node, host, `1` when the replica asks for a client that it heard of before. Gives `granted`,
--- `queued`, or how the request with this id ended, or `refused` and a code; `elsewhere` where the client has gone on at another replica.
+-- request to take over once it is parked, client, node, host, `1` when the replica asks for a client that it heard of before. Gives
+-- `granted`, `queued`, or how the request with this id ended, or `refused` and a code; `elsewhere` where the client has gone on at another
+-- replica.
 forget_old(4)
 local client, node = arg(13), arg(14)
 local rec = load(arg(1))
@@ -9,10 +10,11 @@ if rec and rec.st ~= 'D' and rec.client ~= client and not rec.det then return fi
 if rec and arg(16) == '1' and rec.st ~= 'D' and rec.replica ~= me and not rec.det then return finish('elsewhere') end
 if rec then
   if rec.st == 'W' then
-    local waited = rec.det ~= nil
-    if attach(rec, client, node) then
+    local anew = rec.det ~= nil or arg(12) ~= (rec.wants or '')
+    if arg(12) ~= '' then rec.wants = arg(12) else rec.wants = nil end
+    if attach(rec, client, node) or anew then
       save(rec)
-      if waited then schedule(rec.pool) end
+      if anew then schedule(rec.pool) end
     end
     rec = load(rec.id)
     if rec.st == 'W' then return finish('queued', export(rec), place(rec)) end
@@ -60,33 +62,9 @@ end
 if able < rec.n then return refuse('GPU_NEVER_FITS') end
 if open < rec.n then return refuse('GPU_DRAINING') end
 
--- A warm model's own lease is handed to the task that uses the model, so that no other can come between.
-local parked = arg(12) ~= '' and load(arg(12)) or nil
-if parked and parked.st == 'G' and parked.parked and not parked.stop and parked.pool == rec.pool and state.phase == 'open'
-  and parked.client == client and #parked.devs == rec.n and (rec.dev == '' or parked.devs[1][1] == rec.dev) then
-  local devs, fits = {}, true
-  for i, device in ipairs(parked.devs) do
-    local on = by_name[device[1]]
-    local need = on and math.max(needs(on, rec), device[2]) or 0
-    fits = fits and on and not on.drain and on.free + device[2] >= need
-    devs[i] = { device[1], need }
-  end
-  if fits then
-    redis.call('ZREM', YIELD, parked.id)
-    take(IN_USE, parked, -1)
-    parked.ended = 'resumed'
-    done(parked)
-    incr(rec.pool, 'warm_hits')
-    incr(rec.pool, 'saved_ms', parked.load_ms or 0)
-    rec.from = parked.id
-    emit('resumed', parked, rec.id, device_list(parked))
-    grant(rec, devs, true)
-    return finish('told', export(rec))
-  end
-end
-
+if arg(12) ~= '' then rec.wants = arg(12) end
 if nobody_waits(pools[rec.pool]) then
-  if serve_at_once(rec, devices) then return finish('told') end
+  if serve_at_once(rec, devices, by_name) then return finish('told') end
 elseif redis.call('ZCARD', pools[rec.pool].queue) >= conf.max_waiters then
   return refuse('GPU_QUEUE_FULL')
 end

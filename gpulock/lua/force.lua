@@ -6,6 +6,9 @@ local function force(rec)
     revoke(rec, 'forced', arg(4))
   elseif rec.st ~= 'X' then
     return
+  elseif not rec.lapses then -- its end is in the history; who has let its memory go, and why, too
+    rec.detail = arg(4)
+    remember(rec, true, 'forced')
   end
   rec.lapses = true
   save(rec)

@@ -1,4 +1,5 @@
--- Who stands where. Gives, for each pool, its name and its waiters in the order of service; then the leases, revoked ones too.
+-- Who stands where. Gives, for each pool, its name and its waiters in the order of service; then the leases, revoked ones too; then pool
+-- and name of each device that is drained.
 local orders, leases = {}, {}
 for _, name in ipairs(pool_names) do
   local order = { name }
@@ -11,4 +12,8 @@ for _, name in ipairs(pool_names) do
   orders[#orders + 1] = order
 end
 for _, rec in ipairs(all_leases()) do leases[#leases + 1] = export(rec) end
-return finish(orders, leases)
+local drained = {}
+for _, device in ipairs(all_devices()) do
+  if device.drain then drained[#drained + 1] = { device.pool, device.name } end
+end
+return finish(orders, leases, drained)

@@ -22,6 +22,13 @@ local function grant(rec, devs, warm)
   tell('granted', rec)
 end
 
+local function done(rec)
+  rec.st = 'D'
+  rec.gone = now
+  redis.call('ZADD', GONE, whole(now + DONE_KEPT_US), rec.id)
+  save(rec)
+end
+
 local function ask_to_stop(rec, reason, grace_us, why)
   if rec.stop == nil or (rec.stop == 'preempted' and reason == 'drain') then
     rec.stop, rec.stopat, rec.why = reason, grace_us > 0 and now + grace_us or 0, why or ''

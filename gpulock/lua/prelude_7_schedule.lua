@@ -87,6 +87,36 @@ local function fit(rec, devices)
   return chosen
 end
 
+-- The lease that a request wants to take over, and the devices that it gets by that; nil unless the lease is parked, by the same client,
+-- and was not asked to stop.
+local function resumable(rec, by_name)
+  local parked = rec.wants and load(rec.wants)
+  if not parked or parked.st ~= 'G' or not parked.parked or parked.stop or parked.pool ~= rec.pool
+    or parked.client ~= rec.client or #parked.devs ~= rec.n or (rec.dev ~= '' and parked.devs[1][1] ~= rec.dev) then return nil end
+  local devs = {}
+  for i, device in ipairs(parked.devs) do
+    local on = by_name[device[1]]
+    local need = on and math.max(needs(on, rec), device[2])
+    if not on or on.drain or on.reserved or on.free + device[2] < need then return nil end
+    devs[i] = { device[1], need }
+  end
+  return parked, devs
+end
+
+-- A warm model's own lease goes to the task that uses the model, so that no other can come between.
+local function resume(rec, parked, devs)
+  redis.call('ZREM', YIELD, parked.id)
+  take(IN_USE, parked, -1)
+  parked.ended, parked.heir = 'resumed', rec.id
+  done(parked)
+  incr(rec.pool, 'warm_hits')
+  incr(rec.pool, 'saved_ms', parked.load_ms or 0)
+  incr(rec.pool, 'rel:resumed')
+  remember(parked, true, 'resumed')
+  emit('resumed', parked, rec.id, device_list(parked))
+  grant(rec, devs, true)
+end
+
 -- Serve whoever can be served. A waiter that cannot be holds back those behind it: they may pass on devices that it could use only
 -- for conf.backfill_us from the first that did, then these devices are kept for it. `reach`: how many waiters to look at, else SCAN.
 local function schedule(pool_name, devices, by_name, reach)
@@ -106,24 +136,41 @@ local function schedule(pool_name, devices, by_name, reach)
     return false
   end
 
+  local function occupy(device, mib) -- and note whom that passes
+    local passes = false
+    device.free = device.free - mib
+    for _, other in ipairs(blocked) do
+      if suits(device, other) then
+        passes = true
+        if not other.passed then
+          other.passed = now
+          save(other)
+        end
+      end
+    end
+    return passes
+  end
+
   local function serve(rec, chosen)
     local devs, passes = {}, false
     for i, choice in ipairs(chosen) do
       devs[i] = { choice.device.name, choice.need }
-      choice.device.free = choice.device.free - choice.need
-      for _, other in ipairs(blocked) do
-        if suits(choice.device, other) then
-          passes = true
-          if not other.passed then
-            other.passed = now
-            save(other)
-          end
-        end
-      end
+      passes = occupy(choice.device, choice.need) or passes
     end
     if passes then incr(pool_name, 'backfills') end
     dequeue(rec, true)
     grant(rec, devs, false)
+  end
+
+  local function serve_warm(rec, parked, devs)
+    local passes = false
+    for i, device in ipairs(devs) do passes = occupy(by_name[device[1]], device[2] - parked.devs[i][2]) or passes end
+    for _, lease in ipairs(yielders) do
+      if lease.rec.id == parked.id then lease.spoken_for = true end
+    end
+    if passes then incr(pool_name, 'backfills') end
+    dequeue(rec, true)
+    resume(rec, parked, devs)
   end
 
   local function hold_back(rec)
@@ -143,12 +190,16 @@ local function schedule(pool_name, devices, by_name, reach)
     each_waiter(pool, reach or SCAN, function(rec, bands)
       -- Who is detached keeps its place and holds nobody up: its client is gone for now.
       if rec.det or seen[rec.id] then return true end
-      local chosen = fit(rec, devices)
-      if not chosen then
+      local parked, warm_devs = resumable(rec, by_name)
+      local chosen = not parked and fit(rec, devices)
+      if parked then
+        serve_warm(rec, parked, warm_devs)
+      elseif chosen then
+        serve(rec, chosen)
+      else
         hold_back(rec)
         return more_to_give()
       end
-      serve(rec, chosen)
       if bands > 1 then -- its band has been served: another one's turn may have come
         again = more_to_give()
         return false
@@ -158,9 +209,16 @@ local function schedule(pool_name, devices, by_name, reach)
   end
 end
 
--- Serve a new request where nobody waits, with what is free: what enqueueing and scheduling it would come to.
-local function serve_at_once(rec, devices)
+-- Serve a new request where nobody waits, with the model that it wants or with what is free: what enqueueing and scheduling it would
+-- come to.
+local function serve_at_once(rec, devices, by_name)
   if state.phase ~= 'open' then return false end
+  local parked, warm_devs = resumable(rec, by_name)
+  if parked then
+    queue_changed()
+    resume(rec, parked, warm_devs)
+    return true
+  end
   local chosen = fit(rec, devices)
   if not chosen then return false end
   local devs = {}

@@ -1,12 +1,5 @@
 -- Last part of the prelude: how waits and leases end, and what every script does with who speaks.
 
-local function done(rec)
-  rec.st = 'D'
-  rec.gone = now
-  redis.call('ZADD', GONE, whole(now + DONE_KEPT_US), rec.id)
-  save(rec)
-end
-
 -- End a wait without a grant: `timeout`, `cancelled`, `refused`.
 local function end_wait(rec, reason, detail)
   if rec.st == 'W' then dequeue(rec, false) end
@@ -35,6 +28,8 @@ local function end_lease(rec, reason, detail)
     remember(rec, true, reason)
     emit('released', rec, reason, device_list(rec))
   else
+    redis.call('HINCRBY', STAT, '|recoveries', 1)
+    redis.call('HSET', STAT, '|recovery_time', whole(now))
     emit('confirmed', rec, detail, device_list(rec))
   end
   rec.ended, rec.detail = reason, detail or rec.detail
@@ -57,6 +52,13 @@ local function revoke(rec, reason, detail)
   remember(rec, true, reason)
   emit('revoked', rec, reason, device_list(rec))
   tell('lost', rec, reason)
+end
+
+-- A lease that was taken over has been given up by a client that does not hold the request that took it over: it had taken that back, or
+-- lost it before it began. Its model is gone now, and so the memory of that request is free.
+local function end_heir(rec)
+  local heir = rec.ended == 'resumed' and load(rec.heir)
+  if heir and heir.st == 'X' then end_lease(heir, heir.stop, 'confirmed') end
 end
 
 local function attach(rec, client, node)

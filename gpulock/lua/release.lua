@@ -5,11 +5,18 @@ if not rec then return finish('released', 0, '', '0') end
 if rec.st == 'W' then return finish('stale') end
 if not fresh(rec, number(2)) then return finish('stale') end
 local held, reason = now - (rec.ga or now), arg(3)
-if rec.st == 'G' or rec.st == 'X' then
+end_heir(rec)
+if rec.st == 'X' then -- its end was counted when it was revoked
+  end_lease(rec, rec.stop, 'released')
+elseif rec.st == 'G' then
+  if reason == 'stopped' and not rec.stop then -- nobody has asked for it: by the holder's own clock no beat was answered in time
+    reason, rec.detail = 'heartbeat', 'its holder could not renew it in time'
+  elseif reason ~= 'normal' then
+    rec.detail = rec.why
+  end
   if rec.stop == 'preempted' and reason ~= 'normal' then reason = 'yielded' end
   if rec.stop == 'drain' and reason ~= 'normal' then reason = 'drain' end
-  local revoked = rec.st == 'X' -- and counted when it was
-  end_lease(rec, revoked and rec.stop or reason, revoked and 'released' or nil)
-  return finish('released', held, revoked and '' or reason, rec.parked and '1' or '0')
+  end_lease(rec, reason)
+  return finish('released', held, reason, rec.parked and '1' or '0')
 end
 return finish('released', 0, '', '0')

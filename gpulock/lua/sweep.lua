@@ -123,8 +123,6 @@ function actions.stop(rec) -- it was asked to and has not
 end
 
 function actions.lapse(rec) -- the quarantine has lasted for as long as the holder can have gone on
-  redis.call('HINCRBY', STAT, '|recoveries', 1)
-  redis.call('HSET', STAT, '|recovery_time', whole(now))
   end_lease(rec, rec.stop, 'lapsed')
 end
 

@@ -53,7 +53,6 @@ class GpuDesk:
         self,
         request: lock_pb2.Acquire,
         on_queued: Callable[[int, str], None],
-        takes: Holding | None = None,
     ) -> Holding | None:
         """Ask and wait for the grant; the request gets its id here. Raises TaskFailed when it is refused."""
         if self.session is None:
@@ -64,7 +63,7 @@ class GpuDesk:
         request.request_id = f"{request.request_id}:{next(self._numbers)}.{suffix}"
         request.pool = request.pool or self.settings.pool
         request.max_wait_seconds = request.max_wait_seconds or self.settings.max_wait_seconds
-        holding = await self.session.acquire(request, on_queued, takes)
+        holding = await self.session.acquire(request, on_queued)
         LEASES.inc()
         log.info(
             "GPU lease granted",

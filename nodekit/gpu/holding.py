@@ -76,8 +76,6 @@ class Holding:
         """What the service has asked for."""
         self.expired_here = False
         """Whether it was lost by our own clock, so that the service may not know it yet."""
-        self.taken_by: Holding | None = None
-        """The request that has asked to take this parked lease over and was not answered yet."""
         self.parking: lock_pb2.SessionRequest | None = None
         """The message that parked it; None: work runs under it."""
         self.closing: lock_pb2.SessionRequest | None = None

@@ -36,6 +36,8 @@ class _Entry:
     lost: bool = False
     told: tuple[int, str] = (0, "")
     timer: asyncio.TimerHandle | None = None
+    took_over: str = ""
+    """The parked lease that it has taken over."""
     taken: dict[str, int] = field(default_factory=dict)
     """Device → MiB that are not free because of it."""
 
@@ -106,6 +108,8 @@ class LocalLocks:
             entry = self._entries.get(message.request_id)
             if kind == "cancel":
                 self._cancel(message.request_id, entry, outbox)
+            elif entry is None and self._give_up_heir(kind, message.request_id, message.token, outbox):
+                pass
             elif entry is None or entry.lease is None or entry.lease.token != message.token:
                 self._refuse(outbox, message.request_id, "GPU_STALE_LEASE", "this token holds no lease")
             else:
@@ -138,10 +142,24 @@ class LocalLocks:
     def _cancel(
         self, request_id: str, entry: _Entry | None, outbox: asyncio.Queue[lock_pb2.SessionResponse]
     ) -> None:
-        if entry is not None:
+        if entry is not None and entry.lease is not None and entry.lease.warm:
+            entry.lost = True  # it crossed the cancellation, and the model is still there, for its session as the old lease's
+        elif entry is not None:
             self._drop(entry)
         cancelled = lock_pb2.Cancelled(request_id=request_id)
         outbox.put_nowait(lock_pb2.SessionResponse(cancelled=cancelled))
+
+    def _give_up_heir(
+        self, kind: str, request_id: str, token: int, outbox: asyncio.Queue[lock_pb2.SessionResponse]
+    ) -> bool:
+        """The model of a lease that was taken over is gone, and the task that took it over had been cancelled."""
+        heirs = [one for one in self._entries.values() if one.took_over == request_id and one.lost]
+        if kind not in ("release", "confirm") or not heirs:
+            return False
+        self._drop(heirs[0])
+        confirmed = lock_pb2.Confirmed(request_id=request_id, token=token)
+        outbox.put_nowait(lock_pb2.SessionResponse(confirmed=confirmed))
+        return True
 
     def _drop(self, entry: _Entry) -> None:
         if entry.timer is not None:
@@ -162,7 +180,7 @@ class LocalLocks:
     def _acquire(self, asked: lock_pb2.Acquire, outbox: asyncio.Queue[lock_pb2.SessionResponse]) -> None:
         here = self._entries.get(asked.request_id)
         if here is not None:
-            here.outbox, here.told = outbox, (0, "")
+            here.acquire, here.outbox, here.told = asked, outbox, (0, "")
             if here.lease is not None:
                 self._tell(here, granted=here.lease)
             return
@@ -172,12 +190,6 @@ class LocalLocks:
             return
         entry = _Entry(asked, outbox, (-asked.priority, next(self._numbers)), time.monotonic())
         self._entries[asked.request_id] = entry
-        parked = self._entries.get(asked.warm_request_id)
-        if parked is not None and parked.parked and not parked.stopping:
-            self._drop(parked)
-            if self._fits(entry, list(parked.taken)):
-                self._grant(entry, list(parked.taken), warm=True)
-                return
         seconds = asked.max_wait_seconds or DEFAULT_MAX_WAIT_SECONDS
         entry.timer = asyncio.get_running_loop().call_later(seconds, self._time_out, entry, seconds)
 
@@ -218,15 +230,15 @@ class LocalLocks:
     def _wanted_mib(self, entry: _Entry, name: str) -> int:
         return entry.acquire.memory_mib or self._devices[name].memory_mib
 
-    def _fits(self, entry: _Entry, names: Sequence[str]) -> bool:
-        return bool(names) and all(self._free_mib(name) >= self._wanted_mib(entry, name) for name in names)
+    def _fits(self, entry: _Entry, name: str, without: Sequence[_Entry] = ()) -> bool:
+        return self._free_mib(name, without) >= self._wanted_mib(entry, name)
 
     def _schedule(self) -> None:
         """Grant from the head of the queue as long as it fits; ask preemptible holders to make room for one that does not."""
         waiting = sorted(
             (entry for entry in self._entries.values() if entry.lease is None), key=lambda one: one.order
         )
-        while waiting and self._try(waiting[0]):
+        while waiting and (self._resume(waiting[0]) or self._try(waiting[0])):
             del waiting[0]
         if waiting:
             self._make_room(waiting[0])
@@ -239,9 +251,24 @@ class LocalLocks:
                 )
                 self._tell(entry, queued=queued)
 
+    def _resume(self, entry: _Entry) -> bool:
+        """Hand a parked lease to the request that wants it."""
+        parked = self._entries.get(entry.acquire.warm_request_id)
+        if parked is None or not parked.parked or parked.stopping or parked.lost:
+            return False
+        names = list(parked.taken)
+        if len(names) != max(1, entry.acquire.device_count) or not all(
+            self._fits(entry, name, [parked]) for name in names
+        ):
+            return False
+        self._drop(parked)
+        entry.took_over = parked.acquire.request_id
+        self._grant(entry, names, warm=True)
+        return True
+
     def _try(self, entry: _Entry) -> bool:
         """Grant on the devices that leave the least memory over, if there are enough."""
-        fitting = [name for name in self._candidates(entry.acquire) if self._fits(entry, [name])]
+        fitting = [name for name in self._candidates(entry.acquire) if self._fits(entry, name)]
         fitting.sort(key=lambda name: self._free_mib(name) - self._wanted_mib(entry, name))
         chosen = fitting[: max(1, entry.acquire.device_count)]
         if len(chosen) < max(1, entry.acquire.device_count):

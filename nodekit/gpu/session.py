@@ -69,10 +69,8 @@ class LockSession:
         """Name of the replica that welcomed us last."""
         return self._welcome.replica
 
-    async def acquire(
-        self, request: lock_pb2.Acquire, on_queued: Callable[[int, str], None], takes: Holding | None = None
-    ) -> Holding:
-        """Ask and wait for the grant. `takes` is the parked holding that `warm_request_id` names.
+    async def acquire(self, request: lock_pb2.Acquire, on_queued: Callable[[int, str], None]) -> Holding:
+        """Ask and wait for the grant. A grant that is `warm` has ended the holding that `warm_request_id` names.
 
         `on_queued` gets each new place in the queue (0: not known) with its reason. Cancelling takes the request back. Raises
         TaskFailed with the service's code.
@@ -80,20 +78,16 @@ class LockSession:
         request_id = request.request_id
         for number in count(1):
             try:
-                return await self._acquire(request, on_queued, takes)
+                return await self._acquire(request, on_queued)
             except _PlaceLost:
                 # An id that has ended stays so: it waits again under another, from the end of the queue.
                 request.request_id = f"{request_id}~{number}"
         raise AssertionError("unreachable")
 
-    async def _acquire(
-        self, request: lock_pb2.Acquire, on_queued: Callable[[int, str], None], takes: Holding | None
-    ) -> Holding:
+    async def _acquire(self, request: lock_pb2.Acquire, on_queued: Callable[[int, str], None]) -> Holding:
         holding = Holding(
             request, on_queued=on_queued, margin_seconds=self._margin_seconds, clock=self._clock
         )
-        if takes is not None:
-            takes.taken_by = holding
         self._table[holding.id] = holding
         self._wanted.set()
         if self._runner is None:
@@ -105,10 +99,14 @@ class LockSession:
         except asyncio.CancelledError:
             self._close(holding, lock_pb2.SessionRequest(cancel=lock_pb2.Cancel(request_id=holding.id)))
             raise
-        finally:
-            if takes is not None:
-                takes.taken_by = None
         return holding
+
+    def repeat(self, request: lock_pb2.Acquire) -> None:
+        """Say a request again that waits and has changed in `warm_request_id`; nothing when it waits no more."""
+        holding = self._table.get(request.request_id)
+        if holding is not None and holding.phase is Phase.WAITING and holding.closing is None:
+            # Not `asked`: the grant that may be on its way was asked for before.
+            self._say(lock_pb2.SessionRequest(acquire=request))
 
     async def release(self, holding: Holding, reason: lock_pb2.ReleaseReason.ValueType) -> str:
         """Give a lease back; returns the code of the refusal, empty when it was obeyed or nobody has answered yet."""
@@ -132,11 +130,6 @@ class LockSession:
                 return
         message = lock_pb2.Confirm(request_id=holding.id, token=holding.token)
         await self._closed(holding, lock_pb2.SessionRequest(confirm=message))
-
-    def forget(self, holding: Holding) -> None:
-        """A parked holding was taken over by another request: nothing more is said about it."""
-        holding.finish("")
-        self._table.pop(holding.id, None)
 
     async def _closed(self, holding: Holding, message: lock_pb2.SessionRequest) -> str:
         answer = self._close(holding, message)
@@ -236,7 +229,8 @@ class LockSession:
         self._welcome = welcome
         SESSION_CONNECTED.set(1)
         log.info("session at the lock service", replica=welcome.replica, epoch=welcome.epoch)
-        for holding in list(self._table.values()):
+        # Parked leases last: that one was taken over meanwhile is told by the request that did so.
+        for holding in sorted(self._table.values(), key=lambda one: one.parking is not None):
             if holding.alive and forgotten:
                 self._reclaim(holding)
                 continue
@@ -245,7 +239,7 @@ class LockSession:
             elif holding.phase is Phase.WAITING:
                 holding.asked()
                 self._say(lock_pb2.SessionRequest(acquire=holding.acquire))
-            if holding.alive and holding.taken_by is None:
+            if holding.alive:
                 self._renew(holding)
 
     def _renew(self, holding: Holding) -> None:
@@ -276,7 +270,7 @@ class LockSession:
             for holding in list(self._table.values()):
                 if holding.unanswered_seconds() > patience:
                     raise Unavailable(f"the lock service at {self.replica} has fallen silent")
-                if holding.alive and holding.taken_by is None:
+                if holding.alive:
                     self._renew(holding)
 
     async def _listen(self, responses: Responses) -> None:
@@ -304,6 +298,7 @@ class LockSession:
                 self._hear_grant(holding, message)
             case lock_pb2.Lease() if message.token == holding.token:
                 holding.take_beat(message.ttl_seconds)
+                self._taken_over(holding)
             case lock_pb2.Refused():
                 self._hear_refusal(holding, message)
             case lock_pb2.Warning():
@@ -334,8 +329,27 @@ class LockSession:
                 lock_pb2.SessionRequest(release=lock_pb2.Release(request_id=holding.id, token=lease.token))
             )
             self._hear_loss(holding, lock_pb2.STOP_REASON_SUPERSEDED, "the lock service has forgotten it")
-        elif holding.phase is Phase.WAITING and holding.closing is None and not holding.take_grant(lease):
-            self._renew(holding)
+        elif holding.phase is Phase.WAITING and holding.closing is None:
+            if not holding.take_grant(lease):
+                self._renew(holding)
+            self._taken_over(holding)
+        elif holding.closing is not None and lease.warm:
+            self._lose_parked(holding, "its task was cancelled as it took it over")
+
+    def _taken_over(self, holding: Holding) -> None:
+        """Nothing more is said about a parked lease that a request has taken over, once that is good."""
+        if holding.phase is Phase.HELD and holding.lease.warm:
+            parked = self._table.pop(holding.acquire.warm_request_id, None)
+            if parked is not None:
+                parked.finish("")
+
+    def _lose_parked(self, holding: Holding, message: str) -> bool:
+        """Lose the parked lease that a request has taken over in vain: its model is held by nobody. False: it is not there."""
+        parked = self._table.get(holding.acquire.warm_request_id)
+        if parked is not None:
+            parked.answer("")
+            self._hear_loss(parked, lock_pb2.STOP_REASON_SUPERSEDED, message)
+        return parked is not None
 
     def _hear_refusal(self, holding: Holding, refused: lock_pb2.Refused) -> None:
         if holding.phase is Phase.WAITING and holding.closing is None and not holding.token:
@@ -346,7 +360,7 @@ class LockSession:
             holding.finish(refused.code)
         elif holding.closing is not None:
             holding.answer(refused.code)
-        elif refused.code == "GPU_STALE_LEASE" and holding.taken_by is None:
+        elif refused.code == "GPU_STALE_LEASE":
             self._hear_loss(holding, lock_pb2.STOP_REASON_HEARTBEAT, refused.message)
         else:
             log.warning("message refused by the lock service", request=holding.id, code=refused.code)
@@ -354,6 +368,13 @@ class LockSession:
     def _hear_loss(self, holding: Holding, reason: lock_pb2.StopReason.ValueType, message: str) -> None:
         if holding.phase is Phase.WAITING and not holding.granted.done():
             # Granted and lost before the first beat was answered: no work has begun.
+            if holding.lease.warm and self._lose_parked(holding, message):
+                self._table.pop(
+                    holding.id, None
+                )  # the model is there: its old lease is confirmed when it is gone, and this with it
+                holding.phase = Phase.ENDED
+                holding.granted.set_exception(refusal("GPU_LEASE_LOST", message))
+                return
             confirm = lock_pb2.Confirm(request_id=holding.id, token=holding.token)
             self._close(holding, lock_pb2.SessionRequest(confirm=confirm))
             holding.granted.set_exception(refusal("GPU_LEASE_LOST", message))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -77,7 +78,7 @@ class GpuUse:
             raise
         self.settle(holding, await self.desk.vacate(holding, premises))
 
-    async def acquire(self, request: lock_pb2.Acquire, takes: Holding | None = None) -> Holding | None:
+    async def acquire(self, request: lock_pb2.Acquire) -> Holding | None:
         """Ask for devices on behalf of the task, and show its place in the queue while it waits."""
         if not self._declared:
             raise RuntimeError(f"declare the task: @node.task({self._spec.task_name!r}, gpu=True)")
@@ -96,9 +97,10 @@ class GpuUse:
                 waiting = task_pb2.WaitingForGpu(position=position, memory_mib=request.memory_mib)
                 self._emit(task_pb2.TaskEvent(waiting_for_gpu=waiting))
 
-        holding = await self.desk.acquire(request, show, takes)
+        began = time.monotonic()  # the service knows of a request only when it has reached it
+        holding = await self.desk.acquire(request, show)
         if holding is not None:
-            WAIT_SECONDS.observe(holding.lease.waited_seconds)
+            WAIT_SECONDS.observe(time.monotonic() - began)
         if holding is not None and shown:
             names = ", ".join(device.device for device in holding.lease.devices)
             self._progress.report(math.nan, "gpu", f"GPU granted: {names}", None)

@@ -1,6 +1,7 @@
 """Warm models: stay loaded between tasks, on a device under a parked lease that gives way to whoever needs the memory.
 
-A task finds its model warm when the replica still has it: the task's request takes the parked lease over without a gap. When the
+A task finds its model warm when the replica still has it: the task's request takes the parked lease over without a gap. One that
+comes while another task uses the model waits in the service's queue with the rest, and takes the lease over in its turn. When the
 service asks a parked lease to yield, the model's process ends and the lease is released.
 """
 
@@ -10,6 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from nodekit.child import uninterrupted
@@ -42,13 +44,32 @@ class WarmModel:
         return await self._resident.run(function, args, kwargs)
 
 
+@dataclass(eq=False)
+class _Want:
+    """A task that waits for a lease, and the model whose lease it would take over."""
+
+    key: str
+    request: lock_pb2.Acquire
+    resident: Resident | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether that lease was parked, so that the service may have handed it on already: no other can be wanted then."""
+        holding = self.resident.holding if self.resident is not None else None
+        return (
+            holding is not None and holding.parking is not None and holding.id == self.request.warm_request_id
+        )
+
+
 class WarmShelf:
-    """The models of one replica that no task uses now, at most `max_warm`."""
+    """The models of one replica: on the shelf those that no task uses now, at most `max_warm`."""
 
     def __init__(self, desk: GpuDesk) -> None:
         self._desk = desk
         self._max_warm = desk.settings.max_warm
         self._shelf: dict[Resident, asyncio.TimerHandle] = {}
+        self._in_use: set[Resident] = set()
+        self._wants: set[_Want] = set()
         self._leaving: set[asyncio.Task[str]] = set()
 
     @asynccontextmanager
@@ -68,21 +89,21 @@ class WarmShelf:
     async def _ready(
         self, use: GpuUse, key: str, load: Callable[[], Any], request: lock_pb2.Acquire
     ) -> tuple[Resident, GpuLease, bool]:
-        found = self._find(key, request.memory_mib)
-        holding = await self._acquire(use, request, found)
+        want = _Want(key, request)
+        holding = await self._acquire(use, want)
         lease = to_lease(holding)
-        if found is not None and (holding is None or holding.lease.warm):
-            taken = await self._take_over(use, found, holding)
-            if taken:
-                WARM_STARTS.labels("yes").inc()
-                return found, lease, True
-        elif found is not None:
-            await self._leave(found)
+        found = want.resident if holding is None or holding.lease.warm else None
+        if found is not None and found.ending is None and await self._take_over(use, found, holding):
+            WARM_STARTS.labels("yes").inc()
+            return found, lease, True
         WARM_STARTS.labels("no").inc()
         premises = Premises(self._desk.mark(), lease, self._desk.settings, self._desk.reaper, 0)
         resident = Resident(key, holding, premises)
+        self._begin_use(resident)
         try:
             use.bind(holding, premises)
+            if found is not None and found.ending is not None:
+                await asyncio.shield(found.ending)  # it was unloaded when the service had handed its lease on
             await self._desk.admit(holding, premises.mark)
             with use.working(lease, holding, premises):
                 await resident.load(load)
@@ -92,17 +113,41 @@ class WarmShelf:
         log.info("model loaded", model=key, seconds=round(resident.load_seconds, 3))
         return resident, lease, False
 
-    def _find(self, key: str, memory_mib: int) -> Resident | None:
-        """Take a usable model with that key from the shelf."""
+    async def _acquire(self, use: GpuUse, want: _Want) -> Holding | None:
+        """Ask for a lease: that of a model which is on the shelf or in use, where there is one like it."""
         for resident in list(self._shelf):
             if not resident.usable:
                 self._dismiss(resident)
-                continue
-            mib = resident.holding.acquire.memory_mib if resident.holding else memory_mib
-            if resident.key == key and mib == memory_mib:
-                self._unshelve(resident)
-                return resident
-        return None
+        for resident in (*self._in_use, *self._shelf):
+            self._point(want, resident)
+        self._wants.add(want)
+        try:
+            return await use.acquire(want.request)
+        finally:
+            self._wants.discard(want)
+
+    def _point(self, want: _Want, resident: Resident) -> None:
+        """Have a request want the lease of a model, if it is one like it."""
+        holding = resident.holding
+        if holding is None:  # on the processor: nobody waits, so it must be free now
+            if want.key == resident.key and resident in self._shelf:
+                want.resident = resident
+            return
+        alike = (want.key, want.request.memory_mib) == (resident.key, holding.acquire.memory_mib)
+        if alike and not want.settled and want.request.warm_request_id != holding.id:
+            want.resident = resident
+            want.request.warm_request_id = holding.id
+            assert self._desk.session is not None
+            self._desk.session.repeat(want.request)
+
+    def _begin_use(self, resident: Resident) -> None:
+        """A task has a model under a new lease: those that wait for one like it want that."""
+        self._in_use.add(resident)
+        self._offer(resident)
+
+    def _offer(self, resident: Resident) -> None:
+        for want in self._wants:
+            self._point(want, resident)
 
     def _unshelve(self, resident: Resident) -> None:
         timer = self._shelf.pop(resident, None)
@@ -110,32 +155,20 @@ class WarmShelf:
             timer.cancel()
         WARM_MODELS.set(len(self._shelf))
 
-    async def _acquire(
-        self, use: GpuUse, request: lock_pb2.Acquire, found: Resident | None
-    ) -> Holding | None:
-        """Ask for a lease; a model that was found stays where it is when this fails."""
-        old = found.holding if found is not None else None
-        request.warm_request_id = old.id if old is not None else ""
-        try:
-            return await use.acquire(request, old)
-        except BaseException:
-            if found is not None:
-                await self._put_back(found, park=False)
-            raise
-
     async def _take_over(self, use: GpuUse, found: Resident, holding: Holding | None) -> bool:
         """Move a model under its task's lease. False: its process has died, and the lease needs a new one."""
+        self._unshelve(found)
         old, found.holding = found.holding, holding
         if old is not None:
-            assert self._desk.session is not None
             LEASES.dec()
-            self._desk.session.forget(old)
+        self._begin_use(found)
         use.bind(holding, found.premises)
         try:
             await self._desk.admit(holding, found.premises.mark)
             if old is not None:
                 await self._desk.leave(old)
             if not found.usable:
+                self._in_use.discard(found)
                 await found.end()
                 return False
         except BaseException:
@@ -143,7 +176,7 @@ class WarmShelf:
             raise
         return True
 
-    async def _put_back(self, resident: Resident, *, park: bool = True) -> str:
+    async def _put_back(self, resident: Resident) -> str:
         """Keep a model that can be used again and end any other; a cancel does not interrupt this.
 
         Returns the code with which the service has refused the last message about the lease; empty: none.
@@ -152,13 +185,14 @@ class WarmShelf:
 
         async def put_back() -> None:
             nonlocal code
-            code = await self._keep(resident, park=park)
+            code = await self._keep(resident)
 
         await uninterrupted(put_back())
         return code
 
-    async def _keep(self, resident: Resident, *, park: bool) -> str:
+    async def _keep(self, resident: Resident) -> str:
         holding = resident.holding
+        self._in_use.discard(resident)
         gone = holding is not None and (holding.phase is not Phase.HELD or holding.stop is not None)
         if gone or resident.ending is not None or not resident.usable or self._max_warm == 0:
             return await self._leave(resident)
@@ -175,8 +209,8 @@ class WarmShelf:
         holding.on_lost = lambda: self._dismiss(resident)
         if holding.phase is not Phase.HELD or holding.stop is not None:  # while another model was unloaded
             return await self._leave(resident)
-        if not park:
-            return ""
+        # Before it is parked: the service must not have it unloaded for somebody who wants it.
+        self._offer(resident)
         refused = await self._desk.session.park(holding, resident.key, resident.load_seconds)
         if refused:
             await self._leave(resident)
@@ -190,6 +224,7 @@ class WarmShelf:
         """Begin to end a model, once."""
         if resident.ending is None:
             self._unshelve(resident)
+            self._in_use.discard(resident)
             log.info("model unloaded", model=resident.key, reason=lock_pb2.ReleaseReason.Name(reason))
             resident.ending = asyncio.create_task(self._end(resident, reason))
             self._leaving.add(resident.ending)

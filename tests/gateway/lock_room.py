@@ -55,6 +55,8 @@ class LockRoom(LockMonitorServicer):
         """How many of the events are no longer kept."""
         self.more = asyncio.Condition()
         self.requests: list[Any] = []
+        self.leave_after_status: str = ""
+        """Request that gives its lease back when the status has been told."""
 
     def _enter(self, request: Any) -> None:
         self.requests.append(request)
@@ -97,7 +99,12 @@ class LockRoom(LockMonitorServicer):
         if request.pool not in ("", "default"):
             raise errors.NotFound(f"no pool {request.pool!r}")
         self.status.time.CopyFrom(stamp())
-        return self.status
+        told = pb.GetStatusResponse()
+        told.CopyFrom(self.status)
+        for holder in list(self.status.holders):
+            if holder.lease.request_id == self.leave_after_status:
+                self.status.holders.remove(holder)
+        return told
 
     async def GetHealth(self, request: pb.GetHealthRequest, context: Any) -> pb.GetHealthResponse:
         """Judge."""

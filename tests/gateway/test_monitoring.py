@@ -183,7 +183,10 @@ async def test_settings_change_whole_or_not_at_all(house: House) -> None:
     assert huge["values"]["gpu_lock.max_wait_time"] == 10**40
     await call(house, "PATCH", "/gpu-lock/config", {"values": {"gpu_lock.max_wait_time": 5}})
     for path, running, status in (("stop", False, "stopped"), ("start", True, "healthy")):
-        assert (await call(house, "POST", f"/monitor/{path}"))["success"] is True
+        said = await call(house, "POST", f"/monitor/{path}")
+        assert said["success"] is True and "revokes nothing" not in said["message"], (
+            "it takes silent leases still"
+        )
         shown = await get(house, "/monitor/status")
         assert (shown["is_running"], shown["monitor_status"]["status"]) == (running, status)
         assert shown["config"]["enabled"] is running and shown["config"]["heartbeat"] == {"timeout": 300.0}
@@ -200,6 +203,9 @@ async def test_a_device_is_drained_and_comes_back(house: House) -> None:
     assert (await call(house, "POST", path, {"reason": "fan"}))["draining"] is True
     assert house.locks.requests[-1].reason == "fan"
     assert (await call(house, "DELETE", path))["draining"] is False
+    house.locks.status.devices.add(device="small-0", pool="small")
+    assert (await call(house, "POST", "/gpu-lock/devices/small-0/drain"))["draining"] is True
+    assert house.locks.requests[-1].pool == "small", "a device is found without its pool"
     await call(house, "POST", "/gpu-lock/devices/none/drain", status=404)
 
 
@@ -226,7 +232,50 @@ async def test_beats_tell_the_living_from_the_dead(house: House) -> None:
         "lives": ("running", True, True), "cpu": ("running", True, True), "silent": ("orphaned", False, False),
         "ended": ("orphaned", True, True), "nobody": ("not_found", False, False),
     }  # fmt: skip
-    assert (await get(house, "/health"))["components"]["heartbeat"] == "warning"
+    judged = await get(house, "/health")
+    assert judged["components"]["heartbeat"] == "warning"
+    assert judged["issues"] == [
+        "HEARTBEAT_LOST: silent does not beat any more",
+        "LEASE_REVOKED: gone has lost its lease, and its memory is not known to be back",
+        "HEARTBEAT_ORPHANED: ended holds a device and does not run",
+    ]
+
+
+async def test_a_task_that_runs_again_is_not_its_lost_attempt(house: House) -> None:
+    """What a lost node's attempt holds is named by its request, and can be taken; the task itself lives where it runs now."""
+    await house.submit("again")
+    task = house.scheduler.tasks["again"]
+    task.state, task.replica = task_pb2.TASK_STATE_RUNNING, "n-2"
+    house.locks.hold("again:1:0.n1", task_id="again", client_id="n-1")
+    (old,) = house.locks.status.holders
+    for state, dead, orphaned in (
+        (pb.HOLDER_STATE_HELD, [], ["again:1:0.n1"]),
+        (pb.HOLDER_STATE_QUARANTINED, ["again:1:0.n1"], []),
+    ):
+        old.state = state
+        body = await get(house, "/heartbeat/all")
+        shown = (list(body["active_tasks"]), body["dead_tasks"], body["orphaned_tasks"])
+        assert shown == (["again"], dead, orphaned)
+        one = await get(house, "/heartbeat/task/again")
+        assert (one["status"], one["heartbeat_exists"]) == ("running", True)
+        assert one["heartbeat_data"]["lease"] is None
+    old.state = pb.HOLDER_STATE_HELD
+    assert (await call(house, "DELETE", "/heartbeat/task/again"))["success"] is False
+    assert (await call(house, "DELETE", "/heartbeat/task/again:1:0.n1"))["success"] is True
+    assert old.state == pb.HOLDER_STATE_QUARANTINED
+    house.locks.hold("again:2:0.n2", "gpu-b", task_id="again", client_id="n-2")
+    assert (await get(house, "/heartbeat/task/again"))["heartbeat_data"]["lease"] == "again:2:0.n2"
+
+
+async def test_who_gives_back_meanwhile_is_no_orphan(house: House) -> None:
+    """A task that ends between two looks, at the locks and at the tasks, raises no alarm."""
+    await house.submit("ended")
+    await house.scheduler.complete("ended")
+    for path in ("/heartbeat/all", "/health"):
+        house.locks.hold("ended:1", task_id="ended")
+        house.locks.leave_after_status = "ended:1"
+        body = await get(house, path)
+        assert body.get("orphaned_tasks", []) == body.get("issues", []) == []
 
 
 async def test_only_the_dead_are_cleaned_up(house: House) -> None:
@@ -263,7 +312,16 @@ async def test_graded_timeouts_are_shown_as_they_were_acted_on(house: House) -> 
         reason="hard_timeout",
         end_time=stamp(5),
     )
+    forced = house.locks.hold("t9:1", "gpu-b", task_id="t9", state=pb.HOLDER_STATE_QUARANTINED)
     body = await get(house, "/timeout/status")
+    assert body["timeout_stats"]["failed_actions"] == 0, "what an operator took is no timeout's failure"
+    house.locks.status.holders.remove(forced)
+    house.locks.hold("r1", "gpu-b", task_id="t8", state=pb.HOLDER_STATE_QUARANTINED)
+    body = await get(house, "/timeout/status")
+    assert (await get(house, "/statistics"))["timeout"] == body["timeout_stats"]
+    house.locks.health.statistics.revocations = 4
+    assert (await get(house, "/monitor/health"))["metrics"]["recovery_rate"] == 0.25
+    del house.locks.status.holders[:]
     assert body["timeout_stats"] | {"start_time": 0} == {
         "warning_actions": 3, "soft_timeout_actions": 2, "hard_timeout_actions": 1, "successful_actions": 6,
         "failed_actions": 1, "start_time": 0,
@@ -343,3 +401,6 @@ async def test_lock_events_stream_and_resume(house: House) -> None:
     for query, status in (({"pool": "none"}, 404), ({"after": "nonsense"}, 400)):
         async with house.http.get(path, params=query) as response:
             assert response.status == status, "what cannot be streamed is told before the stream begins"
+            assert status == 404 or (await response.json())["errors"][0]["pointer"] == "?after"
+    async with house.http.get(path, headers={"Last-Event-ID": "nonsense"}) as response:
+        assert response.status == 400 and "Last-Event-ID" in (await response.json())["detail"]

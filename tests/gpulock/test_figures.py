@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
+from prometheus_client import REGISTRY
+
+from gpulock import metrics, report
+from gpulock.app import publish
 from gpulock.health import Present, judge
-from gpulock.settings import HealthThresholdsSection
+from gpulock.settings import GpuLockSection, HealthThresholdsSection
 from gpulock.statistics import to_figures
+from tests.gpulock.lock_room import GPU
+from tests.gpulock.rooms import Rooms
+from yivideo.gpulock.v1 import lock_pb2, monitor_pb2
 
 
 def test_who_cancels_has_not_found_a_fault() -> None:
@@ -21,3 +29,42 @@ def test_who_cancels_has_not_found_a_fault() -> None:
     only = to_figures({"default|cancelled": "5"}, "")
     assert (only.success_rate, only.timeout_rate) == (None, None)
     assert judge(only, Present(), HealthThresholdsSection()) == []
+
+
+def gauge(name: str, **labels: str) -> float | None:
+    """Return what Prometheus would read."""
+    return REGISTRY.get_sample_value(f"yivideo_gpu_lease_{name}", labels)
+
+
+async def test_prometheus_reads_what_is_the_case(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leases by state, memory and waiters of each pool, however many wait; a revoked lease ages no more."""
+    other = GPU.model_copy(update={"name": "small-0", "pool": "small"})
+    a = await rooms.replica(monitor={}, devices=(GPU, other))
+    client = await rooms.client(a, "n1")
+    lease = await client.granted("r1")
+    for number, pool in enumerate(("default", "default", "default", "small", "small")):
+        await client.acquire(f"w{number}", pool=pool)
+    await client.hear("queued", "w4")
+    monkeypatch.setattr(report, "_MOST_WAITERS", 2)
+    await publish(a.replica.report)
+    assert [gauge("held", pool="default", state=state) for state in ("held", "quarantined")] == [1, 0]
+    assert gauge("memory_mib", pool="default", device=GPU.name, kind="leased") == GPU.memory_mib
+    assert [gauge("waiters", pool=pool) for pool in ("default", "small")] == [3, 1]
+    assert (gauge("age_seconds", pool="default") or 0) > 0
+    force = monitor_pb2.ForceReleaseRequest(request_id="r1", reason="x")
+    await a.door.monitor.ForceRelease(force)
+    await publish(a.replica.report)
+    assert [gauge("held", pool="default", state=state) for state in ("held", "quarantined")] == [0, 1]
+    assert gauge("age_seconds", pool="default") == 0
+    await client.send(confirm=lock_pb2.Confirm(request_id="r1", token=lease.token))
+    await client.hear("confirmed", "r1")
+
+
+def test_a_wait_of_minutes_has_a_bucket() -> None:
+    """Waits up to the longest that the settings allow by default can be told apart."""
+    bounds = [
+        float(one.labels["le"])
+        for one in metrics.WAIT_SECONDS.labels("p").collect()[0].samples
+        if "le" in one.labels
+    ]
+    assert len([bound for bound in bounds if 10 < bound <= GpuLockSection().max_wait_time]) >= 4

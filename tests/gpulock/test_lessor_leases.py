@@ -6,6 +6,8 @@ import asyncio
 
 from gpulock import metrics
 from gpulock.lessor import Client
+from gpulock.record import to_record
+from gpulock.store import text
 from tests.gpulock.conftest import STORE, House
 
 
@@ -49,6 +51,44 @@ async def test_a_confirmed_end_frees_at_once(house: House) -> None:
     assert (await a.lessor.confirm(Client("client-r1"), "r1", token)).kind == "confirmed"
 
 
+async def test_what_is_revoked_is_counted_once(house: House) -> None:
+    """A revoked lease that its holder, who has not heard of it, gives back counts as revoked, recovered and held, each once."""
+    a = await house.replica()
+
+    def counted() -> list[float]:
+        figures = (metrics.RELEASES.labels("forced"), metrics.RELEASES.labels("normal"), metrics.HOLD_SECONDS)
+        return [sum(one.value for one in figure.collect()[0].samples if one.name.endswith(("_total", "_count")))
+                for figure in figures]  # fmt: skip
+
+    before = counted()
+    await a.ask("r1")
+    await a.lessor.force_release("r1", "default", "", "operator")
+    await a.release("r1")
+    assert [now - then for now, then in zip(counted(), before, strict=True)] == [1, 0, 1]
+    for name in ("|recoveries", "default|revocations", "default|ended"):
+        assert await a.figure(name) == "1"
+
+
+async def test_the_history_says_why_a_holder_gave_back(house: House) -> None:
+    """A soft timeout has its reason in the history; who gave up unasked, because no beat was answered, has not been stopped."""
+    a = await house.replica(
+        configuration={
+            "gpu_lock_monitor.timeout_levels.warning": "30",
+            "gpu_lock_monitor.timeout_levels.soft_timeout": "60",
+        }
+    )
+    await a.ask("r1")
+    await house.after(61)
+    await a.lessor.release(Client("client-r1"), "r1", a.lease("r1").token, "stopped")
+    await a.ask("r2")
+    await a.lessor.release(Client("client-r2"), "r2", a.lease("r2").token, "stopped")
+    told = (await a.lessor.history("", 10)).results[0]
+    assert [(text(reason), to_record(fields).detail) for fields, _, reason, _ in told] == [
+        ("heartbeat", "its holder could not renew it in time"),
+        ("stopped", "held for longer than the soft timeout"),
+    ]
+
+
 async def test_a_holder_that_ignores_revocation(house: House) -> None:
     """A forced lease whose holder says nothing is granted again when it would have run out, and a lock delay later."""
     a = await house.replica(lock_delay_seconds=5.0)
@@ -63,16 +103,25 @@ async def test_a_holder_that_ignores_revocation(house: House) -> None:
 
 
 async def test_without_auto_recovery_an_operator_frees(house: House) -> None:
-    """With auto_recovery off a silent holder's memory stays back until somebody releases it."""
+    """With auto_recovery off a silent holder's memory stays back until somebody releases it, whose reason the history keeps."""
     a = await house.replica(configuration={"gpu_lock_monitor.auto_recovery": "false"})
     await a.ask("r1")
     await house.after(301)
     await house.after(10_000)
     assert await a.memory() == {"gpu-0": (0, 24_000)}
     assert "r1" in await a.leases()
-    await a.lessor.force_release("r1", "default", "", "looked at the machine")
+    for _ in range(2):
+        await a.lessor.force_release("r1", "default", "", "looked at the machine")
     await house.after(1)
     assert await a.memory() == {"gpu-0": (0, 0)}
+    told = [
+        (text(reason), to_record(fields).detail)
+        for fields, _, reason, _ in (await a.lessor.history("", 9)).results[0]
+    ]
+    assert told[0] == ("forced", "looked at the machine") and [reason for reason, _ in told] == [
+        "forced",
+        "heartbeat",
+    ]
 
 
 async def test_graded_timeouts(house: House) -> None:

@@ -162,6 +162,22 @@ async def test_an_unknown_pool_is_not_found(rooms: Rooms, method: str) -> None:
     assert await refusal(getattr(a.door.monitor, method)(request(pool="none"))) is grpc.StatusCode.NOT_FOUND
 
 
+async def test_who_waits_for_a_drained_device_is_told_so(rooms: Rooms) -> None:
+    """The reason that a waiter and its watchers are told is the drain, not that others are before it."""
+    a = await rooms.replica(monitor={}, position_seconds=0.05)
+    client = await rooms.client(a, "n1")
+    lease = await client.granted("r1")
+    await client.acquire("r2")
+    await client.hear("queued", "r2")
+    await a.door.monitor.DrainDevice(monitor_pb2.DrainDeviceRequest(device="gpu-0", reason="fan"))
+    await client.release(lease)
+    async with asyncio.timeout(5):
+        while "gpu-0 is being drained" not in [one.queued.reason for one in client.heard]:
+            await asyncio.sleep(0.02)
+    (waiter,) = (await a.door.monitor.GetStatus(monitor_pb2.GetStatusRequest())).waiters
+    assert (waiter.position, waiter.reason) == (1, "gpu-0 is being drained")
+
+
 async def test_watching_misses_nothing(rooms: Rooms) -> None:
     """A watcher sees every change in order, and one that comes back with its last id goes on after it, at any replica."""
     a, b = await rooms.replica(monitor={}), await rooms.replica(monitor={})
@@ -295,10 +311,20 @@ async def test_settings_change_for_all_replicas_at_once(rooms: Rooms) -> None:
         {"gpu_lock_monitor.timeout_levels.warning": "4000"},
         {"gpu_lock_monitor.heartbeat.interval": "200"},
         {"gpu_lock.lock_timeout": "100", "gpu_lock.max_wait_time": "5"},
+        {"gpu_lock.max_wait_time": "1e308"},
+        {"gpu_lock.max_wait_time": "Infinity"},
+        {"gpu_lock.max_wait_time": "true"},
+        {"gpu_lock_monitor.enabled": "1"},
+        {"gpu_lock.lock_timeout": "1e15", "gpu_lock_monitor.heartbeat.timeout": "1e15"},
+        {"gpu_lock_monitor.heartbeat.interval": "1e-7", "gpu_lock_monitor.heartbeat.timeout": "1e-6"},
+        {"gpu_lock_monitor.monitor_interval": "1e-9"},
     ],
 )
 async def test_a_wrong_setting_changes_nothing(rooms: Rooms, values: dict[str, str]) -> None:
-    """Settings are validated as a whole: one that is wrong, or contradicts others, leaves all as they are."""
+    """Settings are validated as a whole: one that is wrong, or contradicts others, leaves all as they are.
+
+    A time that the scripts cannot count is wrong too: it would end every lease and every wait at once.
+    """
     a = await rooms.replica(monitor={})
     before = await configuration(a)
     update = a.door.monitor.UpdateConfiguration(monitor_pb2.UpdateConfigurationRequest(values=values))

@@ -99,3 +99,17 @@ async def test_settings_that_the_store_forgot_are_put_back(rooms: Rooms) -> None
     assert await in_force(a, 150) == later
     b = await rooms.replica(lock={"max_wait_time": 100}, monitor={})
     assert await in_force(b, 150) == later
+
+
+async def test_the_environment_goes_before_a_changed_file(
+    rooms: Rooms, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the environment set at the start is still set after the file has changed somewhere else."""
+    monkeypatch.setenv("YIVIDEO_GPU_LOCK_MONITOR__HEARTBEAT__INTERVAL", "7")
+    write(config, max_wait_time=100)
+    a = await rooms.replica(
+        lock={"max_wait_time": 100}, monitor={"heartbeat": {"interval": 7.0}}, file_check_seconds=0.05
+    )
+    write(config, max_wait_time=200)
+    changed = await in_force(a, 200)
+    assert json.loads(changed.values["gpu_lock_monitor.heartbeat.interval"]) == 7

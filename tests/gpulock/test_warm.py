@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from gpulock.lessor import Client
+from gpulock.record import to_record
+from gpulock.store import text
 from tests.gpulock.conftest import GPU0, GPU1, House, Replica
 
 CLIENT = "node-1"
@@ -34,6 +36,88 @@ async def test_another_client_cannot_take_it_over(house: House) -> None:
     await a.ask("w1", CLIENT)
     await park(a, "w1")
     assert await a.ask("t1", "node-2", warm_request_id="w1") == "queued"
+
+
+async def test_who_waits_for_a_model_in_use_gets_it_when_it_is_parked(house: House) -> None:
+    """Tasks that queued while a model was in use take it over one after the other, each in its turn; nothing is asked to yield."""
+    a = await house.replica()
+    await a.ask("w1", CLIENT)
+    assert await a.ask("t2", CLIENT, warm_request_id="w1") == "queued"
+    assert await a.ask("t3", CLIENT, warm_request_id="w1") == "queued"
+    await park(a, "w1")
+    assert a.kinds("t2") == ["queued", "granted"]
+    assert a.lease("t2").warm
+    assert await a.ask("t3", CLIENT, warm_request_id="t2") == "queued"
+    await park(a, "t2")
+    assert a.lease("t3").warm
+    assert a.said("w1", "stop") == a.said("t2", "stop") == []
+    assert (await a.figure("default|warm_hits"), await a.figure("default|evictions")) == ("2", "")
+    ended = [
+        (to_record(fields).request_id, text(reason))
+        for fields, _, reason, _ in (await a.lessor.history("", 9)).results[0]
+    ]
+    assert (ended, await a.figure("default|rel:resumed")) == ([("t2", "resumed"), ("w1", "resumed")], "2")
+    assert await a.memory() == {"gpu-0": (24_000, 0)}
+
+
+async def test_a_task_that_is_cancelled_as_it_takes_a_model_over_frees_nothing_yet(house: House) -> None:
+    """The model is still on the device, under the lease that its client knows: the memory is back when the client gives that up."""
+    for give_up, forced in (("release", False), ("confirm", False), ("confirm", True)):
+        a = await house.replica()
+        old, new, waiting = (f"{letter}-{give_up}-{forced}" for letter in "wtr")
+        await a.ask(old, CLIENT)
+        await park(a, old)
+        await a.ask(new, CLIENT, warm_request_id=old)
+        if forced:  # before its client has heard of it
+            await a.lessor.force_release(new, "default", "", "operator")
+        else:
+            await a.lessor.cancel(Client(CLIENT), new)
+        assert await a.ask(waiting, "node-2") == "queued"
+        assert await a.memory() == {"gpu-0": (0, 24_000)}
+        assert (await a.renew(old)).kind == "lost"
+        token = a.lease(old).token
+        if give_up == "release":
+            await a.release(old)
+        else:
+            await a.lessor.confirm(Client(CLIENT), old, token)
+        assert a.kinds(waiting) == ["queued", "granted"]
+        await a.release(waiting)
+
+
+async def test_a_model_is_no_way_past_the_queue(house: House) -> None:
+    """Who was before them gets the memory: the model is asked to yield, and those who wanted it wait their turn."""
+    a = await house.replica()
+    await a.ask("w1", CLIENT)
+    assert await a.ask("r2", "node-2") == "queued"
+    assert await a.ask("t3", CLIENT, warm_request_id="w1") == "queued"
+    await park(a, "w1")
+    assert [w.detail for w in a.said("w1", "stop")] == ["preempted"]
+    await a.release("w1", "yielded")
+    assert (a.kinds("r2"), a.kinds("t3")) == (["queued", "granted"], ["queued"])
+    await a.release("r2")
+    assert not a.lease("t3").warm
+
+
+async def test_a_chain_of_warm_tasks_does_not_pass_a_large_request_for_ever(house: House) -> None:
+    """Tasks of one model pass a request for two devices for the time that small ones may; then the devices are kept for it."""
+    a = await house.replica(devices=(GPU0, GPU1), backfill_seconds=30.0)
+    await a.ask("w1", CLIENT, device="gpu-0")
+    await a.ask("busy", "node-2", device="gpu-1")
+    assert await a.ask("large", "node-3", device_count=2) == "queued"
+    last = "w1"
+    for number in range(4):
+        await park(a, last)
+        following = f"t{number}"
+        word = await a.ask(following, CLIENT, device="gpu-0", warm_request_id=last)
+        if word != "granted":
+            break
+        last = following
+        await house.after(20)
+    assert number == 2
+    await a.release("busy")
+    assert [w.detail for w in a.said(last, "stop")] == ["preempted"]
+    await a.release(last, "yielded")
+    assert a.kinds("large") == ["queued", "granted"]
 
 
 async def test_parking_less_memory_frees_the_rest(house: House) -> None:

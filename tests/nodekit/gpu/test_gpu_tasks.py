@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from pathlib import Path
 
 import pytest
 
+from nodekit.gpu.figures import WAIT_SECONDS
 from nodekit.gpu.settings import GpuSection
 from nodekit.testkit import NodeUnderTest, TaskResult
 from tests.nodekit.conftest import is_alive, processes_with
@@ -58,6 +60,20 @@ async def test_waiters_are_shown_their_place_and_served_in_order(
 
 def node_has(node: NodeUnderTest, task_id: str) -> bool:
     return any(task_id == entry.acquire.task_id for entry in node.locks._entries.values())
+
+
+async def test_the_whole_wait_is_measured(start_gpu_node: NodeFactory, tmp_path: Path) -> None:
+    """A node's figure is the time that the attempt waited, also where the service has heard of it only at the end."""
+    node = await start_gpu_node()
+    (tmp_path / "open").touch()
+    before = WAIT_SECONDS.collect()[0].samples[-2].value
+    async with node.gpu_taken():
+        task = begin(node, tmp_path)
+        await until(lambda: node_has(node, "t1"))
+        for entry in node.locks._entries.values():
+            entry.asked_time = math.inf
+    assert (await task).outcome == "completed"
+    assert WAIT_SECONDS.collect()[0].samples[-2].value > before
 
 
 async def test_two_shares_fit_on_one_device(start_gpu_node: NodeFactory, tmp_path: Path) -> None:

@@ -231,3 +231,28 @@ async def test_warm_models_over_the_service(start_locks: StartLocks, start_gpu_p
     assert (figures.warm_hits, figures.evictions) == (2, 1)
     assert figures.load_seconds_saved > 0
     assert figures.stale_messages == 0
+
+
+async def test_tasks_queue_for_a_warm_model(start_locks: StartLocks, start_gpu_process: StartNode) -> None:
+    """Tasks of one model that queue behind each other find it warm, until another node's turn comes, which unloads it."""
+    locks = await start_locks()
+    one = await start_gpu_process("one", locks.addresses)
+    two = await start_gpu_process("two", locks.addresses)
+    tasks = [one.begin("model", "t0", wait="g0")]
+    await until(lambda: len(journal(one.folder)) == 2, tasks[0])
+    for number in (1, 2):
+        tasks.append(one.begin("model", f"t{number}", wait=f"g{number}"))
+        await until_waiting(locks, number)
+    other = two.begin("hold", "t8")
+    await until_waiting(locks, 3)
+    tasks.append(one.begin("model", "t3", wait="g3"))
+    await until_waiting(locks, 4)
+    for number in range(4):
+        (one.folder / f"g{number}").touch()
+    (two.folder / "open").touch()
+    ends = [(await task)[-1] for task in tasks]
+    assert [end.completed.output["lines"][3] for end in ends] == ["loaded", "warm", "warm", "loaded"]
+    assert kinds(await other)[-1] == "completed"
+    figures = await locks.statistics()
+    assert (figures.warm_hits, figures.evictions, figures.revocations) == (2, 1, 0)
+    assert figures.load_seconds_saved > 0

@@ -105,9 +105,9 @@ async def session(service: Service, clock: Clock) -> AsyncIterator[LockSession]:
     await opened.aclose()
 
 
-def ask(session: LockSession, request_id: str = "r1", takes: Holding | None = None) -> asyncio.Task[Holding]:
-    request = lock_pb2.Acquire(request_id=request_id, warm_request_id=takes.id if takes else "")
-    return asyncio.create_task(session.acquire(request, lambda *_: None, takes))
+def ask(session: LockSession, request_id: str = "r1", wants: Holding | None = None) -> asyncio.Task[Holding]:
+    request = lock_pb2.Acquire(request_id=request_id, warm_request_id=wants.id if wants else "")
+    return asyncio.create_task(session.acquire(request, lambda *_: None))
 
 
 async def settle() -> None:
@@ -264,18 +264,66 @@ async def test_words_of_an_older_lease_change_nothing(session: LockSession, serv
     assert holding.deadline == 1000 + TTL - MARGIN
 
 
-async def test_warm_lease_being_taken_over_is_not_renewed(
-    session: LockSession, service: Service, clock: Clock
-) -> None:
-    """While a request takes a parked lease over, the parked one is silent: a beat for it would only find that it is gone."""
+async def test_lease_that_was_taken_over_is_not_lost(session: LockSession, service: Service) -> None:
+    """A warm grant ends the parked lease for its holder, who hears nothing more of it: whether it is gone is asked after that, also
+    after a reconnect.
+    """
     parked = await held(session, service)
-    task = ask(session, "r2", takes=parked)
+    lost: list[str] = []
+    parked.on_lost = lambda: lost.append(parked.id)
+    parking = asyncio.create_task(session.park(parked, "large", 1))
+    await service.hear("park")
+    service.say(parked=lock_pb2.Parked(request_id="r1", token=parked.token))
+    assert await parking == ""
+    task = ask(session, "r2", wants=parked)
     await service.hear("acquire")
     service.hang_up()
     assert (await service.hear("acquire")).acquire.warm_request_id == "r1"
+    await service.hear("renew")
     service.say(granted=lock_pb2.Lease(request_id="r2", token=8, ttl_seconds=TTL, warm=True))
+    service.say(lost=lock_pb2.Lost(request_id="r1", token=parked.token))
     assert (await task).lease.warm
-    session.forget(parked)
+    await settle()
+    assert (lost, parked.phase) == ([], Phase.ENDED)
+
+
+async def test_cancel_crosses_a_warm_grant(session: LockSession, service: Service) -> None:
+    """The lease that was taken over for a request that is given up is lost at once: its model must go."""
+    parked = await held(session, service)
+    lost: list[str] = []
+    parked.on_lost = lambda: lost.append(parked.id)
+    task = ask(session, "r2", wants=parked)
+    await service.hear("acquire")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await service.hear("cancel")
+    service.say(granted=lock_pb2.Lease(request_id="r2", token=8, ttl_seconds=TTL, warm=True))
+    await settle()
+    assert lost == ["r1"]
+    confirming = asyncio.create_task(session.confirm(parked))
+    assert (await service.hear("confirm")).confirm.token == parked.token
+    service.say(confirmed=lock_pb2.Confirmed(request_id="r1"))
+    await confirming
+
+
+async def test_warm_grant_that_is_lost_before_it_is_good(
+    session: LockSession, service: Service, clock: Clock
+) -> None:
+    """A take-over that tells no time, and is revoked before a beat was answered, takes the model with it; nothing is confirmed
+    before that is gone.
+    """
+    parked = await held(session, service)
+    lost: list[str] = []
+    parked.on_lost = lambda: lost.append(parked.id)
+    task = ask(session, "r2", wants=parked)
+    await service.hear("acquire")
+    clock.now += TTL / 2
+    service.say(granted=lock_pb2.Lease(request_id="r2", token=8, ttl_seconds=TTL, warm=True))
+    await service.hear("renew")
+    service.say(lost=lock_pb2.Lost(request_id="r2", token=8, reason=lock_pb2.STOP_REASON_FORCED, message="x"))
+    with pytest.raises(TaskFailed) as caught:
+        await task
+    assert (caught.value.code, lost) == ("GPU_LEASE_LOST", ["r1"])
     assert service.heard.empty()
 
 

@@ -43,6 +43,77 @@ async def test_second_task_finds_the_model_loaded(start_gpu_node: NodeFactory, t
     assert not is_alive(pid(results[0]))
 
 
+def begin(node: NodeUnderTest, folder: Path, gate: str, **fields: object) -> asyncio.Task[TaskResult]:
+    """Begin a task whose use of the model lasts until its gate is open."""
+    asked = {"folder": str(folder), "wait": gate, **fields}
+    return asyncio.create_task(node.run("gputoy.model", asked, task_id=gate))
+
+
+def waits(node: NodeUnderTest, task_id: str) -> bool:
+    return any(
+        entry.acquire.task_id == task_id and entry.lease is None for entry in node.locks._entries.values()
+    )
+
+
+async def test_tasks_that_queue_for_a_model_in_use_find_it_warm(
+    start_gpu_node: NodeFactory, tmp_path: Path
+) -> None:
+    """On a busy device the tasks of one model follow each other without unloading it; one cancelled meanwhile harms none."""
+    node = await start_gpu_node()
+    tasks = [begin(node, tmp_path, "g0")]
+    await until(lambda: len(journal(tmp_path)) == 2)
+    for gate in ("g1", "gone", "g2", "g3"):
+        tasks.append(begin(node, tmp_path, gate))
+        await until(lambda gate=gate: waits(node, gate))
+    await node.cancel("gone")
+    assert (await tasks.pop(2)).outcome == "cancelled"
+    results = []
+    for gate in ("g0", "g1", "g2", "g3"):
+        (tmp_path / gate).touch()
+        results.append(await tasks.pop(0))
+    assert [result.output["lines"][3] for result in results] == ["loaded", "warm", "warm", "warm"]
+    assert [result.gpu_positions()[-1:] for result in results] == [[], [1], [1], [1]]
+    assert (loads(tmp_path), len({pid(result) for result in results})) == (["large"], 1)
+    tokens = [result.output["token"] for result in results]
+    assert tokens == sorted(set(tokens))
+
+
+async def test_those_before_it_do_not_wait_for_a_warm_task(
+    start_gpu_node: NodeFactory, tmp_path: Path
+) -> None:
+    """A task of a model in use does not pass whoever asked before it: then the model is unloaded, and loaded again."""
+    node = await start_gpu_node()
+    first = begin(node, tmp_path, "g0")
+    await until(lambda: len(journal(tmp_path)) == 2)
+    other = begin(node, tmp_path, "g1", key="other")
+    await until(lambda: waits(node, "g1"))
+    second = begin(node, tmp_path, "g2")
+    await until(lambda: waits(node, "g2"))
+    for gate in ("g0", "g1", "g2"):
+        (tmp_path / gate).touch()
+    results = [await task for task in (first, other, second)]
+    assert [result.output["lines"][3] for result in results] == ["loaded", "loaded", "loaded"]
+    assert loads(tmp_path) == ["large", "other", "large"]
+
+
+async def test_those_that_wait_for_a_model_that_dies_share_the_next(
+    start_gpu_node: NodeFactory, tmp_path: Path
+) -> None:
+    """When the process of a model in use dies, the first of those who wait for it loads it again, and the others find that warm."""
+    node = await start_gpu_node()
+    first = begin(node, tmp_path, "g0")
+    await until(lambda: len(journal(tmp_path)) == 2)
+    rest = []
+    for gate in ("g1", "g2"):
+        rest.append(begin(node, tmp_path, gate))
+        await until(lambda gate=gate: waits(node, gate))
+    os.kill(int(journal(tmp_path)[1].split()[2]), signal.SIGKILL)
+    assert (await first).error.code == "WORKER_DIED"
+    for gate in ("g1", "g2"):
+        (tmp_path / gate).touch()
+    assert [(await task).output["lines"][3] for task in rest] == ["loaded", "warm"]
+
+
 async def test_warm_model_yields_its_memory(start_gpu_node: NodeFactory, tmp_path: Path) -> None:
     """When another request needs the memory, the model's process is gone before that request is granted."""
     node = await start_gpu_node()

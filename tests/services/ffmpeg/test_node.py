@@ -16,11 +16,12 @@ import pytest
 import services.ffmpeg as source_folder
 from nodekit.testkit import NodeUnderTest, TaskResult
 from runtime.errors import InvalidInput
-from services.ffmpeg.decoders import has_cuda_device
+from services.ffmpeg.decoders import Decoder, has_cuda_device
 from services.ffmpeg.faults import FaultCode
 from services.ffmpeg.node import node
 from services.ffmpeg.settings import ffmpeg_settings
 from tests.services.ffmpeg import media
+from yivideo.task.v1.task_pb2 import TaskEvent
 
 SRT = """1
 00:00:00,200 --> 00:00:01,500
@@ -416,6 +417,39 @@ async def test_a_card_is_held_only_for_decoding_on_it(
         if not has_cuda_device():
             assert result.output["decoder"] == "h264 (cpu)"
     ffmpeg_settings.cache_clear()
+
+
+async def a_card_that_decodes(*_: object) -> Decoder:
+    """Stand in for a card that decodes what it is asked to."""
+    return Decoder.CUDA
+
+
+@pytest.mark.parametrize("taken_back", [False, True])
+async def test_frames_are_decoded_under_the_lease(
+    tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch, taken_back: bool
+) -> None:
+    """A card is held until its last frame is decoded, and given back then; one that is taken away meanwhile fails the task."""
+    monkeypatch.setattr("services.ffmpeg.hardware.choose_decoder", a_card_that_decodes)
+    monkeypatch.setattr(Decoder, "options", lambda _: {})  # ffmpeg refuses to try where there is no card
+    request = {"video_path": str(film), "subtitle_area": [0, 120, 320, 180], "decoder": "cuda"}
+    async with NodeUnderTest(node, tmp_path, allowed_roots=(film.parent,), gpu_mib=(4000,)) as under_test:
+        held: list[dict[str, int]] = []
+
+        def look(event: TaskEvent) -> None:
+            if event.progress.stage == "decoding":
+                held.extend(entry.taken for entry in under_test.locks._entries.values())
+                if taken_back and len(held) == 1:
+                    under_test.locks.take_back("an operator took it")
+
+        result = await under_test.run("ffmpeg.crop_subtitle_images", request, on_event=look)
+        assert held and held[0] == {"gpu-0": 1024}
+        if taken_back:
+            assert (result.error.code, result.error.retryable) == ("GPU_LEASE_LOST", True)
+            assert not list(under_test.root.rglob("cropped_images.json"))
+        else:
+            assert result.output["frames_count"] == 100
+        async with under_test.gpu_taken():
+            pass
 
 
 async def test_a_node_without_gpus_decodes_by_itself(tmp_path: Path, film: Path) -> None:
