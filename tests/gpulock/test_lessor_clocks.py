@@ -92,7 +92,7 @@ async def test_a_sweep_that_was_held_up_is_no_step(house: House, late: str) -> N
 
 
 async def test_a_step_that_was_undone_and_forgotten_is_undone_again(house: House) -> None:
-    """A fail-over to a dataset from before the clock was set back, with its correction lost: time does not stand still for a day."""
+    """A fail-over to a dataset from before the clock was set back, its correction lost: time does not stand still."""
     a = await house.replica()
     await a.ask("r1")
     past = {key: house.redis.dump(key) for key in house.redis.keys(f"{STORE}*")}

@@ -70,6 +70,8 @@ class LeaseMachine(RuleBasedStateMachine):
         self.house = House(self.redis_url, self.store, Clocks())
         self.asks: dict[str, Ask] = {}
         self.homes: dict[str, str] = {}
+        self.owners: dict[str, str] = {}
+        """Of a request that takes a model over, the request whose client it is."""
         self.waiting: set[str] = set()
         self.held: dict[str, Belief] = {}
         self.deaf: set[str] = set()
@@ -119,6 +121,10 @@ class LeaseMachine(RuleBasedStateMachine):
         until = self.house.clocks.boot_seconds + min(left, TTL_SECONDS)
         self.held[word.request_id] = Belief(word.record.token, word.record.devices, until)
 
+    def client(self, request_id: str) -> Client:
+        """The client whose request it is: a task that takes a model over is one of the same client."""
+        return Client("c-" + self.owners.get(request_id, request_id))
+
     def at(self, request_id: str) -> Replica:
         """The replica that a client speaks to."""
         return self.house.replicas[self.homes[request_id]]
@@ -161,7 +167,7 @@ class LeaseMachine(RuleBasedStateMachine):
     def repeat(self, request_id: str) -> None:
         """Send the request, maybe again."""
         replica = self.at(request_id)
-        word = self.do(replica.lessor.acquire(Client("c-" + request_id), self.asks[request_id]))
+        word = self.do(replica.lessor.acquire(self.client(request_id), self.asks[request_id]))
         if word is not None:
             self.hear(word)
 
@@ -178,7 +184,7 @@ class LeaseMachine(RuleBasedStateMachine):
     def lose_stream(self, data: st.DataObject) -> None:
         """A waiter's stream is gone."""
         request_id = data.draw(st.sampled_from(sorted(self.waiting)))
-        self.do(self.at(request_id).lessor.detach(Client("c-" + request_id), [request_id]))
+        self.do(self.at(request_id).lessor.detach(self.client(request_id), [request_id]))
 
     @precondition(lambda self: self.asks)
     @rule(data=st.data())
@@ -189,7 +195,7 @@ class LeaseMachine(RuleBasedStateMachine):
         if request_id in self.deaf:
             return
         self.held.pop(request_id, None)
-        self.do(self.at(request_id).lessor.cancel(Client("c-" + request_id), request_id))
+        self.do(self.at(request_id).lessor.cancel(self.client(request_id), request_id))
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), twice=st.booleans())
@@ -200,7 +206,7 @@ class LeaseMachine(RuleBasedStateMachine):
         for _ in range(1 + twice):
             self.do(
                 self.at(request_id).lessor.release(
-                    Client("c-" + request_id), request_id, belief.token, "normal"
+                    self.client(request_id), request_id, belief.token, "normal"
                 )
             )
 
@@ -211,7 +217,7 @@ class LeaseMachine(RuleBasedStateMachine):
         for request_id, belief in list(self.held.items()):
             if request_id in self.deaf or belief.until < self.house.clocks.boot_seconds:
                 continue
-            client = Client("c-" + request_id)
+            client = self.client(request_id)
             word = self.do(self.at(request_id).lessor.renew(client, request_id, belief.token))
             if word.kind == "renewed":
                 self.believe(word)
@@ -225,7 +231,7 @@ class LeaseMachine(RuleBasedStateMachine):
         belief = self.held[request_id]
         word = self.do(
             self.at(request_id).lessor.reclaim(
-                Client("c-" + request_id), self.asks[request_id], belief.token,
+                self.client(request_id), self.asks[request_id], belief.token,
                 [name for name, _ in belief.devices], self.house.clocks.wall_us,
             )
         )  # fmt: skip
@@ -249,7 +255,7 @@ class LeaseMachine(RuleBasedStateMachine):
         self.do(self.house.replicas["a"].lessor.force_release(request_id, "default", "", "test"))
         if request_id not in self.deaf:
             self.held.pop(request_id, None)
-            self.do(self.at(request_id).lessor.confirm(Client("c-" + request_id), request_id, belief.token))
+            self.do(self.at(request_id).lessor.confirm(self.client(request_id), request_id, belief.token))
 
     @precondition(lambda self: set(self.held) - self.deaf)
     @rule(data=st.data())
@@ -257,9 +263,7 @@ class LeaseMachine(RuleBasedStateMachine):
         """A holder keeps its model."""
         request_id = data.draw(st.sampled_from(sorted(set(self.held) - self.deaf)))
         token = self.held[request_id].token
-        word = self.do(
-            self.at(request_id).lessor.park(Client("c-" + request_id), request_id, token, "m", 0, 3)
-        )
+        word = self.do(self.at(request_id).lessor.park(self.client(request_id), request_id, token, "m", 0, 3))
         if word.kind == "parked":
             self.parked.add(request_id)
 
@@ -275,8 +279,9 @@ class LeaseMachine(RuleBasedStateMachine):
             warm_request_id=parked,
         )  # fmt: skip
         self.homes[request_id] = self.homes[parked]
+        self.owners[request_id] = self.owners.get(parked, parked)
         self.waiting.add(request_id)
-        word = self.do(self.at(request_id).lessor.acquire(Client("c-" + parked), self.asks[request_id]))
+        word = self.do(self.at(request_id).lessor.acquire(self.client(request_id), self.asks[request_id]))
         if word is not None:
             self.hear(word)
 
@@ -288,7 +293,7 @@ class LeaseMachine(RuleBasedStateMachine):
         for request_id in sorted(self.parked & set(self.held)):
             if request_id in leases and leases[request_id].stop and request_id not in self.deaf:
                 belief = self.held.pop(request_id)
-                client = Client("c-" + request_id)
+                client = self.client(request_id)
                 self.do(self.at(request_id).lessor.release(client, request_id, belief.token, "yielded"))
 
     @rule(seconds=st.sampled_from([0.5, 3.0, 15.0, 31.0, 45.0, 66.0, 130.0]))
@@ -424,7 +429,7 @@ class LeaseMachine(RuleBasedStateMachine):
                 break
             for request_id in list(self.held):
                 belief = self.held.pop(request_id)
-                client = Client("c-" + request_id)
+                client = self.client(request_id)
                 self.do(self.at(request_id).lessor.release(client, request_id, belief.token, "normal"))
             self.wait(15.0)
         assert not self.waiting, f"never served: {self.waiting}"
