@@ -15,8 +15,13 @@ from grpc_status import rpc_status
 from runtime import context, errors
 
 MAX_MESSAGE_BYTES = 2000
-"""Trailers break past 8 KiB, and then the client sees RESOURCE_EXHAUSTED instead of the error: keep far below."""
+_MAX_QUOTED_BYTES = 3000
+"""gRPC sends a message percent-encoded: a byte that is not printable ASCII as three."""
 
+_MAX_TRAILER_BYTES = 7500
+"""From 8 KiB on a client gets RESOURCE_EXHAUSTED instead of the error, now and then at first and always past 16 KiB: keep below."""
+
+_OTHER_TRAILERS_BYTES = 500
 _MAX_FIELDS = 16
 
 
@@ -29,6 +34,19 @@ def clip(text: str, limit_bytes: int = MAX_MESSAGE_BYTES) -> str:
     if len(raw) <= limit_bytes:
         return raw.decode()
     return raw[: limit_bytes - 3].decode(errors="ignore") + "…"
+
+
+def _quoted(raw: bytes) -> int:
+    """Return how many bytes a message takes in `grpc-message`."""
+    return sum(1 if 0x20 <= byte <= 0x7E and byte != 0x25 else 3 for byte in raw)
+
+
+def _message(text: str) -> str:
+    """Cut a message to what trailers hold, plain and quoted."""
+    message = clip(text)
+    while _quoted(message.encode()) > _MAX_QUOTED_BYTES:
+        message = clip(message, len(message.encode()) * 3 // 4)
+    return message
 
 
 def from_exception(error: BaseException) -> errors.YiVideoError:
@@ -55,16 +73,21 @@ def to_status(error: errors.YiVideoError) -> status_pb2.Status:
         info.metadata["request_id"] = context.request_id.get()
     details: list[error_details_pb2.ErrorInfo | error_details_pb2.BadRequest | error_details_pb2.RetryInfo]
     details = [info]
+    message = _message(error.message)
+    left = _MAX_TRAILER_BYTES - _OTHER_TRAILERS_BYTES - len(message.encode()) - _quoted(message.encode())
     if error.fields:
         bad = error_details_pb2.BadRequest()
         for field in error.fields[:_MAX_FIELDS]:
             bad.field_violations.add(field=clip(field.pointer, 200), description=clip(field.detail, 300))
+            if bad.ByteSize() > left:
+                del bad.field_violations[-1]
+                break
         details.append(bad)
     if error.retry_after_seconds is not None:
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromMilliseconds(int(error.retry_after_seconds * 1000))
         details.append(retry)
-    status = status_pb2.Status(code=error.grpc_status.value[0], message=clip(error.message))
+    status = status_pb2.Status(code=error.grpc_status.value[0], message=message)
     for detail in details:
         packed = any_pb2.Any()
         packed.Pack(detail)
