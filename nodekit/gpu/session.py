@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
 
 from nodekit.child import uninterrupted
@@ -30,6 +30,10 @@ _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
 _SHORTEST_PATIENCE_SECONDS = 0.5
 _MAX_UNSENT = 10_000
+
+
+Outbox = asyncio.Queue[lock_pb2.SessionRequest | None]
+"""What is to be sent over one stream; None: no more."""
 
 
 class _PlaceLost(Exception):
@@ -54,7 +58,7 @@ class LockSession:
         self._unreachable_seconds = unreachable_seconds
         self._clock = clock
         self._table: dict[str, Holding] = {}
-        self._outbox: asyncio.Queue[lock_pb2.SessionRequest] | None = None
+        self._outbox: Outbox | None = None
         self._welcome = lock_pb2.Welcome()
         self._runner: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
@@ -205,8 +209,12 @@ class LockSession:
 
     async def _converse(self) -> None:
         """Speak over one stream until it breaks or falls silent."""
-        outbox: asyncio.Queue[lock_pb2.SessionRequest] = asyncio.Queue(_MAX_UNSENT)
+        outbox: Outbox = asyncio.Queue(_MAX_UNSENT)
         outbox.put_nowait(lock_pb2.SessionRequest(hello=self._hello))
+        with _ended(outbox):
+            await self._converse_over(outbox)
+
+    async def _converse_over(self, outbox: Outbox) -> None:
         async with self._open_stream(_drained(outbox)) as responses:
             async with asyncio.timeout(WELCOME_SECONDS):
                 first = await anext(responses, None)
@@ -398,6 +406,17 @@ class LockSession:
             self._runner = None
 
 
-async def _drained(outbox: asyncio.Queue[lock_pb2.SessionRequest]) -> AsyncIterator[lock_pb2.SessionRequest]:
-    while True:
-        yield await outbox.get()
+@contextlib.contextmanager
+def _ended(outbox: Outbox) -> Iterator[None]:
+    """Tell whoever reads an outbox that its stream is over: gRPC waits for the next request even of a call that has failed."""
+    try:
+        yield
+    finally:
+        while not outbox.empty():
+            outbox.get_nowait()
+        outbox.put_nowait(None)
+
+
+async def _drained(outbox: Outbox) -> AsyncIterator[lock_pb2.SessionRequest]:
+    while (message := await outbox.get()) is not None:
+        yield message

@@ -39,16 +39,15 @@ class Service:
         self.heard: asyncio.Queue[lock_pb2.SessionRequest] = asyncio.Queue()
         self._say: asyncio.Queue[lock_pb2.SessionResponse | None] = asyncio.Queue()
         self.epoch = 1
+        self.readers: list[asyncio.Task[None]] = []
 
     @asynccontextmanager
     async def open(self, requests: Requests) -> AsyncIterator[Responses]:
         self._say = asyncio.Queue()
-        reader = asyncio.create_task(self._read(requests))
-        try:
-            yield self._responses()
-        finally:
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
+        self.readers.append(
+            asyncio.create_task(self._read(requests))
+        )  # a broken gRPC stream goes on reading, too
+        yield self._responses()
 
     async def _read(self, requests: Requests) -> None:
         async for request in requests:
@@ -184,6 +183,18 @@ async def test_reconnect_renews_and_repeats(session: LockSession, service: Servi
     service.grant("r2", 8)
     await waiting
     assert holding.deadline == 1002 + TTL - MARGIN
+
+
+async def test_a_broken_stream_gets_no_more_requests(session: LockSession, service: Service) -> None:
+    """What reads the requests of a stream that is over comes to their end, and does not wait for ever."""
+    await held(session, service)
+    service.hang_up()
+    await service.hear("renew")
+    async with asyncio.timeout(5):
+        await service.readers[0]
+    await session.aclose()
+    async with asyncio.timeout(5):
+        await service.readers[1]
 
 
 async def test_store_without_memory_is_told(session: LockSession, service: Service) -> None:
