@@ -319,6 +319,7 @@ _farewells: set[asyncio.Task[None]] = set()
 
 async def _acquire(lessor: Lessor, session: Session, ask: Ask) -> Word | None:
     session.asks[ask.request_id] = ask
+    session.taken_back.pop(ask.request_id, None)
     word = await lessor.acquire(session.client, ask)
     if ask.request_id not in session.waiting and (word is None or word.kind != "queued"):
         session.asks.pop(ask.request_id, None)
