@@ -106,6 +106,8 @@ class SessionHub:
         self._presenter = Presenter(section.devices)
         self._sessions: dict[str, Session] = {}
         self._draining = False
+        self._greeting = 0
+        """Streams whose clients have yet to say who they are."""
         self._owed: dict[str, tuple[Client, set[str]]] = {}
         """Waiters whose stream is gone, by client, of which the store has yet to hear."""
         self.overruns = 0
@@ -181,14 +183,12 @@ class SessionHub:
         abort: Callable[[YiVideoError], None],
     ) -> AsyncGenerator[lock_pb2.SessionResponse, None]:
         """Serve one stream until either side ends it; `abort` ends one whose messages nobody takes."""
-        if self._draining:
-            raise Draining("this lock service replica is shutting down")
-        if len(self._sessions) >= self._section.max_sessions:
-            raise ResourceExhausted("too many sessions", retry_after_seconds=5.0)
-        session = Session(await _hello(requests), self._section.session_buffer_messages)
+        session = Session(await self._greeted(requests), self._section.session_buffer_messages)
         client_id = session.client.client_id
         if (older := self._sessions.get(client_id)) is not None:
             older.outbound.fail(Unavailable("the client has opened another session"))
+        elif len(self._sessions) >= self._section.max_sessions:
+            raise _too_many()
         self._sessions[client_id] = session
         metrics.SESSIONS.set(len(self._sessions))
         self.announce(lessor)
@@ -208,6 +208,23 @@ class SessionHub:
             guard.cancel()
             await asyncio.gather(reader, guard, return_exceptions=True)
             await self._leave(lessor, session)
+
+    async def _greeted(self, requests: AsyncIterator[lock_pb2.SessionRequest]) -> Client:
+        """Wait for a hello; streams that have yet to say it are as many as sessions at the most."""
+        self._refuse_when_draining()
+        if self._greeting >= self._section.max_sessions:
+            raise _too_many()
+        self._greeting += 1
+        try:
+            client = await _hello(requests)
+        finally:
+            self._greeting -= 1
+        self._refuse_when_draining()
+        return client
+
+    def _refuse_when_draining(self) -> None:
+        if self._draining:
+            raise Draining("this lock service replica is shutting down")
 
     async def _end_when_overrun(self, session: Session, abort: Callable[[YiVideoError], None]) -> None:
         """End the stream of a client that does not read: its handler may be stuck in a write that the client never takes."""
@@ -302,6 +319,7 @@ _farewells: set[asyncio.Task[None]] = set()
 
 async def _acquire(lessor: Lessor, session: Session, ask: Ask) -> Word | None:
     session.asks[ask.request_id] = ask
+    session.taken_back.pop(ask.request_id, None)
     word = await lessor.acquire(session.client, ask)
     if ask.request_id not in session.waiting and (word is None or word.kind != "queued"):
         session.asks.pop(ask.request_id, None)
@@ -342,6 +360,10 @@ async def _dispatch(lessor: Lessor, session: Session, kind: str, message: object
             granted_us, devices = check_reclaim(message), list(message.devices)
             return await lessor.reclaim(client, to_ask(message.acquire), message.token, devices, granted_us)
     raise InvalidArgument.at("/message", f"{kind} is not known")
+
+
+def _too_many() -> ResourceExhausted:
+    return ResourceExhausted("too many sessions", retry_after_seconds=5.0)
 
 
 async def _hello(requests: AsyncIterator[lock_pb2.SessionRequest]) -> Client:

@@ -66,6 +66,19 @@ async def test_a_grant_that_is_told_twice_is_not_given_back(rooms: Rooms) -> Non
     assert (await holder.hear("renewed", "r1")).token == lease.token
 
 
+async def test_an_id_that_was_taken_back_may_be_used_again(rooms: Rooms) -> None:
+    """The same for a request whose id its client had taken back before, when the store knew nothing of it."""
+    a = await rooms.replica(monitor={})
+    client = await rooms.client(a, "n1")
+    await client.send(cancel=lock_pb2.Cancel(request_id="r1"))
+    await client.hear("cancelled", "r1")
+    lease = await client.granted("r1")
+    await a.replica.lessor.acquire(Client("n1"), Ask("r1"), again=True)
+    await asyncio.sleep(0)
+    await client.send(renew=lock_pb2.Renew(request_id="r1", token=lease.token))
+    assert (await client.hear("renewed", "r1")).token == lease.token
+
+
 async def test_a_stop_whose_answer_was_lost_is_told_with_the_next_beat(
     rooms: Rooms, clean_redis: redis.Redis
 ) -> None:

@@ -120,6 +120,32 @@ async def test_the_first_message_is_a_hello(rooms: Rooms, first: lock_pb2.Sessio
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
+async def test_sessions_are_limited(rooms: Rooms) -> None:
+    """One stream too many is RESOURCE_EXHAUSTED, also while nobody has said hello; who comes back is none too many."""
+    a = await rooms.replica(monitor={}, max_sessions=2)
+
+    async def silent_are(count: int) -> None:
+        async with asyncio.timeout(10):
+            while a.replica.hub._greeting != count:
+                await asyncio.sleep(0.01)
+
+    silent = [a.door.locks.Session() for _ in range(2)]
+    await silent_are(2)
+    third = a.door.locks.Session()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await third.read()
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    for call in silent:
+        call.cancel()
+    await silent_are(0)
+    for name in ("n1", "n2"):
+        await (await rooms.client(a, name)).hear("welcome")
+    error = await (await rooms.client(a, "n3")).ended()
+    assert error is not None
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    await (await rooms.client(a, "n2")).granted("r1")
+
+
 async def test_max_wait_ends_with_the_seeds_code(rooms: Rooms) -> None:
     """A wait that ends without a grant is refused with GPU_LOCK_TIMEOUT, in time."""
     a = await rooms.replica(monitor={})
