@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 
 from nodekit.child import uninterrupted
+from nodekit.gpu.ear import Ear, PlaceLost
 from nodekit.gpu.figures import SESSION_CONNECTED
-from nodekit.gpu.holding import Holding, Phase, boot_time, refusal
-from nodekit.gpu.transport import OpenStream, Responses
+from nodekit.gpu.holding import Holding, Phase, boot_time
+from nodekit.gpu.transport import OpenStream, Outbox, Responses, drained, ended
 from runtime.errors import Unavailable, YiVideoError
 from runtime.logs import get_logger
 from yivideo.gpulock.v1 import lock_pb2
@@ -30,14 +31,6 @@ _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
 _SHORTEST_PATIENCE_SECONDS = 0.5
 _MAX_UNSENT = 10_000
-
-
-Outbox = asyncio.Queue[lock_pb2.SessionRequest | None]
-"""What is to be sent over one stream; None: no more."""
-
-
-class _PlaceLost(Exception):
-    """A waiter's place is gone."""
 
 
 class LockSession:
@@ -62,6 +55,7 @@ class LockSession:
         self._welcome = lock_pb2.Welcome()
         self._runner: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
+        self._ear = Ear(self._table, say=self._say, close=self._close, renew=self._renew)
 
     @property
     def connected(self) -> bool:
@@ -83,7 +77,7 @@ class LockSession:
         for number in count(1):
             try:
                 return await self._acquire(request, on_queued)
-            except _PlaceLost:
+            except PlaceLost:
                 # An id that has ended stays so: it waits again under another, from the end of the queue.
                 request.request_id = f"{request_id}~{number}"
         raise AssertionError("unreachable")
@@ -211,11 +205,11 @@ class LockSession:
         """Speak over one stream until it breaks or falls silent."""
         outbox: Outbox = asyncio.Queue(_MAX_UNSENT)
         outbox.put_nowait(lock_pb2.SessionRequest(hello=self._hello))
-        with _ended(outbox):
+        with ended(outbox):
             await self._converse_over(outbox)
 
     async def _converse_over(self, outbox: Outbox) -> None:
-        async with self._open_stream(_drained(outbox)) as responses:
+        async with self._open_stream(drained(outbox)) as responses:
             async with asyncio.timeout(WELCOME_SECONDS):
                 first = await anext(responses, None)
             if first is None or not first.HasField("welcome"):
@@ -293,109 +287,10 @@ class LockSession:
                 message = getattr(response, kind)
                 known = self._table.get(message.request_id)
                 if known is not None:
-                    self._hear(known, kind, message)
+                    self._ear.hear(known, kind, message)
                 elif kind == "granted":  # of a request that we have given up
                     cancel = lock_pb2.Cancel(request_id=message.request_id)
                     self._say(lock_pb2.SessionRequest(cancel=cancel))
-
-    def _hear(self, holding: Holding, kind: str, message: object) -> None:
-        match message:
-            case lock_pb2.Queued():
-                holding.on_queued(message.position, message.reason)
-            case lock_pb2.Lease() if kind == "granted":
-                self._hear_grant(holding, message)
-            case lock_pb2.Lease() if message.token == holding.token:
-                holding.take_beat(message.ttl_seconds)
-                self._taken_over(holding)
-            case lock_pb2.Refused():
-                self._hear_refusal(holding, message)
-            case lock_pb2.Warning():
-                log.warning(
-                    "GPU lease is held for long",
-                    request=holding.id,
-                    held_seconds=round(message.held_seconds),
-                    stop_in_seconds=round(message.stop_in_seconds),
-                )
-            case lock_pb2.Stop() if message.token == holding.token:
-                holding.stop = message
-                holding.on_stop()
-            case lock_pb2.Lost() if message.token == holding.token:
-                self._hear_loss(holding, message.reason, message.message)
-            case lock_pb2.Parked() if message.token == holding.token:
-                holding.answer("")
-            case lock_pb2.Released() | lock_pb2.Confirmed() | lock_pb2.Cancelled():
-                self._table.pop(holding.id, None)
-                holding.finish("")
-                if not holding.granted.done():
-                    # We were away for longer than a waiter's place is kept.
-                    holding.granted.set_exception(_PlaceLost())
-
-    def _hear_grant(self, holding: Holding, lease: lock_pb2.Lease) -> None:
-        if holding.phase is Phase.HELD and lease.token != holding.token:
-            # The store has forgotten our lease and queued the repeated request: the new grant is nobody's.
-            self._say(
-                lock_pb2.SessionRequest(release=lock_pb2.Release(request_id=holding.id, token=lease.token))
-            )
-            self._hear_loss(holding, lock_pb2.STOP_REASON_SUPERSEDED, "the lock service has forgotten it")
-        elif holding.phase is Phase.WAITING and holding.closing is None:
-            if not holding.take_grant(lease):
-                self._renew(holding)
-            self._taken_over(holding)
-        elif holding.closing is not None and lease.warm:
-            self._lose_parked(holding, "its task was cancelled as it took it over")
-
-    def _taken_over(self, holding: Holding) -> None:
-        """Nothing more is said about a parked lease that a request has taken over, once that is good."""
-        if holding.phase is Phase.HELD and holding.lease.warm:
-            parked = self._table.pop(holding.acquire.warm_request_id, None)
-            if parked is not None:
-                parked.finish("")
-
-    def _lose_parked(self, holding: Holding, message: str) -> bool:
-        """Lose the parked lease that a request has taken over in vain: its model is held by nobody. False: it is not there."""
-        parked = self._table.get(holding.acquire.warm_request_id)
-        if parked is not None:
-            parked.answer("")
-            self._hear_loss(parked, lock_pb2.STOP_REASON_SUPERSEDED, message)
-        return parked is not None
-
-    def _hear_refusal(self, holding: Holding, refused: lock_pb2.Refused) -> None:
-        if holding.phase is Phase.WAITING and holding.closing is None and not holding.token:
-            self._table.pop(holding.id, None)
-            holding.refuse(refused.code, refused.message)
-        elif holding.closing is not None and not holding.closing.HasField("park"):
-            self._table.pop(holding.id, None)
-            holding.finish(refused.code)
-        elif holding.closing is not None:
-            holding.answer(refused.code)
-        elif refused.code == "GPU_STALE_LEASE":
-            self._hear_loss(holding, lock_pb2.STOP_REASON_HEARTBEAT, refused.message)
-        else:
-            log.warning("message refused by the lock service", request=holding.id, code=refused.code)
-
-    def _hear_loss(self, holding: Holding, reason: lock_pb2.StopReason.ValueType, message: str) -> None:
-        if holding.phase is Phase.WAITING and not holding.granted.done():
-            # Granted and lost before the first beat was answered: no work has begun.
-            if holding.lease.warm and self._lose_parked(holding, message):
-                self._table.pop(
-                    holding.id, None
-                )  # the model is there: its old lease is confirmed when it is gone, and this with it
-                holding.phase = Phase.ENDED
-                holding.granted.set_exception(refusal("GPU_LEASE_LOST", message))
-                return
-            confirm = lock_pb2.Confirm(request_id=holding.id, token=holding.token)
-            self._close(holding, lock_pb2.SessionRequest(confirm=confirm))
-            holding.granted.set_exception(refusal("GPU_LEASE_LOST", message))
-            return
-        holding.expired_here = False
-        if holding.closing is not None and not holding.closing.HasField("park"):
-            # Whoever held it has ended its processes before saying so.
-            confirm = lock_pb2.Confirm(request_id=holding.id, token=holding.token)
-            holding.close_instead(lock_pb2.SessionRequest(confirm=confirm), "GPU_STALE_LEASE")
-            self._say(lock_pb2.SessionRequest(confirm=confirm))
-            return
-        holding.answer("GPU_STALE_LEASE")
-        holding.lose(reason, message)
 
     async def aclose(self) -> None:
         """End the session. Leases that are still held end when they expire."""
@@ -404,19 +299,3 @@ class LockSession:
             with contextlib.suppress(asyncio.CancelledError):
                 await uninterrupted(self._runner)
             self._runner = None
-
-
-@contextlib.contextmanager
-def _ended(outbox: Outbox) -> Iterator[None]:
-    """Tell whoever reads an outbox that its stream is over: gRPC waits for the next request even of a call that has failed."""
-    try:
-        yield
-    finally:
-        while not outbox.empty():
-            outbox.get_nowait()
-        outbox.put_nowait(None)
-
-
-async def _drained(outbox: Outbox) -> AsyncIterator[lock_pb2.SessionRequest]:
-    while (message := await outbox.get()) is not None:
-        yield message

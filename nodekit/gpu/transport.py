@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 
 import grpc
 
@@ -16,6 +17,9 @@ Requests = AsyncIterator[lock_pb2.SessionRequest]
 Responses = AsyncIterator[lock_pb2.SessionResponse]
 OpenStream = Callable[[Requests], AbstractAsyncContextManager[Responses]]
 """Opens one stream; leaving the block ends it."""
+
+Outbox = asyncio.Queue[lock_pb2.SessionRequest | None]
+"""What is to be sent over one stream; None: no more."""
 
 
 class LockReplicas:
@@ -51,3 +55,20 @@ async def _translated(call: AsyncIterable[lock_pb2.SessionResponse]) -> Response
     async with rpc_errors():
         async for response in call:
             yield response
+
+
+@contextmanager
+def ended(outbox: Outbox) -> Iterator[None]:
+    """Tell whoever reads an outbox that its stream is over: gRPC waits for the next request even of a call that has failed."""
+    try:
+        yield
+    finally:
+        while not outbox.empty():
+            outbox.get_nowait()
+        outbox.put_nowait(None)
+
+
+async def drained(outbox: Outbox) -> AsyncIterator[lock_pb2.SessionRequest]:
+    """Yield what is to be sent until nothing more is."""
+    while (message := await outbox.get()) is not None:
+        yield message
