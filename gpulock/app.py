@@ -20,7 +20,7 @@ from gpulock.report import Report
 from gpulock.servicer import LockServicer
 from gpulock.session import SessionHub
 from gpulock.settings import GpulockSettings
-from gpulock.store import ScriptStore, to_notice
+from gpulock.store import Push, ScriptStore, to_notice
 from gpulock.sweeper import Sweeper
 from gpulock.tail import Entry, Tail
 from gpulock.watching import LockWatch
@@ -115,14 +115,12 @@ class LockReplica:
 
     def _heard(self, entries: list[Entry]) -> None:
         for _, fields in entries:
-            if fields[b"to"] == b"*":
-                if fields[b"m"] == b'["configured"]':
+            match to_notice(fields[b"m"]):
+                case "configured":
                     self._run_errand(self.configuration.follow())
-                else:
+                case "queue":
                     self.positions.moved()
-            elif fields[b"to"].decode() == self.name:
-                push = to_notice(fields[b"m"])
-                if push is not None:
+                case Push() as push:
                     self.lessor.hear(push)
 
     def _placed(self) -> None:
@@ -152,7 +150,7 @@ class LockReplica:
         await persist(lambda: self.pipe.call("PING"), _START_PATIENCE_SECONDS, "the lock store")
         await self.store.forget_other_versions()
         await self.configuration.load()
-        tail = Tail(self._ears[0], self.keys.inbox, self._heard, self._placed)
+        tail = Tail(self._ears[0], (self.keys.notices, self.keys.inbox(self.name)), self._heard, self._placed)
         async with AsyncExitStack() as stack:
             stack.callback(self.pipe.end)
             stack.callback(self._ears[0].end)

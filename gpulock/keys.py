@@ -17,7 +17,9 @@ reclaimed as after a loss, and none is misread.
     gone          zset    ended requests by the time their record goes; not in `dl`, because nobody waits for it
     yield         zset    leases that give way, by since when
     ev            stream  what happened, for watchers (`m`: JSON); MAXLEN ~ 10000
-    inbox         stream  what a replica must tell its clients and another one caused (`to`, `m`: JSON); MAXLEN ~ 10000
+    inbox         stream  notices for all replicas (`m`: JSON): positions have changed, settings have; MAXLEN ~ 10000
+    inbox:REPLICA stream  what a replica must tell its clients and another one caused (`m`: JSON); MAXLEN ~ 10000; not among the
+                          keys that a script is given: replicas come and go, and a dead one's goes a day later
     hist          list    ended waits and leases, newest first (cmsgpack: how and when it ended, record)
     stat          hash    `|<figure>` -> number, of the installation: what changes seldom
     replicas      zset    replica -> until when it counts as alive
@@ -48,5 +50,9 @@ class Keys:
         )
         """What every script is given: it follows an id that it finds in one key into another."""
         self.events = f"{own}ev"
-        self.inbox = f"{own}inbox"
+        self.notices = f"{own}inbox"
         self.configuration = f"{prefix}conf"
+
+    def inbox(self, replica: str) -> str:
+        """Return the stream of what a replica must tell its clients."""
+        return f"{self.notices}:{replica}"

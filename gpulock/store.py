@@ -64,11 +64,11 @@ def text(value: bytes | str | int) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def to_notice(message: bytes) -> Push | None:
-    """Read a message of the inbox; None: positions have changed."""
+def to_notice(message: bytes) -> Push | str:
+    """Read a message of an inbox: what a client must hear, or what has changed for all (`queue`, `configured`)."""
     parts = json.loads(message)
-    if parts[0] == "queue":
-        return None
+    if len(parts) == 1:
+        return str(parts[0])
     return _push(parts[0], parts[1], parts[2], int(parts[3]))
 
 

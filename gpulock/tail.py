@@ -1,9 +1,9 @@
-"""Follows the end of one Redis stream from a remembered place, through every reconnect."""
+"""Follows the ends of Redis streams from remembered places, through every reconnect."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -25,58 +25,59 @@ Entry = tuple[str, dict[bytes, bytes]]
 
 
 class Tail:
-    """One follower with a connection of its own: it blocks."""
+    """One follower of some streams with a connection of its own: it blocks."""
 
     def __init__(
         self,
         pipe: Pipe,
-        key: str,
+        keys: Sequence[str],
         on_entries: Callable[[list[Entry]], None],
         on_placed: Callable[[], None],
     ) -> None:
         """`on_placed` is called whenever following begins, at first and after each break: what came before that may be unheard."""
         self._pipe = pipe
-        self._key = key
+        self._keys = tuple(keys)
         self._on_entries = on_entries
         self._on_placed = on_placed
-        self._cursor = ""
+        self._cursors: dict[str, str] = {}
+        self._reading = CommandHead("XREAD", "COUNT", _PAGE, "BLOCK", _BLOCK_MS, "STREAMS", *self._keys)
 
     async def run(self) -> None:
         """Follow for ever."""
         wait = _FIRST_WAIT_SECONDS
         while True:
             try:
-                await self._find_place()
+                await self._find_places()
                 wait = _FIRST_WAIT_SECONDS
                 while True:
                     await self._turn()
             except (*PASSING_ERRORS, RedisError) as error:
-                log.warning("a stream broke; following again", key=self._key, error=type(error).__name__)
+                log.warning("a stream broke; following again", keys=self._keys, error=type(error).__name__)
                 self._pipe.close()
             await asyncio.sleep(wait)
             wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
 
-    async def _find_place(self) -> None:
-        """Begin at the end; after a reconnect go on, unless the stream has been lost and begun again."""
-        async with asyncio.timeout(_LONGEST_WAIT_SECONDS * 5):
-            last = await self._pipe.call("XREVRANGE", self._key, "+", "-", "COUNT", 1)
-        newest = last[0][0].decode() if last else "0-0"
-        if not self._cursor:
-            self._cursor = newest
-        elif _place(newest) < _place(self._cursor):
-            self._cursor = "0-0"
+    async def _find_places(self) -> None:
+        """Begin at the ends; after a reconnect go on, unless a stream has been lost and begun again."""
+        for key in self._keys:
+            async with asyncio.timeout(_LONGEST_WAIT_SECONDS * 5):
+                last = await self._pipe.call("XREVRANGE", key, "+", "-", "COUNT", 1)
+            newest = last[0][0].decode() if last else "0-0"
+            cursor = self._cursors.setdefault(key, newest)
+            if _place(newest) < _place(cursor):
+                self._cursors[key] = "0-0"
         self._on_placed()
 
     async def _turn(self) -> None:
-        command = CommandHead("XREAD", "COUNT", _PAGE, "BLOCK", _BLOCK_MS, "STREAMS", self._key)
+        places = [self._cursors[key] for key in self._keys]
         async with asyncio.timeout(_HEARD_SECONDS):
-            await self._pipe.call_packed(command.command(self._cursor), self._take)
+            await self._pipe.call_packed(self._reading.command(*places), self._take)
 
     def _take(self, found: Any) -> None:
         """Hand on what has come as soon as it is read: somebody waits for it."""
-        if found:
-            entries = [(entry_id.decode(), _fields(fields)) for entry_id, fields in found[0][1]]
-            self._cursor = entries[-1][0]
+        for key, stored in found or ():
+            entries = [(entry_id.decode(), _fields(fields)) for entry_id, fields in stored]
+            self._cursors[key.decode()] = entries[-1][0]
             self._on_entries(entries)
 
 

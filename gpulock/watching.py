@@ -110,7 +110,7 @@ class LockWatch:
             self._tail = asyncio.create_task(self._follow())
 
     async def _follow(self) -> None:
-        tail = Tail(self._pipe, self._key, self._heard, self._ring)
+        tail = Tail(self._pipe, (self._key,), self._heard, self._ring)
         following = asyncio.create_task(tail.run())
         try:
             while self._bells:

@@ -18,7 +18,7 @@ if not conf or conf.version < version or redis.call('HGET', META, 'brought') ~= 
     save(rec) -- its other deadlines may be others too
   end
   emit('configured', nil, conf.version)
-  redis.call('XADD', INBOX, 'MAXLEN', '~', NOTICES_KEPT, '*', 'to', '*', 'm', '["configured"]')
+  redis.call('XADD', INBOX, 'MAXLEN', '~', NOTICES_KEPT, '*', 'm', '["configured"]')
 end
 if state.phase == 'recover' and state.open_at == 0 then state.open_at = now + conf.window_us end
 for _, name in ipairs(pool_names) do schedule(name) end

@@ -19,6 +19,7 @@
 
 local SCAN = 256 -- waiters that one turn looks at behind one that cannot be served; the sweep looks at all, now and then
 local EVENTS_KEPT, NOTICES_KEPT, HISTORY_SLACK = '10000', '10000', 64
+local INBOX_KEPT_SECONDS = '86400' -- of a dead replica: it may only be frozen
 local DONE_KEPT_US = 60 * 1000000
 local NEVER = 9000000000000000
 local NOBODY = '0000000000000000000000000000000000000000'

@@ -128,13 +128,16 @@ local function spelled(list)
   return list
 end
 
+-- What one replica has to tell its clients, beside what all of them hear in INBOX. Only the one that is meant wakes up.
+local function inbox_of(replica) return INBOX .. ':' .. replica end
+
 -- Tell the client of a request; its replica may be another one, which reads its inbox.
 local function tell(kind, rec, extra)
   local shown = kind == 'granted' and export_lease(rec) or export(rec)
   if rec.replica == me then
     out[#out + 1] = { kind, shown, extra or '' }
   elseif (rec.replica or '') ~= '' then
-    redis.call('XADD', INBOX, 'MAXLEN', '~', NOTICES_KEPT, '*', 'to', rec.replica, 'm',
+    redis.call('XADD', inbox_of(rec.replica), 'MAXLEN', '~', NOTICES_KEPT, '*', 'm',
       cjson.encode({ kind, spelled(shown), type(extra) == 'number' and whole(extra) or extra or '', whole(now) }))
   end
 end
@@ -143,6 +146,6 @@ end
 local function queue_changed()
   if now - state.told >= 500000 and redis.call('ZCARD', REPLICAS) > 1 then
     state.told = now
-    redis.call('XADD', INBOX, 'MAXLEN', '~', NOTICES_KEPT, '*', 'to', '*', 'm', '["queue"]')
+    redis.call('XADD', INBOX, 'MAXLEN', '~', NOTICES_KEPT, '*', 'm', '["queue"]')
   end
 end

@@ -58,6 +58,7 @@ if before > 0 then
 end
 
 local unknown = redis.call('ZADD', REPLICAS, whole(now + number(4)), me) -- 1: it was taken for dead, or is new
+if unknown == 1 then redis.call('PERSIST', inbox_of(me)) end
 redis.call('HINCRBY', STAT, '|checks', 1)
 redis.call('HSET', STAT, '|check_time', whole(now))
 redis.call('HSETNX', STAT, '|start_time', whole(now))
@@ -66,6 +67,7 @@ forget_old(1000)
 -- Waiters of a replica that died keep their places for a while, as those of a client that went away do.
 for _, replica in ipairs(redis.call('ZRANGEBYSCORE', REPLICAS, '-inf', '(' .. whole(now))) do
   redis.call('ZREM', REPLICAS, replica)
+  redis.call('EXPIRE', inbox_of(replica), INBOX_KEPT_SECONDS)
   for _, name in ipairs(pool_names) do
     for _, member in ipairs(redis.call('ZRANGE', pools[name].queue, 0, -1)) do
       local rec = load(string.sub(member, 15))

@@ -17,7 +17,7 @@ from gpulock.lessor import Ask, Client, Lessor
 from gpulock.record import Record
 from gpulock.settings import DeviceSection, GpulockSection
 from gpulock.statistics import pairs
-from gpulock.store import ScriptStore, exported, text, to_notice
+from gpulock.store import Push, ScriptStore, exported, text, to_notice
 from gpulock.word import Word
 from redislink.pipe import Pipe
 from tests.gpulock.rooms import Rooms
@@ -129,7 +129,8 @@ class House:
     clocks: Clocks
     pipes: list[Pipe] = field(default_factory=list)
     replicas: dict[str, Replica] = field(default_factory=dict)
-    inbox: str = "0-0"
+    heard: dict[str, str] = field(default_factory=dict)
+    """Replica -> the last entry that it has heard."""
 
     async def replica(
         self,
@@ -163,12 +164,14 @@ class House:
         return replica
 
     async def carry(self) -> None:
-        """Bring every replica what the others left in the inbox for it."""
-        for entry_id, fields in self.redis.xrange(f"{STORE}inbox", f"({self.inbox}"):
-            self.inbox = entry_id.decode()
-            target = self.replicas.get(fields[b"to"].decode())
-            if target is not None and (push := to_notice(fields[b"m"])) is not None:
-                target.lessor.hear(push)
+        """Bring every replica what the others left in its inbox."""
+        for name, replica in list(self.replicas.items()):
+            inbox = Keys(PREFIX, ()).inbox(name)
+            for entry_id, fields in self.redis.xrange(inbox, f"({self.heard.get(name, '0-0')}"):
+                self.heard[name] = entry_id.decode()
+                push = to_notice(fields[b"m"])
+                assert isinstance(push, Push)
+                replica.lessor.hear(push)
 
     async def after(self, seconds: float) -> None:
         """Let time pass, then let every replica sweep."""

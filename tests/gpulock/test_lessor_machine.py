@@ -377,7 +377,7 @@ class LeaseMachine(RuleBasedStateMachine):
             self.reclaim(request_id)
         for request_id in sorted(self.waiting):
             self.repeat(request_id)
-        self.house.inbox = "0-0"
+        self.house.heard.clear()
 
     @invariant()
     def nobody_shares_what_is_not_shared(self) -> None:

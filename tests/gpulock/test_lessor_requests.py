@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
+from gpulock.keys import Keys
 from gpulock.lessor import Ask, Client
 from gpulock.settings import DeviceSection
-from tests.gpulock.conftest import GPU0, GPU1, House
+from tests.gpulock.conftest import GPU0, GPU1, PREFIX, House
 
 
 async def test_impossible_requests_are_refused_at_once(house: House) -> None:
@@ -221,6 +222,21 @@ async def test_waiters_of_a_dead_replica(house: House) -> None:
     assert b.kinds("r4")[-1] == "granted"
     await house.after(11)
     assert await b.order() == []
+
+
+async def test_the_inbox_of_a_dead_replica_goes_in_time(house: House) -> None:
+    """Words for a replica that is taken for dead are kept for a day; one that was only frozen has its inbox back."""
+    a, b = [await house.replica(name, replica_ttl_seconds=15.0) for name in "ab"]
+    await b.ask("r1")
+    await a.ask("r2")
+    await b.release("r1")
+    inbox = Keys(PREFIX, ()).inbox("a")
+    assert house.redis.ttl(inbox) == -1
+    del house.replicas["a"]
+    await house.after(16)
+    assert 0 < house.redis.ttl(inbox) <= 86400
+    await a.lessor.sweep()
+    assert house.redis.ttl(inbox) == -1
 
 
 async def test_drain(house: House) -> None:
