@@ -6,16 +6,21 @@
 local before, passed, slack = number(1), number(2), number(3)
 local step = 0
 if before > 0 then
-  local surplus = raw + state.off - (before + passed)
+  local expected = before + passed
+  local surplus = raw + state.off - expected
+  -- What scripts took for the time lies ahead, and time would stand still: the clock has stepped forward and back since anybody looked,
+  -- or back.
+  local ahead = now - (raw + state.off) > slack
+  if ahead and math.abs(surplus) <= slack then surplus = now - expected end
   -- Redis's own clock must have stepped, too: a sweep that was held up on its way looks like a step to who sent it, and when that has
   -- been undone the others, for whom no time is missing, must not undo it again, and so on for ever. In a new epoch the store may
   -- have forgotten what was undone: then our own reckoning is all there is.
-  local stepped = number(7) ~= state.epoch or math.abs(raw - (number(6) + passed)) > slack
+  local stepped = ahead or number(7) ~= state.epoch or math.abs(raw - (number(6) + passed)) > slack
   if stepped and math.abs(surplus) > slack then
     step = surplus
-    state.off = state.off - surplus
+    state.off = expected - raw
     local shown = now -- what scripts took for the time since the step
-    now = before + passed
+    now = expected
     -- An instant that was set for later: before the step it was right; after one back it is too early; after one forward it is too
     -- late, and seen by its lying further off than it was ever meant to.
     local function set_right(at, length) return math.min(at + math.max(0, now - shown), now + length) end

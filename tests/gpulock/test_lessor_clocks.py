@@ -106,6 +106,21 @@ async def test_a_step_that_was_undone_and_forgotten_is_undone_again(house: House
     assert await a.leases() == {}
 
 
+async def test_a_step_and_its_undoing_between_two_sweeps(house: House) -> None:
+    """Redis's clock goes an hour ahead and comes back before anybody looks: no lease is lost to it, and time does not stand still."""
+    a = await house.replica()
+    await a.ask("r1")
+    await house.after(1)
+    house.clocks.step_seconds(3600)
+    await a.ask("r2", max_wait_seconds=7200)
+    house.clocks.step_seconds(-3600)
+    await house.after(1)
+    assert (await a.leases())["r1"].state == "G"
+    await house.after(310)
+    await house.after(10)
+    assert set(await a.leases()) == {"r2"}
+
+
 async def test_tokens_rise_across_data_loss_and_a_step_back(house: House) -> None:
     """A store that has lost everything and whose clock went back still gives a larger token, because the replica remembers."""
     a = await house.replica()
