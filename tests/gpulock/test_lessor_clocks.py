@@ -107,7 +107,7 @@ async def test_a_step_that_was_undone_and_forgotten_is_undone_again(house: House
 
 
 async def test_a_step_and_its_undoing_between_two_sweeps(house: House) -> None:
-    """Redis's clock goes an hour ahead and comes back before anybody looks: no lease is lost to it, and time does not stand still."""
+    """Redis's clock goes an hour ahead and is back before anybody looks: no lease is lost, and time goes on."""
     a = await house.replica()
     await a.ask("r1")
     await house.after(1)
