@@ -269,12 +269,17 @@ class SessionHub:
         try:
             await lessor.detach(client, sorted(request_ids))
         except YiVideoError:  # the store is away; `catch_up` says it
-            self._owed.setdefault(client.client_id, (client, set()))[1].update(request_ids)
+            self._owe(client, request_ids)
             return
         if back := self._asks_of(client) & request_ids:  # it was quicker than this farewell
             session = self._sessions[client.client_id]
             for request_id in back:
                 await self._ask_once_more(lessor, session, request_id)
+
+    def _owe(self, client: Client, request_ids: set[str]) -> None:
+        if client.client_id not in self._owed and len(self._owed) >= self._section.max_sessions:
+            del self._owed[next(iter(self._owed))]  # its requests end when they have waited for as long as they wanted to
+        self._owed.setdefault(client.client_id, (client, set()))[1].update(request_ids)
 
     async def _read(
         self, lessor: Lessor, session: Session, requests: AsyncIterator[lock_pb2.SessionRequest]

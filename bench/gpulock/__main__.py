@@ -169,7 +169,7 @@ def measure(share: float) -> Bench:
                 contest.grpc_crew({"floor": floor, "ours": ours, "second": second, "many": many}) as crew,
             ):
                 ways = {"floor": ["floor"], "ours": ["ours"], "ours, 2 replicas": ["ours", "second"]}
-                bench.table = contest.by_turns(crew, ways, share) | others
+                bench.table = contest.by_turns(crew, ways, 2 * share) | others
                 bench.trips += script_seconds(url, 100)
                 bench.judge_handovers()
                 contest.print_table(bench.table)
