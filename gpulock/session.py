@@ -278,7 +278,9 @@ class SessionHub:
 
     def _owe(self, client: Client, request_ids: set[str]) -> None:
         if client.client_id not in self._owed and len(self._owed) >= self._section.max_sessions:
-            del self._owed[next(iter(self._owed))]  # its requests end when they have waited for as long as they wanted to
+            del self._owed[
+                next(iter(self._owed))
+            ]  # its requests end when they have waited for as long as they wanted to
         self._owed.setdefault(client.client_id, (client, set()))[1].update(request_ids)
 
     async def _read(
