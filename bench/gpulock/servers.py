@@ -18,7 +18,7 @@ import grpc
 import redis
 
 from runtime.program import dying_with_us
-from stack.redis_config import write_redis_config
+from stack.redis_config import Sync, write_redis_config
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _START_SECONDS = 20.0
@@ -80,10 +80,13 @@ def lock_service(redis_url: str, pools: Mapping[str, int]) -> contextlib.Abstrac
 
 
 @contextlib.contextmanager
-def redis_server(folder: Path) -> Iterator[str]:
-    """Run a Redis as the stack has it for leases (every write in the append-only file, synced each second); gives its URL."""
+def redis_server(folder: Path, sync: Sync = "everysec") -> Iterator[str]:
+    """Run a Redis, unless told otherwise as the stack has it for leases: every write in the append-only file, synced each second.
+
+    Gives its URL.
+    """
     port, password = free_port(), secrets.token_hex(16)
-    config = write_redis_config(folder / "redis", port, password, sync="everysec")
+    config = write_redis_config(folder / "redis", port, password, sync=sync)
     binary = shutil.which("redis-server")
     assert binary, "redis-server is missing: run `make setup`"
     url = f"redis://:{password}@127.0.0.1:{port}/0"
