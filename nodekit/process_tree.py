@@ -50,6 +50,25 @@ def members(prefix: str, sessions: Iterable[int] = ()) -> list[int]:
         time.sleep(_LOOK_AGAIN_SECONDS)
 
 
+def exiting() -> list[int]:
+    """Return this user's processes that are on their way out: dead, and in no tree any more, but with files perhaps still open.
+
+    A device is free when its file is closed, which comes after the process's memory, and with it its mark, is gone.
+    """
+    found: list[int] = []
+    for pid in os.listdir("/proc"):  # noqa: PTH208
+        with contextlib.suppress(OSError):
+            if pid.isdigit() and os.stat(f"/proc/{pid}").st_uid == os.geteuid() and _is_exiting(pid):  # noqa: PTH116
+                found.append(int(pid))
+    return found
+
+
+def _is_exiting(pid: str) -> bool:
+    fields = _fields(pid)
+    # A zombie's first thread has closed its files; others of it (field 20 counts them all) may not have.
+    return int(fields[17]) > 1 if fields[0].decode() in _ZOMBIE_STATES else bool(int(fields[6]) & _PF_EXITING)
+
+
 class _Look:
     """One look at all processes.
 
@@ -97,13 +116,18 @@ class _Look:
 
 
 def _stat(pid: str) -> tuple[str, int, int, bool, bool]:
-    """Return state, session, flags, whether exec has come to its end, and whether there is an environment (proc_pid_stat(5))."""
-    with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
-        stat = file.read()
-    fields = stat[stat.rindex(b")") + 2 :].split()
+    """Return state, session, flags, whether exec has come to its end, and whether there is an environment."""
+    fields = _fields(pid)
     # The kernel sets where the code begins (field 26, 0 before) after where the environment does (50) and ends (51).
     is_laid_out = fields[23] != b"0"
     return fields[0].decode(), int(fields[3]), int(fields[6]), is_laid_out, fields[47] != fields[48]
+
+
+def _fields(pid: str) -> list[bytes]:
+    """Return the fields of proc_pid_stat(5) from the third on, the state."""
+    with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
+        stat = file.read()
+    return stat[stat.rindex(b")") + 2 :].split()
 
 
 def _environment(pid: str) -> bytes:

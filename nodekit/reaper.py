@@ -8,6 +8,8 @@ and it would itself when it thaws: who cannot say in time that it lives must not
 It also knows until when each GPU lease of the node is good, and ends the processes of one that was not confirmed in time: they must
 be gone before the lock service lets the next holder in, whether the node can act or not (docs/adr/0009).
 
+Once nothing of a dead node is left it gives the node's leases back, by a program of its own (`bequeath`, `owe`).
+
 One is started per replica, and another when it dies; it sleeps in one system call and knows nothing else of the node.
 """
 
@@ -15,6 +17,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import os
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -27,6 +31,8 @@ from runtime.program import Program
 log = get_logger(__name__)
 
 _SCRIPT = Path(__file__).with_name("reaper_main.py")
+_ENVIRONMENT = {"PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)}
+"""What the testament finds our modules by; the reaper itself is isolated from it."""
 _STAMPS_A_LIMIT = 10
 _LOOK_SECONDS = 1.0
 
@@ -40,13 +46,19 @@ class Reaper:
         self._feeds = frozen_seconds > 0
         self._period_seconds = frozen_seconds / _STAMPS_A_LIMIT or _LOOK_SECONDS
         self._orders: dict[str, float] = {}
+        self._terms = ""
+        self._owed: dict[str, int] = {}
         self._program: Program
 
     async def start(self) -> None:
         """Start the process, and tell it what was ordered before."""
-        self._program = await Program.start(self._argv, stdin=True, stderr=False, environment={})
+        self._program = await Program.start(self._argv, stdin=True, stderr=False, environment=_ENVIRONMENT)
         for prefix, boot_seconds in self._orders.items():
             self._say(f"end {boot_seconds!r} {prefix}\n")
+        if self._terms:
+            self._say(f"testament {self._terms}\n")
+        for request_id, token in self._owed.items():
+            self._say(f"owe {token} {json.dumps(request_id)}\n")
 
     def end_at(self, prefix: str, boot_seconds: float) -> None:
         """Have every process whose mark begins with the prefix killed at this CLOCK_BOOTTIME, in place of an earlier order."""
@@ -57,6 +69,22 @@ class Reaper:
         """Take the order for a prefix back."""
         if self._orders.pop(prefix, None) is not None:
             self._say(f"spare {prefix}\n")
+
+    def bequeath(self, terms: str) -> None:
+        """Have `nodekit/gpu/testament.py` run on these terms (one line) if the node dies while it owes something."""
+        self._terms = terms
+        self._say(f"testament {terms}\n")
+
+    def owe(self, request_id: str, token: int) -> None:
+        """Note that the lock service may know this request; `token` is that of its grant, 0 before."""
+        if self._owed.get(request_id) != token:
+            self._owed[request_id] = token
+            self._say(f"owe {token} {json.dumps(request_id)}\n")
+
+    def paid(self, request_id: str) -> None:
+        """Note that a request has ended."""
+        if self._owed.pop(request_id, None) is not None:
+            self._say(f"paid {json.dumps(request_id)}\n")
 
     async def keep(self) -> None:
         """Tell it the time, and that it is needed, for ever."""
@@ -85,7 +113,9 @@ class Reaper:
                 stdin.write(line.encode())
 
     async def dismiss(self) -> None:
-        """Let it do its work and end."""
+        """Let it do its work and end. What is still owed then, because nobody has answered, runs out by itself."""
+        for request_id in list(self._owed):
+            self.paid(request_id)
         self._program.close()
         await self._program.wait()
 

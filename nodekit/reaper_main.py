@@ -1,21 +1,25 @@
 """The reaper's own program: `reaper_main.py <mark prefix> <folder or empty> <frozen seconds>`; see `nodekit.reaper`.
 
 Runs isolated and without site-packages, so it loads the process tree module from the file beside it. It reads lines, times being
-CLOCK_BOOTTIME in seconds: `alive <time>`, `end <time> <mark prefix>`, `spare <mark prefix>`.
+CLOCK_BOOTTIME in seconds: `alive <time>`, `end <time> <mark prefix>`, `spare <mark prefix>`, and those of `nodekit.bequest`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 _LONGEST_WAIT_SECONDS = 3600.0
 _SHORTEST_WAIT_SECONDS = 0.005
 """Between two looks at a tree that the kernel has not taken down yet."""
+_GONE_SECONDS = 5.0
+"""How long a dead node and what it leaves may take to be gone. Longer: its leases are left to run out."""
 
 
 def _now() -> float:
@@ -26,8 +30,10 @@ def _now() -> float:
 class Words:
     """What the node has said."""
 
-    def __init__(self, frozen_seconds: float) -> None:
+    def __init__(self, frozen_seconds: float, hear: Callable[[str, str], None]) -> None:
+        """`hear` is told the lines that are not ours: their first word, and the rest."""
         self._frozen_seconds = frozen_seconds
+        self._hear = hear
         self._alive_time = _now()
         self._ends: dict[str, float] = {}
         self._rest = b""
@@ -46,6 +52,8 @@ class Words:
                 self._ends[prefix] = float(seconds)
             elif word == "spare":
                 self._ends.pop(argument, None)
+            else:
+                self._hear(word, argument)
 
     def _note_alive(self, alive_time: float) -> None:
         # What counts is when the node wrote, not when we got round to reading.
@@ -76,6 +84,29 @@ class Words:
         self._ends.pop(prefix, None)
 
 
+def _outlives(node: int, words: Words, exiting: Callable[[], list[int]]) -> bool:
+    """Wait until the node is gone and its processes have let go of all that they had open; False: they have not in time.
+
+    The pipe closes when nobody has its other end, so nothing that the node was just starting is still about to become a program.
+    """
+    deadline = _now() + _GONE_SECONDS
+    is_closed = False
+    while not is_closed or os.getppid() == node:
+        if _now() >= deadline:
+            return False
+        if is_closed:
+            time.sleep(_SHORTEST_WAIT_SECONDS)
+        elif select.select([0], [], [], _SHORTEST_WAIT_SECONDS)[0]:
+            received = os.read(0, 65536)
+            words.take(received)
+            is_closed = not received
+    leaving = set(exiting())
+    while leaving and _now() < deadline:
+        time.sleep(_SHORTEST_WAIT_SECONDS)
+        leaving.intersection_update(exiting())
+    return not leaving
+
+
 def main(prefix: str, folder: str, frozen_seconds: float) -> None:
     """Obey until standard input closes or goes silent, then end the node, if it is still there, and its children."""
     # A signal to the node's terminal or pod must not end the reaper before the node.
@@ -84,9 +115,11 @@ def main(prefix: str, folder: str, frozen_seconds: float) -> None:
     node = os.getppid()
     # Loaded now: a host that is short of everything may not be able to when it is needed.
     sys.path.insert(0, os.path.dirname(__file__))  # noqa: PTH120 - pathlib would triple its size
-    from process_tree import end_tree, kill_members  # type: ignore[import-not-found]
+    from bequest import Bequest, see_through  # type: ignore[import-not-found]
+    from process_tree import end_tree, exiting, kill_members  # type: ignore[import-not-found]
 
-    words = Words(frozen_seconds)
+    bequest = Bequest()
+    words = Words(frozen_seconds, bequest.take)
     while not words.stood_still:
         if select.select([0], [], [], words.wait_seconds())[0]:
             received = os.read(0, 65536)
@@ -106,8 +139,15 @@ def main(prefix: str, folder: str, frozen_seconds: float) -> None:
         os.write(2, f'{{"level":"error","event":"{message}","pid":{node}}}\n'.encode())
         os.kill(node, signal.SIGKILL)
     end_tree(prefix)
+    heir = 0
+    if bequest.due and _outlives(node, words, exiting):
+        end_tree(prefix)
+        with contextlib.suppress(OSError):  # out of processes: the leases run out by themselves
+            heir = bequest.start()
     if folder:
         shutil.rmtree(folder, ignore_errors=True)
+    if heir:
+        see_through(heir)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from nodekit.gpu.local import LocalLocks
 from nodekit.gpu.premises import Premises
 from nodekit.gpu.session import LockSession
 from nodekit.gpu.settings import GpuSection
+from nodekit.gpu.testament import to_terms
 from nodekit.gpu.transport import LockReplicas, OpenStream
 from nodekit.reaper import Reaper
 from runtime.logs import get_logger
@@ -134,6 +135,7 @@ async def open_desk(
 ) -> AsyncIterator[GpuDesk]:
     """Set up a replica's desk for the time of the block; `locks` is asked in place of what the settings name."""
     guard = DeviceGuard(settings.guard_root or default_root())
+    hello = lock_pb2.Hello(client_id=replica, node=node, host=socket.gethostname())
     replicas: LockReplicas | None = None
     open_stream = locks
     if open_stream is not None:
@@ -141,6 +143,7 @@ async def open_desk(
     elif settings.mode != "cpu" and settings.lock:
         replicas = LockReplicas(settings.lock, runtime)
         open_stream = replicas.open
+        reaper.bequeath(to_terms(hello, settings.lock, runtime))
     elif settings.mode != "cpu":
         devices = await asyncio.to_thread(own_devices, settings)
         if devices:
@@ -150,9 +153,10 @@ async def open_desk(
     if open_stream is not None:
         session = LockSession(
             open_stream,
-            lock_pb2.Hello(client_id=replica, node=node, host=socket.gethostname()),
+            hello,
             margin_seconds=settings.margin_seconds,
             unreachable_seconds=settings.unreachable_seconds,
+            heir=reaper if replicas is not None else None,
         )
     try:
         yield GpuDesk(settings, replica, reaper, session, guard)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from nodekit.gpu.holding import Holding, Phase, refusal
+from nodekit.gpu.table import RequestTable
 from runtime.logs import get_logger
 from yivideo.gpulock.v1 import lock_pb2
 
@@ -21,7 +22,7 @@ class Ear:
 
     def __init__(
         self,
-        table: dict[str, Holding],
+        table: RequestTable,
         *,
         say: Callable[[lock_pb2.SessionRequest], None],
         close: Callable[[Holding, lock_pb2.SessionRequest], asyncio.Future[str]],
@@ -60,7 +61,7 @@ class Ear:
             case lock_pb2.Parked() if message.token == holding.token:
                 holding.answer("")
             case lock_pb2.Released() | lock_pb2.Confirmed() | lock_pb2.Cancelled():
-                self._table.pop(holding.id, None)
+                self._table.strike(holding.id)
                 holding.finish("")
                 if not holding.granted.done():
                     # We were away for longer than a waiter's place is kept.
@@ -74,7 +75,9 @@ class Ear:
             )
             self._hear_loss(holding, lock_pb2.STOP_REASON_SUPERSEDED, "the lock service has forgotten it")
         elif holding.phase is Phase.WAITING and holding.closing is None:
-            if not holding.take_grant(lease):
+            good = holding.take_grant(lease)
+            self._table.put(holding)
+            if not good:
                 self._renew(holding)
             self._taken_over(holding)
         elif holding.closing is not None and lease.warm:
@@ -83,7 +86,7 @@ class Ear:
     def _taken_over(self, holding: Holding) -> None:
         """Nothing more is said about a parked lease that a request has taken over, once that is good."""
         if holding.phase is Phase.HELD and holding.lease.warm:
-            parked = self._table.pop(holding.acquire.warm_request_id, None)
+            parked = self._table.strike(holding.acquire.warm_request_id)
             if parked is not None:
                 parked.finish("")
 
@@ -97,10 +100,10 @@ class Ear:
 
     def _hear_refusal(self, holding: Holding, refused: lock_pb2.Refused) -> None:
         if holding.phase is Phase.WAITING and holding.closing is None and not holding.token:
-            self._table.pop(holding.id, None)
+            self._table.strike(holding.id)
             holding.refuse(refused.code, refused.message)
         elif holding.closing is not None and not holding.closing.HasField("park"):
-            self._table.pop(holding.id, None)
+            self._table.strike(holding.id)
             holding.finish(refused.code)
         elif holding.closing is not None:
             holding.answer(refused.code)
@@ -113,8 +116,8 @@ class Ear:
         if holding.phase is Phase.WAITING and not holding.granted.done():
             # Granted and lost before the first beat was answered: no work has begun.
             if holding.lease.warm and self._lose_parked(holding, message):
-                self._table.pop(
-                    holding.id, None
+                self._table.strike(
+                    holding.id
                 )  # the model is there: its old lease is confirmed when it is gone, and this with it
                 holding.phase = Phase.ENDED
                 holding.granted.set_exception(refusal("GPU_LEASE_LOST", message))

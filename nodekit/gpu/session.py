@@ -17,6 +17,7 @@ from nodekit.child import uninterrupted
 from nodekit.gpu.ear import Ear, PlaceLost
 from nodekit.gpu.figures import SESSION_CONNECTED
 from nodekit.gpu.holding import Holding, Phase, boot_time
+from nodekit.gpu.table import Heir, RequestTable
 from nodekit.gpu.transport import OpenStream, Outbox, Responses, drained, ended
 from runtime.errors import Unavailable, YiVideoError
 from runtime.logs import get_logger
@@ -43,14 +44,16 @@ class LockSession:
         *,
         margin_seconds: float,
         unreachable_seconds: float,
+        heir: Heir | None = None,
         clock: Callable[[], float] = boot_time,
     ) -> None:
+        """`heir` gives back what is held when this process dies; None: it runs out."""
         self._open_stream = open_stream
         self._hello = hello
         self._margin_seconds = margin_seconds
         self._unreachable_seconds = unreachable_seconds
         self._clock = clock
-        self._table: dict[str, Holding] = {}
+        self._table = RequestTable(heir)
         self._outbox: Outbox | None = None
         self._welcome = lock_pb2.Welcome()
         self._runner: asyncio.Task[None] | None = None
@@ -86,7 +89,7 @@ class LockSession:
         holding = Holding(
             request, on_queued=on_queued, margin_seconds=self._margin_seconds, clock=self._clock
         )
-        self._table[holding.id] = holding
+        self._table.put(holding)
         self._wanted.set()
         if self._runner is None:
             self._runner = asyncio.create_task(self._run(), name="gpu lock session")
@@ -142,7 +145,7 @@ class LockSession:
     def _close(self, holding: Holding, message: lock_pb2.SessionRequest) -> asyncio.Future[str]:
         holding.closing = message
         holding.closed = asyncio.get_running_loop().create_future()
-        self._table[holding.id] = holding
+        self._table.put(holding)
         self._say(message)
         return holding.closed
 
@@ -189,14 +192,14 @@ class LockSession:
     def _disconnected(self) -> None:
         self._outbox = None
         SESSION_CONNECTED.set(0)
-        for holding in self._table.values():
+        for holding in self._table:
             holding.disconnected()
 
     def _tell_waiters(self, reason: str, give_up: bool) -> None:
-        for holding in [one for one in self._table.values() if one.phase is Phase.WAITING]:
+        for holding in [one for one in self._table if one.phase is Phase.WAITING]:
             if give_up and holding.closing is None:
                 if self._clock() - holding.begun_time > self._unreachable_seconds:
-                    del self._table[holding.id]
+                    self._table.strike(holding.id)
                     holding.refuse("GPU_LOCK_UNAVAILABLE", f"the lock service cannot be reached ({reason})")
             else:
                 holding.on_queued(0, "the lock service cannot be reached")
@@ -232,7 +235,7 @@ class LockSession:
         SESSION_CONNECTED.set(1)
         log.info("session at the lock service", replica=welcome.replica, epoch=welcome.epoch)
         # Parked leases last: that one was taken over meanwhile is told by the request that did so.
-        for holding in sorted(self._table.values(), key=lambda one: one.parking is not None):
+        for holding in sorted(self._table, key=lambda one: one.parking is not None):
             if holding.alive and forgotten:
                 self._reclaim(holding)
                 continue
@@ -269,7 +272,7 @@ class LockSession:
         patience = max(_SHORTEST_PATIENCE_SECONDS, 0.9 * seconds)
         while True:
             await asyncio.sleep(seconds)
-            for holding in list(self._table.values()):
+            for holding in self._table:
                 if holding.unanswered_seconds() > patience:
                     raise Unavailable(f"the lock service at {self.replica} has fallen silent")
                 if holding.alive:
@@ -280,7 +283,7 @@ class LockSession:
             kind = response.WhichOneof("message")
             if kind == "reclaim_requested":
                 self._welcome.epoch = response.reclaim_requested.epoch
-                for holding in self._table.values():
+                for holding in self._table:
                     if holding.alive:
                         self._reclaim(holding)
             elif kind is not None and kind != "welcome":

@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import grpc
+from pydantic import SecretStr
 
+from runtime.channel import open_channel
+from runtime.settings import RuntimeSection
 from runtime.structs import to_struct
 from yivideo.gpulock.v1 import monitor_pb2, monitor_pb2_grpc
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
@@ -143,6 +146,7 @@ class GpuNode:
             **environment,
         }
         self.process = Process("tests.nodekit.gpu.toy", folder / "log", own)
+        self._token = own.get("YIVIDEO_RUNTIME__TOKEN", "")
         self._channel: grpc.aio.Channel | None = None
 
     @asynccontextmanager
@@ -150,7 +154,8 @@ class GpuNode:
         """Bound its life."""
         try:
             await self.process.started()
-            self._channel = grpc.aio.insecure_channel(self.process.address)
+            token = SecretStr(self._token) if self._token else None
+            self._channel = open_channel(self.process.address, RuntimeSection(token=token))
             yield self
         finally:
             if self._channel is not None:
