@@ -19,7 +19,9 @@ _LONGEST_WAIT_SECONDS = 3600.0
 _SHORTEST_WAIT_SECONDS = 0.005
 """Between two looks at a tree that the kernel has not taken down yet."""
 _GONE_SECONDS = 5.0
-"""How long a dead node and what it leaves may take to be gone. Longer: its leases are left to run out."""
+"""How long a node whose pipe has closed, or that was killed, may take to be gone. Longer: it lives, and keeps its leases."""
+_EXITING_SECONDS = 60.0
+"""How long processes may be on their way out. Longer: a driver holds them, and the leases are left to run out."""
 
 
 def _now() -> float:
@@ -84,8 +86,8 @@ class Words:
         self._ends.pop(prefix, None)
 
 
-def _outlives(node: int, words: Words, exiting: Callable[[], list[int]]) -> bool:
-    """Wait until the node is gone and its processes have let go of all that they had open; False: they have not in time.
+def _outlives(node: int, words: Words) -> bool:
+    """Wait until the node is gone; False: it lives, whatever has become of the pipe.
 
     The pipe closes when nobody has its other end, so nothing that the node was just starting is still about to become a program.
     """
@@ -100,6 +102,12 @@ def _outlives(node: int, words: Words, exiting: Callable[[], list[int]]) -> bool
             received = os.read(0, 65536)
             words.take(received)
             is_closed = not received
+    return True
+
+
+def _have_left(exiting: Callable[[], list[int]]) -> bool:
+    """Wait until who is on its way out now has let go of all that it had open; False: it has not in time."""
+    deadline = _now() + _EXITING_SECONDS
     leaving = set(exiting())
     while leaving and _now() < deadline:
         time.sleep(_SHORTEST_WAIT_SECONDS)
@@ -140,10 +148,11 @@ def main(prefix: str, folder: str, frozen_seconds: float) -> None:
         os.kill(node, signal.SIGKILL)
     end_tree(prefix)
     heir = 0
-    if bequest.due and _outlives(node, words, exiting):
+    if bequest.due and _outlives(node, words):
         end_tree(prefix)
-        with contextlib.suppress(OSError):  # out of processes: the leases run out by themselves
-            heir = bequest.start()
+        if _have_left(exiting):
+            with contextlib.suppress(OSError):  # out of processes: the leases run out by themselves
+                heir = bequest.start()
     if folder:
         shutil.rmtree(folder, ignore_errors=True)
     if heir:

@@ -36,7 +36,7 @@ class NodeProcess:
             "TMPDIR": str(folder),
             **environment,
         }
-        self._log = (folder / "log").open("w+")
+        self._log = (folder / "log").open("a+")  # the node writes at the end, wherever we read
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.nodekit.toy"],
             cwd=ROOT,

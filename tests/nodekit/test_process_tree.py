@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from nodekit.process_tree import MARK_VARIABLE, end_tree, members
+from nodekit.process_tree import MARK_VARIABLE, end_tree, exiting, members
 from tests.nodekit.conftest import processes_with
 
 Start = Callable[[str, str], int]
@@ -52,3 +54,27 @@ def test_nothing_is_left_of_a_tree_that_moves(start: Start) -> None:
         end_tree(mark)
         assert members(mark) == []
     assert processes_with(f"75{number}") == []
+
+
+def test_who_is_on_its_way_out_is_seen_until_it_is_gone() -> None:
+    """A dead process may have a device open until its last thread has ended; an ordinary one, or a whole zombie, is not meant."""
+    script = "import ctypes, threading; threading.Thread(target=input).start(); ctypes.CDLL(None).pthread_exit(None)"
+    process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE)
+    living = subprocess.Popen(["sleep", "76"])
+    try:
+        wait_until(lambda: process.pid in exiting())
+        assert living.pid not in exiting()
+    finally:
+        process.kill()
+        living.kill()
+        # Zombies: nobody has waited for them yet.
+        wait_until(lambda: not {process.pid, living.pid} & set(exiting()))
+        process.communicate()
+        living.wait()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.005)

@@ -10,10 +10,15 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from nodekit.gpu.session import LockSession
+from nodekit.gpu.testament import to_terms
+from nodekit.gpu.transport import LockReplicas
+from nodekit.reaper import reaping
+from runtime.settings import RuntimeSection
 from tests.nodekit.conftest import eventually, is_alive, processes_with
 from tests.nodekit.gpu.conftest import journal, until
 from tests.nodekit.gpu.lock_service import GpuNode, LockService
-from yivideo.gpulock.v1 import monitor_pb2
+from yivideo.gpulock.v1 import lock_pb2, monitor_pb2
 from yivideo.task.v1 import task_pb2
 
 StartLocks = Callable[..., Awaitable[LockService]]
@@ -67,6 +72,7 @@ async def test_killed_nodes_device_goes_to_the_next(
     after = await holders(locks)
     assert set(after) == {"t3"}
     assert after["t3"] > before
+    assert len(one.process.logged("a dead node's leases were given back")) == 1
     await finish(two, second)
     history = await locks.monitor.ListHistory(monitor_pb2.ListHistoryRequest(), timeout=5)
     ends = {record.task_id: record.reason for record in history.records}
@@ -88,14 +94,21 @@ def model_pid(node: GpuNode) -> int:
 async def test_killed_nodes_parked_lease_goes_back(
     start_locks: StartLocks, start_gpu_process: StartNode
 ) -> None:
-    """A model that a dead node had parked is gone, and its device is free for the next, though nobody was asked to yield it."""
+    """A model that a dead node had parked is gone, and its device is free for the next, though nobody was asked to yield it; also
+    when the node's reaper is another one than that which heard of the lease.
+    """
     locks = await start_locks(**LONG_TTL)
-    one = await start_gpu_process("one", locks.addresses)
+    one = await start_gpu_process("one", locks.addresses, YIVIDEO_NODE__FROZEN_SECONDS="0")
     two = await start_gpu_process("two", locks.addresses)
     assert (await one.begin("model", "t1"))[-1].HasField("completed")
     (holder,) = (await locks.status()).holders
     assert holder.state == monitor_pb2.HOLDER_STATE_PARKED
     assert is_alive(model_pid(one))
+    (reaper,) = reapers_of(one)
+    os.kill(reaper, signal.SIGKILL)
+    await eventually(lambda: len(set(reapers_of(one)) - {reaper}) == 1)
+    # The node's loop has come round since then, and told the new one.
+    assert (await one.begin("undeclared", "t1b"))[-1].HasField("failed")
     one.process.send(signal.SIGKILL)
     async with asyncio.timeout(10):
         while (await locks.status()).holders:
@@ -130,6 +143,40 @@ async def test_a_frozen_nodes_device_goes_to_the_next(
     await asyncio.gather(first, return_exceptions=True)
 
 
+async def test_a_clean_end_leaves_no_testament(start_locks: StartLocks, start_gpu_process: StartNode) -> None:
+    """A node that is told to stop gives its leases back itself, and its reaper runs nothing."""
+    locks = await start_locks(**LONG_TTL)
+    one = await start_gpu_process("one", locks.addresses)
+    assert (await one.begin("model", "t1"))[-1].HasField("completed")
+    assert len((await locks.status()).holders) == 1
+    one.process.send(signal.SIGTERM)
+    assert await asyncio.to_thread(one.process.popen.wait, 10) == 0
+    assert (await locks.status()).holders == []
+    assert (await locks.statistics()).releases == {"normal": 1}
+    assert reapers_of(one) == []
+    assert one.process.logged("a dead node's leases were given back") == []
+
+
+@pytest.mark.slow
+async def test_who_lives_keeps_its_lease(start_locks: StartLocks) -> None:
+    """A pipe that breaks is no proof of death: the reaper gives nothing back while the process that started it is there."""
+    locks = await start_locks(**LONG_TTL)
+    hello = lock_pb2.Hello(client_id="me")
+    replicas = LockReplicas(locks.addresses, RuntimeSection())
+    async with reaping(f"testament-test-{os.getpid()}/") as reaper:
+        reaper.bequeath(to_terms(hello, locks.addresses, RuntimeSection()))
+        session = LockSession(replicas.open, hello, margin_seconds=1, unreachable_seconds=60, heir=reaper)
+        holding = await session.acquire(lock_pb2.Acquire(request_id="r 1\n", task_id="t1"), lambda *_: None)
+        reaper._program.close()
+        async with asyncio.timeout(20):
+            await reaper._program.wait()
+        assert await holders(locks) == {"t1": holding.token}
+        assert await session.release(holding, lock_pb2.RELEASE_REASON_NORMAL) == ""
+        await session.aclose()
+    await replicas.aclose()
+
+
+@pytest.mark.slow
 async def test_without_a_lock_service_the_reaper_ends(
     start_locks: StartLocks, start_gpu_process: StartNode
 ) -> None:
