@@ -144,7 +144,8 @@ def main(prefix: str, folder: str, frozen_seconds: float) -> None:
         message = (
             f"the node stood still for {frozen_seconds:g} s and was killed: its work may be another's by now"
         )
-        os.write(2, f'{{"level":"error","event":"{message}","pid":{node}}}\n'.encode())
+        with contextlib.suppress(OSError):  # nobody reads its log
+            os.write(2, f'{{"level":"error","event":"{message}","pid":{node}}}\n'.encode())
         os.kill(node, signal.SIGKILL)
     end_tree(prefix)
     heir = 0

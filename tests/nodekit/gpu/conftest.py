@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from nodekit.testkit import NodeUnderTest
+from tests.nodekit.conftest import processes_with
 from tests.nodekit.gpu import toy
 from tests.nodekit.gpu.lock_service import GpuNode, LockService
 
@@ -103,3 +104,14 @@ def own_redis(free_port: Callable[[], int], tmp_path: Path) -> Iterator[OwnRedis
     redis = OwnRedis(free_port(), tmp_path)
     yield redis
     redis.close()
+
+
+def reapers_of(node: GpuNode) -> list[int]:
+    """Return the pids of a node's reaper."""
+    return [pid for pid in processes_with("reaper_main.py") if _parent(pid) == node.process.popen.pid]
+
+
+def _parent(pid: int) -> int:
+    """Return the pid of a process's parent."""
+    with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123
+        return int(file.read().rpartition(")")[2].split()[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.nodekit.conftest import is_alive, processes_with
-from tests.nodekit.gpu.conftest import OwnRedis, journal, until
+from tests.nodekit.gpu.conftest import OwnRedis, journal, reapers_of, until
 from tests.nodekit.gpu.lock_service import TTL_SECONDS, GpuNode, LockService
 from yivideo.gpulock.v1 import monitor_pb2
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
@@ -100,17 +101,24 @@ async def test_frozen_node_has_no_process_left_when_the_next_holder_starts(
 
 
 @pytest.mark.slow
-async def test_killed_node_frees_its_device(start_locks: StartLocks, start_gpu_process: StartNode) -> None:
-    """After SIGKILL to a holder's node its processes are gone at once, and its lease is granted again when it has run out."""
+async def test_node_killed_with_its_reaper_frees_its_device(
+    start_locks: StartLocks, start_gpu_process: StartNode
+) -> None:
+    """A lease that nobody is left to give back is granted again when it has run out; the kernel has ended its processes."""
     locks = await start_locks()
     one = await start_gpu_process("one", locks.addresses)
     two = await start_gpu_process("two", locks.addresses)
     first = one.begin("hold", "t1")
     await until(lambda: journal(one.folder) != [], first)
+    one.process.send(signal.SIGSTOP)  # it must not start another reaper
+    for reaper in reapers_of(one):
+        os.kill(reaper, signal.SIGKILL)
     one.process.send(signal.SIGKILL)
     second = two.begin("hold", "t2")
     await until(lambda: journal(two.folder) != [], second)
     assert processes_with(f"{one.folder}/journal") == []
+    assert (await locks.statistics()).releases == {"heartbeat": 1}
+    assert (await locks.statistics()).revocations == 1
     (two.folder / "open").touch()
     assert kinds(await second)[-1] == "completed"
     await asyncio.gather(first, return_exceptions=True)

@@ -16,7 +16,7 @@ from nodekit.gpu.transport import LockReplicas
 from nodekit.reaper import reaping
 from runtime.settings import RuntimeSection
 from tests.nodekit.conftest import eventually, is_alive, processes_with
-from tests.nodekit.gpu.conftest import journal, until
+from tests.nodekit.gpu.conftest import journal, reapers_of, until
 from tests.nodekit.gpu.lock_service import GpuNode, LockService
 from yivideo.gpulock.v1 import lock_pb2, monitor_pb2
 from yivideo.task.v1 import task_pb2
@@ -194,11 +194,6 @@ async def test_without_a_lock_service_the_reaper_ends(
     await asyncio.gather(first, return_exceptions=True)
 
 
-def reapers_of(node: GpuNode) -> list[int]:
-    """Return the pids of a node's reaper."""
-    return [pid for pid in processes_with("reaper_main.py") if parent(pid) == node.process.popen.pid]
-
-
 def wills_of(reaper: int) -> list[int]:
     """Return the pids of the testament that a reaper runs: it is in the reaper's session."""
     found = []
@@ -207,9 +202,3 @@ def wills_of(reaper: int) -> list[int]:
             if os.getsid(pid) == reaper:
                 found.append(pid)
     return found
-
-
-def parent(pid: int) -> int:
-    """Return the pid of a process's parent."""
-    with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123
-        return int(file.read().rpartition(")")[2].split()[1])
