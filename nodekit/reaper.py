@@ -42,7 +42,7 @@ class Reaper:
 
     def __init__(self, prefix: str, folder: Path | None, frozen_seconds: float) -> None:
         script = [sys.executable, "-I", "-S", str(_SCRIPT)]
-        self._argv = [*script, prefix, str(folder or ""), str(frozen_seconds)]
+        self._argv = [*script, str(os.getpid()), prefix, str(folder or ""), str(frozen_seconds)]
         self._feeds = frozen_seconds > 0
         self._period_seconds = frozen_seconds / _STAMPS_A_LIMIT or _LOOK_SECONDS
         self._orders: dict[str, float] = {}

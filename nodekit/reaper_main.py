@@ -1,4 +1,4 @@
-"""The reaper's own program: `reaper_main.py <mark prefix> <folder or empty> <frozen seconds>`; see `nodekit.reaper`.
+"""The reaper's own program: `reaper_main.py <pid> <mark prefix> <folder or empty> <frozen seconds>`; see `nodekit.reaper`.
 
 Runs isolated and without site-packages, so it loads the process tree module from the file beside it. It reads lines, times being
 CLOCK_BOOTTIME in seconds: `alive <time>`, `end <time> <mark prefix>`, `spare <mark prefix>`, and those of `nodekit.bequest`.
@@ -115,12 +115,11 @@ def _have_left(exiting: Callable[[], list[int]]) -> bool:
     return not leaving
 
 
-def main(prefix: str, folder: str, frozen_seconds: float) -> None:
+def main(node: int, prefix: str, folder: str, frozen_seconds: float) -> None:
     """Obey until standard input closes or goes silent, then end the node, if it is still there, and its children."""
     # A signal to the node's terminal or pod must not end the reaper before the node.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    node = os.getppid()
     # Loaded now: a host that is short of everything may not be able to when it is needed.
     sys.path.insert(0, os.path.dirname(__file__))  # noqa: PTH120 - pathlib would triple its size
     from bequest import Bequest, see_through  # type: ignore[import-not-found]
@@ -161,4 +160,4 @@ def main(prefix: str, folder: str, frozen_seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], float(sys.argv[3]))
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3], float(sys.argv[4]))
