@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.gpulock import contest, crowd, poller
+from bench.gpulock import contest, crowd, dead_node, poller
 from bench.gpulock.contest import PAIRS, WAITERS, Table
 from bench.gpulock.crew import Crew
 from bench.gpulock.redis_load import RedisLoad
@@ -163,6 +163,17 @@ def long_queue(bench: Bench, address: str, load: RedisLoad) -> None:
     bench.result["order_inversions"] = seen.inversions + contested
 
 
+def dead_nodes(bench: Bench, address: str) -> None:
+    """Kill nodes whose reapers live."""
+    seconds = dead_node.seconds_to_the_next(address, 5)
+    bench.row(
+        "killed node with its reaper: until the next one holds",
+        f"< {TTL_SECONDS:.0f} s, its TTL",
+        f"{seconds:.2f} s",
+    )
+    bench.result["dead_node_seconds"] = round(seconds, 2)
+
+
 def measure(share: float) -> Bench:
     """Measure everything, and print the hand-overs as soon as they are known."""
     bench = Bench()
@@ -201,6 +212,7 @@ def measure(share: float) -> Bench:
             late = crowd.seconds_past_ttl(command, ours, TTL_SECONDS)
             target = f"≤ {LOCK_DELAY_SECONDS * 1000 + 10:.0f} ms"
             bench.row("killed holder, nobody confirms: past its TTL", target, f"{late * 1000:.0f} ms")
+            dead_nodes(bench, ours)
         with lock_service(url, MANY) as many:
             long_queue(bench, many, load)
         load.close()

@@ -112,6 +112,9 @@ def reapers_of(node: GpuNode) -> list[int]:
 
 
 def _parent(pid: int) -> int:
-    """Return the pid of a process's parent."""
-    with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123
-        return int(file.read().rpartition(")")[2].split()[1])
+    """Return the pid of a process's parent; 0 when the process has ended, as those of other tests may at any time."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return int(stat.rpartition(")")[2].split()[1])
