@@ -19,7 +19,7 @@ from gateway.route import Route
 from gateway.settings import Scope
 from gateway.submission import IDEMPOTENCY_HEADER, in_body_terms, to_spec, to_submit
 from gateway.tasks import get_task, own_task, require_own, task_path
-from runtime.errors import InvalidArgument, PermissionDenied
+from runtime.errors import InvalidArgument, PermissionDenied, WrongState
 from yivideo.task.v1 import task_pb2
 
 POLL_SECONDS = "1"
@@ -157,7 +157,7 @@ async def cancel_task(request: web.Request) -> web.StreamResponse:
     """Cancel a task.
 
     200 when it is cancelled, 202 while its process tree is being stopped; `Prefer: wait=N` waits for that. 400 when it
-    has ended or is being cancelled already.
+    has ended, also where it did so before it could be stopped, or is being cancelled already.
     """
     read_query(request, NoQuery)
     task_id = await require_own(request)
@@ -165,6 +165,11 @@ async def cancel_task(request: web.Request) -> web.StreamResponse:
     wanted = task_pb2.CancelTaskRequest(task_id=task_id, reason=f"cancelled by {principal(request).user}")
     task = await backend.change(backend.tasks.CancelTask, wanted)
     task, applied = await _awaited(request, task)
+    if task.state in words.TERMINAL and task.state != task_pb2.TASK_STATE_CANCELLED:
+        # Its node was done when it heard of the cancellation: what it made counts, and nobody must take it for cancelled.
+        raise WrongState(
+            f"the task {task_id} had ended before it could be stopped: {words.state_word(task.state)}"
+        )
     shown = answers.CancelAnswer(
         task_id=task.spec.task_id,
         status=words.STATUS[task.state],

@@ -127,6 +127,23 @@ async def test_cancel(house: House) -> None:
         assert (body["status"], body["state"]) == ("running", "cancelling")
 
 
+async def test_a_cancel_that_comes_too_late_says_so(house: House) -> None:
+    """A task whose node was done when it heard of the cancellation is completed; 200 would say that it is cancelled."""
+    await house.submit("t1")
+    await house.scheduler.happen("t1", pb.TASK_STATE_RUNNING, started=pb.TaskStarted(node="ffmpeg"))
+
+    async def node_is_done() -> None:
+        await house.scheduler.wait_watchers(1)
+        await house.scheduler.complete("t1")
+
+    done = asyncio.create_task(node_is_done())
+    async with house.http.delete("/v1/tasks/t1", headers={"Prefer": "wait=5"}) as response:
+        body = await response.json()
+    await done
+    assert (response.status, body["code"]) == (400, "WRONG_STATE")
+    assert "completed" in body["detail"]
+
+
 async def test_retry(house: House) -> None:
     """An ended task is submitted again under a new id; one that has not ended is refused."""
     await house.submit("t1")
