@@ -1,10 +1,9 @@
 -- Bring settings and devices into force. Arguments: version of the settings, the settings as JSON, then name, pool, MiB, visible and
 -- host of every device. Settings older than those in force change nothing.
-local version = number(1)
-if not conf or conf.version < version or redis.call('HGET', META, 'brought') ~= arg(3) then
+local version, brought = number(1), read_more('brought')
+if not conf or conf.version < version or found[brought] ~= arg(3) then
   if not conf or conf.version <= version then conf = cjson.decode(arg(2)) end
-  changed.settings = cmsgpack.pack(conf)
-  redis.call('HSET', META, 'brought', arg(3))
+  changed.settings, changed.brought = cmsgpack.pack(conf), arg(3)
   local before, devices = {}, {}
   for _, device in ipairs(all_devices()) do before[device.name] = device end
   for index = 4, #ARGV - 6, 5 do

@@ -48,6 +48,10 @@ local function whole(number) return string.format('%d', number or 0) end
 local function arg(index) return ARGV[6 + index] or '' end
 local function number(index) return tonumber(ARGV[6 + index]) or 0 end
 
+local function new_pool(name, queue, turns, bands_field)
+  return { name = name, queue = queue, turns = turns, bands_field = bands_field, figures_field = bands_field + 1 }
+end
+
 local unpack_settings = remembering(function(packed) return packed and cmsgpack.unpack(packed) or nil end)
 
 at_begin(function()
@@ -59,12 +63,19 @@ at_begin(function()
   for name in string.gmatch(ARGV[1], '[^,]+') do
     fields[#fields + 1] = 'bands:' .. name
     fields[#fields + 1] = 'figures:' .. name
-    pools[name] = { name = name, queue = KEYS[at + 1], turns = KEYS[at + 2], bands_field = #fields - 1, figures_field = #fields }
+    pools[name] = new_pool(name, KEYS[at + 1], KEYS[at + 2], #fields - 1)
     pool_names[#pool_names + 1] = name
     at = at + 2
   end
   found = redis.call('HMGET', META, unpack(fields))
 end)
+
+-- Read further fields of `meta`, which `finish` writes like the others; gives where the first of them stands in `found`.
+local function read_more(...)
+  local at, values = #fields, redis.call('HMGET', META, ...)
+  for i, name in ipairs({ ... }) do fields[at + i], found[at + i] = name, values[i] end
+  return at + 1
+end
 
 -- The same of a pool that this replica does not know, because its devices are gone or are not known here yet: what is left in it must
 -- end all the same. Its keys are named as those of the others.
@@ -74,12 +85,8 @@ at_begin(function() strange = {} end)
 local function pool_of(name)
   local pool = pools[name] or strange[name]
   if not pool then
-    local prefix, at = string.sub(META, 1, -5), #fields
-    fields[at + 1], fields[at + 2] = 'bands:' .. name, 'figures:' .. name
-    local more = redis.call('HMGET', META, fields[at + 1], fields[at + 2])
-    found[at + 1], found[at + 2] = more[1], more[2]
-    pool = { name = name, queue = prefix .. 'q:' .. name, turns = prefix .. 'turns:' .. name, bands_field = at + 1,
-      figures_field = at + 2 }
+    local prefix = string.sub(META, 1, -5)
+    pool = new_pool(name, prefix .. 'q:' .. name, prefix .. 'turns:' .. name, read_more('bands:' .. name, 'figures:' .. name))
     strange[name] = pool
   end
   return pool

@@ -24,7 +24,6 @@ end
 
 local function done(rec)
   rec.st = 'D'
-  rec.gone = now
   redis.call('ZADD', GONE, whole(now + DONE_KEPT_US), rec.id)
   save(rec)
 end

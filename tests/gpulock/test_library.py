@@ -7,7 +7,7 @@ import redis
 
 from gpulock.store import ScriptStore
 from redislink.functions import load_library
-from tests.gpulock.conftest import STORE, House
+from tests.gpulock.conftest import GPU0, GPU1, STORE, House
 
 _OTHER = "gpulock_0123456789abcdef"
 _TEXT = f"#!lua name={_OTHER}\nredis.register_function('{_OTHER}_x', function() return 1 end)"
@@ -68,3 +68,15 @@ async def test_nothing_of_a_call_is_left_for_the_next(house: House) -> None:
     assert set(await a.leases()) == {"r1"}
     await a.release("r1")
     assert await a.memory() == {"gpu-0": (0, 0)}
+
+
+async def test_devices_whose_configuration_broke_off_are_brought_again(house: House) -> None:
+    """A replica whose devices Redis did not take to the end finds them missing when it says them again, not noted as brought."""
+    await house.replica("a")
+    house.redis.rename(f"{STORE}ev", "kept")
+    house.redis.set(f"{STORE}ev", "of the wrong type")
+    with pytest.raises(redis.exceptions.ResponseError, match="WRONGTYPE"):
+        await house.replica("b", devices=(GPU0, GPU1))
+    house.redis.rename("kept", f"{STORE}ev")
+    b = await house.replica("b", devices=(GPU0, GPU1))
+    assert set(await b.memory()) == {"gpu-0", "gpu-1"}
