@@ -7,9 +7,8 @@ and each script has a copy of its own. A library is read once, for all of its fu
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.resources import files
 
-from redislink.scripts import digest
+from redislink.scripts import digest, read_lua
 
 _DIGITS = 16
 
@@ -30,16 +29,10 @@ class Library:
 def load_library(package: str) -> Library:
     """Return the files of a package's `lua/` as a library.
 
-    First come `prelude.lua`, `prelude_2_….lua` and so on, which must define `script(name, body)` with what Redis needs to register
-    a function named `NAMES .. name`; each other file is the body of the script that it is named after.
+    First comes the prelude, which must define `script(name, body)` so that it registers with Redis a function `NAMES .. name`;
+    each other file is the body of the script that it is named after.
     """
-    texts = {
-        entry.name.removesuffix(".lua"): entry.read_text()
-        for entry in (files(package) / "lua").iterdir()
-        if entry.name.endswith(".lua")
-    }
-    preludes = [name for name in sorted(texts) if name.split("_")[0] == "prelude"]
-    code = "".join(texts.pop(name) for name in preludes)
+    code, texts = read_lua(package)
     code += "".join(f"\nscript('{name}', function()\n{texts[name]}end)\n" for name in sorted(texts))
     name = f"{package}_{digest(code)[:_DIGITS]}"
     return Library(package, name, f"#!lua name={name}\nlocal NAMES = '{name}_'\n{code}")

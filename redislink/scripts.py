@@ -6,8 +6,8 @@ import hashlib
 from importlib.resources import files
 
 
-def load_scripts(package: str) -> dict[str, str]:
-    """Return every script of a package's `lua/`, its prelude put in front, by the name of its file.
+def read_lua(package: str) -> tuple[str, dict[str, str]]:
+    """Return the prelude of a package's `lua/`, and every other file by its name.
 
     A long prelude may stand in several files, `prelude.lua` and `prelude_2_….lua` and so on, joined in this order.
     """
@@ -17,6 +17,12 @@ def load_scripts(package: str) -> dict[str, str]:
         if entry.name.endswith(".lua")
     }
     prelude = "".join(texts.pop(name) for name in sorted(texts) if name.split("_")[0] == "prelude")
+    return prelude, texts
+
+
+def load_scripts(package: str) -> dict[str, str]:
+    """Return every script of a package's `lua/`, its prelude put in front, by the name of its file."""
+    prelude, texts = read_lua(package)
     return {name: prelude + text for name, text in texts.items()}
 
 

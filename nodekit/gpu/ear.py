@@ -113,25 +113,24 @@ class Ear:
             log.warning("message refused by the lock service", request=holding.id, code=refused.code)
 
     def _hear_loss(self, holding: Holding, reason: lock_pb2.StopReason.ValueType, message: str) -> None:
+        confirm = lock_pb2.SessionRequest(
+            confirm=lock_pb2.Confirm(request_id=holding.id, token=holding.token)
+        )
         if holding.phase is Phase.WAITING and not holding.granted.done():
             # Granted and lost before the first beat was answered: no work has begun.
             if holding.lease.warm and self._lose_parked(holding, message):
-                self._table.strike(
-                    holding.id
-                )  # the model is there: its old lease is confirmed when it is gone, and this with it
+                # The model is there: its old lease is confirmed when it is gone, and this with it.
+                self._table.strike(holding.id)
                 holding.phase = Phase.ENDED
-                holding.granted.set_exception(refusal("GPU_LEASE_LOST", message))
-                return
-            confirm = lock_pb2.Confirm(request_id=holding.id, token=holding.token)
-            self._close(holding, lock_pb2.SessionRequest(confirm=confirm))
+            else:
+                self._close(holding, confirm)
             holding.granted.set_exception(refusal("GPU_LEASE_LOST", message))
             return
         holding.expired_here = False
         if holding.closing is not None and not holding.closing.HasField("park"):
             # Whoever held it has ended its processes before saying so.
-            confirm = lock_pb2.Confirm(request_id=holding.id, token=holding.token)
-            holding.close_instead(lock_pb2.SessionRequest(confirm=confirm), "GPU_STALE_LEASE")
-            self._say(lock_pb2.SessionRequest(confirm=confirm))
+            holding.close_instead(confirm, "GPU_STALE_LEASE")
+            self._say(confirm)
             return
         holding.answer("GPU_STALE_LEASE")
         holding.lose(reason, message)
