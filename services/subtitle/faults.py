@@ -1,0 +1,45 @@
+"""What can be wrong with subtitles or with a request about them, each with a stable code.
+
+The working modules raise `SubtitleFault` and know nothing of tasks; `node.py` turns it into the task's failure.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class FaultCode(StrEnum):
+    """The codes that a client may rely on; they never change their meaning."""
+
+    NO_DATA_SOURCE = "NO_DATA_SOURCE"
+    """The request names no segments, neither a file nor inline."""
+    SUBTITLE_UNREADABLE = "SUBTITLE_UNREADABLE"
+    """The file is in no form that is known here, or in another encoding than was said."""
+    SUBTITLE_EMPTY = "SUBTITLE_EMPTY"
+    """The file is readable and nothing is said in it."""
+    SPEAKERS_UNREADABLE = "SPEAKERS_UNREADABLE"
+    """The file of speakers is no diarization result."""
+    SPEAKERS_EMPTY = "SPEAKERS_EMPTY"
+    """Nobody speaks in it."""
+    NO_WORD_TIMES = "NO_WORD_TIMES"
+    """The rule that was asked for works on words, and the transcript has no word with a time."""
+    ALIGNMENT_TOO_WEAK = "ALIGNMENT_TOO_WEAK"
+    """The corrected text has too little in common with the transcript to take its times."""
+    NO_TIMES = "NO_TIMES"
+    """A timed form was asked for, and the text has no times."""
+    UNKNOWN_QUERY = "UNKNOWN_QUERY"
+    """The JMESPath expression is none, or finds nothing of use."""
+
+
+class SubtitleFault(Exception):
+    """One thing that is wrong; `field` is the JSON pointer of the input field at fault."""
+
+    def __init__(self, code: FaultCode, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.field = field
+
+    def __reduce__(self) -> tuple[type[SubtitleFault], tuple[FaultCode, str, str]]:
+        # A worker process sends its exceptions by pickle, which would call the class with the message alone.
+        return SubtitleFault, (self.code, self.message, self.field)

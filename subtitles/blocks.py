@@ -1,0 +1,70 @@
+"""SRT and WebVTT as people have them: read by their time lines, whatever is wrong with numbers, blank lines and order.
+
+A reader that skips what it does not understand loses words in silence, so everything that is not a time line or a number before one
+is text, and times are taken as they stand, also when they are negative, out of order or absurd: `subtitles.fixes` mends that.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+
+from subtitles.clock import parse_clock
+from subtitles.cue import Cue
+
+_CLOCK = r"-?(?:\d{1,4}:)?\d{1,4}:\d{1,3}(?:[.,:]\d{1,9})?"
+_TIMES = re.compile(rf"^\s*({_CLOCK})\s*(?:-{{1,3}}>|→)\s*({_CLOCK})(?:\s.*)?$")
+_NUMBER = re.compile(r"^\s*\d{1,9}\s*$")
+_SPEAKER = re.compile(r"^\s*\[([A-Za-z][\w .-]{0,63})\]\s*")
+_VOICE = re.compile(r"^\s*<v(?:\.[\w.-]+)?\s+([^>]{1,200})>")
+_VTT_BLOCK = re.compile(r"^(NOTE|STYLE|REGION|WEBVTT)(\s|$)")
+_VTT_TAG = re.compile(r"</?(?:c|v|lang|ruby|rt)(?:[. ][^>]*)?>|<\d[\d:.]*>")
+
+
+def looks_timed(text: str) -> bool:
+    """Whether a text has at least one SRT or WebVTT time line."""
+    return any(_TIMES.match(line) for line in text.split("\n"))
+
+
+def read_blocks(text: str, *, vtt: bool) -> Iterator[Cue]:
+    """Give the cues in the order of the file."""
+    lines = text.split("\n")
+    marks = [(place, match) for place, line in enumerate(lines) if (match := _TIMES.match(line))]
+    for number, (place, match) in enumerate(marks):
+        last = number + 1 == len(marks)
+        body = lines[place + 1 : len(lines) if last else marks[number + 1][0]]
+        start, end = parse_clock(match[1]), parse_clock(match[2])
+        if start is None or end is None:
+            continue
+        yield _cue(start, end, _body_text(body, vtt=vtt, last=last), vtt=vtt)
+
+
+def _body_text(body: list[str], *, vtt: bool, last: bool) -> str:
+    """Return a cue's text from the lines up to the next time line: without that one's number or identifier."""
+    while body and not body[-1].strip():
+        body.pop()
+    # The next cue's number is the last line, after a blank one in a sound file; a spoken "7" has no line below it.
+    if not last and body and _NUMBER.match(body[-1]):
+        body.pop()
+    if vtt:
+        body = _before_blank(body)
+    return "\n".join(line.strip() for line in body if line.strip())
+
+
+def _before_blank(body: list[str]) -> list[str]:
+    """Return the lines before the first blank one: in WebVTT it ends a cue, and notes and identifiers may follow."""
+    for place, line in enumerate(body):
+        if not line.strip() or (place > 0 and _VTT_BLOCK.match(line)):
+            return body[:place]
+    return body
+
+
+def _cue(start: float, end: float, text: str, *, vtt: bool) -> Cue:
+    voice = _VOICE.match(text) if vtt else None
+    prefix = _SPEAKER.match(text)
+    speaker = voice[1].strip() if voice else prefix[1] if prefix else None
+    text = text[(voice or prefix).end() :] if voice or prefix else text  # type: ignore[union-attr]
+    if vtt:
+        text = html.unescape(_VTT_TAG.sub("", text))
+    return Cue(start, end, text.strip(), html.unescape(speaker) if speaker and vtt else speaker)
