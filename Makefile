@@ -60,6 +60,9 @@ run: setup ## Start the whole stack on this machine; Ctrl-C stops it
 demo: setup ## Run real tasks through the stack, from a film to a signed callback, and stop
 	@$(python) -m stack.demo
 
+models: setup ## Fetch models into the store ($$YIVIDEO_MODELS; names="…" picks, default: what demo and tests use)
+	@$(python) -m nodekit.models fetch $(names)
+
 test: setup ## Run the tests (under 6 minutes on two cores)
 	@$(python) -m pytest
 
@@ -122,5 +125,5 @@ lock: setup ## Compile requirements/*.in to pinned, hashed *.txt
 clean: ## Remove what setup and runs made
 	@rm -rf .venv .venv-locks .venv-bench $(stamps) yivideo .run .demo tools/buf/node_modules
 
-.PHONY: help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams \
+.PHONY: models help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams \
 	bench-gpulock chaos-gpulock bench-tasks
