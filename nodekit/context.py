@@ -52,6 +52,7 @@ class Equipment:
     shelf: WarmShelf
     emit: Callable[[task_pb2.TaskEvent], None]
     saved: Callable[[dict[str, Any]], None]
+    threads: int = 1
 
 
 class TaskContext:
@@ -74,6 +75,9 @@ class TaskContext:
         """What an earlier attempt has saved; None: nothing."""
         self.skipped: bool = False
         """Set it when the input said not to act: the task then ends as SKIPPED with the output that is returned."""
+        self.threads: int = equipment.threads
+        """Threads that one worker process should use: the node's cores, shared out among its slots. Numeric libraries in
+        workers are told; an engine with a setting of its own must be given it."""
         self._own = equipment
         self._numbers = count()
 
@@ -237,6 +241,7 @@ class TaskContext:
         pool: str = "",
         device: str = "",
         max_wait_seconds: float = 0,
+        processor: bool = False,
     ) -> AbstractAsyncContextManager[WarmModel]:
         """Hold a loaded model for the time of the block: `async with context.warm("large-v3", load, memory_mib=6000) as model`.
 
@@ -244,12 +249,17 @@ class TaskContext:
         of the model's own, under a lease as `gpu` gives. `await model.run(function, …)` calls `function(model, …)` there.
         Afterwards the model stays loaded under a lease that gives way to others, and the next task with the same key and memory
         finds it: `model.warm`. The replica keeps at most `gpu.max_warm` of them. Fails as `gpu` does.
+
+        `processor`: the model runs on the processor, so that no device is asked for, whatever the node has; a task that only
+        does so need not be declared `gpu=True`. One process has one task at a time: a second task loads the model once more.
         """
         return self._own.shelf.warm(
             self._own.gpu,
             model_key,
             load,
-            lock_pb2.Acquire(
+            None
+            if processor
+            else lock_pb2.Acquire(
                 memory_mib=memory_mib, pool=pool, device=device, max_wait_seconds=max_wait_seconds
             ),
         )

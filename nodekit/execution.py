@@ -42,6 +42,7 @@ class Workshop:
     desk: GpuDesk
     shelf: WarmShelf
     scratch: Path
+    threads: int = 1
 
 
 class Execution:
@@ -89,6 +90,7 @@ class Execution:
                 progress=self._progress,
                 gpu=self._gpu,
                 shelf=workshop.shelf,
+                threads=workshop.threads,
                 emit=emit,
                 saved=self._save,
             ),

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from nodekit.attempts import AttemptTable
+from nodekit.cores import thread_environment, threads_for
 from nodekit.execution import Workshop
 from nodekit.file_folder import FolderFiles
 from nodekit.file_service import ServiceFiles
@@ -21,7 +22,7 @@ from nodekit.reaper import reaping
 from nodekit.servicer import NodeServicer
 from nodekit.settings import NodeSettings
 from nodekit.work_folder import WorkFolder, work_folder
-from nodekit.worker import WorkerPool
+from nodekit.worker import Wear, WorkerPool
 from runtime.channel import open_channel
 from runtime.egress import Egress, EgressPolicy
 from runtime.logs import get_logger
@@ -98,10 +99,17 @@ class Replica:
             files = FolderFiles(settings.output_root)
         egress = Egress(EgressPolicy(allow=settings.egress_allow))
         slots = settings.slots or self._node.slots
+        threads = threads_for(settings.threads, slots)
+        environment = thread_environment(threads)
+        wear = Wear(int(settings.worker_growth_mib * 1024 * 1024), settings.worker_max_calls)
         workers = WorkerPool(
-            f"{self.name}/worker-", settings.worker_idle_seconds, settings.max_workers or 2 * slots
+            f"{self.name}/worker-",
+            settings.worker_idle_seconds,
+            settings.max_workers or 2 * slots,
+            environment,
+            wear,
         )
-        shelf = WarmShelf(desk)
+        shelf = WarmShelf(desk, environment, wear)
         for close in (files.aclose, egress.aclose, workers.aclose, shelf.aclose):
             stack.push_async_callback(close)
         cache = MediaCache(folder.cache, int(settings.cache_mib * 1024 * 1024))
@@ -114,5 +122,6 @@ class Replica:
             workers=workers,
             desk=desk,
             shelf=shelf,
+            threads=threads,
             scratch=folder.scratch,
         )

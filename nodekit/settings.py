@@ -64,6 +64,13 @@ class NodeSection(Section):
     """Events kept of one attempt."""
     max_workers: int = Field(0, ge=0, le=256)
     """Worker processes at once; 0: two for each slot."""
+    threads: int = Field(0, ge=0, le=1024)
+    """Threads that numeric libraries in one worker process use; 0: the cores of this process, shared out among its slots."""
+    worker_growth_mib: float = Field(1024, ge=0)
+    """A worker process is ended after a call, and a new one started, when it has grown by more than this since its model was loaded
+    or its first call ended: native engines leak. 0: never."""
+    worker_max_calls: int = Field(0, ge=0)
+    """A worker process is ended after so many calls; 0: never."""
     worker_idle_seconds: float = Field(300, ge=0)
     """How long a worker process without work is kept warm."""
 

@@ -7,10 +7,11 @@ holds the interpreter lock, or a model that crashes, takes down the worker and n
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
 import struct
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -29,6 +30,19 @@ MAX_FRAME_BYTES = 256 * 1024 * 1024
 """Largest pickled call or result; what is larger belongs into a file."""
 _MAIN = Path(__file__).with_name("worker_main.py")
 _LENGTH = struct.Struct("!Q")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class Wear:
+    """When a worker has been used enough; zero: never."""
+
+    growth_bytes: int = 0
+    """Growth since its first call (of a model's process: since it was loaded)."""
+    max_calls: int = 0
+
+
+NO_WEAR = Wear()
 
 
 class Worker:
@@ -38,6 +52,9 @@ class Worker:
         self._child = child
         self.usable = True
         """Whether it waits for a call; False while it is in one, and for good after one was interrupted."""
+        self.calls = 0
+        """Calls that it was given."""
+        self._rest_bytes = 0
 
     @staticmethod
     @asynccontextmanager
@@ -75,17 +92,66 @@ class Worker:
 
         `load` keeps the result in the process in place of returning it; `use` puts what was kept before the other arguments.
         """
-        call = pickle.dumps((how, function, args, kwargs), protocol=pickle.HIGHEST_PROTOCOL)
-        self.usable = False
+        async with self._talking(function):
+            await self._ask(how, function, args, kwargs)
+            answer = await self._receive()
+        return self._finish(*answer)
+
+    async def stream(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> AsyncGenerator[Any, None]:
+        """Give what `function(model, …)` yields, as it yields it; raises as `call` does.
+
+        The process waits in its next item while nobody asks for it; it is at most some two megabytes of items ahead. One whose
+        items are not asked for to the end is not usable any more.
+        """
+        async with self._talking(function):
+            await self._ask("stream", function, args, kwargs)
+        while True:
+            async with self._talking(function):
+                outcome, value = await self._receive()
+            if outcome != "item":
+                self._finish(outcome, value)
+                return
+            yield value
+
+    @asynccontextmanager
+    async def _talking(self, function: Callable[..., Any]) -> AsyncIterator[None]:
+        """Within the block, a process that ends raises TaskFailed (WORKER_DIED)."""
         try:
-            await self._send(call)
-            outcome, value = await self._receive()
+            yield
         except (asyncio.IncompleteReadError, BrokenPipeError):
             raise await self._died(function) from None
+
+    async def _ask(
+        self, how: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        call = pickle.dumps((how, function, args, kwargs), protocol=pickle.HIGHEST_PROTOCOL)
+        self.usable = False
+        self.calls += 1
+        await self._send(call)
+
+    def _finish(self, outcome: str, value: Any) -> Any:
         self.usable = True
+        if self._rest_bytes == 0:
+            self._rest_bytes = self.rss_bytes()
         if outcome == "error":
             raise value
         return value
+
+    def rss_bytes(self) -> int:
+        """Return the memory that the process has resident now; 0 when it is gone."""
+        try:
+            pages = int(Path(f"/proc/{self._child.program.pid}/statm").read_text().split()[1])
+        except (OSError, IndexError):
+            return 0
+        return pages * _PAGE_BYTES
+
+    def worn(self, wear: Wear) -> bool:
+        """Whether it has done or grown enough to be replaced by a new one."""
+        if wear.max_calls and self.calls >= wear.max_calls:
+            return True
+        return bool(wear.growth_bytes) and self.rss_bytes() - self._rest_bytes > wear.growth_bytes
 
     async def _died(self, function: Callable[..., Any]) -> TaskFailed:
         completed = await self._child.completed()
@@ -133,8 +199,10 @@ class WorkerPool:
         idle_seconds: float,
         limit: int = 4,
         environment: Mapping[str, str] = MappingProxyType({}),
+        wear: Wear = NO_WEAR,
     ) -> None:
         self._mark = mark
+        self._wear = wear
         self._environment = environment
         self._turns = asyncio.Semaphore(limit)
         self._idle_seconds = idle_seconds
@@ -163,13 +231,13 @@ class WorkerPool:
             result = await kept.worker.call(function, args, kwargs)
         except BaseException as error:
             if kept.worker.usable:
-                self._keep(kept)
+                await self._keep(kept)
             else:
                 if isinstance(error, asyncio.CancelledError):
                     kept.family.grace_seconds = grace_seconds()
                 await uninterrupted(kept.life.aclose())
             raise
-        self._keep(kept)
+        await self._keep(kept)
         return result
 
     async def _take(self) -> _Kept:
@@ -190,7 +258,10 @@ class WorkerPool:
             await uninterrupted(family.end())
             raise
 
-    def _keep(self, kept: _Kept) -> None:
+    async def _keep(self, kept: _Kept) -> None:
+        if kept.worker.worn(self._wear):
+            await uninterrupted(kept.life.aclose())
+            return
         kept.expiry = asyncio.get_running_loop().call_later(self._idle_seconds, self._expire, kept)
         self._idle.append(kept)
 

@@ -74,6 +74,10 @@ def main() -> None:
                 model, result = function(*args, **kwargs), None
             elif how == "use":
                 result = function(model, *args, **kwargs)
+            elif how == "stream":
+                result = None
+                for item in function(model, *args, **kwargs):
+                    _write(results, ("item", item))
             else:
                 result = function(*args, **kwargs)
             answer: tuple[str, Any] = ("result", result)

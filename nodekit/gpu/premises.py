@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from nodekit.child import Family, end_tree
 from nodekit.gpu.lease import GpuLease
@@ -16,10 +18,16 @@ class Premises:
     """A family and a worker pool with a lease's environment, under one mark."""
 
     def __init__(
-        self, mark: str, lease: GpuLease, settings: GpuSection, reaper: Reaper, grace_seconds: float
+        self,
+        mark: str,
+        lease: GpuLease,
+        settings: GpuSection,
+        reaper: Reaper,
+        grace_seconds: float,
+        variables: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.mark = mark
-        environment = to_environment(lease, settings)
+        environment = {**variables, **to_environment(lease, settings)}
         self.family = Family(mark, grace_seconds, environment)
         self.workers = WorkerPool(f"{mark}worker-", idle_seconds=3600, environment=environment)
         self._reaper = reaper

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 from nodekit.failure import TaskFailed
 from nodekit.gpu.holding import Holding
 from nodekit.gpu.premises import Premises
-from nodekit.worker import Worker
+from nodekit.worker import Wear, Worker
 
 
 class Resident:
@@ -48,11 +48,30 @@ class Resident:
         is gone or was interrupted in a call before.
         """
         async with self._turn:
-            if self._worker is None or not self.usable:
-                raise TaskFailed(
-                    "WORKER_DIED", "the model's process was ended or interrupted", retryable=True
-                )
-            return await self._worker.call(function, args, kwargs, "use")
+            return await self._ready().call(function, args, kwargs, "use")
+
+    async def stream(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> AsyncGenerator[Any, None]:
+        """Give what a function yields with the model; raises as `run` does. Left before its end, it has the process killed."""
+        async with self._turn:
+            worker = self._ready()
+            try:
+                async with aclosing(worker.stream(function, args, kwargs)) as items:
+                    async for item in items:
+                        yield item
+            finally:
+                if not worker.usable:
+                    self.premises.kill()
+
+    def worn(self, wear: Wear) -> bool:
+        """Whether the process has done or grown enough to be replaced."""
+        return self._worker is not None and self._worker.worn(wear)
+
+    def _ready(self) -> Worker:
+        if self._worker is None or not self.usable:
+            raise TaskFailed("WORKER_DIED", "the model's process was ended or interrupted", retryable=True)
+        return self._worker
 
     async def end(self) -> None:
         """End the process; its memory is free when this returns."""

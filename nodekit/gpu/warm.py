@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from nodekit.child import uninterrupted
@@ -22,6 +23,7 @@ from nodekit.gpu.lease import GpuLease, to_lease
 from nodekit.gpu.premises import Premises
 from nodekit.gpu.resident import Resident
 from nodekit.gpu.use import GpuUse
+from nodekit.worker import NO_WEAR, Wear
 from runtime.logs import get_logger
 from yivideo.gpulock.v1 import lock_pb2
 
@@ -43,13 +45,32 @@ class WarmModel:
         self.lease.check()
         return await self._resident.run(function, args, kwargs)
 
+    async def stream(
+        self, function: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> AsyncGenerator[Any, None]:
+        """Give what the module-level generator `function(model, *args, **kwargs)` yields, as it yields it; raises what it raises.
+
+        The function is at most some two megabytes of items ahead of the loop that reads it. Leaving the loop early ends the
+        model's process, since nothing else can stop a function in the middle.
+        """
+        self.lease.check()
+        async with aclosing(self._resident.stream(function, args, kwargs)) as items:
+            async for item in items:
+                yield item
+
+    @property
+    def load_seconds(self) -> float:
+        """How long loading took, whenever that was."""
+        return self._resident.load_seconds
+
 
 @dataclass(eq=False)
 class _Want:
     """A task that waits for a lease, and the model whose lease it would take over."""
 
     key: str
-    request: lock_pb2.Acquire
+    request: lock_pb2.Acquire | None
+    """What it asks for; None: nothing, since it runs on the processor."""
     resident: Resident | None = None
 
     @property
@@ -57,15 +78,22 @@ class _Want:
         """Whether that lease was parked, so that the service may have handed it on already: no other can be wanted then."""
         holding = self.resident.holding if self.resident is not None else None
         return (
-            holding is not None and holding.parking is not None and holding.id == self.request.warm_request_id
+            self.request is not None
+            and holding is not None
+            and holding.parking is not None
+            and holding.id == self.request.warm_request_id
         )
 
 
 class WarmShelf:
     """The models of one replica: on the shelf those that no task uses now, at most `max_warm`."""
 
-    def __init__(self, desk: GpuDesk) -> None:
+    def __init__(
+        self, desk: GpuDesk, environment: Mapping[str, str] = MappingProxyType({}), wear: Wear = NO_WEAR
+    ) -> None:
         self._desk = desk
+        self._environment = environment
+        self._wear = wear
         self._max_warm = desk.settings.max_warm
         self._shelf: dict[Resident, asyncio.TimerHandle] = {}
         self._in_use: set[Resident] = set()
@@ -74,7 +102,7 @@ class WarmShelf:
 
     @asynccontextmanager
     async def warm(
-        self, use: GpuUse, key: str, load: Callable[[], Any], request: lock_pb2.Acquire
+        self, use: GpuUse, key: str, load: Callable[[], Any], request: lock_pb2.Acquire | None
     ) -> AsyncIterator[WarmModel]:
         """Hold a loaded model for the time of the block; see `TaskContext.warm`."""
         resident, lease, warm = await self._ready(use, key, load, request)
@@ -87,7 +115,7 @@ class WarmShelf:
         use.settle(resident.holding, await self._put_back(resident))
 
     async def _ready(
-        self, use: GpuUse, key: str, load: Callable[[], Any], request: lock_pb2.Acquire
+        self, use: GpuUse, key: str, load: Callable[[], Any], request: lock_pb2.Acquire | None
     ) -> tuple[Resident, GpuLease, bool]:
         want = _Want(key, request)
         holding = await self._acquire(use, want)
@@ -97,7 +125,9 @@ class WarmShelf:
             WARM_STARTS.labels("yes").inc()
             return found, lease, True
         WARM_STARTS.labels("no").inc()
-        premises = Premises(self._desk.mark(), lease, self._desk.settings, self._desk.reaper, 0)
+        premises = Premises(
+            self._desk.mark(), lease, self._desk.settings, self._desk.reaper, 0, self._environment
+        )
         resident = Resident(key, holding, premises)
         self._begin_use(resident)
         try:
@@ -122,7 +152,7 @@ class WarmShelf:
             self._point(want, resident)
         self._wants.add(want)
         try:
-            return await use.acquire(want.request)
+            return await use.acquire(want.request) if want.request is not None else None
         finally:
             self._wants.discard(want)
 
@@ -132,6 +162,8 @@ class WarmShelf:
         if holding is None:  # on the processor: nobody waits, so it must be free now
             if want.key == resident.key and resident in self._shelf:
                 want.resident = resident
+            return
+        if want.request is None:
             return
         alike = (want.key, want.request.memory_mib) == (resident.key, holding.acquire.memory_mib)
         if alike and not want.settled and want.request.warm_request_id != holding.id:
@@ -194,7 +226,8 @@ class WarmShelf:
         holding = resident.holding
         self._in_use.discard(resident)
         gone = holding is not None and (holding.phase is not Phase.HELD or holding.stop is not None)
-        if gone or resident.ending is not None or not resident.usable or self._max_warm == 0:
+        over = gone or resident.ending is not None or not resident.usable or resident.worn(self._wear)
+        if over or self._max_warm == 0:
             return await self._leave(resident)
         while len(self._shelf) >= self._max_warm:
             await self._leave(min(self._shelf, key=lambda one: one.used_time))
