@@ -12,12 +12,9 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote, urlencode
 
+from results.file_links import presigned_link
 from runtime.errors import PermissionDenied
-
-ROUTE = "/v1/files/presigned"
-"""Where the gateway serves signed URLs: `<route>/<path>?bucket=<bucket>&token=<token>`."""
 
 _KEY_BYTES = 32
 
@@ -43,7 +40,7 @@ class UrlSigner:
         claims = {"e": int(self._clock()) + expires_seconds, "n": download_name}
         body = json.dumps(claims, separators=(",", ":"), ensure_ascii=False).encode()
         token = f"{_to_text(body)}.{_to_text(self._mac(bucket, path, method, body))}"
-        return f"{ROUTE}/{quote(path)}?{urlencode({'bucket': bucket, 'token': token})}"
+        return presigned_link(bucket, path, token)
 
     def verify(self, bucket: str, path: str, method: PresignMethod, token: str) -> str:
         """Return the token's download name; raises PermissionDenied unless it is ours, current, and for exactly this."""

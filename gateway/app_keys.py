@@ -8,10 +8,11 @@ from functools import cache
 from aiohttp import web
 
 from gateway.backend import Backend
-from gateway.presenter import FileUrl, file_url
+from gateway.presenter import file_url
 from gateway.settings import GatewaySection
 from gateway.shared_watch import SharedWatches
 from gateway.streams import StreamSlots
+from results.node_result import FileUrl
 
 SETTINGS = web.AppKey("settings", GatewaySection)
 BACKEND = web.AppKey("backend", Backend)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import posixpath
-from urllib.parse import quote, urlencode
 
 from gateway.answers import files as answers
 from gateway.presenter import instant
 from runtime.errors import PathRefused, PermissionDenied
 from yivideo.file.v1 import file_pb2
-
-DOWNLOAD_PATH = "/v1/files/download"
 
 
 def file_info(file: file_pb2.File) -> answers.FileInfo:
@@ -37,12 +34,6 @@ def uploaded(file: file_pb2.File, download_url: str) -> answers.UploadAnswer:
         sha256=file.sha256,
         etag=file.etag,
     )
-
-
-def download_path(bucket: str, path: str) -> str:
-    """Return the address of a file at this gateway."""
-    query = f"?{urlencode({'bucket': bucket})}" if bucket else ""
-    return f"{DOWNLOAD_PATH}/{quote(path)}{query}"
 
 
 def object_prefix(directory_path: str, share_root: str) -> str:

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
-from urllib.parse import quote, urlencode
+from functools import partial
 
-from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.answers import tasks as answers
-from gateway.words import RESULT_STATUS, STATUS, TERMINAL, State, callback_status, message, state_word
-from runtime.structs import from_struct
+from gateway.words import callback_status, message
+from results import node_result as results
+from results.file_links import download_link
+from results.node_result import FileUrl, plain
+from results.states import STATUS, TERMINAL, State, state_word
 from yivideo.task.v1 import task_pb2
-
-FileUrl = Callable[[str, str], str]
-"""Makes the URL of a file from its bucket and path."""
 
 
 def file_url(base: str) -> FileUrl:
     """Return a function that writes download URLs below a base such as `http://127.0.0.1:8788`."""
-
-    def url(bucket: str, path: str) -> str:
-        query = f"?{urlencode({'bucket': bucket})}" if bucket else ""
-        return f"{base}/v1/files/download/{quote(path)}{query}"
-
-    return url
+    return partial(download_link, base=base)
 
 
 def instant(value: Timestamp) -> datetime:
@@ -41,64 +34,18 @@ def _optional_instant(task: task_pb2.Task | task_pb2.TaskSpec, field: str) -> da
 
 def error_detail(error: task_pb2.TaskError) -> answers.ErrorDetail:
     """Show why a task failed."""
-    return answers.ErrorDetail(
-        code=error.code, message=error.message, field=error.field, retryable=error.retryable
-    )
+    return answers.ErrorDetail(**results.error_detail(error))
 
 
 def result(task: task_pb2.Task) -> answers.TaskResult | None:
-    """Show the single node result; None until the task has ended."""
-    status = RESULT_STATUS.get(task.state)
-    if status is None:
-        return None
-    used = task.resolved_input if task.HasField("resolved_input") else task.spec.input
-    failed = task.state == State.TASK_STATE_FAILED
-    shown = answers.TaskResult(
-        task_name=task.spec.task_name,
-        status=status,
-        input_params=plain(used),
-        output=plain(task.output) if task.HasField("output") else None,
-        error=_error_text(task),
-        duration=round(task.duration_seconds, 3),
-    )
-    if failed:
-        shown.error_detail = error_detail(task.error)
-    return shown
-
-
-def _error_text(task: task_pb2.Task) -> str | None:
-    """Return what callbacks say too: the code and the message."""
-    if task.state == State.TASK_STATE_FAILED:
-        return f"{task.error.code}: {task.error.message}"
-    return "cancelled" if task.state == State.TASK_STATE_CANCELLED else None
+    """Show the single node result, as callbacks do too; None until the task has ended."""
+    shown = results.node_result(task)
+    return None if shown is None else answers.TaskResult(**shown)
 
 
 def minio_files(files: Iterable[task_pb2.OutputFile], url: FileUrl) -> list[answers.MinioFile]:
-    """Show stored outputs."""
-    return [
-        answers.MinioFile(
-            name=file.name,
-            url=url(file.bucket, file.path),
-            type=file.type or "unknown",
-            size=file.size_bytes,
-            path=file.path,
-            bucket=file.bucket,
-            sha256=file.sha256,
-        )
-        for file in files
-    ]
-
-
-def plain(struct: Struct) -> dict[str, Any]:
-    """Return a Struct's fields in name order: protobuf keeps none, and the same task must give the same ETag."""
-    made: dict[str, Any] = _ordered(from_struct(struct))
-    return made
-
-
-def _ordered(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _ordered(value[name]) for name in sorted(value)}
-    return [_ordered(item) for item in value] if isinstance(value, list) else value
+    """Show stored outputs, as callbacks do too."""
+    return [answers.MinioFile(**file) for file in results.stored_files(files, url)]
 
 
 def progress_of(task: task_pb2.Task) -> answers.ProgressInfo | None:

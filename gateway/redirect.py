@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.detour import Detour
+from results.file_links import PRESIGNED
 from runtime.errors import WrongState
 from runtime.rpc_errors import rpc_errors
 from yivideo.file.v1 import file_pb2
@@ -16,7 +17,6 @@ _LINK_SECONDS = 900
 """How long a link works: for a client that begins at once, with time for its retries."""
 _CLOSED_SECONDS = 30.0
 """How long a store without an address for clients is not asked again."""
-_SERVED_HERE = "/v1/files/presigned/"
 
 
 class Redirects:
@@ -38,7 +38,7 @@ class Redirects:
                 url: str = (await files.PresignFile(wanted)).url
         except WrongState:  # it has no public endpoint and signs no links that are served here
             url = ""
-        if not url.startswith(("http://", "https://")) or _SERVED_HERE in url:
+        if not url.startswith(("http://", "https://")) or f"{PRESIGNED}/" in url:
             self._detour.close()
             return ""
         return url

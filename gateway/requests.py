@@ -68,6 +68,8 @@ class SubmitTask(Body):
     """Your id of the task; the same id and the same request never run twice. Without it, one is made."""
     callback: Callback | None = None
     """http(s) URL that gets the signed result."""
+    callback_format: str = Field("", max_length=64)
+    """Form of what the URL gets: `yivideo`, which is the default, is `{task_id, status, result, minio_files, timestamp}`."""
     priority: int = Field(0, ge=-100, le=100)
     """Order among your own tasks; higher first."""
     delay_seconds: float | None = Field(None, ge=0, le=31_536_000)

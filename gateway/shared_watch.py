@@ -20,7 +20,8 @@ from prometheus_client import Counter, Gauge
 
 from gateway.backend import Backend
 from gateway.event_ring import ByteBudget, EventRing, ToldEvent
-from gateway.watch import TaskWatch, is_rewind, is_terminal
+from gateway.watch import TaskWatch, is_rewind
+from results.states import is_terminal
 from runtime.errors import Internal, Unavailable, YiVideoError
 from runtime.logs import get_logger
 

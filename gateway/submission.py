@@ -46,6 +46,7 @@ def to_spec(body: SubmitTask, user: str, idempotency_key: str | None) -> task_pb
         user=user,
         priority=body.priority,
         callback_url=body.callback or "",
+        callback_format=body.callback_format,
         timeout_seconds=body.timeout_seconds or 0,
         depends_on=body.depends_on,
         workflow_id=body.workflow_id or "",

@@ -11,6 +11,7 @@ from aiohttp import web
 from gateway import presenter, words
 from gateway.shared_watch import Reader, StreamsClosing
 from gateway.sse import GOODBYE, PING, RETRY_MILLISECONDS, StreamWriter, written
+from results.node_result import FileUrl, plain
 from yivideo.task.v1 import task_pb2
 
 _WRITE_BYTES = 64 * 1024
@@ -19,44 +20,44 @@ _WRITE_BYTES = 64 * 1024
 Event = task_pb2.TaskEvent
 
 
-def _accepted(event: Event, _: presenter.FileUrl) -> dict[str, Any]:
+def _accepted(event: Event, _: FileUrl) -> dict[str, Any]:
     state = event.accepted.state or task_pb2.TASK_STATE_PENDING
     return {"status": words.STATUS[state], "state": words.state_word(state)}
 
 
-def _started(event: Event, _: presenter.FileUrl) -> dict[str, Any]:
+def _started(event: Event, _: FileUrl) -> dict[str, Any]:
     return {"status": "running", "node": event.started.node, "replica": event.started.replica}
 
 
-def _progress(event: Event, _: presenter.FileUrl) -> dict[str, Any]:
+def _progress(event: Event, _: FileUrl) -> dict[str, Any]:
     return presenter.progress(event.progress).model_dump(mode="json")
 
 
-def _log(event: Event, _: presenter.FileUrl) -> dict[str, Any]:
+def _log(event: Event, _: FileUrl) -> dict[str, Any]:
     return {"level": event.log.level, "message": event.log.message}
 
 
-def _heartbeat(_: Event, __: presenter.FileUrl) -> dict[str, Any]:
+def _heartbeat(_: Event, __: FileUrl) -> dict[str, Any]:
     return {}
 
 
-def _waiting_for_gpu(event: Event, _: presenter.FileUrl) -> dict[str, Any]:
+def _waiting_for_gpu(event: Event, _: FileUrl) -> dict[str, Any]:
     waiting = event.waiting_for_gpu
     return {"position": waiting.position, "memory_mib": waiting.memory_mib}
 
 
-def _retrying(event: Event, _: presenter.FileUrl) -> dict[str, Any]:
+def _retrying(event: Event, _: FileUrl) -> dict[str, Any]:
     return {
         "error": presenter.error_detail(event.retrying.error).model_dump(mode="json"),
         "next_time": presenter.instant(event.retrying.next_time),
     }
 
 
-def _cancelling(event: Event, _: presenter.FileUrl) -> dict[str, Any]:
+def _cancelling(event: Event, _: FileUrl) -> dict[str, Any]:
     return {"status": "running", "reason": event.cancelling.reason}
 
 
-def _gap(event: Event, url: presenter.FileUrl) -> dict[str, Any]:
+def _gap(event: Event, url: FileUrl) -> dict[str, Any]:
     gap = event.gap
     snapshot = presenter.status(gap.snapshot, url).model_dump(mode="json", exclude_unset=True)
     return {
@@ -66,19 +67,19 @@ def _gap(event: Event, url: presenter.FileUrl) -> dict[str, Any]:
     }
 
 
-def _completed(event: Event, url: presenter.FileUrl) -> dict[str, Any]:
+def _completed(event: Event, url: FileUrl) -> dict[str, Any]:
     done = event.completed
     files = presenter.minio_files(done.files, url)
     return {
         "status": "completed",
         "state": "skipped" if done.skipped else "completed",
-        "output": presenter.plain(done.output),
+        "output": plain(done.output),
         "minio_files": [file.model_dump(mode="json") for file in files],
         "duration": round(done.duration_seconds, 3),
     }
 
 
-def _failed(event: Event, _: presenter.FileUrl) -> dict[str, Any]:
+def _failed(event: Event, _: FileUrl) -> dict[str, Any]:
     failed = event.failed
     return {
         "status": "failed",
@@ -88,7 +89,7 @@ def _failed(event: Event, _: presenter.FileUrl) -> dict[str, Any]:
     }
 
 
-def _cancelled(event: Event, _: presenter.FileUrl) -> dict[str, Any]:
+def _cancelled(event: Event, _: FileUrl) -> dict[str, Any]:
     cancelled = event.cancelled
     return {
         "status": "cancelled",
@@ -97,7 +98,7 @@ def _cancelled(event: Event, _: presenter.FileUrl) -> dict[str, Any]:
     }
 
 
-VIEWS: dict[str, Callable[[Event, presenter.FileUrl], dict[str, Any]]] = {
+VIEWS: dict[str, Callable[[Event, FileUrl], dict[str, Any]]] = {
     "accepted": _accepted,
     "started": _started,
     "progress": _progress,
@@ -114,7 +115,7 @@ VIEWS: dict[str, Callable[[Event, presenter.FileUrl], dict[str, Any]]] = {
 """What clients see, by event; what is missing here (checkpoint, handed_back) is between scheduler and node."""
 
 
-def shown(event: Event, url: presenter.FileUrl) -> dict[str, Any] | None:
+def shown(event: Event, url: FileUrl) -> dict[str, Any] | None:
     """Show one event; None for one that clients do not see."""
     name = event.WhichOneof("event") or ""
     view = VIEWS.get(name)
@@ -130,7 +131,7 @@ def shown(event: Event, url: presenter.FileUrl) -> dict[str, Any] | None:
     }
 
 
-def frame(event: Event, url: presenter.FileUrl) -> bytes:
+def frame(event: Event, url: FileUrl) -> bytes:
     """Write one event; empty for one that clients do not see. Only stored events carry an id to resume from."""
     data = shown(event, url)
     if data is None:

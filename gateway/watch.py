@@ -10,11 +10,10 @@ from typing import Any
 import grpc
 
 from gateway.backend import Backend
+from results.states import is_terminal
 from runtime.errors import Unavailable
 from runtime.rpc_errors import rpc_errors
 from yivideo.task.v1 import task_pb2
-
-TERMINAL_EVENTS = frozenset({"completed", "failed", "cancelled"})
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
@@ -23,11 +22,6 @@ _TRIES_IN_A_ROW = 20
 
 _SILENCE_SECONDS = 60.0
 """Four of the scheduler's heartbeats: its connection answers for a process whose event loop stands still."""
-
-
-def is_terminal(event: task_pb2.TaskEvent) -> bool:
-    """Whether nothing follows an event."""
-    return event.WhichOneof("event") in TERMINAL_EVENTS
 
 
 def is_rewind(event: task_pb2.TaskEvent) -> bool:

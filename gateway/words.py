@@ -1,43 +1,11 @@
-"""The words for where a task is.
-
-`status` is one of the origin's five words, `state` the exact state: a blocked task is still pending, a cancelling one still
-running, a skipped one completed.
-"""
+"""The words for where a task is, besides those of `results.states`: what a client may filter by, and sentences for people."""
 
 from __future__ import annotations
 
-from functools import cache
-
+from results.states import STATUS, TERMINAL, State, state_word
 from yivideo.task.v1 import task_pb2
 
-State = task_pb2.TaskState
-
-TERMINAL = frozenset(
-    {
-        State.TASK_STATE_COMPLETED,
-        State.TASK_STATE_FAILED,
-        State.TASK_STATE_CANCELLED,
-        State.TASK_STATE_SKIPPED,
-    }
-)
-
-STATUS = {
-    State.TASK_STATE_PENDING: "pending",
-    State.TASK_STATE_BLOCKED: "pending",
-    State.TASK_STATE_RUNNING: "running",
-    State.TASK_STATE_CANCELLING: "running",
-    State.TASK_STATE_COMPLETED: "completed",
-    State.TASK_STATE_FAILED: "failed",
-    State.TASK_STATE_CANCELLED: "cancelled",
-    State.TASK_STATE_SKIPPED: "completed",
-}
-
-RESULT_STATUS = {
-    State.TASK_STATE_COMPLETED: "SUCCESS",
-    State.TASK_STATE_FAILED: "FAILED",
-    State.TASK_STATE_CANCELLED: "CANCELLED",
-    State.TASK_STATE_SKIPPED: "SKIPPED",
-}
+__all__ = ["STATUS", "TERMINAL", "State", "callback_status", "message", "state_word", "states_of"]
 
 _MESSAGES = {
     State.TASK_STATE_PENDING: "The task waits for its turn.",
@@ -56,12 +24,6 @@ _CALLBACK = {
     task_pb2.CALLBACK_STATUS_FAILED: "failed",
     task_pb2.CALLBACK_STATUS_INVALID_URL: "invalid_url",
 }
-
-
-@cache
-def state_word(state: task_pb2.TaskState.ValueType) -> str:
-    """Return `running` for TASK_STATE_RUNNING."""
-    return State.Name(state).removeprefix("TASK_STATE_").lower()
 
 
 def states_of(word: str) -> frozenset[task_pb2.TaskState.ValueType]:

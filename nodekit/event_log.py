@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Callable
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from results.states import TERMINAL_EVENTS
 from yivideo.task.v1 import task_pb2
 
-TERMINAL_KINDS = frozenset({"completed", "failed", "cancelled", "handed_back"})
+TERMINAL_KINDS = TERMINAL_EVENTS | {"handed_back"}
 _DROPPED_FIRST = (frozenset({"progress"}), frozenset({"progress", "log", "waiting_for_gpu"}))
 
 

@@ -47,6 +47,8 @@ class TaskRecord:
                 self._task.state = task_pb2.TASK_STATE_SKIPPED
         elif kind == "failed":
             self._task.error.CopyFrom(terminal.failed.error)
+        elif kind == "cancelled":
+            self._task.cancel_reason = terminal.cancelled.reason
         elif kind == "handed_back":
             self._task.waiting_reason = "given back unfinished; another attempt shall go on"
         self._task.duration_seconds = seconds

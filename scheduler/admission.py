@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from results.callback_formats import FORMATS
 from runtime.egress import EgressPolicy
 from runtime.errors import InvalidArgument, PayloadTooLarge
 from runtime.structs import from_struct
@@ -83,6 +84,8 @@ class Admission:
         _check_numbers(spec)
         if spec.callback_url:
             self._policy.check_url(spec.callback_url)
+        if spec.callback_format and spec.callback_format not in FORMATS:
+            raise InvalidArgument.at("/callback_format", f"one of: {', '.join(FORMATS)}")
         timeout = spec.timeout_seconds or known.published.timeout_seconds or self._default_timeout_seconds
         return AdmittedTask(
             spec=spec,

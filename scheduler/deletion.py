@@ -7,13 +7,13 @@ from contextlib import aclosing, suppress
 
 import grpc
 
+from results.states import is_terminal
 from runtime.channel import open_channel
 from runtime.errors import Unavailable, WrongState, YiVideoError
 from runtime.rpc_errors import translate
 from runtime.settings import RuntimeSection
 from runtime.structs import to_struct
 from scheduler.cancellation import Cancellation
-from scheduler.presenter import is_terminal
 from scheduler.task_store import TaskStore
 from scheduler.watching import TaskWatch
 from yivideo.file.v1 import file_pb2, file_pb2_grpc

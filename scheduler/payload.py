@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from google.protobuf import timestamp_pb2
 
+from results.callback_formats import DEFAULT_FORMAT
 from runtime.structs import from_struct
 from yivideo.task.v1 import task_pb2
 
@@ -48,6 +49,11 @@ def fingerprint(spec: task_pb2.TaskSpec) -> str:
         "workflow_id": spec.workflow_id,
         "labels": dict(spec.labels),
     }
+    if spec.callback_format not in (
+        "",
+        DEFAULT_FORMAT,
+    ):  # tasks that were stored before there was a choice keep their print
+        plain["callback_format"] = spec.callback_format
     return hashlib.sha256(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

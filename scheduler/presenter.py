@@ -30,8 +30,6 @@ CALLBACK_STATES = {
     "invalid_url": task_pb2.CALLBACK_STATUS_INVALID_URL,
 }
 
-TERMINAL_EVENTS = frozenset({"completed", "failed", "cancelled"})
-
 
 @dataclass(frozen=True)
 class StoredTask:
@@ -82,6 +80,8 @@ def to_task(stored: StoredTask, *, brief: bool = False) -> task_pb2.Task:
         task.expire_time.FromMilliseconds(record.expire_ms)
     if record.error and record.state == "failed":
         task.error.ParseFromString(record.error)
+    if record.state == "cancelled":
+        task.cancel_reason = record.cancel_reason
     if record.progress:
         task.progress.CopyFrom(task_pb2.TaskEvent.FromString(record.progress).progress)
     if brief:
@@ -128,8 +128,3 @@ def to_event(task_id: str, sequence: int, attempt: int, time_ms: int, body: byte
     event.attempt = attempt
     event.time.FromMilliseconds(time_ms)
     return event
-
-
-def is_terminal(event: task_pb2.TaskEvent) -> bool:
-    """Whether an event ends its task."""
-    return event.WhichOneof("event") in TERMINAL_EVENTS

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-TERMINAL_STATES = frozenset({"completed", "failed", "cancelled", "skipped"})
+from results.states import TERMINAL_STATES
+
 LIVE_STATES = frozenset({"running", "cancelling"})
 WAITING_STATES = frozenset({"pending", "blocked"})
 

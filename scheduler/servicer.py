@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
+from results.states import TERMINAL
 from runtime.errors import Draining, InvalidArgument, TaskNotFound, WrongState
 from runtime.rpc_errors import clip
 from scheduler import metrics
 from scheduler.admission import AdmittedTask, milliseconds
-from scheduler.presenter import CALLBACK_STATES, STATES, StoredTask, from_milliseconds, to_reuse, to_task
-from scheduler.record import TERMINAL_STATES, to_record
+from scheduler.presenter import CALLBACK_STATES, StoredTask, from_milliseconds, to_reuse, to_task
+from scheduler.record import to_record
 from scheduler.submitting import answers
 from scheduler.task_store import Submitted
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 _REASON_BYTES = 500
 _MAX_GRACE_SECONDS = 60
 _MAX_WAIT_SECONDS = 600
-_ENDED = frozenset(state for word, state in STATES.items() if word in TERMINAL_STATES)
 
 
 _Stored = tuple[AdmittedTask, Submitted]
@@ -78,7 +78,7 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
             if submitted.word == "created":
                 return to_task(await expected.wait(request.wait_seconds))
             task = await self._show(admitted, submitted)
-            if task.state in _ENDED:
+            if task.state in TERMINAL:
                 return task
             if not task.HasField("reuse"):
                 return to_task(await expected.wait(request.wait_seconds))

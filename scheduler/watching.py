@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+from results.states import TERMINAL, is_terminal
 from runtime.errors import Draining, InvalidArgument, TaskNotFound
 from scheduler.event_feed import EventFeed, TaskErased
-from scheduler.presenter import STATES, is_terminal, to_task
-from scheduler.record import TERMINAL_STATES, TaskRecord
+from scheduler.presenter import to_task
+from scheduler.record import TaskRecord
 from scheduler.task_store import TaskStore
 from yivideo.task.v1 import task_pb2
-
-_ENDED = frozenset(STATES[state] for state in TERMINAL_STATES)
 
 
 class TaskWatch:
@@ -39,7 +38,7 @@ class TaskWatch:
         if cursor > record.last_sequence:
             # A sequence that never was: from a rewound store, or of another task. It goes on behind what the picture shows.
             gap = await self._gap(task_id, 0, 0)
-            cursor, ended = gap.gap.snapshot.last_sequence, gap.gap.snapshot.state in _ENDED
+            cursor, ended = gap.gap.snapshot.last_sequence, gap.gap.snapshot.state in TERMINAL
             yield gap
         elif cursor < record.first_sequence - 1:  # an earlier life of a task that ran again
             yield await self._gap(task_id, cursor + 1, record.first_sequence - 1)

@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 
 from bench.chaos.faults import NODES, SCHEDULERS, SLOTS
-from bench.chaos.load import DOOMED, STATES, TERMINAL, Outcome
+from bench.chaos.load import DOOMED, Outcome
 from bench.chaos.nemesis import Strike
 from bench.chaos.receivers import Delivery
+from results.states import TERMINAL_EVENTS, TERMINAL_STATES
 
 RESTART_SECONDS = 16.0
 MAX_WORKER_LOST = 3
@@ -167,7 +168,7 @@ def _judge_state(verdict: Verdict, outcome: Outcome, runs: list[Interval]) -> No
     errand = outcome.errand
     if outcome.state == "missing":
         verdict.breach("lost", f"{errand.task_id} was accepted and is not there")
-    elif outcome.state not in STATES:
+    elif outcome.state not in TERMINAL_STATES:
         verdict.breach("non_terminal", f"{errand.task_id} is {outcome.state}")
     elif outcome.state == "completed":
         ended = {run.run for run in runs if run.ended}
@@ -194,10 +195,10 @@ def _judge_state(verdict: Verdict, outcome: Outcome, runs: list[Interval]) -> No
 
 
 def _judge_events(verdict: Verdict, outcome: Outcome) -> None:
-    if outcome.state not in STATES:
+    if outcome.state not in TERMINAL_STATES:
         return
     task_id, events = outcome.errand.task_id, outcome.events
-    ends = [name for _, name in events if name in TERMINAL]
+    ends = [name for _, name in events if name in TERMINAL_EVENTS]
     if len(ends) > 1:
         verdict.breach("double_published", f"{task_id} has the ends {ends}")
     elif ends != [_CALLBACK_STATUS.get(outcome.state, outcome.state)]:

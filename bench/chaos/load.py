@@ -15,6 +15,7 @@ import orjson
 
 from bench.chaos.faults import Plan
 from bench.chaos.receivers import TEMPERS, Receivers
+from results.states import TERMINAL_EVENTS, TERMINAL_STATES
 
 LOST = (aiohttp.ClientError, OSError, TimeoutError)
 _WAYS = ("hammer", "cast", "chain")
@@ -197,7 +198,7 @@ class Clients:
             try:
                 async for sequence, name, _ in self.stream(outcome.errand.task_id, last):
                     outcome.watched.append((sequence, name))
-                    if name in TERMINAL:
+                    if name in TERMINAL_EVENTS:
                         return
             except LOST:
                 pass
@@ -243,19 +244,19 @@ class Clients:
         outcome.error_code = (body.get("error") or {}).get("code", "")
         outcome.worker_lost = body.get("worker_lost_count", 0)
         outcome.callback = body.get("callback_status") or ""
-        return outcome.state in STATES and (
+        return outcome.state in TERMINAL_STATES and (
             not outcome.errand.temper or outcome.callback in ("sent", "failed")
         )
 
     async def _read_rest(self, outcome: Outcome) -> None:
-        if outcome.state not in STATES:
+        if outcome.state not in TERMINAL_STATES:
             return
         outcome.events, outcome.retries = [], []
         async for sequence, name, data in self.stream(outcome.errand.task_id, 0):
             outcome.events.append((sequence, name))
             if name == "retrying":
                 outcome.retries.append(data["error"]["code"])
-            if name in TERMINAL:
+            if name in TERMINAL_EVENTS:
                 outcome.ended_time = datetime.fromisoformat(data["time"]).timestamp()
         if outcome.state == "completed" and outcome.errand.store:
             _, body = await self._insist("GET", f"/v1/tasks/{outcome.errand.task_id}")
@@ -264,7 +265,3 @@ class Clients:
                 outcome.stored = (
                     await response.text() if response.status == 200 else f"HTTP {response.status}"
                 )
-
-
-TERMINAL = frozenset({"completed", "failed", "cancelled"})
-STATES = frozenset({"completed", "failed", "cancelled", "skipped"})

@@ -14,7 +14,6 @@ from gateway.app_keys import DRAINING, SETTINGS, SLOTS, WATCHES, base_url, links
 from gateway.intake import answer, read_query
 from gateway.observe import EVENT_STREAM, STREAMS
 from gateway.preference import APPLIED_HEADER, wished_wait_seconds
-from gateway.presenter import FileUrl
 from gateway.problem import UNDER_WAY
 from gateway.requests import EventsQuery
 from gateway.route import JSON, Content, Route
@@ -23,6 +22,7 @@ from gateway.shared_watch import Reader, StreamsClosing
 from gateway.sse import HEADERS
 from gateway.task_events import TaskEventWriter, shown
 from gateway.tasks import own_task
+from results.node_result import FileUrl
 from runtime.errors import Draining, InvalidArgument, YiVideoError
 from runtime.logs import get_logger
 from yivideo.task.v1 import task_pb2

@@ -20,6 +20,7 @@ from gateway.requests import BucketQuery, PresignedQuery, UploadQuery
 from gateway.route import Content, Route
 from gateway.settings import Scope
 from gateway.upload import pieces, reading, uploading
+from results.file_links import download_link
 from runtime.errors import InvalidArgument, PayloadTooLarge, RangeRefused, YiVideoError
 from yivideo.file.v1 import file_pb2
 
@@ -97,7 +98,7 @@ async def _download_url(request: web.Request, file: file_pb2.File) -> str:
     try:
         url = (await backend.read(backend.files.PresignFile, wanted)).url
     except YiVideoError:
-        url = files.download_path(file.bucket, file.path)
+        url = download_link(file.bucket, file.path)
     return base_url(request) + url if url.startswith("/") else url
 
 
@@ -206,7 +207,7 @@ async def presigned_upload(request: web.Request) -> web.StreamResponse:
     """Upload a file by a signed link, which needs no key. 403 when the link is wrong or has expired."""
     bucket, path, _ = await _verified(request, file_pb2.PRESIGN_METHOD_PUT)
     file = await _store_body(request, bucket, path)
-    return answer(files.uploaded(file, base_url(request) + files.download_path(file.bucket, file.path)))
+    return answer(files.uploaded(file, download_link(file.bucket, file.path, base_url(request))))
 
 
 _BYTES = Content("application/octet-stream")

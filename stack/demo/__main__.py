@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from results.states import TERMINAL_EVENTS
 from runtime.logs import configure_logs
 from stack.assembly import Stack, new_callback_secret
 from stack.demo.client import Client, RequestRefused
@@ -20,7 +21,6 @@ from stack.settings import StackSection
 
 FOLDER = Path(".demo")
 _PATIENCE_SECONDS = 120.0
-TERMINAL = ("completed", "failed", "cancelled", "skipped")
 
 
 def say(text: str) -> None:
@@ -69,7 +69,7 @@ async def follow(client: Client, task: dict[str, Any], bars: ProgressBars) -> No
             percent = event.data.get("percent", percent)
         note = event.data.get("message") or event.data.get("stage") or event.name
         bars.show(name, 100.0 if event.name == "completed" else percent, note)
-        if event.name in TERMINAL:
+        if event.name in TERMINAL_EVENTS:
             return
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from filestore.s3 import S3Backend
 from filestore.settings import S3Section
-from filestore.signing import ROUTE, PresignMethod, UrlSigner
+from filestore.signing import PresignMethod, UrlSigner
+from results.file_links import PRESIGNED
 from runtime.errors import FileNotFound, Internal, QuotaExceeded, Unavailable, WrongState
 from tests.filestore.contents import new_file, pieces, read_all
 
@@ -235,6 +236,6 @@ async def test_without_a_public_endpoint_links_go_through_the_gateway(scripted: 
     async with scripted(lambda n: http(200)) as (store, _):
         store.signer = UrlSigner(b"k" * 32)
         url = await store.presign("bucket", "a/b", GET, 60, download_name="n", internal=False)
-        assert url.startswith(f"{ROUTE}/a/b?bucket=bucket&token=")
+        assert url.startswith(f"{PRESIGNED}/a/b?bucket=bucket&token=")
         [token] = parse_qs(urlsplit(url).query)["token"]
         assert store.signer.verify("bucket", "a/b", GET, token) == "n"

@@ -7,7 +7,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from filestore.signing import ROUTE, PresignMethod, UrlSigner, key_in
+from filestore.signing import PresignMethod, UrlSigner, key_in
+from results.file_links import PRESIGNED
 from runtime.errors import PermissionDenied
 
 GET, PUT = PresignMethod.GET, PresignMethod.PUT
@@ -39,7 +40,7 @@ def token_of(url: str) -> str:
 def test_a_url_names_its_file(signer: UrlSigner) -> None:
     """Path and bucket can be read back from the URL, whatever letters they have."""
     url = urlsplit(signer.url("bucket", "t 1/ü?&#.srt", GET, 60, "für dich.srt"))
-    assert unquote(url.path) == f"{ROUTE}/t 1/ü?&#.srt"
+    assert unquote(url.path) == f"{PRESIGNED}/t 1/ü?&#.srt"
     assert parse_qs(url.query)["bucket"] == ["bucket"]
     assert signer.verify("bucket", "t 1/ü?&#.srt", GET, token_of(url.geturl())) == "für dich.srt"
 

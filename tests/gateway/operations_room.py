@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from results.states import TERMINAL
 from runtime import context as ids
 from runtime import errors
 from yivideo.task.v1 import task_pb2 as pb
 from yivideo.task.v1.task_pb2_grpc import TaskServiceServicer
-
-TERMINAL = (pb.TASK_STATE_COMPLETED, pb.TASK_STATE_FAILED, pb.TASK_STATE_CANCELLED, pb.TASK_STATE_SKIPPED)
 
 
 class OperationsRoom(TaskServiceServicer):

@@ -10,9 +10,10 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from results.states import TERMINAL
 from runtime import errors
 from runtime.structs import from_struct, to_struct
-from tests.gateway.operations_room import TERMINAL, OperationsRoom
+from tests.gateway.operations_room import OperationsRoom
 from tests.gateway.submits import submitted
 from tests.gateway.task_kinds import EXTRACT_AUDIO, LIST_VOICES
 from yivideo.task.v1 import task_pb2 as pb

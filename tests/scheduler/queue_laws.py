@@ -7,8 +7,9 @@ from typing import Any
 
 import redis
 
+from results.states import TERMINAL_STATES
 from tests.scheduler.conftest import PREFIX
-from tests.scheduler.queue_model import LIVE, MAX_RUNNING_PER_USER, TERMINAL, WAITING, ModelTask, QueueModel
+from tests.scheduler.queue_model import LIVE, MAX_RUNNING_PER_USER, WAITING, ModelTask, QueueModel
 from yivideo.task.v1 import task_pb2
 
 CLOCK = PREFIX + "test-clock"
@@ -34,7 +35,7 @@ return all
 KEPT = {"nodes", "fence", "totals", "test-clock"}
 """Keys without a task: they have a fixed, small number."""
 
-TERMINAL_EVENTS = {
+END_EVENT = {
     "completed": "completed",
     "skipped": "completed",
     "failed": "failed",
@@ -99,7 +100,7 @@ def _indexes(model: QueueModel) -> dict[str, set[str]]:
             keys += [f"q:{node}:u:{user}"]
         if task.state in WAITING and task.start_deadline and not task.begun:
             keys += ["deadlines"]
-        if task.state in TERMINAL:
+        if task.state in TERMINAL_STATES:
             keys += ["expiry"]
         if task.callback_state == "pending":
             keys += ["outbox"]
@@ -127,7 +128,7 @@ def _scores(model: QueueModel) -> dict[str, dict[str, float]]:
             found[f"q:{node}:delayed"][name] = task.due
         if task.state in LIVE:
             found[f"q:{node}:lease"][name] = task.lease
-        if task.state in TERMINAL:
+        if task.state in TERMINAL_STATES:
             found["expiry"][name] = task.expire
         if task.callback_state == "pending":
             found["outbox"][name] = task.callback_due
@@ -194,10 +195,10 @@ def _check_events(task: ModelTask, stream: list[Any]) -> None:
     """Numbered without gap; in the current life one terminal event, the last, when the task has ended, and none before."""
     assert [entry.decode() for entry, _ in stream] == [f"{n}-0" for n in range(1, task.events + 1)]
     life = [_kind(fields) for _, fields in stream[task.first_event - 1 :]]
-    ends = [at for at, kind in enumerate(life) if kind in TERMINAL_EVENTS.values()]
-    if task.state in TERMINAL:
+    ends = [at for at, kind in enumerate(life) if kind in END_EVENT.values()]
+    if task.state in TERMINAL_STATES:
         assert ends == [len(life) - 1], (task.ask.task_id, life)
-        assert life[-1] == TERMINAL_EVENTS[task.state]
+        assert life[-1] == END_EVENT[task.state]
     else:
         assert ends == [], (task.ask.task_id, life)
 
@@ -219,7 +220,7 @@ def _check_counts(model: QueueModel, dump: Dump) -> None:
         expected = {"queued": model.queued(user), "running": model.running(user)}
         assert counts == {name: value for name, value in expected.items() if value}, user
     for task in model.tasks.values():
-        if task.state not in TERMINAL:
+        if task.state not in TERMINAL_STATES:
             assert f"u:{task.ask.user}:count" in dump.values
         assert model.running(task.ask.user) <= MAX_RUNNING_PER_USER
 

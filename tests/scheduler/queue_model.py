@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-TERMINAL = frozenset({"completed", "failed", "cancelled", "skipped"})
+from results.states import TERMINAL_STATES
+
 LIVE = frozenset({"running", "cancelling"})
 WAITING = frozenset({"pending", "blocked"})
 
@@ -178,7 +179,7 @@ class QueueModel:
             task.state, task.place, task.waits, task.not_before = "blocked", "blocked", set(waits), due
             for name in waits:
                 self.dependents.setdefault(name, set()).add(task.ask.task_id)
-                if name in self.tasks and self.tasks[name].state in TERMINAL:
+                if name in self.tasks and self.tasks[name].state in TERMINAL_STATES:
                     self.unsettled.add(name)
         else:
             self._enqueue(task, due)
@@ -188,7 +189,7 @@ class QueueModel:
     def submit(self, ask: Ask, nonce: str) -> str:
         """Accept a task, or say why not; what must be settled then is in `unsettled`."""
         task = self.tasks.get(ask.task_id)
-        if task and task.state in TERMINAL and task.expire <= self.now:
+        if task and task.state in TERMINAL_STATES and task.expire <= self.now:
             self._erase(task)
             task = None
         if task and task.nonce == nonce:
@@ -242,7 +243,7 @@ class QueueModel:
         task = self.tasks.get(task_id)
         if task is None:
             return "missing"
-        if task.state not in TERMINAL:
+        if task.state not in TERMINAL_STATES:
             return "kept"
         self._erase(task)
         return "deleted"
@@ -296,7 +297,7 @@ class QueueModel:
     def end(self, task_id: str, fence: int, state: str, *, reusable: bool = True) -> str:
         """End a live attempt's task."""
         task = self.tasks.get(task_id)
-        if task and task.state in TERMINAL and task.fence == fence:
+        if task and task.state in TERMINAL_STATES and task.fence == fence:
             return "again"
         task = self.owns(task_id, fence)
         if task is None:
@@ -394,7 +395,7 @@ class QueueModel:
                 del self.schedulers[name]
                 self.last_claim.pop(name, None)
         expired = [
-            task for task in self.where(*TERMINAL)
+            task for task in self.where(*TERMINAL_STATES)
             if task.expire <= self.now and task.ask.task_id not in self.unsettled
         ]  # fmt: skip
         for task in expired:
@@ -422,7 +423,7 @@ class QueueModel:
         """Tell those that wait for an ended or removed task, and those that wait for them."""
         task = self.tasks.get(task_id)
         self.unsettled.discard(task_id)
-        if task and task.state not in TERMINAL:
+        if task and task.state not in TERMINAL_STATES:
             return
         good = task is not None and task.state in ("completed", "skipped")
         for name in self.dependents.pop(task_id, set()):
@@ -441,7 +442,9 @@ class QueueModel:
     def take_callbacks(self, token: str, hold: int) -> set[str]:
         """Hold the callbacks that are due."""
         due = [
-            t for t in self.where(*TERMINAL) if t.callback_state == "pending" and t.callback_due <= self.now
+            t
+            for t in self.where(*TERMINAL_STATES)
+            if t.callback_state == "pending" and t.callback_due <= self.now
         ]
         for task in due:
             task.callback_due, task.hold, task.again = self.now + hold, token, False
@@ -463,7 +466,7 @@ class QueueModel:
         task = self.tasks.get(task_id)
         if task is None:
             return "missing"
-        if task.state not in TERMINAL:
+        if task.state not in TERMINAL_STATES:
             return "not ended"
         if not task.ask.callback:
             return "no callback"

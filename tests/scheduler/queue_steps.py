@@ -9,6 +9,7 @@ from typing import Any
 
 import redis
 
+from results.states import TERMINAL_STATES
 from runtime.errors import InvalidArgument, TaskConflict, TaskNotFound, TooManyTasks, WrongState
 from scheduler.admission import AdmittedTask
 from scheduler.attempt_store import AttemptStore
@@ -184,7 +185,7 @@ class QueueSteps:
 
     def submit_the_same_again(self, pick: int) -> None:
         """What ended, mostly."""
-        task = self.model.tasks.get(self.pick(pick, *m.TERMINAL))
+        task = self.model.tasks.get(self.pick(pick, *TERMINAL_STATES))
         if task:
             self.submit_ask(task.ask)
 
@@ -218,7 +219,7 @@ class QueueSteps:
             self.settle_both(name, told=True)
 
     def delete_one_that_ended(self, pick: int) -> None:
-        self.delete(self.pick(pick, *m.TERMINAL))
+        self.delete(self.pick(pick, *TERMINAL_STATES))
 
     def delete(self, name: str) -> None:
         word = self.do(self.clients.delete(name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from results.states import TERMINAL_STATES
 from runtime.errors import TaskNotFound, WrongState
 from scheduler.attempt_store import AttemptStore
 from scheduler.claim import ClaimAsk, Claimed, read_claimed
@@ -43,7 +44,7 @@ class TroubledSteps(AttemptSteps):
         self.saw("outbox_settle", self.model.settle_callback(due.task_id, token, state, delay))
 
     def redeliver(self, pick: int) -> None:
-        name = self.pick(pick, *m.TERMINAL)
+        name = self.pick(pick, *TERMINAL_STATES)
         self.call(self.outbox.redeliver(name), {TaskNotFound: "missing", WrongState: "wrong"})
         self.saw("redeliver", self.model.redeliver(name))
 

@@ -13,8 +13,8 @@ import pytest
 import redis
 
 from nodekit.testkit import NodeUnderTest
+from results.states import is_terminal
 from runtime.errors import WrongState
-from scheduler.presenter import is_terminal
 from tests.nodekit import toy
 from tests.nodekit.conftest import eventually, is_alive, processes_with
 from tests.scheduler.conftest import PREFIX, Client, House, until

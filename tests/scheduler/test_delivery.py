@@ -47,8 +47,8 @@ async def run(house: House, receiver: Receiver, **settings: Any) -> tuple[Client
     return client, node
 
 
-async def test_a_callback_is_signed_and_says_what_the_origin_said(house: House, receiver: Receiver) -> None:
-    """The public library verifies the bytes with either secret; the body is the origin's, secrets masked."""
+async def test_a_callback_is_signed_and_has_the_first_yivideos_form(house: House, receiver: Receiver) -> None:
+    """The public library verifies the bytes with either secret; the body is the first YiVideo's, secrets masked."""
     client, _ = await run(house, receiver)
     headers, body = await receiver.wait(1)
     for secret in SECRETS:

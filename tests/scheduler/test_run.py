@@ -146,6 +146,7 @@ async def until_state(client: Client, task_id: str, state: int, seconds: float =
         ({"depends_on": ["nobody"]}, InvalidArgument, "/depends_on/0"),
         ({"labels": {"k": "v" * 65}}, InvalidArgument, "/labels"),
         ({"user": "a b"}, InvalidArgument, "/user"),
+        ({"callback_format": "other"}, InvalidArgument, "/callback_format"),
         ({"callback_url": "ftp://example.com/"}, AddressRefused, None),
         ({"callback_url": "http://127.0.0.1:1/"}, AddressRefused, None),
         ({"callback_url": "http://169.254.169.254/latest"}, AddressRefused, None),
