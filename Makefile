@@ -54,8 +54,11 @@ protos: ## Make the Python code of the contracts again
 	@rm -f $(stamps)/protos
 	@$(MAKE) --no-print-directory $(stamps)/protos
 
-run: setup ## Start the whole stack on this machine; Ctrl-C stops it
-	@$(python) -m stack
+run: setup ## Start the whole stack on this machine (nodes="ffmpeg subtitle" picks); Ctrl-C stops it
+	@$(python) -m stack $(nodes)
+
+environment: setup ## Make the environment that a node of services/nodes.toml runs on (name=…); light is in .venv already
+	@setup/environment.sh $(name)
 
 demo: setup ## Run real tasks through the stack, from a film to a signed callback, and stop
 	@$(python) -m stack.demo
@@ -109,21 +112,11 @@ bench-ffmpeg: setup ## Measure the ffmpeg node against bare ffmpeg
 bench-streams: setup ## Cut event streams at random and count what is missing; show what a watcher costs
 	@$(python) -m bench.streams
 
-bench-gpulock: setup $(stamps)/locks ## Measure hand-overs of a GPU against their floor and other locks
-	@$(python) -m bench.gpulock
-
-chaos-gpulock: setup ## Attack the lock service with faults and let the holders' journals judge it
-	@$(python) -m bench.gpulock_chaos
-
-bench-tasks: setup $(stamps)/bench-peers ## Measure a task's way from submit to its end against Celery, SAQ and taskiq
-	@$(python) -m bench.tasks
-
-lock: setup ## Compile requirements/*.in to pinned, hashed *.txt
-	@for name in uv base dev fuzz bench-locks bench-peers; do $(bin)/uv pip compile -q --generate-hashes --no-emit-index-url --no-header \
-	    --python-version 3.11 requirements/$$name.in -o requirements/$$name.txt; done
+bench-gpulock: setup ## Compile all requirements to pinned, hashed locks (upgrade=1: the newest)
+	@UPGRADE=$(upgrade) setup/lock.sh
 
 clean: ## Remove what setup and runs made
-	@rm -rf .venv .venv-locks .venv-bench $(stamps) yivideo .run .demo tools/buf/node_modules
+	@rm -rf .venv .venv-locks .venv-bench .environments $(stamps) yivideo .run .demo tools/buf/node_modules
 
-.PHONY: models help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams \
+.PHONY: models environment help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams \
 	bench-gpulock chaos-gpulock bench-tasks

@@ -15,10 +15,14 @@ from runtime.addresses import join_host_port, split_host_port
 from runtime.settings import load_settings
 from stack.devices import find_devices
 from stack.part import PartSpec, python_part
+from stack.placement import PlacedNode, addresses_by_task_prefix, part_name, place_nodes
 from stack.probes import http_probe, redis_probe, rpc_probe, scheduler_probe
 from stack.redis_config import Sync, write_redis_config
 from stack.settings import StackSection
 from stack.supervisor import Supervisor
+
+_SCHEDULER_READY_SECONDS = 45.0
+"""Longer than a node may take: it waits for the tasks of each."""
 
 
 def new_callback_secret() -> str:
@@ -34,7 +38,10 @@ def free_address(host: str = "127.0.0.1") -> str:
 
 
 class Stack:
-    """One embedded stack; `async with stack.running()` has it up. Addresses are chosen when it is made."""
+    """One embedded stack; `async with stack.running()` has it up. Addresses are chosen when it is made.
+
+    Making one raises UnknownNode for a picked node that there is not, PartFailed for one that it cannot do without.
+    """
 
     def __init__(self, section: StackSection) -> None:
         self._section = section
@@ -47,9 +54,8 @@ class Stack:
         self.lease_redis = free_address() if section.lease_redis else self.redis
         self.filestore = free_address()
         self.schedulers = [free_address() for _ in range(section.scheduler_replicas)]
-        self.ffmpeg_nodes = [free_address() for _ in range(section.ffmpeg_replicas)]
         self.gpulocks = [free_address() for _ in range(section.gpulock_replicas)]
-        self.own_nodes = {node.name: free_address() for node in section.nodes}
+        self.nodes, self.left_out = place_nodes(section, free_address)
         self.devices = section.devices or find_devices()
 
     @property
@@ -67,6 +73,11 @@ class Stack:
         """Names of the parts that run, in the order of their start."""
         return list(self._supervisor.parts)
 
+    @property
+    def failed(self) -> dict[str, str]:
+        """Optional parts that did not start, and the end of their logs."""
+        return self._supervisor.failed
+
     def pid(self, name: str) -> int | None:
         """Process id of a part while it runs."""
         return self._supervisor.parts[name].pid
@@ -78,7 +89,7 @@ class Stack:
         stages = [
             [*self._redis_parts(), self._filestore_part()],
             self._gpulock_parts(),
-            [*self._scheduler_parts(), *self._ffmpeg_parts(), *self._own_node_parts()],
+            [*self._scheduler_parts(), *self._node_parts()],
             [self._gateway_part()],
         ]
         async with self._supervisor.running(stages):
@@ -96,9 +107,9 @@ class Stack:
             "token": self._token,
             "schedulers": self.schedulers,
             "filestore": self.filestore,
-            "ffmpeg": self.ffmpeg_nodes,
             "gpulock": self.gpulocks,
-            "nodes": self.own_nodes,
+            "nodes": {node.row.name: node.addresses for node in self.nodes},
+            "left_out": {absent.name: absent.reasons for absent in self.left_out},
             "redis": self.redis,
             "lease_redis": self.lease_redis,
             "pids": {name: part.pid for name, part in self._supervisor.parts.items()},
@@ -129,14 +140,12 @@ class Stack:
         return python_part("filestore", "filestore", rpc_probe(self.filestore), environment)
 
     def _scheduler_parts(self) -> list[PartSpec]:
-        nodes = [{"node": "ffmpeg", "addresses": self.ffmpeg_nodes}]
-        nodes += [{"node": name, "addresses": [address]} for name, address in self.own_nodes.items()]
         environments = [
             self._environment(
                 address,
                 scheduler__redis_url=f"redis://:{self._token}@{self.redis}/0",
                 scheduler__filestore_address=self.filestore,
-                scheduler__nodes=json.dumps(nodes),
+                scheduler__nodes=json.dumps(addresses_by_task_prefix(self.nodes)),
                 scheduler__callbacks__secrets=json.dumps([self._callback_secret()]),
                 scheduler__callbacks__allow=json.dumps(self._section.allow_addresses),
                 scheduler__callbacks__public_url=self.url,
@@ -145,10 +154,11 @@ class Stack:
         ]
         return [
             python_part(
-                _name("scheduler", i),
+                part_name("scheduler", i),
                 "scheduler",
-                scheduler_probe(address, self._token, ["ffmpeg", *self.own_nodes]),
+                scheduler_probe(address, self._token, self._serving_nodes),
                 environment,
+                ready_seconds=_SCHEDULER_READY_SECONDS,
             )
             for i, (address, environment) in enumerate(zip(self.schedulers, environments, strict=True))
         ]
@@ -158,7 +168,7 @@ class Stack:
         silences = _silences()
         return [
             python_part(
-                _name("gpulock", i),
+                part_name("gpulock", i),
                 "gpulock",
                 rpc_probe(address),
                 self._environment(
@@ -172,30 +182,40 @@ class Stack:
             for i, address in enumerate(self.gpulocks)
         ]
 
-    def _ffmpeg_parts(self) -> list[PartSpec]:
+    def _serving_nodes(self) -> set[str]:
+        """Return the nodes whose tasks a scheduler must know before it counts as ready: those of which a process has not failed."""
+        return {
+            node.row.task_prefix
+            for node in self.nodes
+            if any(name not in self._supervisor.failed for name in node.part_names)
+        }
+
+    def _node_parts(self) -> list[PartSpec]:
         return [
-            self._node_part(_name("ffmpeg", i), "services.ffmpeg", address, self._section.ffmpeg_slots)
-            for i, address in enumerate(self.ffmpeg_nodes)
+            self._node_part(node, name, address)
+            for node in self.nodes
+            for name, address in zip(node.part_names, node.addresses, strict=True)
         ]
 
-    def _own_node_parts(self) -> list[PartSpec]:
-        return [
-            self._node_part(node.name, node.module, self.own_nodes[node.name], node.slots)
-            for node in self._section.nodes
-        ]
-
-    def _node_part(self, name: str, module: str, address: str, slots: int) -> PartSpec:
+    def _node_part(self, node: PlacedNode, name: str, address: str) -> PartSpec:
         environment = self._environment(
             address,
             node__filestore=self.filestore,
-            node__slots=str(slots),
+            node__slots=str(node.slots),
             node__work_root=str(self._folder / "work" / name),
             node__allowed_roots=json.dumps(self._shared_roots()),
             node__egress_allow=json.dumps(self._section.allow_addresses),
             gpu__lock=json.dumps(self.gpulocks),
             gpu__guard_root=str(self._folder / "guard"),
         )
-        return python_part(name, module, rpc_probe(address), environment)
+        return python_part(
+            name,
+            node.row.module,
+            rpc_probe(address),
+            environment,
+            interpreter=node.interpreter,
+            optional=node.row.optional,
+        )
 
     def _gateway_part(self) -> PartSpec:
         environment = self._environment(
@@ -234,10 +254,6 @@ the lock service gives the holders of a cluster."""
 def _target(addresses: list[str]) -> str:
     """Return a gRPC target for one address or several."""
     return addresses[0] if len(addresses) == 1 else f"ipv4:{','.join(addresses)}"
-
-
-def _name(kind: str, number: int) -> str:
-    return kind if number == 0 else f"{kind}-{number + 1}"
 
 
 def _kept_secret(path: Path) -> str:

@@ -35,13 +35,22 @@ class PartSpec:
     probe: Probe
     environment: Mapping[str, str] = field(default_factory=dict)
     ready_seconds: float = 30.0
+    optional: bool = False
+    """Whether the rest goes on when it does not start; it is tried again then."""
 
 
 def python_part(
-    name: str, module: str, probe: Probe, environment: Mapping[str, str], *, ready_seconds: float = 30.0
+    name: str,
+    module: str,
+    probe: Probe,
+    environment: Mapping[str, str],
+    *,
+    interpreter: str = sys.executable,
+    ready_seconds: float = 30.0,
+    optional: bool = False,
 ) -> PartSpec:
     """Describe a part that is one of our own processes."""
-    return PartSpec(name, (sys.executable, "-m", module), probe, environment, ready_seconds)
+    return PartSpec(name, (interpreter, "-m", module), probe, environment, ready_seconds, optional)
 
 
 class Part:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Set
 
 import aiohttp
 import grpc
@@ -31,8 +31,11 @@ def rpc_probe(address: str) -> Probe:
     return serving
 
 
-def scheduler_probe(address: str, token: str, nodes: Sequence[str]) -> Probe:
-    """Ask a scheduler whether it knows the tasks of every node: before that it would refuse them as unknown."""
+def scheduler_probe(address: str, token: str, nodes: Callable[[], Set[str]]) -> Probe:
+    """Ask a scheduler whether it knows the tasks of every node: before that it would refuse them as unknown.
+
+    `nodes` gives the names that tasks must begin with; it is asked each time, since a node may turn out not to start.
+    """
 
     async def serving() -> bool:
         async with grpc.aio.insecure_channel(address) as channel:
@@ -43,7 +46,7 @@ def scheduler_probe(address: str, token: str, nodes: Sequence[str]) -> Probe:
                 answer = await stub.ListTaskTypes(request, metadata=metadata, timeout=_PROBE_SECONDS)
             except grpc.aio.AioRpcError:
                 return False
-            return {kind.node for kind in answer.task_types} >= set(nodes)
+            return {kind.node for kind in answer.task_types} >= nodes()
 
     return serving
 

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
 from runtime.settings import ProcessSettings, Section
 from stack.devices import StackDevice
-
-
-class OwnNode(Section):
-    """A node of yours that runs as a part of the stack."""
-
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
-    """Name that its tasks begin with."""
-    module: str = Field(pattern=r"^[A-Za-z_][\w.]*$")
-    """Module that `python -m` starts it by."""
-    slots: int = Field(2, ge=1, le=64)
-    """Tasks that it runs at once."""
+from stack.node_table import NODE_TABLE, NodeRow
 
 
 class StackSection(Section):
@@ -30,18 +21,26 @@ class StackSection(Section):
     """`host:port` of the REST surface."""
     scheduler_replicas: int = Field(1, ge=1, le=8)
     """Scheduler processes."""
-    ffmpeg_replicas: int = Field(1, ge=1, le=8)
-    """Processes of the ffmpeg node."""
-    ffmpeg_slots: int = Field(2, ge=1, le=64)
-    """Tasks that one ffmpeg process runs at once."""
+    only: tuple[str, ...] = ()
+    """Nodes of the table that are started; empty: all."""
+    node_table: Path = NODE_TABLE
+    """File that says which nodes there are."""
+    replicas: dict[str, Annotated[int, Field(ge=1, le=8)]] = Field(default_factory=dict)
+    """Processes of a node, by its name, where the table's number will not do."""
+    slots: dict[str, Annotated[int, Field(ge=1, le=64)]] = Field(default_factory=dict)
+    """Tasks that one process of a node runs at once, by its name, where the table's number will not do."""
+    environments: Path = Path(".environments")
+    """Folder of the environments that `make environment` has made."""
+    locks: Path = Path("requirements")
+    """Folder of their locks."""
     gpulock_replicas: int = Field(1, ge=1, le=8)
     """Processes of the lock service."""
     lease_redis: bool = True
     """Whether leases have a Redis of their own, which does not wait for the disk; off: one Redis keeps everything."""
     devices: tuple[StackDevice, ...] = ()
     """Devices that it leases; empty: this machine's, and without any, one to try things with."""
-    nodes: tuple[OwnNode, ...] = ()
-    """Nodes of your own."""
+    nodes: tuple[NodeRow, ...] = ()
+    """Nodes of your own, beside those of the table."""
     allow_addresses: tuple[str, ...] = ()
     """Private addresses that callbacks and remote inputs may name, as `host:port`; public ones need no entry."""
     callback_secret: str = ""

@@ -73,6 +73,7 @@ async def running(folder: Path, **settings: str) -> AsyncIterator[Yivideo]:
     environment = {
         "YIVIDEO_STACK__FOLDER": str(folder / "run"),
         "YIVIDEO_STACK__GATEWAY_LISTEN": "127.0.0.1:0",
+        "YIVIDEO_STACK__ONLY": '["ffmpeg"]',
         "YIVIDEO_STACK__NODES": json.dumps([toy]),
         "YIVIDEO_NODE__KILL_GRACE_SECONDS": str(GRACE_SECONDS),
         "YIVIDEO_RUNTIME__LOG_LEVEL": "warning",

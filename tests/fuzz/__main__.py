@@ -79,7 +79,7 @@ def fuzz(folder: Path, requests: int, seed: int, *, codes: bool) -> dict[str, in
 def _channels(stack: RunningStack) -> dict[str, grpc.aio.Channel]:
     addresses = {
         "scheduler": stack.card["schedulers"][0],
-        "node": stack.card["ffmpeg"][0],
+        "node": stack.card["nodes"]["ffmpeg"][0],
         "filestore": stack.card["filestore"],
         "gpulock": stack.card["gpulock"][0],
     }

@@ -77,7 +77,7 @@ async def test_node_and_scheduler_are_killed_under_work(
     monkeypatch.setenv("YIVIDEO_NODE__HEARTBEAT_SECONDS", "1")
     film = tmp_path / "film.mp4"
     await asyncio.to_thread(make_long_film, film)
-    with running_stack(tmp_path / "run", ffmpeg_slots=1) as stack:
+    with running_stack(tmp_path / "run", slots={"ffmpeg": 1}) as stack:
         timeout = aiohttp.ClientTimeout(total=100)
         async with aiohttp.ClientSession(stack.url, timeout=timeout) as http:
             await upload(http, film)

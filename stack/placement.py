@@ -1,0 +1,79 @@
+"""Placement: which nodes this stack starts, on which interpreter and addresses, and which it must leave out, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from stack.environments import EnvironmentMissing, Environments
+from stack.node_table import NodeRow, find_missing, pick_nodes, read_node_table
+from stack.part import PartFailed
+from stack.settings import StackSection
+
+
+@dataclass(frozen=True)
+class PlacedNode:
+    """A node that is started."""
+
+    row: NodeRow
+    interpreter: str
+    addresses: tuple[str, ...]
+    """One for each replica."""
+    slots: int
+
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        """Names of its processes among the stack's parts."""
+        return tuple(part_name(self.row.name, number) for number in range(len(self.addresses)))
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A node that cannot be started here."""
+
+    name: str
+    reasons: tuple[str, ...]
+    """What is missing and what to do about it, a sentence each."""
+
+    def __str__(self) -> str:
+        return f"{self.name}: {'; '.join(self.reasons)}"
+
+
+def place_nodes(
+    section: StackSection, new_address: Callable[[], str]
+) -> tuple[tuple[PlacedNode, ...], tuple[LeftOut, ...]]:
+    """Return the nodes that start and those that are left out; `new_address` gives a free address at each call.
+
+    Raises UnknownNode for a picked node that no table has, PartFailed for one that is missing and not optional.
+    """
+    rows = (*pick_nodes(read_node_table(section.node_table), section.only), *section.nodes)
+    environments = Environments(section.environments, section.locks)
+    placed, left_out = [], []
+    for row in rows:
+        reasons = find_missing(row.needs)
+        try:
+            interpreter = environments.interpreter(row.environment)
+        except EnvironmentMissing as error:
+            reasons.insert(0, str(error))
+        if not reasons:
+            addresses = tuple(new_address() for _ in range(section.replicas.get(row.name, row.replicas)))
+            placed.append(PlacedNode(row, interpreter, addresses, section.slots.get(row.name, row.slots)))
+            continue
+        absent = LeftOut(row.name, tuple(reasons))
+        if not row.optional:
+            raise PartFailed(f"{absent}")
+        left_out.append(absent)
+    return tuple(placed), tuple(left_out)
+
+
+def addresses_by_task_prefix(nodes: Sequence[PlacedNode]) -> list[dict[str, object]]:
+    """Return what the scheduler is told of the nodes."""
+    found: dict[str, list[str]] = {}
+    for node in nodes:
+        found.setdefault(node.row.task_prefix, []).extend(node.addresses)
+    return [{"node": prefix, "addresses": addresses} for prefix, addresses in found.items()]
+
+
+def part_name(kind: str, number: int) -> str:
+    """Return the name of the part that is a kind's first, second, … process."""
+    return kind if number == 0 else f"{kind}-{number + 1}"
