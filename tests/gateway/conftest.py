@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +11,13 @@ import aiohttp
 import pytest
 
 from gateway.app import serving
+from gateway.http.facade import Facade
 from gateway.settings import GatewaySection, GatewaySettings
 from runtime.server import RpcServer
 from runtime.settings import RuntimeSection
-from tests.gateway.filestore_room import FilestoreRoom
-from tests.gateway.lock_room import LockRoom
-from tests.gateway.scheduler_room import SchedulerRoom
+from tests.gateway.fake_filestore import FakeFilestore
+from tests.gateway.fake_locks import FakeLockService
+from tests.gateway.fake_scheduler import FakeScheduler
 from yivideo.file.v1.file_pb2_grpc import add_FileServiceServicer_to_server
 from yivideo.gpulock.v1.monitor_pb2_grpc import add_LockMonitorServicer_to_server
 from yivideo.task.v1.task_pb2_grpc import add_TaskServiceServicer_to_server
@@ -25,13 +26,13 @@ RUNTIME = RuntimeSection(metrics_listen="", drain_seconds=0.2, call_timeout_seco
 
 
 @dataclass
-class House:
+class Harness:
     """The gateway and what is behind it."""
 
     http: aiohttp.ClientSession
-    scheduler: SchedulerRoom
-    filestore: FilestoreRoom
-    locks: LockRoom
+    scheduler: FakeScheduler
+    filestore: FakeFilestore
+    locks: FakeLockService
     address: str
     scheduler_address: str
     scheduler_server: RpcServer
@@ -52,13 +53,15 @@ class House:
             return answer
 
 
-StartHouse = Callable[..., AbstractAsyncContextManager[House]]
+StartHarness = Callable[..., AbstractAsyncContextManager[Harness]]
 
 
 @asynccontextmanager
-async def _house(headers: dict[str, str] | None = None, **gateway: Any) -> AsyncIterator[House]:
-    """Run a house; `filestore_address` names a real filestore to use instead of the room."""
-    scheduler, filestore, locks = SchedulerRoom(), FilestoreRoom(), LockRoom()
+async def _harness(
+    headers: dict[str, str] | None = None, surfaces: Sequence[Facade] | None = None, **gateway: Any
+) -> AsyncIterator[Harness]:
+    """Run a gateway; `surfaces` are other facades than its own, `filestore_address` a real filestore instead of the fake."""
+    scheduler, filestore, locks = FakeScheduler(), FakeFilestore(), FakeLockService()
     scheduler_server, filestore_server, lock_server = (
         RpcServer(RUNTIME),
         RpcServer(RUNTIME),
@@ -82,10 +85,10 @@ async def _house(headers: dict[str, str] | None = None, **gateway: Any) -> Async
             }
         )
         async with (
-            serving(GatewaySettings(runtime=RUNTIME, gateway=section)) as address,
+            serving(GatewaySettings(runtime=RUNTIME, gateway=section), surfaces) as address,
             aiohttp.ClientSession(f"http://{address}", headers=headers) as http,
         ):
-            yield House(
+            yield Harness(
                 http,
                 scheduler,
                 filestore,
@@ -99,13 +102,13 @@ async def _house(headers: dict[str, str] | None = None, **gateway: Any) -> Async
 
 
 @pytest.fixture
-def start_house() -> StartHouse:
-    """Return what starts a house with gateway settings of the test's own."""
-    return _house
+def start_harness() -> StartHarness:
+    """Return what starts a harness with gateway settings of the test's own."""
+    return _harness
 
 
 @pytest.fixture
-async def house() -> AsyncIterator[House]:
-    """A house with default settings: no keys, on loopback."""
-    async with _house() as made:
+async def harness() -> AsyncIterator[Harness]:
+    """A harness with default settings: no keys, on loopback."""
+    async with _harness() as made:
         yield made

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from tests.gateway.filestore_room import BUCKET, FilestoreRoom
+from tests.gateway.fake_filestore import BUCKET, FakeFilestore
 
 STEP_BYTES = 64 * 1024
 
@@ -16,7 +16,7 @@ STEP_BYTES = 64 * 1024
 class ObjectStore:
     """Serves a room's files."""
 
-    def __init__(self, room: FilestoreRoom) -> None:
+    def __init__(self, room: FakeFilestore) -> None:
         self._room = room
         self.served = 0
         self.cut_after_bytes: int | None = None
@@ -68,7 +68,7 @@ class ObjectStore:
 
 
 @asynccontextmanager
-async def object_store(room: FilestoreRoom) -> AsyncIterator[ObjectStore]:
+async def object_store(room: FakeFilestore) -> AsyncIterator[ObjectStore]:
     """Serve for the time of a block; the room's links lead here."""
     store = ObjectStore(room)
     app = web.Application()

@@ -11,10 +11,11 @@ import yaml
 from pydantic import ValidationError
 
 from gateway import keys
-from gateway.auth import Keyring
+from gateway.access import Keyring
 from gateway.settings import ApiKey, GatewaySection, Scope
 from runtime.errors import Unauthenticated
-from tests.gateway.conftest import StartHouse
+from tests.gateway.conftest import StartHarness
+from tests.gateway.routes import ROUTES
 from yivideo.task.v1 import task_pb2 as pb
 
 ALICE, BOB, OPERATOR, OLD = (f"yiv_{name}" for name in ("alice", "bob", "operator", "old"))
@@ -53,15 +54,18 @@ CREDENTIALS = [
 
 @pytest.mark.parametrize(("headers", "status"), CREDENTIALS)
 async def test_a_key_is_needed_and_must_be_good(
-    start_house: StartHouse, headers: dict[str, str], status: int
+    start_harness: StartHarness, headers: dict[str, str], status: int
 ) -> None:
     """None, wrong, expired: 401 with a challenge and one and the same text; good, in either header: 200."""
-    async with start_house(api_keys=KEYS) as house, house.http.get("/v1/tasks", headers=headers) as response:
+    async with (
+        start_harness(api_keys=KEYS) as harness,
+        harness.http.get("/v1/tasks", headers=headers) as response,
+    ):
         assert response.status == status
         if status == 401:
             assert response.headers["WWW-Authenticate"].startswith("Bearer")
             assert (await response.json())["code"] == "UNAUTHENTICATED"
-            assert house.scheduler.requests == []
+            assert harness.scheduler.requests == []
 
 
 @pytest.mark.parametrize(
@@ -70,25 +74,29 @@ async def test_a_key_is_needed_and_must_be_good(
      ("GET", "/v1/queues", "operations"), ("GET", "/v1/dead-letters", "operations"),
      ("POST", "/v1/dead-letters/t1/replay", "operations")],
 )  # fmt: skip
-async def test_a_key_needs_the_scope(start_house: StartHouse, method: str, path: str, needed: str) -> None:
+async def test_a_key_needs_the_scope(
+    start_harness: StartHarness, method: str, path: str, needed: str
+) -> None:
     """A key without the route's scope: 403, and no call is made."""
     others = [scope for scope in ("tasks", "files", "operations") if scope != needed]
-    async with start_house(api_keys=(entry("yiv_x", "x", *others),), headers={"X-API-Key": "yiv_x"}) as house:
-        async with house.http.request(method, path) as response:
+    async with start_harness(
+        api_keys=(entry("yiv_x", "x", *others),), headers={"X-API-Key": "yiv_x"}
+    ) as harness:
+        async with harness.http.request(method, path) as response:
             assert (response.status, (await response.json())["code"]) == (403, "PERMISSION_DENIED")
-        assert house.scheduler.requests == [] and house.filestore.headers == []
+        assert harness.scheduler.requests == [] and harness.filestore.headers == []
 
 
-async def test_the_user_of_a_task_is_the_keys(start_house: StartHouse) -> None:
+async def test_the_user_of_a_task_is_the_keys(start_harness: StartHarness) -> None:
     """TaskSpec.user comes from the key; one Idempotency-Key of two users makes two tasks."""
-    async with start_house(api_keys=KEYS) as house:
+    async with start_harness(api_keys=KEYS) as harness:
         made = set()
         for key in (ALICE, BOB):
             headers = {"X-API-Key": key, "Idempotency-Key": "same"}
             body = {name: value for name, value in TASK.items() if name != "task_id"}
-            async with house.http.post("/v1/tasks", json=body, headers=headers) as response:
+            async with harness.http.post("/v1/tasks", json=body, headers=headers) as response:
                 made.add((await response.json())["task_id"])
-        assert {house.scheduler.tasks[task_id].spec.user for task_id in made} == {"alice", "bob"}
+        assert {harness.scheduler.tasks[task_id].spec.user for task_id in made} == {"alice", "bob"}
 
 
 OWNED = [
@@ -98,56 +106,59 @@ OWNED = [
 
 
 @pytest.mark.parametrize(("method", "path"), OWNED)
-async def test_another_users_task_does_not_exist(start_house: StartHouse, method: str, path: str) -> None:
+async def test_another_users_task_does_not_exist(start_harness: StartHarness, method: str, path: str) -> None:
     """On every route of a task: 404 as for an unknown one, nothing changed; the owner and an operator get through."""
-    async with start_house(api_keys=KEYS) as house:
-        async with house.http.post("/v1/tasks", json=TASK, headers={"X-API-Key": ALICE}) as response:
+    async with start_harness(api_keys=KEYS) as harness:
+        async with harness.http.post("/v1/tasks", json=TASK, headers={"X-API-Key": ALICE}) as response:
             assert response.status == 202
-        await house.scheduler.complete("t1")
-        before = house.scheduler.tasks["t1"].SerializeToString(deterministic=True)
-        async with house.http.request(method, f"/v1/tasks/t1{path}", headers={"X-API-Key": BOB}) as response:
+        await harness.scheduler.complete("t1")
+        before = harness.scheduler.tasks["t1"].SerializeToString(deterministic=True)
+        async with harness.http.request(
+            method, f"/v1/tasks/t1{path}", headers={"X-API-Key": BOB}
+        ) as response:
             stranger = await response.json()
             assert (response.status, stranger["code"]) == (404, "TASK_NOT_FOUND")
-        async with house.http.request(method, f"/v1/tasks/t9{path}", headers={"X-API-Key": BOB}) as response:
+        async with harness.http.request(
+            method, f"/v1/tasks/t9{path}", headers={"X-API-Key": BOB}
+        ) as response:
             nobody = await response.json()
             assert stranger["detail"].replace("t1", "t9") == nobody["detail"], "nothing tells the two apart"
-        assert house.scheduler.tasks["t1"].SerializeToString(deterministic=True) == before
+        assert harness.scheduler.tasks["t1"].SerializeToString(deterministic=True) == before
         for key in (OPERATOR, ALICE):
             if method != "GET" and key == OPERATOR:
                 continue
-            async with house.http.request(
+            async with harness.http.request(
                 method, f"/v1/tasks/t1{path}", headers={"X-API-Key": key}
             ) as response:
                 assert response.status != 404
 
 
-async def test_a_list_shows_ones_own(start_house: StartHouse) -> None:
+async def test_a_list_shows_ones_own(start_harness: StartHarness) -> None:
     """ListTasks asks for the key's user; another's is 403; an operator sees all and may narrow."""
-    async with start_house(api_keys=KEYS) as house:
+    async with start_harness(api_keys=KEYS) as harness:
         for key, params, status, user in (
             (ALICE, {}, 200, "alice"), (ALICE, {"user": "alice"}, 200, "alice"), (ALICE, {"user": "bob"}, 403, None),
             (OPERATOR, {}, 200, ""), (OPERATOR, {"user": "bob"}, 200, "bob"),
         ):  # fmt: skip
-            async with house.http.get("/v1/tasks", params=params, headers={"X-API-Key": key}) as response:
+            async with harness.http.get("/v1/tasks", params=params, headers={"X-API-Key": key}) as response:
                 assert response.status == status
             if user is not None:
-                asked = house.scheduler.requests[-1]
+                asked = harness.scheduler.requests[-1]
                 assert isinstance(asked, pb.ListTasksRequest) and asked.user == user
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/openapi.json", "/docs", "/docs/docs.js"])
-async def test_some_routes_are_open(start_house: StartHouse, path: str) -> None:
+async def test_some_routes_are_open(start_harness: StartHarness, path: str) -> None:
     """Probes and documentation need no key."""
-    async with start_house(api_keys=KEYS) as house, house.http.get(path) as response:
+    async with start_harness(api_keys=KEYS) as harness, harness.http.get(path) as response:
         assert response.status == 200
 
 
 def test_every_route_that_is_open_is_known() -> None:
     """A route is open only when this list says so."""
-    from gateway.app import ROUTES
-
     assert {route.path for route in ROUTES if route.scope is None} == {
         "/healthz", "/readyz", "/metrics", "/test", "/openapi.json", "/docs", "/docs/{name}",
+        "/v1/monitoring/openapi.json",
         "/v1/files/presigned/{path:.+}",
     }  # fmt: skip
 
@@ -192,14 +203,14 @@ ORIGINS = [
 
 @pytest.mark.parametrize(("origin", "status"), ORIGINS)
 async def test_pages_of_other_sites_change_nothing_without_keys(
-    start_house: StartHouse, origin: str | None, status: int
+    start_harness: StartHarness, origin: str | None, status: int
 ) -> None:
     """Without keys a browser could be made to act; a foreign Origin is refused for changes unless CORS allows it."""
-    async with start_house(cors_origins=("https://good.example",)) as house:
-        headers = {"Origin": origin.replace("{host}", house.address)} if origin else {}
-        async with house.http.post("/v1/tasks", json=TASK, headers=headers) as response:
+    async with start_harness(cors_origins=("https://good.example",)) as harness:
+        headers = {"Origin": origin.replace("{host}", harness.address)} if origin else {}
+        async with harness.http.post("/v1/tasks", json=TASK, headers=headers) as response:
             assert response.status == status
-        async with house.http.get("/v1/tasks/t1", headers=headers) as response:
+        async with harness.http.get("/v1/tasks/t1", headers=headers) as response:
             assert response.status == (200 if status == 202 else 404)
 
 
@@ -211,12 +222,12 @@ HOSTS = [
 
 @pytest.mark.parametrize(("host", "status"), HOSTS)
 async def test_another_name_for_this_machine_is_refused_without_keys(
-    start_house: StartHouse, host: str, status: int
+    start_harness: StartHarness, host: str, status: int
 ) -> None:
     """A site whose name points here (DNS rebinding) is refused even to read; with keys the name does not matter."""
-    async with start_house(public_url="https://media.example") as house:
-        async with house.http.get("/v1/tasks", headers={"Host": host}) as response:
+    async with start_harness(public_url="https://media.example") as harness:
+        async with harness.http.get("/v1/tasks", headers={"Host": host}) as response:
             assert response.status == status
-    async with start_house(api_keys=KEYS) as house:
-        async with house.http.get("/v1/tasks", headers={"Host": host, "X-API-Key": ALICE}) as response:
+    async with start_harness(api_keys=KEYS) as harness:
+        async with harness.http.get("/v1/tasks", headers={"Host": host, "X-API-Key": ALICE}) as response:
             assert response.status == 200

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 
 from tests.conftest import ROOT
-from tests.gateway.conftest import House
+from tests.gateway.conftest import Harness
 
 
 @asynccontextmanager
@@ -43,16 +43,16 @@ async def logged(started: asyncio.subprocess.Process, event: str) -> dict[str, s
     raise AssertionError(f"the process ended without {event!r}")
 
 
-async def test_the_process_serves_and_drains(house: House) -> None:
+async def test_the_process_serves_and_drains(harness: Harness) -> None:
     """It answers, and on SIGTERM an open event stream ends whole, the process ends with 0, the log tells of both."""
     async with process(
         runtime__metrics_listen="",
         gateway__listen="127.0.0.1:0",
-        gateway__scheduler_address=house.scheduler_address,
+        gateway__scheduler_address=harness.scheduler_address,
         gateway__filestore_address="127.0.0.1:1",
     ) as started:
         address = (await logged(started, "serving"))["address"]
-        await house.submit("t1")
+        await harness.submit("t1")
         async with aiohttp.ClientSession(f"http://{address}") as http:
             async with http.get("/v1/tasks/t1", headers={"X-Request-Id": "mine"}) as response:
                 assert response.status == 200
@@ -63,7 +63,7 @@ async def test_the_process_serves_and_drains(house: House) -> None:
                 "anonymous",
             )
             async with http.get("/v1/tasks/t1/events") as stream:
-                await house.scheduler.wait_watchers(1)
+                await harness.scheduler.wait_watchers(1)
                 started.send_signal(signal.SIGTERM)
                 assert b"shutting down" in await stream.read()
         await logged(started, "stopped")

@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway import presenter
+from gateway.v1 import presenter
+from gateway.v1.links import file_url
 from results.states import RESULT_STATUS, TERMINAL_STATES
 from runtime.structs import to_struct
 from scheduler.callback_body import to_body
@@ -49,7 +50,7 @@ def stored(state: str, reason: str = "") -> StoredTask:
 
 
 def both(task: StoredTask) -> tuple[dict[str, Any], dict[str, Any]]:
-    rest = orjson.loads(presenter.status(to_task(task), presenter.file_url(BASE)).to_json())
+    rest = orjson.loads(presenter.status(to_task(task), file_url(BASE)).to_json())
     return rest, orjson.loads(to_body(task, public_url=BASE + "/"))
 
 

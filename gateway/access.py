@@ -1,0 +1,110 @@
+"""Who may call this installation: its API keys, as a principal policy that facades share."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from gateway.http.cors import CorsPolicy
+from gateway.http.observe import REQUEST_ID_HEADER, TRACEPARENT_HEADER
+from gateway.http.origin import BrowserOriginPolicy
+from gateway.http.principal import Principal, principal
+from gateway.http.route import Route
+from gateway.keys import KEY_PREFIX, MAX_KEY_LENGTH, key_sha256
+from gateway.settings import ApiKey, GatewaySection, Scope
+from gateway.use.viewer import Viewer
+from runtime.errors import Unauthenticated
+
+ANONYMOUS = "anonymous"
+
+_EXPOSED_HEADERS = (
+    "Location", "ETag", "Retry-After", REQUEST_ID_HEADER, "Preference-Applied", "Content-Range", "Content-Disposition",
+    "Accept-Ranges", "Last-Modified",
+)  # fmt: skip
+_ACCEPTED_HEADERS = (
+    "Content-Type", "X-API-Key", "Authorization", "Idempotency-Key", "Prefer", "If-None-Match", "If-Range", "Range",
+    "Last-Event-ID", REQUEST_ID_HEADER, TRACEPARENT_HEADER,
+)  # fmt: skip
+
+EVERYBODY = Principal(ANONYMOUS, frozenset(Scope))
+"""The principal of an installation without keys."""
+
+
+class Keyring:
+    """The keys of this installation; with none of them everybody is let in."""
+
+    def __init__(
+        self, keys: Iterable[ApiKey], now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._keys = tuple(keys)
+        self._now = now
+
+    def principal(self, offered: str | None) -> Principal:
+        """Return whose key this is; raises Unauthenticated when it is missing, unknown or expired."""
+        if not self._keys:
+            return EVERYBODY
+        if not offered:
+            raise Unauthenticated("an API key is needed: X-API-Key, or Authorization: Bearer yiv_...")
+        digest = key_sha256(offered[: MAX_KEY_LENGTH + 1])
+        found: ApiKey | None = None
+        for key in self._keys:  # all of them, so that the time taken does not tell which one fits
+            if hmac.compare_digest(key.key_sha256, digest):
+                found = key
+        if found is None or self._expired(found):
+            raise Unauthenticated("the API key is not known or has expired")
+        return Principal(found.user, found.scopes)
+
+    def _expired(self, key: ApiKey) -> bool:
+        if key.expires_time is None:
+            return False
+        expires = key.expires_time
+        return (expires if expires.tzinfo else expires.replace(tzinfo=UTC)) <= self._now()
+
+
+def offered_key(request: web.Request) -> str | None:
+    """Return the key that a request carries; another kind of bearer token is none."""
+    if key := request.headers.get("X-API-Key"):
+        return key
+    scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
+    credential = credential.strip()
+    return credential if scheme.lower() == "bearer" and credential.startswith(KEY_PREFIX) else None
+
+
+class ApiKeyPolicy:
+    """Lets a request through to a route when its key has the route's scope.
+
+    Without keys everybody may do everything, so what a browser's page sends is judged by its origin instead.
+    """
+
+    def __init__(
+        self, section: GatewaySection, offered: Callable[[web.Request], str | None] = offered_key
+    ) -> None:
+        self._keyring = Keyring(section.api_keys)
+        self._origins = BrowserOriginPolicy(section.cors_origins, section.public_url)
+        self._offered = offered
+
+    def authenticate(self, request: web.Request, route: Route) -> Principal | None:
+        """Return the caller; None on a route that is open. Raises Unauthenticated, PermissionDenied."""
+        if route.scope is None:
+            return None
+        caller = self._keyring.principal(self._offered(request))
+        if caller is EVERYBODY:
+            self._origins.check(request)
+        caller.require(route.scope)
+        return caller
+
+
+def cors_policy(section: GatewaySection) -> CorsPolicy:
+    """Return what `gateway.cors_origins` allows. Keys travel in headers; there is no cookie to send along."""
+    return CorsPolicy(
+        origins=section.cors_origins, accepted_headers=_ACCEPTED_HEADERS, exposed_headers=_EXPOSED_HEADERS
+    )
+
+
+def viewer(request: web.Request) -> Viewer:
+    """Return the caller of a request as far as tasks are concerned."""
+    caller = principal(request)
+    return Viewer(caller.user, Scope.OPERATIONS in caller.scopes)

@@ -1,0 +1,124 @@
+"""Reads a download from the filestore's own folder when that is on this machine, past the filestore.
+
+The filestore says where the content lies (FileService.LocateFile); see docs/adr/0007-files-in-place.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from gateway.clients.detour import Detour
+from gateway.clients.direct import ranged
+from runtime.disk_reader import DiskReader
+from runtime.errors import Unimplemented, WrongState, YiVideoError
+from runtime.logs import get_logger
+from runtime.rpc_errors import rpc_errors
+from runtime.threads import Threads
+from yivideo.file.v1 import file_pb2
+
+if TYPE_CHECKING:
+    from yivideo.file.v1.file_pb2_grpc import FileServiceAsyncStub
+
+log = get_logger(__name__)
+
+_STEP_BYTES = 4 * 1024 * 1024
+_CHUNK_BYTES = 1024 * 1024
+_CLOSED_SECONDS = 60.0
+"""How long a filestore is left alone that has no folder, or is on another machine."""
+_THREADS = 4
+
+
+class InPlaceBody:
+    """The content of one file, or a range of it; a thread reads the next step while this one is sent."""
+
+    def __init__(self, header: file_pb2.DownloadHeader, file: int, threads: Threads) -> None:
+        self.header = header
+        self._file = file
+        self._threads = threads
+        self._reader = DiskReader(file, header.length_bytes, _STEP_BYTES)
+        self._at = header.offset_bytes
+        self._end = header.offset_bytes + header.length_bytes
+        self._chunks: list[bytes] = []
+        self._ahead: asyncio.Future[list[bytes]] | None = None
+        self._begin()
+
+    async def read(self) -> bytes:
+        """Return the next bytes; empty at the end. Raises DataLoss when the disk has less, Unavailable when it fails."""
+        if not self._chunks and self._ahead is not None:
+            self._chunks = (await self._threads.wait(self._ahead))[::-1]
+            self._begin()
+        return self._chunks.pop() if self._chunks else b""
+
+    async def aclose(self) -> None:
+        """Wait for the thread, which may still read, and close the file."""
+        if self._ahead is not None:
+            await self._threads.settle(self._ahead)
+        os.close(self._file)
+
+    def _begin(self) -> None:
+        size = min(_STEP_BYTES, self._end - self._at)
+        self._ahead = (
+            self._threads.begin(self._reader.read, self._at, size, _CHUNK_BYTES) if size > 0 else None
+        )
+        self._at += size
+
+
+class InPlaceReads:
+    """Finds out whether the filestore's folder is on this machine, and keeps the threads that read from it."""
+
+    def __init__(self, *, wanted: bool) -> None:
+        self._wanted = wanted
+        self._threads = Threads("download", _THREADS)
+        self._detour = Detour(_CLOSED_SECONDS)
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self._threads.close()
+
+    async def open(
+        self, files: FileServiceAsyncStub, request: file_pb2.DownloadRequest
+    ) -> InPlaceBody | None:
+        """Return what the filestore's Download would send; None when it cannot be had this way.
+
+        None also for what is to be refused: the filestore says why.
+        """
+        if not self._wanted or not self._detour.is_open:
+            return None
+        try:
+            async with rpc_errors():
+                wanted = file_pb2.LocateFileRequest(bucket=request.bucket, path=request.path)
+                found = await files.LocateFile(wanted)
+        except (WrongState, Unimplemented) as refused:
+            self._close_detour(refused.message)
+            return None
+        except YiVideoError as error:
+            log.debug("no read in place", code=error.code, reason=error.message)
+            return None
+        header = ranged(found.file, request)
+        if not header.length_bytes:
+            return None
+        file = await self._threads.run(_opened, found.local_path, found.file.size_bytes)
+        if file is None:
+            self._close_detour("the content cannot be opened here")
+            return None
+        return InPlaceBody(header, file, self._threads)
+
+    def _close_detour(self, reason: str) -> None:
+        self._detour.close()
+        log.debug("files come through the filestore", reason=reason, again_in_seconds=_CLOSED_SECONDS)
+
+
+def _opened(path: str, size_bytes: int) -> int | None:
+    """Open a content; None when it is not here, or is not what the store says it is."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return None
+    found = os.fstat(file)
+    if not stat.S_ISREG(found.st_mode) or found.st_size != size_bytes:
+        os.close(file)
+        return None
+    return file

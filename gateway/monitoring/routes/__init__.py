@@ -1,0 +1,1 @@
+"""The monitoring routes, by what they are about."""

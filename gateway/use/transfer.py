@@ -1,0 +1,141 @@
+"""Uploads and downloads, each by the best of its ways, a bounded piece at a time and at the slower side's pace."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+from gateway.clients.backend import FILESTORE, Backend
+from gateway.clients.file_bytes import FILE_BYTES
+from gateway.clients.upload_stream import SentUpload
+from runtime.errors import DataLoss
+from runtime.rpc_errors import rpc_errors
+from yivideo.file.v1 import file_pb2
+
+Buffer = bytes | memoryview
+
+_SENT = FILE_BYTES.labels("down")
+
+
+class Body(Protocol):
+    """Bytes that do not come through the filestore."""
+
+    header: file_pb2.DownloadHeader
+
+    async def read(self) -> bytes:
+        """Return the next bytes; empty at the end."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give back what the body holds."""
+        ...
+
+
+class Download:
+    """One file, or a range of it, on its way to whoever asked.
+
+    It comes from the filestore's folder where that is on this machine (`clients.read_in_place`); a long one from the store
+    itself where that has links (`clients.direct`); all others in the filestore's stream.
+    """
+
+    def __init__(self, backend: Backend, request: file_pb2.DownloadRequest, stalled_seconds: float) -> None:
+        self._backend = backend
+        self._request = request
+        self._stalled_seconds = stalled_seconds
+        self._call: Any = None
+        self._body: Body | None = None
+        self.header = file_pb2.DownloadHeader()
+
+    async def __aenter__(self) -> Download:
+        """Wait until the store has described what comes; raises FileNotFound, RangeRefused."""
+        backend = self._backend
+        self._body = await backend.in_place_reads.open(backend.files, self._request) or (
+            await backend.direct.open(backend.files, self._request)
+        )
+        if self._body is not None:
+            self.header = self._body.header
+            return self
+        self._call = self._backend.download(self._request)
+        try:
+            async with asyncio.timeout(self._stalled_seconds), rpc_errors():
+                first = await self._call.read()
+            if not isinstance(first, file_pb2.DownloadResponse) or first.WhichOneof("payload") != "header":
+                raise DataLoss("the filestore sent no header")
+        except BaseException:
+            self._call.cancel()
+            raise
+        self.header = first.header
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._body is not None:
+            await self._body.aclose()
+        else:
+            self._call.cancel()
+
+    async def send(self, write: Callable[[Buffer], Awaitable[None]]) -> None:
+        """Write the bytes; each piece puts the one timeout off, instead of having one of its own.
+
+        Raises DataLoss when the store sends more or fewer than it announced, TimeoutError when either side stands still.
+        """
+        async with asyncio.timeout(self._stalled_seconds) as stalled:
+            await self._carry(write, stalled)
+
+    async def _carry(self, write: Callable[[Buffer], Awaitable[None]], stalled: asyncio.Timeout) -> None:
+        clock = asyncio.get_running_loop().time
+        rest = self.header.length_bytes
+        chunk = await self._chunk()
+        while chunk:
+            rest -= len(chunk)
+            # The last chunk goes out when the store has said that all went well, and a client that leaves as soon as it
+            # has everything finds nothing left to do here.
+            following = await self._chunk() if rest <= 0 else b""
+            if rest < 0 or following:
+                raise DataLoss("the store sent more bytes than it announced")
+            stalled.reschedule(clock() + self._stalled_seconds)
+            await write(chunk)
+            _SENT.inc(len(chunk))
+            stalled.reschedule(clock() + self._stalled_seconds)
+            chunk = await self._chunk() if rest else b""
+        if rest:
+            raise DataLoss(f"the store sent {rest} bytes less than it announced")
+
+    async def _chunk(self) -> Buffer:
+        """Return the next bytes; empty at the end."""
+        if self._body is not None:
+            return await self._body.read()
+        async with rpc_errors():
+            message = await self._call.read()
+        if isinstance(message, file_pb2.DownloadResponse):
+            return message.chunk
+        return message if isinstance(message, memoryview) else b""
+
+
+class FileUpload(Protocol):
+    """One file on its way into the store, by whatever way. It appears there only by `finish`."""
+
+    async def send(self, content: AsyncIterator[Buffer]) -> None:
+        """Send the content; raises what the store says against it as soon as it does."""
+        ...
+
+    async def finish(self) -> file_pb2.File:
+        """Make the file appear, and return it."""
+        ...
+
+
+@asynccontextmanager
+async def uploading(
+    backend: Backend, header: file_pb2.UploadHeader, expected_bytes: int, limit_bytes: int
+) -> AsyncIterator[FileUpload]:
+    """Begin an upload, by the best way for about so many bytes; leaving the block without `finish` leaves nothing."""
+    await backend.connected(FILESTORE)
+    async with backend.in_place_uploads.opened(
+        backend.files, header, expected_bytes, limit_bytes
+    ) as in_place:
+        if in_place is not None:
+            yield in_place
+            return
+        async with SentUpload(backend, header, limit_bytes) as sent:
+            yield sent

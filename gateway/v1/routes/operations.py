@@ -1,0 +1,118 @@
+"""What operators look at and put right: callback deliveries, queues, dead letters."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.access import viewer
+from gateway.http.answer import answer
+from gateway.http.model import NoQuery
+from gateway.http.query import read_query
+from gateway.http.route import Route
+from gateway.installation import BACKEND, TASKS
+from gateway.settings import Scope
+from gateway.use import states
+from gateway.use.instants import instant
+from gateway.use.tasks import valid_task_id
+from gateway.v1 import presenter
+from gateway.v1.answers import operations as answers
+from gateway.v1.answers.tasks import SubmitAnswer, TaskPage, TaskStatus
+from gateway.v1.links import links, task_path
+from gateway.v1.requests import DeadLettersQuery, NodeQuery
+from yivideo.task.v1 import task_pb2
+
+
+async def list_deliveries(request: web.Request) -> web.StreamResponse:
+    """List the attempts to deliver a task's callback, oldest first."""
+    read_query(request, NoQuery)
+    task_id = await request.app[TASKS].require_own(viewer(request), request.match_info["task_id"])
+    backend = request.app[BACKEND]
+    found = await backend.read(backend.tasks.ListDeliveries, task_pb2.ListDeliveriesRequest(task_id=task_id))
+    shown = answers.Deliveries(
+        task_id=task_id,
+        callback_status=states.callback_status(found.status),
+        next_attempt_at=instant(found.next_time) if found.HasField("next_time") else None,
+        deliveries=[
+            answers.DeliveryInfo(
+                attempt=one.attempt,
+                time=instant(one.time),
+                http_status=one.http_status or None,
+                error=one.error or None,
+                duration_seconds=round(one.duration_seconds, 3),
+                webhook_id=one.webhook_id,
+            )
+            for one in found.deliveries
+        ],
+    )
+    return answer(shown)
+
+
+async def redeliver(request: web.Request) -> web.StreamResponse:
+    """Send an ended task's callback again, now. 400 when it has not ended or has no callback."""
+    read_query(request, NoQuery)
+    task_id = await request.app[TASKS].require_own(viewer(request), request.match_info["task_id"])
+    backend = request.app[BACKEND]
+    wanted = task_pb2.RedeliverCallbackRequest(task_id=task_id)
+    task = await backend.change(backend.tasks.RedeliverCallback, wanted)
+    return answer(presenter.status(task, links(request)), status=202)
+
+
+async def list_queues(request: web.Request) -> web.StreamResponse:
+    """Describe every node's queue."""
+    query = read_query(request, NodeQuery)
+    backend = request.app[BACKEND]
+    found = await backend.read(backend.tasks.ListQueues, task_pb2.ListQueuesRequest(node=query.node))
+    queues = [
+        answers.QueueInfo(
+            node=queue.node,
+            ready=queue.ready_count,
+            delayed=queue.delayed_count,
+            blocked=queue.blocked_count,
+            running=queue.running_count,
+            oldest_wait_seconds=round(queue.oldest_wait_seconds, 3),
+            dead_letters=queue.dead_letter_count,
+            replicas=queue.replica_count,
+            slots=queue.slot_count,
+            free_slots=queue.free_slot_count,
+        )
+        for queue in found.queues
+    ]
+    return answer(answers.Queues(queues=queues))
+
+
+async def list_dead_letters(request: web.Request) -> web.StreamResponse:
+    """List the tasks that failed because their workers were lost too often, newest first."""
+    query = read_query(request, DeadLettersQuery)
+    backend = request.app[BACKEND]
+    wanted = task_pb2.ListDeadLettersRequest(
+        node=query.node, page_size=query.page_size, page_token=query.page_token
+    )
+    page = await backend.read(backend.tasks.ListDeadLetters, wanted)
+    tasks = [presenter.summary(task) for task in page.tasks]
+    return answer(TaskPage(tasks=tasks, next_page_token=page.next_page_token))
+
+
+async def replay_dead_letter(request: web.Request) -> web.StreamResponse:
+    """Put a dead letter back into its queue, under its own id."""
+    read_query(request, NoQuery)
+    backend = request.app[BACKEND]
+    wanted = task_pb2.ReplayDeadLetterRequest(task_id=valid_task_id(request.match_info["task_id"]))
+    task = await backend.change(backend.tasks.ReplayDeadLetter, wanted)
+    headers = {"Location": task_path(task.spec.task_id)}
+    return answer(presenter.submitted(task, links(request)), status=202, headers=headers)
+
+
+_ONE = "/v1/tasks/{task_id}"
+
+ROUTES = (
+    Route(method="GET", path=_ONE + "/deliveries", handler=list_deliveries, tag="callbacks", scope=Scope.TASKS,
+          answers={200: answers.Deliveries}, faults=(404,)),
+    Route(method="POST", path=_ONE + "/redeliver", handler=redeliver, tag="callbacks", scope=Scope.TASKS,
+          answers={202: TaskStatus}, faults=(404,)),
+    Route(method="GET", path="/v1/queues", handler=list_queues, tag="operations", scope=Scope.OPERATIONS,
+          query=NodeQuery, answers={200: answers.Queues}),
+    Route(method="GET", path="/v1/dead-letters", handler=list_dead_letters, tag="operations",
+          scope=Scope.OPERATIONS, query=DeadLettersQuery, answers={200: TaskPage}),
+    Route(method="POST", path="/v1/dead-letters/{task_id}/replay", handler=replay_dead_letter, tag="operations",
+          scope=Scope.OPERATIONS, answers={202: SubmitAnswer}, faults=(404,)),
+)  # fmt: skip

@@ -1,0 +1,70 @@
+"""/v1/task-types and the origin's list of names: what can be run."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import orjson
+from aiohttp import web
+
+from gateway.http.answer import answer, tagged
+from gateway.http.model import NoQuery
+from gateway.http.query import read_query
+from gateway.http.route import Route
+from gateway.installation import BACKEND
+from gateway.settings import Scope
+from gateway.v1.answers import operations as answers
+from gateway.v1.requests import NodeQuery
+from yivideo.task.v1 import task_pb2
+
+
+async def task_types(request: web.Request, node: str = "") -> list[task_pb2.TaskType]:
+    """Ask the scheduler for the task types, in name order."""
+    backend = request.app[BACKEND]
+    found = await backend.read(backend.tasks.ListTaskTypes, task_pb2.ListTaskTypesRequest(node=node))
+    return list(found.task_types)
+
+
+def _shown(kind: task_pb2.TaskType) -> answers.TaskTypeInfo:
+    return answers.TaskTypeInfo(
+        name=kind.name,
+        node=kind.node,
+        description=kind.description,
+        input_schema=orjson.loads(kind.input_schema or b"{}"),
+        output_schema=orjson.loads(kind.output_schema or b"{}"),
+        gpu=kind.gpu,
+        timeout_seconds=kind.timeout_seconds,
+        reuse_field=kind.reuse_field,
+        media_fields=list(kind.media_fields),
+    )
+
+
+async def list_task_types(request: web.Request) -> web.StreamResponse:
+    """List the task types of all nodes ever seen, each with the JSON Schemas of its input and output."""
+    query = read_query(request, NodeQuery)
+    kinds = [_shown(kind) for kind in await task_types(request, query.node)]
+    return tagged(request, answer(answers.TaskTypes(task_types=kinds)))
+
+
+async def list_supported_tasks(request: web.Request) -> web.StreamResponse:
+    """List the names of all task types by node."""
+    read_query(request, NoQuery)
+    by_node: dict[str, list[str]] = defaultdict(list)
+    kinds = await task_types(request)
+    for kind in kinds:
+        by_node[kind.node].append(kind.name)
+    return answer(
+        answers.SupportedTasks(
+            supported_tasks=dict(by_node),
+            total_count=len(kinds),
+            description="Task types that can be run, by node.",
+        )
+    )
+
+
+ROUTES = (
+    Route(method="GET", path="/v1/task-types", handler=list_task_types, tag="task types", scope=Scope.TASKS,
+          query=NodeQuery, answers={200: answers.TaskTypes, 304: None}),
+    Route(method="GET", path="/v1/tasks/supported-tasks", handler=list_supported_tasks, tag="task types",
+          scope=Scope.TASKS, answers={200: answers.SupportedTasks}),
+)  # fmt: skip

@@ -1,0 +1,8 @@
+"""Every route that the gateway serves by default."""
+
+from __future__ import annotations
+
+from gateway.app import facades
+from gateway.settings import GatewaySettings
+
+ROUTES = tuple(route for facade in facades(GatewaySettings()) for route in facade.routes)
