@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 from nodekit.models.fetching import FetchFailed, fetch
@@ -49,16 +50,42 @@ def _parser() -> argparse.ArgumentParser:
 def _fetch(store: ModelStore, options: argparse.Namespace) -> int:
     names = options.names or [entry.name for entry in store.entries.values() if entry.default]
     failed = 0
+    arrival = _Arrival(store)
     for name in names:
         try:
             fetched = fetch(
-                store, name, accept=options.accept, say=lambda line: print(f"models: {line}", flush=True)
+                store,
+                name,
+                accept=options.accept,
+                say=lambda line: print(f"models: {line}", flush=True),
+                progress=arrival.show,
             )
             print(f"models: {name} {'fetched' if fetched else 'is here'}", flush=True)
         except FetchFailed as error:
             failed = 1
             print(f"models: {error}", file=sys.stderr)
     return failed
+
+
+class _Arrival:
+    """The line that shows how much of a model has arrived; drawn in place on a terminal, every ten seconds elsewhere."""
+
+    def __init__(self, store: ModelStore) -> None:
+        self._store = store
+        self._in_place = sys.stdout.isatty()
+        self._last = time.monotonic()
+
+    def show(self, name: str, arrived: int) -> None:
+        """Draw it. A client keeps an archive beside what is taken out of it, so the share stops at 99 %."""
+        if not self._in_place and time.monotonic() - self._last < _ARRIVAL_SECONDS:
+            return
+        self._last = time.monotonic()
+        share = min(99.0, 100 * arrived / self._store.entry(name).size)
+        line = f"models: {name} {arrived / 1e6:.0f} MB ({share:.0f} %)"
+        print(line, end="\x1b[K\r" if self._in_place else "\n", flush=True)
+
+
+_ARRIVAL_SECONDS = 10.0
 
 
 def _list(store: ModelStore, options: argparse.Namespace) -> None:

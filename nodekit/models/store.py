@@ -22,6 +22,7 @@ from nodekit.models.entry import ModelEntry, ModelFile, manifest
 VARIABLE = "YIVIDEO_MODELS"
 _STAMP = ".verified.json"
 _CHUNK_BYTES = 1 << 20
+_STAGE_MARK = "staged-"
 
 
 class ModelMissing(TaskFailed):
@@ -61,6 +62,14 @@ class ModelStore:
             _size_of(self.root / name / file.path) == file.size for file in entry.files
         )
 
+    def published(self, *names: str) -> tuple[str, ...]:
+        """Return `<engine>/<model>@<version>` of those that are there: what a node says that it can use, `Node(engines=…)`.
+
+        Looks at names and sizes only, so that a node starts at once; what is damaged comes out when it is used.
+        """
+        found = (self.entries[name] for name in names if self.has(name))
+        return tuple(f"{entry.engine}/{entry.name}@{entry.version}" for entry in found)
+
     def folder(self, name: str) -> Path:
         """Return the folder of a model that is there whole and right.
 
@@ -99,13 +108,16 @@ class ModelStore:
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / f".{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            # Whoever staged something under this lock was killed, or it would be gone.
+            for left in self.root.glob(f".{name}.{_STAGE_MARK}*"):
+                shutil.rmtree(left, ignore_errors=True)
             yield
 
     @contextmanager
     def staging(self, name: str) -> Iterator[Path]:
         """Give a new folder beside the models, gone when the block ends: on the same disk, so that `put` is one rename."""
         self.root.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=self.root))
+        folder = Path(tempfile.mkdtemp(prefix=f".{name}.{_STAGE_MARK}", dir=self.root))
         try:
             yield folder
         finally:

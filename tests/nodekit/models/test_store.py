@@ -103,10 +103,44 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Mir
 
 
 def test_every_entry_of_the_manifest_is_usable() -> None:
-    """Each has files, terms, a notice, and a source that can be had without a hub."""
+    """Each has files, terms, a notice and a source; those of the default set can be had without a hub."""
     for one in manifest().values():
         assert one.notice and one.license.weights and one.sources
-        assert any(source.kind != "hub" for source in one.sources)
+        assert not one.default or any(source.kind != "hub" for source in one.sources)
+
+
+def test_a_node_publishes_the_models_that_are_there(tmp_path: Path) -> None:
+    """Of the models that a node can use, those in the store are told, with engine and version."""
+    here, gone = entry(), entry(name="other", revision="2")
+    store = store_of(tmp_path, here, gone)
+    write_model(store.root)
+    assert store.published("tiny", "other") == (f"none/tiny@{hashlib.sha256(WEIGHTS).hexdigest()[:12]}",)
+    assert store.published() == ()
+
+
+def test_what_arrives_is_told_and_what_a_killed_fetch_left_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bytes of the staged folder are told while a source writes; a stage without an owner goes at the next change."""
+    told = threading.Event()
+    store = store_of(tmp_path)
+
+    def slow_copy(source: Path, target: Path) -> None:
+        target.write_bytes(source.read_bytes())
+        assert told.wait(20)
+
+    monkeypatch.setattr("nodekit.models.fetching.shutil.copyfile", slow_copy)
+    monkeypatch.setenv(FOLDERS_VARIABLE, str(write_model(tmp_path / "usb")))
+    left = store.root / ".tiny.staged-0"
+    left.mkdir(parents=True)
+    (left / "model.bin").write_bytes(WEIGHTS)
+
+    def hear(name: str, arrived: int) -> None:
+        if name == "tiny" and arrived >= len(WEIGHTS):
+            told.set()
+
+    assert fetch(store, "tiny", progress=hear)
+    assert told.is_set() and not left.exists()
 
 
 def test_a_missing_model_says_its_size_and_the_command(tmp_path: Path) -> None:
