@@ -44,6 +44,11 @@ $(stamps)/bench-peers: requirements/bench-peers.txt setup/bench-peers.sh $(stamp
 	@setup/bench-peers.sh
 	@touch $@
 
+# One source of models is a package of npm's registry.
+$(stamps)/npm: requirements/npm.txt setup/environment.sh $(stamps)/python
+	@command -v npm >/dev/null 2>&1 || setup/environment.sh npm
+	@touch $@
+
 $(stamps)/buf: tools/buf/package-lock.json
 	@mkdir -p $(stamps)
 	@if command -v npm >/dev/null 2>&1; then npm ci --silent --no-audit --no-fund --prefix tools/buf >/dev/null 2>&1 || \
@@ -63,8 +68,8 @@ environment: setup ## Make the environment that a node of services/nodes.toml ru
 demo: setup ## Run real tasks through the stack, from a film to a signed callback, and stop
 	@$(python) -m stack.demo
 
-models: setup ## Fetch models into the store ($$YIVIDEO_MODELS; names="…" picks, default: what demo and tests use)
-	@$(python) -m nodekit.models fetch $(names)
+models: setup $(stamps)/npm ## Fetch models into the store ($$YIVIDEO_MODELS; names="…" picks, default: what demo and tests use)
+	@PATH="$$PATH:$(CURDIR)/.environments/npm/bin" $(python) -m nodekit.models fetch $(names)
 
 test: setup ## Run the tests (under 6 minutes on two cores)
 	@$(python) -m pytest

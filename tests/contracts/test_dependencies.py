@@ -34,7 +34,17 @@ def required(file: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "file", ["runtime.in", "core.in", "nodekit.in", "dev.in", "fuzz.in", "bench-locks.in", "bench-peers.in"]
+    "file",
+    [
+        "runtime.in",
+        "core.in",
+        "nodekit.in",
+        "dev.in",
+        "fuzz.in",
+        "npm.in",
+        "bench-locks.in",
+        "bench-peers.in",
+    ],
 )
 def test_every_python_package_has_its_line(file: str) -> None:
     """The document and the requirements name the same packages."""
