@@ -10,21 +10,21 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 from gpulock import metrics
-from gpulock.configuration import LockConfiguration
-from gpulock.configuration_store import ConfigurationStore
-from gpulock.keys import Keys
-from gpulock.lessor import Client, Lessor
-from gpulock.monitor import MonitorServicer
-from gpulock.positions import PositionTeller
-from gpulock.report import Report
-from gpulock.servicer import LockServicer
-from gpulock.session import SessionHub
+from gpulock.api.positions import PositionTeller
+from gpulock.api.servicer import LockServicer
+from gpulock.api.session import SessionHub
+from gpulock.lease.configuration import LockConfiguration
+from gpulock.lease.configuration_store import ConfigurationStore
+from gpulock.lease.lessor import Client, Lessor
+from gpulock.lease.message import ClientMessage
+from gpulock.lease.sweeper import Sweeper
+from gpulock.monitor.report import Report
+from gpulock.monitor.servicer import MonitorServicer
+from gpulock.monitor.watching import LockWatch
 from gpulock.settings import GpulockSettings
-from gpulock.store import Push, ScriptStore, to_notice
-from gpulock.sweeper import Sweeper
-from gpulock.tail import Entry, Tail
-from gpulock.watching import LockWatch
-from gpulock.word import Word
+from gpulock.store.keys import Keys
+from gpulock.store.script_store import Push, ScriptStore, to_notice
+from gpulock.store.tail import Entry, Tail
 from redislink.patience import persist
 from redislink.pipe import Pipe
 from runtime.background import background
@@ -57,22 +57,22 @@ class LockReplica:
         self.draining = draining
         url = section.redis_url.get_secret_value()
         self.pipe = Pipe(url, name=f"{self.name}-scripts")
-        self._ears = [
-            Pipe(url, name=f"{self.name}-{ear}", timeout_seconds=None) for ear in ("inbox", "events")
+        self._tail_pipes = [
+            Pipe(url, name=f"{self.name}-{what}", timeout_seconds=None) for what in ("inbox", "events")
         ]
         self.keys = Keys(section.key_prefix, section.pools)
         self.store = ScriptStore(
             self.pipe, self.keys, replica=self.name, patience_seconds=section.redis_patience_seconds,
             initial_state=section.initial_state, clock_us=clock_us,
         )  # fmt: skip
-        self.store.on_words_lost = self._words_lost
+        self.store.on_messages_lost = self._catch_up_soon
         self.hub = SessionHub(section, self.name, on_unwanted=self._give_back)
         self.sweeper = Sweeper(section)
         own = LockConfiguration(gpu_lock=settings.gpu_lock, gpu_lock_monitor=settings.gpu_lock_monitor)
         self.lessor = Lessor(
             self.store, section, own,
             deliver=self.hub.deliver, on_epoch=self._new_epoch,
-            on_due=self.sweeper.expect, on_queue=self._queue_moved, on_forgotten=self._words_lost,
+            on_due=self.sweeper.expect, on_queue=self._queue_moved, on_forgotten=self._catch_up_soon,
         )  # fmt: skip
         self.positions = PositionTeller(self.lessor, self.hub, section)
         self.configuration = ConfigurationStore(
@@ -80,26 +80,26 @@ class LockReplica:
         )
         self.report = Report(self.lessor, self.store, self.keys, section)
         self.watch = LockWatch(
-            self.store, self.keys, self._ears[1], heartbeat_seconds=section.watch_heartbeat_seconds
+            self.store, self.keys, self._tail_pipes[1], heartbeat_seconds=section.watch_heartbeat_seconds
         )
         self._behind = asyncio.Event()
-        self._errands: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
 
-    def _give_back(self, client: Client, word: Word) -> None:
+    def _give_back(self, client: Client, message: ClientMessage) -> None:
         async def give_back() -> None:
-            await self.lessor.cancel(client, word.request_id)
+            await self.lessor.cancel(client, message.request_id)
 
-        self._run_errand(give_back())
+        self._in_background(give_back())
 
     def _queue_moved(self) -> None:
         self.positions.moved()
 
     def _new_epoch(self, epoch: int, window_seconds: float) -> None:
         self.hub.ask_to_reclaim(epoch, window_seconds)
-        self._run_errand(self.configuration.follow())
-        self._words_lost()
+        self._in_background(self.configuration.follow())
+        self._catch_up_soon()
 
-    def _words_lost(self) -> None:
+    def _catch_up_soon(self) -> None:
         self._behind.set()
 
     async def _catch_up(self) -> None:
@@ -117,7 +117,7 @@ class LockReplica:
         for _, fields in entries:
             match to_notice(fields[b"m"]):
                 case "configured":
-                    self._run_errand(self.configuration.follow())
+                    self._in_background(self.configuration.follow())
                 case "queue":
                     self.positions.moved()
                 case Push() as push:
@@ -126,18 +126,18 @@ class LockReplica:
     def _placed(self) -> None:
         """Look at once: the store may be another one, or have been restarted."""
         self.sweeper.expect(0.0)
-        self._run_errand(self.configuration.follow())
-        self._words_lost()
+        self._in_background(self.configuration.follow())
+        self._catch_up_soon()
 
-    def _run_errand(self, work: Coroutine[Any, Any, None]) -> None:
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
-        self._errands.add(task)
-        task.add_done_callback(self._errand_done)
+        self._background.add(task)
+        task.add_done_callback(self._background_done)
 
-    def _errand_done(self, task: asyncio.Task[None]) -> None:
-        self._errands.discard(task)
+    def _background_done(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.warning("an errand failed", error=str(error))
+            log.warning("a background call failed", error=str(error))
 
     async def _send_away(self) -> None:
         await self.draining.wait()
@@ -150,10 +150,12 @@ class LockReplica:
         await persist(lambda: self.pipe.call("PING"), _START_PATIENCE_SECONDS, "the lock store")
         await self.store.forget_other_versions()
         await self.configuration.load()
-        tail = Tail(self._ears[0], (self.keys.notices, self.keys.inbox(self.name)), self._heard, self._placed)
+        tail = Tail(
+            self._tail_pipes[0], (self.keys.notices, self.keys.inbox(self.name)), self._heard, self._placed
+        )
         async with AsyncExitStack() as stack:
             stack.callback(self.pipe.end)
-            stack.callback(self._ears[0].end)
+            stack.callback(self._tail_pipes[0].end)
             stack.push_async_callback(self.watch.aclose)
             for what, work in (
                 ("inbox", tail.run()),
@@ -161,15 +163,15 @@ class LockReplica:
                 ("positions", self.positions.run()),
                 ("catching up", self._catch_up()),
                 ("settings file", self.configuration.watch_file()),
-                ("goodbye", self._send_away()),
+                ("drain", self._send_away()),
                 ("figures", self._publish_figures()),
             ):
                 await stack.enter_async_context(background(what, work))
             try:
                 yield self
             finally:
-                for errand in list(self._errands):
-                    errand.cancel()
+                for task in list(self._background):
+                    task.cancel()
 
     def is_keeping_up(self) -> bool:
         """Whether the sweeper finishes its turns; while Redis is away it cannot, and calls would wait for it in vain."""

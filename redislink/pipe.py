@@ -49,7 +49,7 @@ _pack = cast("Callable[[tuple[Argument, ...]], bytes]", hiredis.pack_command)
 
 
 class CommandHead:
-    """The words that a command always begins with, packed once."""
+    """The arguments that a command always begins with, packed once."""
 
     def __init__(self, *words: Argument) -> None:
         self._count = len(words)

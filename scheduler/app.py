@@ -14,27 +14,27 @@ from runtime.egress import EgressPolicy
 from runtime.logs import get_logger
 from runtime.server import RpcServer
 from runtime.settings import SettingsError
-from scheduler.admission import Admission
-from scheduler.attempt_store import AttemptStore
-from scheduler.cancellation import Cancellation
-from scheduler.deletion import Deletion
-from scheduler.delivery import DeliveryWorker
-from scheduler.dispatcher import Dispatcher
-from scheduler.endings import Endings
-from scheduler.event_feed import EventFeed
-from scheduler.keys import Keys
-from scheduler.lease_keeper import LeaseKeeper
-from scheduler.listing import Listing
-from scheduler.outbox import Outbox
-from scheduler.page_token import PageTokens
-from scheduler.queue_report import QueueReport
-from scheduler.redis_link import RedisLink, connected
-from scheduler.servicer import TaskServicer
+from scheduler.api.cancellation import Cancellation
+from scheduler.api.deletion import Deletion
+from scheduler.api.endings import Endings
+from scheduler.api.event_feed import EventFeed
+from scheduler.api.listing import Listing
+from scheduler.api.page_token import PageTokens
+from scheduler.api.queue_report import QueueReport
+from scheduler.api.servicer import TaskServicer
+from scheduler.api.watching import TaskWatch
+from scheduler.callbacks.delivery import DeliveryWorker
+from scheduler.callbacks.outbox import Outbox
+from scheduler.queue.admission import Admission
+from scheduler.queue.attempt_store import AttemptStore
+from scheduler.queue.keys import Keys
+from scheduler.queue.redis_link import RedisLink, connected
+from scheduler.queue.task_store import TaskStore
+from scheduler.queue.task_types import TaskTypeCatalog
+from scheduler.run.dispatcher import Dispatcher
+from scheduler.run.lease_keeper import LeaseKeeper
+from scheduler.run.sweeper import Sweeper
 from scheduler.settings import SchedulerSettings
-from scheduler.sweeper import Sweeper
-from scheduler.task_store import TaskStore
-from scheduler.task_types import TaskTypeCatalog
-from scheduler.watching import TaskWatch
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
 log = get_logger(__name__)
@@ -86,25 +86,25 @@ class Scheduler:
 
     def _wake(self, message: str) -> None:
         """Act on what another replica, or a script, announced."""
-        words = message.split(" ")
-        if words[0] == "node" and len(words) >= 2:
-            origin = words[2] if len(words) > 2 else ""
-            if not origin:
-                self.dispatcher.want(words[1])
-            elif origin != self.name:
-                self.dispatcher.want_soon(words[1])
-        elif words[0] == "ended" and len(words) == 3:
-            if words[1] == self.name:
-                self.endings.tell(words[2])
-        elif words[0] == "delayed":
-            self.sweeper.expect(int(words[1]) / 1000)
-        elif words[0] == "outbox":
+        parts = message.split(" ")
+        if parts[0] == "node" and len(parts) >= 2:
+            caller = parts[2] if len(parts) > 2 else ""
+            if not caller:
+                self.dispatcher.want(parts[1])
+            elif caller != self.name:
+                self.dispatcher.want_soon(parts[1])
+        elif parts[0] == "ended" and len(parts) == 3:
+            if parts[1] == self.name:
+                self.endings.tell(parts[2])
+        elif parts[0] == "delayed":
+            self.sweeper.expect(int(parts[1]) / 1000)
+        elif parts[0] == "outbox":
             self.delivery.want()
-        elif words[0] == "all":
+        elif parts[0] == "all":
             self.dispatcher.want_all()
             self.delivery.want()
             self.endings.tell_all()
-        if words[0] in ("types", "all"):
+        if parts[0] in ("types", "all"):
             loading = asyncio.create_task(self.types.load())
             self._loading.add(loading)
             loading.add_done_callback(self._loaded)
@@ -145,7 +145,7 @@ class Scheduler:
         try:
             await self.attempts.retire()
         except Exception as error:
-            log.warning("could not say goodbye; the leases lapse by themselves", error=str(error))
+            log.warning("could not retire; the leases lapse by themselves", error=str(error))
 
 
 @asynccontextmanager

@@ -27,7 +27,7 @@ class CallbackSection(Section):
     """Private receivers that may be called: addresses, networks or host names, each with or without `:port`."""
     schedule_seconds: tuple[float, ...] = (1, 2, 4, 60, 300, 1800, 7200, 18000, 36000)
     """Waits before the second, third, … attempt; after the last one the callback has failed. The first three are what the
-    origin promised, the rest follows Svix, so that a receiver may be down for a working day."""
+    first YiVideo promised, the rest follows Svix, so that a receiver may be down for a working day."""
     timeout_seconds: float = Field(20.0, gt=0, le=120)
     """Time that one attempt may take, answer body included."""
     hold_seconds: float = Field(60.0, gt=0, le=600)
@@ -88,9 +88,9 @@ class SchedulerSection(Section):
     callbacks: CallbackSection = CallbackSection()
     """How callbacks are delivered."""
     lease_seconds: float = Field(15.0, gt=0)
-    """Life of an attempt's lease after the last word from its node."""
+    """Life of an attempt's lease after the last message from its node."""
     silence_seconds: float = Field(15.0, gt=0)
-    """A stream without a word for this long is dropped and opened again; three of a node's heartbeats."""
+    """A stream without a message for this long is dropped and opened again; three of a node's heartbeats."""
     lost_seconds: float = Field(45.0, ge=0)
     """How long a broken stream to a node that is silent is reopened before the attempt counts as lost. Not less than the time in
     which such a node is sure to have ended its work, else two attempts overlap: 10 s until it notices that it was cut off

@@ -1,11 +1,11 @@
--- The words that all scripts share: keys, time, the tripwire, and the moves of a request between its states W (waits), G (granted),
+-- What all scripts share: keys, time, the tripwire, and the moves of a request between its states W (waits), G (granted),
 -- X (revoked, in quarantine) and D (done).
 --
 -- All files of this folder are one library of functions in Redis (gpulock/library.py), which is read once and not at each call:
 -- the preludes, then each other file as the body of the script that has its name. What a call may not find of the one before it is set in
 -- `at_begin`.
 --
--- KEYS are all keys of the installation's locks (gpulock/keys.py says what each is for); they share one hash slot.
+-- KEYS are all keys of the installation's locks (gpulock/store/keys.py says what each is for); they share one hash slot.
 -- ARGV: 1 names of the pools, joined by commas, in the order of their keys; 2 the calling replica; 3 the highest token it has
 -- seen; 4 a test's clock in µs, else empty; 5 the highest epoch it has seen; 6 `new` when an empty store means that nothing runs
 -- yet; from 7 on, the script's own.

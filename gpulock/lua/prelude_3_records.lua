@@ -107,7 +107,7 @@ local function device_list(rec)
   return table.concat(parts, ',')
 end
 
--- A record as gpulock/record.py reads it, in a fixed order.
+-- A record as gpulock/store/record.py reads it, in a fixed order.
 local function export(rec)
   return { rec.id, rec.pool, rec.st, rec.dev, rec.mib, rec.n, rec.prio, rec.user, rec.task, rec.what, rec.client, rec.node,
     rec.host, rec.pre and '1' or '0', rec.enq, rec.tok or 0, device_list(rec), rec.ga or 0, rec.exp or 0, rec.beat or 0,

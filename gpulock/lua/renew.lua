@@ -1,4 +1,4 @@
--- A holder's beat. Arguments: id, token, client, node, `1` when words to it may have been lost. Gives `renewed`, `lost`, `stale`, or
+-- A holder's beat. Arguments: id, token, client, node, `1` when messages to it may have been lost. Gives `renewed`, `lost`, `stale`, or
 -- `reclaim` while the store may have forgotten the lease.
 local rec = load(arg(1))
 if not rec then return finish(state.phase == 'recover' and 'reclaim' or 'lost', {}, 'heartbeat') end

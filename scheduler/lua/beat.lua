@@ -1,7 +1,7 @@
 -- Say that this scheduler lives, and renew the leases of the tasks whose nodes it has heard.
--- ARGV: prefix, scheduler, scheduler ttl ms, lease ms, then id, fence, age ms of the last word from the node, ...
+-- ARGV: prefix, scheduler, scheduler ttl ms, lease ms, then id, fence, age ms of the last message from the node, ...
 -- Reply, one entry a task: {'lost'} | {'kept'} | {'cancelling', grace, reason}
--- An age of a whole lease or more renews nothing: the lease ends where the last word from the node put it.
+-- An age of a whole lease or more renews nothing: the lease ends where the last message from the node put it.
 local scheduler, lease_ms = ARGV[2], tonumber(ARGV[4])
 redis.call('ZADD', prefix .. 'schedulers', now + tonumber(ARGV[3]), scheduler)
 redis.call('EXPIRE', prefix .. 'claims:' .. scheduler, 3600)

@@ -1,7 +1,7 @@
 -- The node of a live attempt is gone: another attempt follows, or, after too many, the task fails and becomes a dead letter.
 -- ARGV: prefix, id, fence, scheduler, max lost, ttl ms, duration, error, retrying body, failed body, cancelled body, max unbegun.
 -- Reply: {'retrying' | 'failed' | 'cancelled' | 'stale', must_settle}. Only the owner may say so: another scheduler may still
--- reach the node. An attempt of which the node never said a word is most likely one that never began: it is not held against the
+-- reach the node. An attempt of which the node never said anything is most likely one that never began: it is not held against the
 -- task, but counted apart, because work that kills its node at once looks the same.
 local id = ARGV[2]
 local record = read(id)

@@ -1,4 +1,4 @@
--- Put in front of every script. The words that all of them share: keys, time, and the moves of a task between its places.
+-- Put in front of every script. What all of them share: keys, time, and the moves of a task between its places.
 --
 -- ARGV[1] is the key prefix; it carries one Redis Cluster hash tag, so that keys which a script finds in its data (the user's
 -- queue, the tasks that wait for this one) lie in the slot of those that it declares. Time is the server's, never a client's.
@@ -65,13 +65,13 @@ local function count(user, queued, running)
   end
 end
 
--- Tell every scheduler that a node has work. When the only living one has made it ready itself (`origin`), there is nobody to tell.
-local function wake(node, origin)
-  if origin and origin ~= '' and redis.call('ZCARD', prefix .. 'schedulers') == 1
-    and redis.call('ZSCORE', prefix .. 'schedulers', origin) then
+-- Tell every scheduler that a node has work. When the only living one has made it ready itself (`caller`), there is nobody to tell.
+local function wake(node, caller)
+  if caller and caller ~= '' and redis.call('ZCARD', prefix .. 'schedulers') == 1
+    and redis.call('ZSCORE', prefix .. 'schedulers', caller) then
     return
   end
-  redis.call('PUBLISH', prefix .. 'wake', 'node ' .. node .. ' ' .. (origin or ''))
+  redis.call('PUBLISH', prefix .. 'wake', 'node ' .. node .. ' ' .. (caller or ''))
 end
 
 -- A user comes in half a turn before the one who was served last: behind everybody who waits, never ahead of them.

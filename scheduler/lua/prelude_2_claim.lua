@@ -76,16 +76,16 @@ local function claim(ask)
   if #taken == 0 then
     local room = math.min(ask.most, ask.slots - redis.call('SCARD', prefix .. 'replica:' .. ask.replica))
     if room <= 0 then return { 'full' } end
-    local note, word = ask.token, 'more'
+    local note, outcome = ask.token, 'more'
     for _ = 1, 16 + room do
       if #taken == room then break end
       if ask.max_all > 0 and number(redis.call('HGET', prefix .. 'totals', 'running')) >= ask.max_all then
-        word = 'limit'
+        outcome = 'limit'
         break
       end
       local user, id, nothing = next_head(ask.node, ask.max_user)
       if nothing then
-        word = nothing
+        outcome = nothing
         break
       end
       local record = read(id)
@@ -99,7 +99,7 @@ local function claim(ask)
         taken[#taken + 1] = id
       end
     end
-    if #taken == 0 then return { word } end
+    if #taken == 0 then return { outcome } end
     redis.call('EXPIRE', prefix .. 'replica:' .. ask.replica, 1209600)
     redis.call('HSET', claims, field, note)
   end

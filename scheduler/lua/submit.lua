@@ -1,11 +1,11 @@
 -- Accept a task: dedupe, write, index, event 1, enqueue; or say which task is there already, or why it is refused. Then take what is
 -- now first in the node's queue, when the caller knows of a free slot.
--- ARGV: prefix, id, sha, nonce, origin, spec, accepted body, accepted-blocked body, run-again body, max queued of the user,
+-- ARGV: prefix, id, sha, nonce, caller, spec, accepted body, accepted-blocked body, run-again body, max queued of the user,
 --   max queued in all, not before ms (`+ms`: from now), start deadline ms, priority, asked ms (0: now), what to claim for as
 --   claim.lua has it (nine; most is 0: nothing), number of dependencies, dependencies..., field, value, ...
--- Reply: {word, state, created_us, must_settle, claimed}; `claimed` is empty or claim.lua's reply. The nonce tells a repetition of
+-- Reply: {outcome, state, created_us, must_settle, claimed}; `claimed` is empty or claim.lua's reply. The nonce tells a repetition of
 -- this very call from another client's submit.
-local id, sha, nonce, origin = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local id, sha, nonce, caller = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local not_before, start_deadline, priority = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
 local CLAIM, DEPENDENCIES = 16, 25
 local dependencies = tonumber(ARGV[DEPENDENCIES])
@@ -20,10 +20,10 @@ end
 
 -- Take what is first now, and have the others told of what is ready after that.
 local function claimed(node)
-  local ask = claim_ask(node, origin, CLAIM)
+  local ask = claim_ask(node, caller, CLAIM)
   local answer = ask.most > 0 and claim(ask) or {}
   local ready = answer[2] or redis.call('EXISTS', queue(node, 'users')) -- a claim that took something has looked
-  if ready == 1 then wake(node, origin) end
+  if ready == 1 then wake(node, caller) end
   return answer
 end
 

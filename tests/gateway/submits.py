@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from typing import Any
 
-from scheduler.submitting import answers
+from scheduler.api.submitting import answers
 from yivideo.task.v1 import task_pb2 as pb
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024

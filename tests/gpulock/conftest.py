@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import redis
 
-from gpulock.configuration import LockConfiguration
-from gpulock.keys import LAYOUT, Keys
-from gpulock.lessor import Ask, Client, Lessor
-from gpulock.record import Record
+from gpulock.lease.configuration import LockConfiguration
+from gpulock.lease.lessor import Ask, Client, Lessor
+from gpulock.lease.message import ClientMessage
+from gpulock.monitor.statistics import pairs
 from gpulock.settings import DeviceSection, GpulockSection
-from gpulock.statistics import pairs
-from gpulock.store import Push, ScriptStore, exported, text, to_notice
-from gpulock.word import Word
+from gpulock.store.keys import LAYOUT, Keys
+from gpulock.store.record import Record
+from gpulock.store.script_store import Push, ScriptStore, exported, text, to_notice
 from redislink.pipe import Pipe
 from tests.gpulock.rooms import Rooms
 
@@ -59,41 +59,41 @@ class Replica:
 
     lessor: Lessor
     store: ScriptStore
-    words: list[Word] = field(default_factory=list)
+    messages: list[ClientMessage] = field(default_factory=list)
     epochs: list[tuple[int, float]] = field(default_factory=list)
 
-    def said(self, request_id: str, kind: str = "") -> list[Word]:
+    def said(self, request_id: str, kind: str = "") -> list[ClientMessage]:
         """What it said of a request."""
-        return [w for w in self.words if w.request_id == request_id and kind in ("", w.kind)]
+        return [w for w in self.messages if w.request_id == request_id and kind in ("", w.kind)]
 
     def kinds(self, request_id: str) -> list[str]:
         """The kinds of what it said of a request."""
-        return [word.kind for word in self.said(request_id)]
+        return [message.kind for message in self.said(request_id)]
 
     async def ask(self, request_id: str, client: str = "", **fields: Any) -> str:
-        """Ask for devices; gives the kind of the last word about it."""
-        word = await self.lessor.acquire(Client(client or f"client-{request_id}", host=fields.pop("host", "")),
+        """Ask for devices; gives the kind of the last message about it."""
+        message = await self.lessor.acquire(Client(client or f"client-{request_id}", host=fields.pop("host", "")),
                                          Ask(request_id, **fields))  # fmt: skip
-        if word is not None:
-            self.words.append(word)
-        return self.words[-1].kind
+        if message is not None:
+            self.messages.append(message)
+        return self.messages[-1].kind
 
     def lease(self, request_id: str) -> Record:
         """The last lease of a request that this replica granted or renewed."""
         found = [w.record for w in self.said(request_id) if w.kind in ("granted", "renewed") and w.record]
         return found[-1]
 
-    async def release(self, request_id: str, reason: str = "normal", token: int = 0) -> Word:
+    async def release(self, request_id: str, reason: str = "normal", token: int = 0) -> ClientMessage:
         """Give a lease back."""
         token = token or self.lease(request_id).token
         return await self.lessor.release(Client(f"client-{request_id}"), request_id, token, reason)
 
-    async def renew(self, request_id: str, token: int = 0) -> Word:
+    async def renew(self, request_id: str, token: int = 0) -> ClientMessage:
         """Beat."""
         token = token or self.lease(request_id).token
-        word = await self.lessor.renew(Client(f"client-{request_id}"), request_id, token)
-        self.words.append(word)
-        return word
+        message = await self.lessor.renew(Client(f"client-{request_id}"), request_id, token)
+        self.messages.append(message)
+        return message
 
     async def figure(self, name: str) -> str:
         """A figure by its name; empty: it was never counted."""
@@ -150,14 +150,14 @@ class House:
             pipe, keys, replica=name, patience_seconds=1.0, initial_state=settings.initial_state,
             clock_us=lambda: self.clocks.wall_us,
         )  # fmt: skip
-        words: list[Word] = []
+        messages: list[ClientMessage] = []
         epochs: list[tuple[int, float]] = []
         lessor = Lessor(
             store, settings, LockConfiguration().changed(configuration or {}),
-            deliver=words.append, on_epoch=lambda epoch, left: epochs.append((epoch, left)),
+            deliver=messages.append, on_epoch=lambda epoch, left: epochs.append((epoch, left)),
             on_due=lambda _: None, on_queue=lambda: None, boot_clock=lambda: self.clocks.boot_seconds,
         )  # fmt: skip
-        replica = Replica(lessor, store, words, epochs)
+        replica = Replica(lessor, store, messages, epochs)
         self.replicas[name] = replica
         await lessor.configure(lessor.configuration, 1)
         await lessor.sweep()

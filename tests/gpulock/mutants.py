@@ -2,7 +2,7 @@
 
 `python -m tests.gpulock.mutants` runs the laws, and where they see nothing the tripwire, the turns and the state machine, in a copy
 of the tree that has the fault. What nothing notices is named, and the exit status is 1. `--only WORD` takes the mutants with the
-word.
+message.
 """
 
 from __future__ import annotations

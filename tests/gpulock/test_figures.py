@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from prometheus_client import REGISTRY
 
-from gpulock import metrics, report
+from gpulock import metrics
 from gpulock.app import publish
-from gpulock.health import Present, judge
+from gpulock.monitor import report
+from gpulock.monitor.health import Present, judge
+from gpulock.monitor.statistics import to_figures
 from gpulock.settings import GpuLockSection, HealthThresholdsSection
-from gpulock.statistics import to_figures
 from tests.gpulock.lock_room import GPU
 from tests.gpulock.rooms import Rooms
 from yivideo.gpulock.v1 import lock_pb2, monitor_pb2

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from gpulock import metrics
-from gpulock.lessor import Client
-from gpulock.record import to_record
-from gpulock.store import text
+from gpulock.lease.lessor import Client
+from gpulock.store.record import to_record
+from gpulock.store.script_store import text
 from tests.gpulock.conftest import STORE, House
 
 

@@ -25,8 +25,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from gpulock.lessor import Ask, Client
-from gpulock.word import Word
+from gpulock.lease.lessor import Ask, Client
+from gpulock.lease.message import ClientMessage
 from tests.gpulock.conftest import GPU0, GPU1, Clocks, House, Replica
 
 T = TypeVar("T")
@@ -89,19 +89,19 @@ class LeaseMachine(RuleBasedStateMachine):
         self.loop.run_until_complete(self.house.carry())
         self.before = max(self.tokens, default=0)
         for name, replica in self.house.replicas.items():
-            for word in replica.words[self.heard[name] :]:
-                self.hear(word)
-            self.heard[name] = len(replica.words)
+            for message in replica.messages[self.heard[name] :]:
+                self.hear(message)
+            self.heard[name] = len(replica.messages)
         return answer
 
-    def hear(self, word: Word) -> None:
+    def hear(self, message: ClientMessage) -> None:
         """Believe what is said."""
-        request_id, record = word.request_id, word.record
-        if word.kind == "granted" and record is not None:
+        request_id, record = message.request_id, message.record
+        if message.kind == "granted" and record is not None:
             if request_id not in self.waiting:
                 return  # the session drops a grant that crossed a cancellation
             self.waiting.discard(request_id)
-            self.believe(word)
+            self.believe(message)
             warm = self.asks[request_id].warm_request_id
             if record.warm:
                 self.held.pop(warm, None)
@@ -109,17 +109,17 @@ class LeaseMachine(RuleBasedStateMachine):
             if record.token not in self.tokens:
                 assert record.token > self.before, "a token went back"
                 self.tokens.append(record.token)
-        elif word.kind == "lost" and request_id not in self.deaf:
+        elif message.kind == "lost" and request_id not in self.deaf:
             self.held.pop(request_id, None)
-        elif word.kind in ("timeout", "cancelled", "refused"):
+        elif message.kind in ("timeout", "cancelled", "refused"):
             self.waiting.discard(request_id)
 
-    def believe(self, word: Word) -> None:
+    def believe(self, message: ClientMessage) -> None:
         """Note a lease from the answer to what was sent now."""
-        assert word.record is not None
-        left = (word.record.expires_us - word.now_us) / 1e6
+        assert message.record is not None
+        left = (message.record.expires_us - message.now_us) / 1e6
         until = self.house.clocks.boot_seconds + min(left, TTL_SECONDS)
-        self.held[word.request_id] = Belief(word.record.token, word.record.devices, until)
+        self.held[message.request_id] = Belief(message.record.token, message.record.devices, until)
 
     def client(self, request_id: str) -> Client:
         """The client whose request it is: a task that takes a model over is one of the same client."""
@@ -167,9 +167,9 @@ class LeaseMachine(RuleBasedStateMachine):
     def repeat(self, request_id: str) -> None:
         """Send the request, maybe again."""
         replica = self.at(request_id)
-        word = self.do(replica.lessor.acquire(self.client(request_id), self.asks[request_id]))
-        if word is not None:
-            self.hear(word)
+        message = self.do(replica.lessor.acquire(self.client(request_id), self.asks[request_id]))
+        if message is not None:
+            self.hear(message)
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data(), home=st.sampled_from("ab"))
@@ -218,25 +218,25 @@ class LeaseMachine(RuleBasedStateMachine):
             if request_id in self.deaf or belief.until < self.house.clocks.boot_seconds:
                 continue
             client = self.client(request_id)
-            word = self.do(self.at(request_id).lessor.renew(client, request_id, belief.token))
-            if word.kind == "renewed":
-                self.believe(word)
-            elif word.kind == "lost":
+            message = self.do(self.at(request_id).lessor.renew(client, request_id, belief.token))
+            if message.kind == "renewed":
+                self.believe(message)
+            elif message.kind == "lost":
                 self.held.pop(request_id, None)
-            elif word.kind == "reclaim":
+            elif message.kind == "reclaim":
                 self.reclaim(request_id)
 
     def reclaim(self, request_id: str) -> None:
         """A holder says that it holds."""
         belief = self.held[request_id]
-        word = self.do(
+        message = self.do(
             self.at(request_id).lessor.reclaim(
                 self.client(request_id), self.asks[request_id], belief.token,
                 [name for name, _ in belief.devices], self.house.clocks.wall_us,
             )
         )  # fmt: skip
-        if word.kind == "renewed":
-            self.believe(word)
+        if message.kind == "renewed":
+            self.believe(message)
         else:
             self.held.pop(request_id, None)
 
@@ -263,8 +263,10 @@ class LeaseMachine(RuleBasedStateMachine):
         """A holder keeps its model."""
         request_id = data.draw(st.sampled_from(sorted(set(self.held) - self.deaf)))
         token = self.held[request_id].token
-        word = self.do(self.at(request_id).lessor.park(self.client(request_id), request_id, token, "m", 0, 3))
-        if word.kind == "parked":
+        message = self.do(
+            self.at(request_id).lessor.park(self.client(request_id), request_id, token, "m", 0, 3)
+        )
+        if message.kind == "parked":
             self.parked.add(request_id)
 
     @precondition(lambda self: self.held)
@@ -281,9 +283,9 @@ class LeaseMachine(RuleBasedStateMachine):
         self.homes[request_id] = self.homes[parked]
         self.owners[request_id] = self.owners.get(parked, parked)
         self.waiting.add(request_id)
-        word = self.do(self.at(request_id).lessor.acquire(self.client(request_id), self.asks[request_id]))
-        if word is not None:
-            self.hear(word)
+        message = self.do(self.at(request_id).lessor.acquire(self.client(request_id), self.asks[request_id]))
+        if message is not None:
+            self.hear(message)
 
     @precondition(lambda self: self.parked & set(self.held))
     @rule()

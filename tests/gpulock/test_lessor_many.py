@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from gpulock.lessor import Ask, Client
+from gpulock.lease.lessor import Ask, Client
 from tests.gpulock.conftest import GPU0, GPU1, House, Replica
 
 MANY = 4200

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpulock.lessor import Client
+from gpulock.lease.lessor import Client
 from tests.gpulock.conftest import GPU0, GPU1, House
 
 
@@ -35,7 +35,7 @@ async def test_order_of_asking(house: House) -> None:
     assert await a.order() == [f"r{number}" for number in range(1, 6)]
     for number in range(5):
         await a.release(f"r{number}")
-    assert [w.request_id for w in a.words if w.kind == "granted"] == [f"r{number}" for number in range(6)]
+    assert [w.request_id for w in a.messages if w.kind == "granted"] == [f"r{number}" for number in range(6)]
 
 
 async def test_users_in_turn(house: House) -> None:
@@ -58,9 +58,9 @@ async def test_a_user_who_comes_back_joins_the_turn_that_is_served(house: House)
     await a.ask("y0", user="y")
     holder, served, asked = "x0", [], 0
     for _ in range(8):
-        before = len(a.words)
+        before = len(a.messages)
         await a.release(holder)
-        holder = next(w.request_id for w in a.words[before:] if w.kind == "granted")
+        holder = next(w.request_id for w in a.messages[before:] if w.kind == "granted")
         served.append(holder[0])
         if holder.startswith("y"):
             asked += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpulock.lessor import Ask, Client
+from gpulock.lease.lessor import Ask, Client
 from tests.gpulock.conftest import STORE, House
 
 
@@ -29,16 +29,16 @@ async def test_nothing_is_granted_before_a_recovery_has_run(house: House) -> Non
 
 
 async def test_a_forgotten_lease_is_reclaimed(house: House) -> None:
-    """A store without memory waits, takes the holder's word for its lease, and grants with a larger token afterwards."""
+    """A store without memory waits, believes the holder about its lease, and grants with a larger token afterwards."""
     a = await house.replica(recovery_window_seconds=20.0)
     await a.ask("r1", memory_mib=20_000)
     lease = a.lease("r1")
     house.redis.flushdb()
     assert (await a.renew("r1")).kind == "reclaim"
-    word = await a.lessor.reclaim(
+    message = await a.lessor.reclaim(
         client("r1"), Ask("r1", memory_mib=20_000), lease.token, ["gpu-0"], lease.granted_us
     )
-    assert word.kind == "renewed"
+    assert message.kind == "renewed"
     assert await a.ask("r2", memory_mib=20_000) == "queued"
     await house.after(21)
     assert a.kinds("r2") == ["queued"]
@@ -55,8 +55,8 @@ async def test_who_comes_too_late_has_lost_its_lease(house: House) -> None:
     house.redis.flushdb()
     await house.after(1)
     await house.after(21)
-    word = await a.lessor.reclaim(client("r1"), Ask("r1"), lease.token, ["gpu-0"], lease.granted_us)
-    assert word.kind == "lost"
+    message = await a.lessor.reclaim(client("r1"), Ask("r1"), lease.token, ["gpu-0"], lease.granted_us)
+    assert message.kind == "lost"
     assert (await a.renew("r1")).kind == "lost"
 
 
@@ -76,8 +76,8 @@ async def test_of_two_holders_after_a_stale_failover_the_later_wins(house: House
     for name, payload in zip(("req", "dl", "meta"), stale, strict=True):
         house.redis.restore(f"{STORE}{name}", 0, payload, replace=True)
     house.restart_redis()
-    word = await a.lessor.reclaim(client("new"), Ask("new"), new.token, ["gpu-0"], new.granted_us)
-    assert word.kind == "renewed"
+    message = await a.lessor.reclaim(client("new"), Ask("new"), new.token, ["gpu-0"], new.granted_us)
+    assert message.kind == "renewed"
     assert a.said("old")[-1].kind == "lost"
     assert a.said("old")[-1].detail == "superseded"
     again = await a.lessor.reclaim(client("old"), Ask("old"), old.token, ["gpu-0"], old.granted_us)
@@ -93,10 +93,10 @@ async def test_of_two_who_reclaim_one_device_the_later_grant_wins(house: House) 
     await a.ask("new")
     new = a.lease("new")
     house.redis.flushdb()
-    word = await a.lessor.reclaim(client("new"), Ask("new"), new.token, ["gpu-0"], new.granted_us)
-    assert word.kind == "renewed"
-    word = await a.lessor.reclaim(client("old"), Ask("old"), old.token, ["gpu-0"], old.granted_us)
-    assert (word.kind, word.detail) == ("lost", "superseded")
+    message = await a.lessor.reclaim(client("new"), Ask("new"), new.token, ["gpu-0"], new.granted_us)
+    assert message.kind == "renewed"
+    message = await a.lessor.reclaim(client("old"), Ask("old"), old.token, ["gpu-0"], old.granted_us)
+    assert (message.kind, message.detail) == ("lost", "superseded")
     assert "lost" not in a.kinds("new")
     assert await a.memory() == {"gpu-0": (24_000, 0)}
 
@@ -110,8 +110,8 @@ async def test_a_reclaimed_token_is_a_floor_for_all_that_follow(house: House) ->
     house.redis.flushdb()
     house.clocks.step_seconds(-86_400)
     b = await house.replica("b", initial_state="existing", recovery_window_seconds=20.0)
-    word = await b.lessor.reclaim(client("r1"), Ask("r1"), lease.token, ["gpu-0"], lease.granted_us)
-    assert word.kind == "renewed"
+    message = await b.lessor.reclaim(client("r1"), Ask("r1"), lease.token, ["gpu-0"], lease.granted_us)
+    assert message.kind == "renewed"
     await house.after(21)
     await b.release("r1", token=lease.token)
     assert await b.ask("r2") == "granted"

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from gpulock.keys import Keys
-from gpulock.lessor import Ask, Client
+from gpulock.lease.lessor import Ask, Client
 from gpulock.settings import DeviceSection
+from gpulock.store.keys import Keys
 from tests.gpulock.conftest import GPU0, GPU1, PREFIX, House
 
 
@@ -25,7 +25,7 @@ async def test_impossible_requests_are_refused_at_once(house: House) -> None:
         ({"pool": "other", "host": "h2"}, "GPU_NEVER_FITS"),
     ):
         assert await a.ask("r", **fields) == "refused", fields
-        assert a.words[-1].detail == code, fields
+        assert a.messages[-1].detail == code, fields
     assert await a.ask("r", pool="other", host="h1") == "granted"
 
 
@@ -35,7 +35,7 @@ async def test_a_full_queue_refuses(house: House) -> None:
     await a.ask("r1")
     await a.ask("r2")
     assert await a.ask("r3") == "refused"
-    assert a.words[-1].detail == "GPU_QUEUE_FULL"
+    assert a.messages[-1].detail == "GPU_QUEUE_FULL"
     await a.release("r1")
     assert await a.ask("r3") == "queued"
 
@@ -62,7 +62,7 @@ async def test_an_id_is_one_clients(house: House) -> None:
     for replica in (a, b):
         for request_id in ("r1", "r2"):
             assert await replica.ask(request_id, "n2") == "refused"
-            assert replica.words[-1].detail == "GPU_REQUEST_TAKEN"
+            assert replica.messages[-1].detail == "GPU_REQUEST_TAKEN"
     await a.lessor.detach(Client("n1"), ["r2"])
     assert await b.ask("r2", "n2") == "queued"
     await a.release("r1")
@@ -248,7 +248,7 @@ async def test_drain(house: House) -> None:
     await a.release("r1")
     assert a.kinds("r2") == ["queued"]
     assert await a.ask("r3") == "refused"
-    assert a.words[-1].detail == "GPU_DRAINING"
+    assert a.messages[-1].detail == "GPU_DRAINING"
     await a.lessor.drain_device("default", "gpu-0", undo=True, reason="")
     assert a.kinds("r2") == ["queued", "granted"]
 

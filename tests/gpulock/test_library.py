@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import redis
 
-from gpulock.store import ScriptStore
+from gpulock.store.script_store import ScriptStore
 from redislink.functions import load_library
 from tests.gpulock.conftest import GPU0, GPU1, STORE, House
 

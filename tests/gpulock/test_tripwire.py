@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from gpulock.keys import Keys
-from gpulock.store import Reply, ScriptStore
+from gpulock.store.keys import Keys
+from gpulock.store.script_store import Reply, ScriptStore
 from redislink.pipe import Pipe
 
 

@@ -30,7 +30,7 @@ async def _play(redis_url: str, moves: list[str]) -> None:
         holder = ""
         waiting: dict[str, tuple[int, Counter[str]]] = {}
         for number, move in enumerate(moves):
-            before = len(replica.words)
+            before = len(replica.messages)
             if move == "release":
                 if holder:
                     await replica.release(holder)
@@ -40,9 +40,9 @@ async def _play(redis_url: str, moves: list[str]) -> None:
                 own = sum(waiter[0] == move for waiter in waiting)
                 if await replica.ask(name, user=move) == "queued":
                     waiting[name] = (own, Counter())
-            for word in replica.words[before:]:
-                if word.kind == "granted":
-                    holder = word.request_id
+            for message in replica.messages[before:]:
+                if message.kind == "granted":
+                    holder = message.request_id
                     waiting.pop(holder, None)
                     for name, (own, passed) in waiting.items():
                         if name[0] != holder[0]:

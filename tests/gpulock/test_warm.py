@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gpulock.lessor import Client
-from gpulock.record import to_record
-from gpulock.store import text
+from gpulock.lease.lessor import Client
+from gpulock.store.record import to_record
+from gpulock.store.script_store import text
 from tests.gpulock.conftest import GPU0, GPU1, House, Replica
 
 CLIENT = "node-1"
@@ -13,8 +13,10 @@ CLIENT = "node-1"
 async def park(replica: Replica, request_id: str, memory_mib: int = 0, load_seconds: float = 8.0) -> str:
     """Park a lease."""
     token = replica.lease(request_id).token
-    word = await replica.lessor.park(Client(CLIENT), request_id, token, "large-v3", memory_mib, load_seconds)
-    return word.kind
+    message = await replica.lessor.park(
+        Client(CLIENT), request_id, token, "large-v3", memory_mib, load_seconds
+    )
+    return message.kind
 
 
 async def test_a_parked_model_is_taken_over_without_a_gap(house: House) -> None:
@@ -108,8 +110,8 @@ async def test_a_chain_of_warm_tasks_does_not_pass_a_large_request_for_ever(hous
     for number in range(4):
         await park(a, last)
         following = f"t{number}"
-        word = await a.ask(following, CLIENT, device="gpu-0", warm_request_id=last)
-        if word != "granted":
+        message = await a.ask(following, CLIENT, device="gpu-0", warm_request_id=last)
+        if message != "granted":
             break
         last = following
         await house.after(20)

@@ -12,9 +12,9 @@ from gateway.v1 import presenter
 from gateway.v1.links import file_url
 from results.states import RESULT_STATUS, TERMINAL_STATES
 from runtime.structs import to_struct
-from scheduler.callback_body import to_body
-from scheduler.presenter import StoredTask, to_task
-from scheduler.record import to_record
+from scheduler.callbacks.body import to_body
+from scheduler.queue.presenter import StoredTask, to_task
+from scheduler.queue.record import to_record
 from yivideo.task.v1 import task_pb2
 
 BASE = "http://gateway.example:8788"

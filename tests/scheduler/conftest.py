@@ -17,7 +17,7 @@ from runtime.rpc_errors import rpc_errors
 from runtime.settings import RuntimeSection
 from runtime.structs import to_struct
 from scheduler.app import Scheduler, scheduling
-from scheduler.keys import Keys
+from scheduler.queue.keys import Keys
 from scheduler.settings import LimitsSection, NodeSection, SchedulerSection, SchedulerSettings
 from tests.scheduler.node_room import NodeRoom, serving_node
 from tests.scheduler.queue_room import Queue, running_queue

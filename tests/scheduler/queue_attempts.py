@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from scheduler.attempt_store import Beat, Ending
-from scheduler.claim import Claim, ClaimAsk, Claimed
-from scheduler.node_event import NodeEvent
-from scheduler.task_store import cancelled_event, failed_event
+from scheduler.queue.attempt_store import Beat, Ending
+from scheduler.queue.claim import Claim, ClaimAsk, Claimed
+from scheduler.queue.node_event import NodeEvent
+from scheduler.queue.task_store import cancelled_event, failed_event
 from tests.scheduler import queue_laws as laws
 from tests.scheduler import queue_model as m
 from tests.scheduler.queue_steps import SCHEDULERS, QueueSteps
@@ -39,7 +39,7 @@ class AttemptSteps(QueueSteps):
         full = self._running(ask.replica) >= ask.slots
         limit = self.model.running() >= m.MAX_RUNNING
         if not answer.claims:
-            self.agree("claim", answer.word, "full" if full else "limit" if limit else "empty")
+            self.agree("claim", answer.outcome, "full" if full else "limit" if limit else "empty")
         elif len(answer.claims) > 1:
             self.saw("claim", "several at once")
         if len(answer.claims) < ask.most and not full and not limit:
@@ -111,7 +111,7 @@ class AttemptSteps(QueueSteps):
             return
         state = "completed" if word == "unusable" else word
         ended = self.do(self.replicas["s1"].end(claim, _ending(state, word != "unusable"), []))
-        answer, must_settle = ended.word, ended.must_settle
+        answer, must_settle = ended.outcome, ended.must_settle
         name, fence = claim.record.task_id, claim.record.fence
         self.agree("end", answer, self.model.end(name, fence, state, reusable=word != "unusable"))
         if answer == "ended":

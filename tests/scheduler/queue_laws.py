@@ -67,7 +67,7 @@ class Dump:
         return set(self.values.get(key, ()))
 
     def lasting(self) -> dict[str, Any]:
-        """What a repeated call must leave as it was: all but the time of a task's last word."""
+        """What a repeated call must leave as it was: all but the time of a task's last message."""
         return {
             key: {name: item for name, item in value.items() if name != "updated"}
             if key.startswith("t:") and isinstance(value, dict)

@@ -9,15 +9,15 @@ from typing import Any
 
 import redis
 
-from scheduler.admission import AdmittedTask
-from scheduler.attempt_store import AttemptStore, Ending
-from scheduler.claim import Claim, ClaimAsk, Claimed
-from scheduler.keys import Keys
-from scheduler.node_event import NodeEvent
-from scheduler.payload import fingerprint
-from scheduler.redis_link import RedisLink, connected
+from scheduler.queue.admission import AdmittedTask
+from scheduler.queue.attempt_store import AttemptStore, Ending
+from scheduler.queue.claim import Claim, ClaimAsk, Claimed
+from scheduler.queue.keys import Keys
+from scheduler.queue.node_event import NodeEvent
+from scheduler.queue.payload import fingerprint
+from scheduler.queue.redis_link import RedisLink, connected
+from scheduler.queue.task_store import Submitted, TaskStore, cancelled_event, failed_event
 from scheduler.settings import SchedulerSection
-from scheduler.task_store import Submitted, TaskStore, cancelled_event, failed_event
 from tests.scheduler.short_times import PREFIX, SHORT
 from yivideo.task.v1 import task_pb2
 
@@ -34,7 +34,7 @@ class Queue:
     raw: redis.Redis
 
     async def submit(self, task_id: str, user: str = "u", **fields: Any) -> str:
-        return (await self.submitted(task_id, user, **fields)).word
+        return (await self.submitted(task_id, user, **fields)).outcome
 
     async def submitted(
         self,
@@ -77,7 +77,7 @@ class Queue:
     async def complete(self, claim: Claim, *events: NodeEvent) -> str:
         done = task_pb2.TaskCompleted(duration_seconds=1)
         ending = Ending("completed", task_pb2.TaskEvent(completed=done), 1.0, result=done)
-        return (await self.attempts.end(claim, ending, events)).word
+        return (await self.attempts.end(claim, ending, events)).outcome
 
     async def lose_under_work(self, claim: Claim) -> str:
         """Lose the node after it has said that the attempt began."""
@@ -94,7 +94,7 @@ class Queue:
         return word
 
     def snapshot(self) -> dict[bytes, Any]:
-        """Every key and its whole value but the time of the last word: what a repetition must leave as it was."""
+        """Every key and its whole value but the time of the last message: what a repetition must leave as it was."""
         found: dict[bytes, Any] = {}
         for key in self.raw.scan_iter(PREFIX + "*"):
             assert isinstance(key, bytes)

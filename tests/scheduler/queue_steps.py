@@ -11,14 +11,14 @@ import redis
 
 from results.states import TERMINAL_STATES
 from runtime.errors import InvalidArgument, TaskConflict, TaskNotFound, TooManyTasks, WrongState
-from scheduler.admission import AdmittedTask
-from scheduler.attempt_store import AttemptStore
-from scheduler.claim import Claim, ClaimAsk, Claimed
-from scheduler.keys import Keys
-from scheduler.outbox import DueCallback, Outbox
-from scheduler.redis_link import RedisLink
+from scheduler.callbacks.outbox import DueCallback, Outbox
+from scheduler.queue.admission import AdmittedTask
+from scheduler.queue.attempt_store import AttemptStore
+from scheduler.queue.claim import Claim, ClaimAsk, Claimed
+from scheduler.queue.keys import Keys
+from scheduler.queue.redis_link import RedisLink
+from scheduler.queue.task_store import TaskStore
 from scheduler.settings import LimitsSection, SchedulerSection
-from scheduler.task_store import TaskStore
 from tests.scheduler import queue_laws as laws
 from tests.scheduler import queue_model as m
 from tests.scheduler.conftest import PREFIX, SHORT
@@ -196,10 +196,10 @@ class QueueSteps:
         nonce = self.nonce()
         expected = self.model.submit(ask, nonce)
         self.calls["submit"] += (ask, nonce, slot)
-        self.agree("submit", answer if isinstance(answer, str) else answer.word, _short(expected))
+        self.agree("submit", answer if isinstance(answer, str) else answer.outcome, _short(expected))
         if slot is not None and expected in ("created", "again"):
             self.claimed(answer.claimed, "s1", ask.node, slot, nonce)
-            self.saw("submit", f"with a claim: {answer.claimed.word}")
+            self.saw("submit", f"with a claim: {answer.claimed.outcome}")
         if expected in ("created", "again") and any(self.ended_badly(name) for name in ask.depends_on):
             for name in ask.depends_on:
                 self.model.settle(name)

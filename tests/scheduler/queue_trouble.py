@@ -7,9 +7,9 @@ from typing import Any
 
 from results.states import TERMINAL_STATES
 from runtime.errors import TaskNotFound, WrongState
-from scheduler.attempt_store import AttemptStore
-from scheduler.claim import ClaimAsk, Claimed, read_claimed
-from scheduler.redis_link import RedisLink
+from scheduler.queue.attempt_store import AttemptStore
+from scheduler.queue.claim import ClaimAsk, Claimed, read_claimed
+from scheduler.queue.redis_link import RedisLink
 from tests.scheduler import queue_model as m
 from tests.scheduler.queue_attempts import AttemptSteps
 from tests.scheduler.queue_steps import word_of

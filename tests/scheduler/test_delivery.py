@@ -17,7 +17,7 @@ from standardwebhooks import Webhook
 
 from runtime.errors import WrongState
 from runtime.rpc_errors import rpc_errors
-from scheduler.delivery import retry_after_seconds
+from scheduler.callbacks.delivery import retry_after_seconds
 from tests.scheduler.conftest import Client, House, running_client
 from tests.scheduler.node_room import NodeRoom
 from tests.scheduler.receiver_room import SECRETS, Receiver, receiving, section
@@ -292,7 +292,7 @@ async def test_a_fault_of_ours_is_an_attempt(
     def broken(*_: object, **__: object) -> bytes:
         raise ValueError("a bug")
 
-    monkeypatch.setattr("scheduler.delivery.to_body", broken)
+    monkeypatch.setattr("scheduler.callbacks.delivery.to_body", broken)
     client, _ = await run(house, receiver, schedule_seconds=(0.01,))
     found = await log_of(client, "t1", 2)
     assert found.status == task_pb2.CALLBACK_STATUS_FAILED

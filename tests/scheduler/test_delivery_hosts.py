@@ -8,8 +8,8 @@ from collections import Counter
 
 import redis
 
-from scheduler.circuit import HostCircuits
-from scheduler.keys import Keys
+from scheduler.callbacks.circuit import HostCircuits
+from scheduler.queue.keys import Keys
 from tests.scheduler.conftest import Client, House, until
 from tests.scheduler.receiver_room import receiving, section
 from yivideo.task.v1 import task_pb2

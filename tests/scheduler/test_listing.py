@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from runtime.errors import InvalidArgument, TaskNotFound, Unavailable, WrongState
 from runtime.rpc_errors import rpc_errors
 from runtime.server import RpcServer
-from scheduler.page_token import PageTokens
+from scheduler.api.page_token import PageTokens
 from tests.scheduler.conftest import RUNTIME, Client, House
 from yivideo.file.v1 import file_pb2
 from yivideo.file.v1.file_pb2_grpc import FileServiceServicer, add_FileServiceServicer_to_server

@@ -7,7 +7,7 @@ import asyncio
 import grpc
 
 from runtime.errors import Unavailable
-from scheduler.node_stream import Followed, NodeStream, StreamEnd
+from scheduler.run.node_stream import Followed, NodeStream, StreamEnd
 from tests.scheduler.conftest import House, until
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 

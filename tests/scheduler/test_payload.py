@@ -6,7 +6,7 @@ import pytest
 from google.protobuf.descriptor import FieldDescriptor
 
 from runtime.structs import to_struct
-from scheduler.payload import fingerprint
+from scheduler.queue.payload import fingerprint
 from yivideo.task.v1 import task_pb2
 
 NOT_PAYLOAD = {"task_id", "traceparent"}

@@ -66,7 +66,7 @@ async def test_max_running_holds_a_user_and_lets_others_pass(queue: Queue) -> No
         await queue.submit(f"a{n}", "ann")
     first = await queue.claim()
     await queue.claim()
-    assert (await queue.ask()).word == "empty"
+    assert (await queue.ask()).outcome == "empty"
     await queue.submit("b0", "bob")
     assert await queue.claim_id() == "b0"
     await queue.complete(first)
@@ -80,7 +80,7 @@ async def test_a_replica_never_gets_more_than_its_slots(queue: Queue, other: Que
     answers = await asyncio.gather(
         *(one.ask(slots=1, lane=lane, most=3) for lane in (0, 1) for one in (queue, other))
     )
-    assert sorted(answer.word for answer in answers) == ["claimed", "full", "full", "full"]
+    assert sorted(answer.outcome for answer in answers) == ["claimed", "full", "full", "full"]
     assert sum(len(answer.claims) for answer in answers) == 1
 
 
@@ -98,7 +98,7 @@ async def test_a_submit_into_full_slots_is_stored(queue: Queue) -> None:
     await queue.submit("one")
     await queue.claim(slots=1)
     submitted = await queue.submitted("two", slots=1)
-    assert (submitted.word, submitted.claimed.word, submitted.claimed.claims) == ("created", "full", [])
+    assert (submitted.outcome, submitted.claimed.outcome, submitted.claimed.claims) == ("created", "full", [])
     assert submitted.claimed.may_be_more
     assert await queue.claim_id(slots=2) == "two"
 

@@ -94,7 +94,7 @@ async def test_what_is_submitted_again_after_its_start_deadline_fails_again(queu
     await queue.submit("t1", start_deadline_ms=await passed(queue, 1))
     await queue.tasks.abandon("t1")
     assert await queue.submit("t1", start_deadline_ms=int(await _deadline(queue, "t1"))) == "again"
-    assert (await queue.ask()).word == "empty"
+    assert (await queue.ask()).outcome == "empty"
     assert (await queue.attempts.sweep(10)).late == ["t1"]
     await queue.tasks.abandon("t1")
     assert (await queue.tasks.load("t1")).record.state == "failed"
@@ -116,7 +116,7 @@ async def test_what_is_submitted_again_keeps_its_start_time(queue: Queue) -> Non
     await queue.submit("t1", not_before="+60000")
     await queue.tasks.cancel("t1", "", None)
     assert await queue.submit("t1", not_before="+60000") == "again"
-    assert (await queue.ask()).word == "empty"
+    assert (await queue.ask()).outcome == "empty"
     assert queue.raw.zcard(PREFIX + "q:media:delayed") == 1
 
 
@@ -142,7 +142,7 @@ async def test_a_request_that_was_held_up_does_not_run_an_ended_task_again(queue
     await passed(queue, 1)
     await queue.tasks.cancel("t1", "", None)
     late = await queue.submitted("t1", asked_ms=asked, slots=5)
-    assert (late.word, late.state, late.claimed.claims) == ("existing", "cancelled", [])
+    assert (late.outcome, late.state, late.claimed.claims) == ("existing", "cancelled", [])
     assert await queue.submit("t1", asked_ms=await passed(queue, 1)) == "again"
     await queue.tasks.cancel("t1", "", None)
     assert await queue.submit("t1") == "again"

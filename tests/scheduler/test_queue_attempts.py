@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from runtime.errors import WrongState
-from scheduler.attempt_store import Beat, Ending
-from scheduler.keys import Keys
-from scheduler.node_event import NodeEvent
-from scheduler.outbox import Outbox
+from scheduler.callbacks.outbox import Outbox
+from scheduler.queue.attempt_store import Beat, Ending
+from scheduler.queue.keys import Keys
+from scheduler.queue.node_event import NodeEvent
 from tests.scheduler.conftest import PREFIX
 from tests.scheduler.queue_room import ERROR, Queue
 from yivideo.task.v1 import task_pb2
@@ -150,7 +150,7 @@ async def test_a_handed_back_attempt_is_not_counted_and_keeps_its_place(queue: Q
 
 
 async def test_a_beat_renews_only_what_was_heard_and_only_for_its_owner(queue: Queue, other: Queue) -> None:
-    """The lease ends a whole lease after the node's last word, and another replica's beat moves nothing."""
+    """The lease ends a whole lease after the node's last message, and another replica's beat moves nothing."""
     await queue.submit("t1")
     claim = await queue.claim()
     lease = PREFIX + "q:media:lease"

@@ -22,8 +22,8 @@ from runtime.errors import (
 )
 from runtime.rpc_errors import rpc_errors
 from runtime.structs import from_struct, to_struct
-from scheduler.keys import Keys
-from scheduler.presenter import from_milliseconds
+from scheduler.queue.keys import Keys
+from scheduler.queue.presenter import from_milliseconds
 from tests.scheduler.conftest import Client, House
 from tests.scheduler.node_room import NodeRoom
 from yivideo.task.v1 import task_pb2

@@ -11,7 +11,7 @@ import redis
 from runtime.errors import InvalidArgument
 from runtime.rpc_errors import rpc_errors
 from runtime.structs import to_struct
-from scheduler.keys import Keys
+from scheduler.queue.keys import Keys
 from tests.scheduler.conftest import Client, House, until
 from yivideo.task.v1 import task_pb2
 

@@ -19,7 +19,7 @@ from runtime.errors import InvalidArgument, YiVideoError
 from runtime.rpc_errors import from_status, rpc_errors
 from runtime.server import RpcServer
 from runtime.structs import to_struct
-from scheduler import submitting
+from scheduler.api import submitting
 from tests.scheduler.conftest import PREFIX, RUNTIME, Client, House, until
 from yivideo.task.v1 import task_pb2 as pb
 from yivideo.task.v1 import task_pb2_grpc

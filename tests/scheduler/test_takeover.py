@@ -18,7 +18,7 @@ import redis
 from runtime.channel import open_channel
 from runtime.errors import TaskNotFound
 from runtime.rpc_errors import rpc_errors
-from scheduler.keys import Keys
+from scheduler.queue.keys import Keys
 from tests.scheduler.conftest import PREFIX, RUNTIME, SHORT, Client, House, until
 from tests.scheduler.node_room import NodeRoom, serving_node
 from yivideo.task.v1 import task_pb2, task_pb2_grpc

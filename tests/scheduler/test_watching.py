@@ -9,7 +9,7 @@ import redis
 
 from runtime.errors import TaskNotFound
 from runtime.rpc_errors import rpc_errors
-from scheduler.keys import Keys
+from scheduler.queue.keys import Keys
 from tests.scheduler.conftest import PREFIX, House, until
 from yivideo.task.v1 import task_pb2
 

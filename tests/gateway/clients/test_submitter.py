@@ -21,7 +21,7 @@ from runtime.channel import open_channel
 from runtime.errors import DeadlineExceeded, Draining, InvalidInput, Unauthenticated, Unavailable
 from runtime.server import RpcServer
 from runtime.settings import RuntimeSection
-from scheduler import submitting
+from scheduler.api import submitting
 from tests.gateway.conftest import RUNTIME
 from tests.gateway.submits import submitted
 from yivideo.task.v1 import task_pb2 as pb

@@ -1,0 +1,1 @@
+"""LockService: sessions of clients, and the shape of what is said in them."""

@@ -1,0 +1,181 @@
+"""Runs the lock scripts: what every one of them is told, and what every one of them answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple, Protocol
+
+from redis.exceptions import ResponseError
+
+from gpulock.store.keys import Keys
+from gpulock.store.record import Record, to_leased, to_record
+from redislink.functions import load_library
+from redislink.patience import PASSING_ERRORS, persist
+from redislink.pipe import Argument, CommandHead, Pipe
+
+_UNKNOWN = "ERR Function not found"
+_LOADED_MEANWHILE = "already exists"
+
+
+class Push(NamedTuple):
+    """Something that a client of this replica must hear."""
+
+    kind: str
+    record: Record
+    extra: str
+    now_us: int
+
+
+class Reply(NamedTuple):
+    """What a script answered; times are logical µs."""
+
+    now_us: int
+    epoch: int
+    recovering: bool
+    token: int
+    due_us: int
+    """The first of the deadlines that the script set, of all there are after a sweep; -1: none."""
+    results: list[Any]
+    pushes: tuple[Push, ...]
+    open_us: int
+    """When a recovery ends; 0: unknown, or none is under way."""
+
+    @property
+    def outcome(self) -> str:
+        """The first result, which names the outcome."""
+        return text(self.results[0])
+
+
+Hear = Callable[[Reply], None]
+"""Is told an answer the moment it is there: pushes must not wait until the caller's task has its turn, nor be lost with it."""
+
+
+class Scripts(Protocol):
+    """What the lessor needs of a store."""
+
+    async def run(self, script: str, *arguments: Argument, hear: Hear) -> Reply:
+        """Run a script, again if need be until Redis answers; raises Unavailable."""
+
+
+def text(value: bytes | str | int) -> str:
+    """Return what Redis gave as text."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def to_notice(message: bytes) -> Push | str:
+    """Read a message of an inbox: what a client must hear, or what has changed for all (`queue`, `configured`)."""
+    parts = json.loads(message)
+    if len(parts) == 1:
+        return str(parts[0])
+    return _push(parts[0], parts[1], parts[2], int(parts[3]))
+
+
+def _push(kind: str, fields: Sequence[bytes | str | int], extra: str, now_us: int) -> Push:
+    return Push(kind, to_leased(fields) if kind == "granted" else to_record(fields), extra, now_us)
+
+
+class ScriptStore:
+    """The scripts on one Redis, for one replica."""
+
+    def __init__(
+        self,
+        pipe: Pipe,
+        keys: Keys,
+        *,
+        replica: str,
+        patience_seconds: float,
+        initial_state: str,
+        clock_us: Callable[[], int] | None = None,
+    ) -> None:
+        """`clock_us` replaces Redis's own clock, for tests."""
+        self._pipe = pipe
+        self._fixed: tuple[Argument, ...] = (len(keys.all), *keys.all, ",".join(keys.pools), replica)
+        self._patience_seconds = patience_seconds
+        self._initial_state = initial_state
+        self._clock_us = clock_us
+        self._library = load_library("gpulock")
+        self._heads: dict[str, CommandHead] = {}
+        self.token = 0
+        """Highest fencing token seen; what keeps tokens rising when the store has lost its memory."""
+        self.epoch = 0
+        """Highest epoch seen."""
+        self.on_messages_lost: Callable[[], None] = lambda: None
+        """Hears of the first answer over a new connection: what the old one had yet to bring for clients was lost with it."""
+        self._connections = 1
+
+    async def run(self, script: str, *arguments: Argument, hear: Hear) -> Reply:
+        """Run a script. All are idempotent, so one whose answer was lost is simply run again."""
+
+        def take(answer: list[Any]) -> Reply:
+            reply = self._read(answer)
+            hear(reply)
+            if self._pipe.connections != self._connections:
+                self._connections = self._pipe.connections
+                self.on_messages_lost()
+            return reply
+
+        try:
+            return await self._attempt(script, arguments, take)
+        except PASSING_ERRORS:
+            return await persist(
+                lambda: self._attempt(script, arguments, take), self._patience_seconds, "the lock store"
+            )
+
+    async def _attempt(
+        self, script: str, arguments: tuple[Argument, ...], take: Callable[[list[Any]], Reply]
+    ) -> Reply:
+        clock: Argument = "" if self._clock_us is None else self._clock_us()
+        given = (self.token, clock, self.epoch, self._initial_state, *arguments)
+        command = self._head(script).command(*given)
+        try:
+            reply: Reply = await self._pipe.call_packed(command, take)
+        except ResponseError as error:  # a Redis that is new to us, or has lost its memory
+            if str(error) != _UNKNOWN:
+                raise
+            await self._load()
+            reply = await self._pipe.call_packed(command, take)
+        return reply
+
+    def _head(self, script: str) -> CommandHead:
+        head = self._heads.get(script)
+        if head is None:
+            head = self._heads[script] = CommandHead("FCALL", self._library.function(script), *self._fixed)
+        return head
+
+    async def _load(self) -> None:
+        try:
+            await self._pipe.call("FUNCTION", "LOAD", self._library.text)
+        except ResponseError as error:
+            if not str(error).endswith(_LOADED_MEANWHILE):
+                raise
+
+    async def forget_other_versions(self) -> None:
+        """Delete the libraries of other versions; one that still runs loads its own again."""
+        pattern = f"{self._library.family}_*"
+        for facts in await self.read("FUNCTION", "LIST", "LIBRARYNAME", pattern):
+            name = text(dict(zip(facts[::2], facts[1::2], strict=True))[b"library_name"])
+            if name != self._library.name:
+                with suppress(ResponseError):  # another replica was quicker
+                    await self.read("FUNCTION", "DELETE", name)
+
+    def _read(self, answer: list[Any]) -> Reply:
+        now, epoch, phase, token, due, results, pushes, open_at = answer
+        reply = Reply(
+            now, epoch, phase == b"recover", token, due, results,
+            tuple([_push(text(kind), record, text(extra), now) for kind, record, extra in pushes]),
+            open_at,
+        )  # fmt: skip
+        self.token = max(self.token, reply.token)
+        self.epoch = max(self.epoch, reply.epoch)
+        return reply
+
+    async def read(self, *command: Argument) -> Any:
+        """Run one reading command with the same patience."""
+        return await persist(lambda: self._pipe.call(*command), self._patience_seconds, "the lock store")
+
+
+def exported(value: Sequence[bytes]) -> Record | None:
+    """Read a result that is a record, or empty."""
+    return to_record(value) if value else None

@@ -1,0 +1,172 @@
+"""Admission: what a task must be before anything of it is written. Knows no Redis; the limits are checked by the script."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from results.callback_formats import FORMATS
+from runtime.egress import EgressPolicy
+from runtime.errors import InvalidArgument, PayloadTooLarge
+from runtime.structs import from_struct
+from scheduler.queue.payload import fingerprint
+from scheduler.queue.task_types import TaskTypeCatalog, check_input
+from scheduler.settings import LimitsSection
+from yivideo.task.v1 import task_pb2
+
+ANONYMOUS = "anonymous"
+
+_ID = re.compile(r"[A-Za-z0-9_:-][A-Za-z0-9._:-]{0,127}")
+_USER = re.compile(r"[\x21-\x7e]{1,128}")
+_CODE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+_MAX_DEPENDENCIES = 100
+_MAX_DELAY_SECONDS = 31_536_000
+_MAX_LABELS = 16
+_MAX_LABEL_BYTES = 64
+_MAX_TIMEOUT_SECONDS = 604_800
+
+
+@dataclass(frozen=True)
+class AdmittedTask:
+    """A task that may be stored."""
+
+    spec: task_pb2.TaskSpec
+    node: str
+    sha: str
+    not_before: str
+    start_deadline_ms: int
+    timeout_seconds: int
+    fields: dict[str, str | bytes]
+    """What the record keeps of it from the start."""
+    asked_ms: int = 0
+    """When its client asked, Unix milliseconds; 0: now."""
+
+
+class Admission:
+    """Checks specs against the catalogue and the limits of form."""
+
+    def __init__(
+        self,
+        types: TaskTypeCatalog,
+        policy: EgressPolicy,
+        limits: LimitsSection,
+        *,
+        default_timeout_seconds: int,
+        make_id: Callable[[], str] = lambda: f"task-{uuid.uuid4()}",
+    ) -> None:
+        self._types = types
+        self._policy = policy
+        self._limits = limits
+        self._default_timeout_seconds = default_timeout_seconds
+        self._make_id = make_id
+
+    async def admit(self, asked: task_pb2.TaskSpec, asked_ms: int = 0) -> AdmittedTask:
+        """Return the task ready to be stored, with an id and its defaults.
+
+        Raises InvalidArgument, UnknownTaskType, InvalidInput, PayloadTooLarge or AddressRefused, each with JSON pointers into
+        the spec.
+        """
+        spec = task_pb2.TaskSpec()
+        spec.CopyFrom(asked)
+        spec.user = spec.user or ANONYMOUS
+        sha = fingerprint(spec)
+        spec.task_id = spec.task_id or self._make_id()
+        _check_names(spec)
+        known = await self._types.require(spec.task_name)
+        if spec.input.ByteSize() > self._limits.max_input_bytes:
+            raise PayloadTooLarge(f"/input: larger than {self._limits.max_input_bytes} bytes")
+        check_input(known, from_struct(spec.input))
+        _check_numbers(spec)
+        if spec.callback_url:
+            self._policy.check_url(spec.callback_url)
+        if spec.callback_format and spec.callback_format not in FORMATS:
+            raise InvalidArgument.at("/callback_format", f"one of: {', '.join(FORMATS)}")
+        timeout = spec.timeout_seconds or known.published.timeout_seconds or self._default_timeout_seconds
+        return AdmittedTask(
+            spec=spec,
+            node=known.published.node,
+            sha=sha,
+            not_before=_not_before(spec),
+            start_deadline_ms=milliseconds(spec, "start_deadline"),
+            timeout_seconds=timeout,
+            fields={
+                "user": spec.user,
+                "node": known.published.node,
+                "name": spec.task_name,
+                "workflow": spec.workflow_id or spec.task_id,
+                "timeout": str(timeout),
+                "callback": spec.callback_url,
+                "labels": orjson.dumps(dict(spec.labels)) if spec.labels else b"",
+            },
+            asked_ms=asked_ms,
+        )
+
+
+def _not_before(spec: task_pb2.TaskSpec) -> str:
+    if not spec.delay_seconds:
+        return str(milliseconds(spec, "start_time"))
+    if spec.HasField("start_time"):
+        raise InvalidArgument.at("/delay_seconds", "give a delay or a start time, not both")
+    if not 0 < spec.delay_seconds <= _MAX_DELAY_SECONDS:
+        raise InvalidArgument.at("/delay_seconds", f"must be 0 to {_MAX_DELAY_SECONDS}")
+    return f"+{round(spec.delay_seconds * 1000)}"
+
+
+def milliseconds(message: Any, field: str) -> int:
+    """Return a timestamp as Unix milliseconds, at least 1; 0 when the message has none. Raises InvalidArgument."""
+    if not message.HasField(field):
+        return 0
+    stamp = getattr(message, field)
+    try:
+        return max(1, int(stamp.ToMilliseconds()))
+    except ValueError:
+        raise InvalidArgument.at(f"/{field}", "not a time") from None
+
+
+def _check_names(spec: task_pb2.TaskSpec) -> None:
+    if not _ID.fullmatch(spec.task_id):
+        raise InvalidArgument.at("/task_id", "1 to 128 of A-Z a-z 0-9 . _ : -, not beginning with a dot")
+    if spec.workflow_id and not _ID.fullmatch(spec.workflow_id):
+        raise InvalidArgument.at("/workflow_id", "1 to 128 of A-Z a-z 0-9 . _ : -, not beginning with a dot")
+    if not _USER.fullmatch(spec.user):
+        raise InvalidArgument.at("/user", "1 to 128 printable ASCII characters without spaces")
+    if len(spec.depends_on) > _MAX_DEPENDENCIES:
+        raise InvalidArgument.at("/depends_on", f"more than {_MAX_DEPENDENCIES} tasks")
+    if len(set(spec.depends_on)) != len(spec.depends_on):
+        raise InvalidArgument.at("/depends_on", "names a task twice")
+    for index, dependency in enumerate(spec.depends_on):
+        if not _ID.fullmatch(dependency) or dependency == spec.task_id:
+            raise InvalidArgument.at(f"/depends_on/{index}", "not the id of another task")
+    if len(spec.labels) > _MAX_LABELS:
+        raise InvalidArgument.at("/labels", f"more than {_MAX_LABELS} labels")
+    for key, value in spec.labels.items():
+        if not key or len(key.encode()) > _MAX_LABEL_BYTES or len(value.encode()) > _MAX_LABEL_BYTES:
+            raise InvalidArgument.at(
+                "/labels", f"a label's name and value have at most {_MAX_LABEL_BYTES} bytes"
+            )
+
+
+def _check_numbers(spec: task_pb2.TaskSpec) -> None:
+    policy = spec.retry_policy
+    ranges: tuple[tuple[str, float, float, float], ...] = (
+        ("/priority", spec.priority, -100, 100),
+        ("/timeout_seconds", spec.timeout_seconds, 0, _MAX_TIMEOUT_SECONDS),
+        ("/retry_policy/max_attempts", policy.max_attempts, 0, 20),
+        ("/retry_policy/initial_delay_seconds", policy.initial_delay_seconds, 0, 86_400),
+        ("/retry_policy/backoff_factor", policy.backoff_factor, 0, 10),
+        ("/retry_policy/max_delay_seconds", policy.max_delay_seconds, 0, 604_800),
+    )
+    for pointer, value, low, high in ranges:
+        if not low <= value <= high:
+            raise InvalidArgument.at(pointer, f"must be {low:g} to {high:g}")
+    if 0 < policy.backoff_factor < 1:
+        raise InvalidArgument.at("/retry_policy/backoff_factor", "must be 1 to 10")
+    if len(policy.retryable_codes) > 32 or not all(_CODE.fullmatch(code) for code in policy.retryable_codes):
+        raise InvalidArgument.at(
+            "/retry_policy/retryable_codes", "at most 32 error codes like MEDIA_UNREADABLE"
+        )

@@ -1,0 +1,272 @@
+"""Tasks in Redis as clients act on them: submit, read, cancel, delete, replay. The scripts decide; this names arguments."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.errors import InvalidArgument, TaskConflict, TaskNotFound, TooManyTasks, WrongState
+from runtime.structs import from_struct
+from scheduler.queue.admission import AdmittedTask
+from scheduler.queue.claim import NOTHING_ASKED, ClaimAsk, Claimed, ask_arguments, read_claimed
+from scheduler.queue.keys import Keys
+from scheduler.queue.presenter import StoredTask
+from scheduler.queue.record import TaskRecord, to_record
+from scheduler.queue.redis_link import RedisLink
+from scheduler.settings import SchedulerSection
+from yivideo.task.v1 import task_pb2
+
+_SETTLE_AT_ONCE = 50
+
+ACCEPTED = task_pb2.TaskEvent(
+    accepted=task_pb2.TaskAccepted(state=task_pb2.TASK_STATE_PENDING)
+).SerializeToString()
+ACCEPTED_BLOCKED = task_pb2.TaskEvent(
+    accepted=task_pb2.TaskAccepted(state=task_pb2.TASK_STATE_BLOCKED)
+).SerializeToString()
+
+
+def _run_again(code: str, message: str) -> bytes:
+    error = task_pb2.TaskError(code=code, message=message, retryable=True)
+    return task_pb2.TaskEvent(retrying=task_pb2.TaskRetrying(error=error)).SerializeToString()
+
+
+RESUBMITTED = _run_again(
+    "RESUBMITTED", "the task was submitted again after it had ended without a usable result"
+)
+REPLAYED = _run_again("REPLAYED", "the dead letter was put back into its queue")
+
+
+def failed_event(error: task_pb2.TaskError, duration_seconds: float = 0.0) -> bytes:
+    """Return the terminal event of a failure, as it is stored."""
+    failed = task_pb2.TaskFailed(error=error, duration_seconds=duration_seconds)
+    return task_pb2.TaskEvent(failed=failed).SerializeToString()
+
+
+def cancelled_event(reason: str, duration_seconds: float = 0.0) -> bytes:
+    """Return the terminal event of a cancellation, as it is stored."""
+    cancelled = task_pb2.TaskCancelled(reason=reason, duration_seconds=duration_seconds)
+    return task_pb2.TaskEvent(cancelled=cancelled).SerializeToString()
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What became of a submit."""
+
+    outcome: str
+    """`created`, `again` (an ended task runs again) or `existing`."""
+    created_us: int
+    state: str
+    claimed: Claimed
+    """What was taken for the slot that the caller knew of."""
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """What became of a cancel: ended at once, or an attempt that must be told to stop."""
+
+    ended: bool
+    address: str = ""
+    attempt: int = 0
+
+
+class TaskStore:
+    """The tasks of one installation."""
+
+    def __init__(self, redis: RedisLink, keys: Keys, settings: SchedulerSection, scheduler: str) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._settings = settings
+        self._limits = settings.limits
+        self._ttl_ms = int(settings.result_ttl_seconds * 1000)
+        self._scheduler = scheduler
+
+    async def submit(
+        self, task: AdmittedTask, *, awaited: bool = False, ask: ClaimAsk | None = None
+    ) -> Submitted:
+        """Store a task once. Raises TaskConflict, TooManyTasks or InvalidArgument (a dependency that does not exist).
+
+        `awaited`: a call waits here for the end of a task that this makes. `ask`: a free slot of its node, for which whatever is
+        first in the queue then is taken in the same step.
+        """
+        spec, limits = task.spec, self._limits
+        fields = [part for pair in task.fields.items() for part in pair]
+        if awaited:
+            fields += ["waiter", self._scheduler]
+        answer = await self._redis.run(
+            "submit",
+            [
+                spec.task_id, task.sha, uuid.uuid4().hex, self._scheduler, spec.SerializeToString(),
+                ACCEPTED, ACCEPTED_BLOCKED, RESUBMITTED, limits.max_queued_per_user, limits.max_queued,
+                task.not_before, task.start_deadline_ms, spec.priority, task.asked_ms, *ask_arguments(ask, self._settings),
+                len(spec.depends_on), *spec.depends_on, *fields,
+            ],
+            keys=[self._keys.task(spec.task_id), self._keys.task(spec.task_id, "spec"), self._keys.tasks],
+        )  # fmt: skip
+        outcome, state = answer[0].decode(), answer[1].decode()
+        self._raise_refusal(outcome, state, spec)
+        if answer[3]:
+            for dependency in spec.depends_on:
+                await self.settle(dependency)
+        claimed = read_claimed(answer[4]) if len(answer) > 4 else NOTHING_ASKED
+        return Submitted(outcome, int(answer[2]), state, claimed)
+
+    def _raise_refusal(self, outcome: str, detail: str, spec: task_pb2.TaskSpec) -> None:
+        wait = self._limits.retry_after_seconds
+        match outcome:
+            case "conflict":
+                raise TaskConflict(f"task {spec.task_id!r} exists with another payload")
+            case "user_full":
+                raise TooManyTasks(
+                    f"user {spec.user!r} has {self._limits.max_queued_per_user} waiting tasks",
+                    retry_after_seconds=wait,
+                )
+            case "all_full":
+                raise TooManyTasks(f"{self._limits.max_queued} tasks wait already", retry_after_seconds=wait)
+            case "no_dependency":
+                raise InvalidArgument.at(f"/depends_on/{detail}", "no such task")
+
+    async def load(self, task_id: str) -> StoredTask:
+        """Return a task with everything that is kept of it. Raises TaskNotFound."""
+
+        def reads(pipe: Any) -> None:
+            pipe.hgetall(self._keys.task(task_id))
+            pipe.mget(*(self._keys.task(task_id, part) for part in ("spec", "result", "input")))
+            pipe.time()
+
+        fields, (spec, result, resolved), (seconds, _) = await self._redis.read(reads)
+        record = self._found(task_id, fields, seconds * 1000)
+        return StoredTask(record, spec or b"", result or b"", resolved or b"")
+
+    async def load_record(self, task_id: str) -> TaskRecord:
+        """Return a task's record alone. Raises TaskNotFound."""
+
+        def reads(pipe: Any) -> None:
+            pipe.hgetall(self._keys.task(task_id))
+            pipe.time()
+
+        fields, (seconds, _) = await self._redis.read(reads)
+        return self._found(task_id, fields, seconds * 1000)
+
+    @staticmethod
+    def _found(task_id: str, fields: Mapping[bytes, bytes], now_ms: int) -> TaskRecord:
+        record = to_record(task_id, fields) if fields else None
+        if record is None or record.expired(now_ms):
+            raise TaskNotFound(f"no task {task_id!r}")
+        return record
+
+    async def load_many(self, task_ids: Sequence[str]) -> list[StoredTask]:
+        """Return those of the tasks that exist, in the order given, without results."""
+        if not task_ids:
+            return []
+
+        def reads(pipe: Any) -> None:
+            for task_id in task_ids:
+                pipe.hgetall(self._keys.task(task_id))
+            pipe.mget(*(self._keys.task(task_id, "spec") for task_id in task_ids))
+            pipe.time()
+
+        *hashes, specs, (seconds, _) = await self._redis.read(reads)
+        found = []
+        for task_id, fields, spec in zip(task_ids, hashes, specs, strict=True):
+            if fields and spec is not None:
+                record = to_record(task_id, fields)
+                if not record.expired(seconds * 1000):
+                    found.append(StoredTask(record, spec))
+        return found
+
+    async def cancel(self, task_id: str, reason: str, grace_seconds: float | None) -> Cancelled:
+        """Stop a task that waits, or mark one that runs. Raises TaskNotFound or WrongState."""
+        cancelling = task_pb2.TaskEvent(cancelling=task_pb2.TaskCancelling(reason=reason)).SerializeToString()
+        grace = "" if grace_seconds is None else str(grace_seconds)
+        answer = await self._redis.run(
+            "cancel",
+            [task_id, uuid.uuid4().hex, reason, grace, cancelling, cancelled_event(reason), self._ttl_ms],
+            keys=[self._keys.task(task_id)],
+        )
+        match answer[0]:
+            case b"missing":
+                raise TaskNotFound(f"no task {task_id!r}")
+            case b"wrong":
+                state = answer[1].decode()
+                raise WrongState(
+                    f"task {task_id!r} is being cancelled already"
+                    if state == "cancelling"
+                    else f"task {task_id!r} is {state}"
+                )
+            case b"cancelled":
+                if answer[1]:
+                    await self.settle(task_id)
+                return Cancelled(ended=True)
+        return Cancelled(ended=False, address=answer[2].decode(), attempt=int(answer[3]))
+
+    async def delete(self, task_id: str) -> str:
+        """Remove an ended task; answers `deleted`, `missing` or `kept` (it has not ended)."""
+        outcome, must_settle = await self._redis.run("delete", [task_id], keys=[self._keys.task(task_id)])
+        if must_settle:
+            await self.settle(task_id)
+        answer: str = outcome.decode()
+        return answer
+
+    async def replay(self, task_id: str) -> None:
+        """Let a dead letter run again. Raises TaskNotFound when it is none."""
+        answer = await self._redis.run(
+            "replay", [task_id, uuid.uuid4().hex, REPLAYED], keys=[self._keys.task(task_id)]
+        )
+        if answer == b"missing":
+            raise TaskNotFound(f"{task_id!r} is not a dead letter")
+
+    async def abandon(self, task_id: str) -> None:
+        """Fail a task whose start deadline has passed; does nothing when it has started or ended."""
+        error = task_pb2.TaskError(
+            code="DEADLINE_EXCEEDED", message="the task did not start before its start deadline"
+        )
+        _, must_settle = await self._redis.run(
+            "abandon",
+            [task_id, error.SerializeToString(), failed_event(error), self._ttl_ms],
+            keys=[self._keys.task(task_id)],
+        )
+        if must_settle:
+            await self.settle(task_id)
+
+    async def settle(self, task_id: str) -> None:
+        """Tell all tasks that wait for an ended one, and those that wait for them in turn."""
+        pending = [task_id]
+        while pending:
+            current = pending.pop()
+            error = task_pb2.TaskError(
+                code="DEPENDENCY_FAILED",
+                message=f"task {current!r}, which this one depends on, did not complete",
+                field="/depends_on",
+            )
+            left, further = await self._redis.run(
+                "settle_dependents",
+                [current, _SETTLE_AT_ONCE, self._ttl_ms, error.SerializeToString(), failed_event(error)],
+                keys=[self._keys.task(current), self._keys.task(current, "dependents")],
+            )
+            pending.extend(name.decode() for name in further)
+            if left:
+                pending.append(current)
+
+    async def stage_output(self, workflow_id: str, task_name: str, user: str) -> Mapping[str, Any] | None:
+        """Return the output of the workflow's newest completed task of a name, None when there is none."""
+        (names,) = await self._redis.read(
+            lambda pipe: pipe.zrevrange(self._keys.workflow(workflow_id), 0, 499)
+        )
+        if not names:
+            return None
+
+        def reads(pipe: Any) -> None:
+            for name in names:
+                pipe.hmget(self._keys.task(name.decode()), "name", "state", "user")
+
+        for name, (kind, state, owner) in zip(names, await self._redis.read(reads), strict=True):
+            if (kind, state, owner) == (task_name.encode(), b"completed", user.encode()):
+                key = self._keys.task(name.decode(), "result")
+                (raw,) = await self._redis.read(lambda pipe, key=key: pipe.get(key))  # type: ignore[misc]
+                if not isinstance(raw, bytes):
+                    return None
+                return from_struct(task_pb2.TaskCompleted.FromString(raw).output)
+        return None

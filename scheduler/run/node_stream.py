@@ -1,0 +1,211 @@
+"""Follows attempts on one node replica: one stream for all of them (FollowAttempts), in place of a RunTask call for each.
+
+When the stream breaks, all that is followed on it breaks, and the runners attach again, over the next stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.rpc import status_pb2
+
+from runtime.errors import Unavailable, YiVideoError
+from runtime.rpc_errors import from_status, translate
+from yivideo.task.v1 import task_pb2, task_pb2_grpc
+
+_BUFFER_EVENTS = 256
+"""Events kept for a runner that is busy storing earlier ones."""
+
+
+_MESSAGE_BYTES = 256 * 1024
+"""A message is closed when it has so many; one attempt's request may be larger than that by itself."""
+_BEAT = task_pb2.TaskEvent(heartbeat=task_pb2.Heartbeat())
+
+
+@dataclass(frozen=True)
+class StreamEnd:
+    """Nothing follows: None after the terminal event."""
+
+    error: YiVideoError | None
+
+
+class Followed:
+    """One attempt that is followed: its events in order, then one StreamEnd. Heartbeats are only noted, by `heard`.
+
+    Events for a runner that is busy storing earlier ones are kept up to a bound. Past it the watch is let go of, so that the others
+    on the stream need not wait, and taken up again after the last event that was kept, when the runner has caught up.
+    """
+
+    def __init__(
+        self, stream: NodeStream, request: task_pb2.RunTaskRequest, heard: Callable[[], None]
+    ) -> None:
+        self._stream = stream
+        self._request = task_pb2.RunTaskRequest()
+        self._request.CopyFrom(request)
+        self._heard = heard
+        self._items: deque[task_pb2.TaskEvent | StreamEnd] = deque()
+        self._changed: asyncio.Future[None] | None = None
+        self._over = False
+        self._is_behind = False
+        self.watch = stream.ask(self, self._request)
+
+    def tell(self, event: task_pb2.TaskEvent) -> None:
+        """An event has come."""
+        if self._over or self._is_behind:
+            return
+        self._heard()
+        if event.HasField("heartbeat"):
+            return
+        if len(self._items) >= _BUFFER_EVENTS:
+            self._is_behind = True
+            self._stream.let_go(self.watch)
+            return
+        self._request.after_sequence = max(self._request.after_sequence, event.sequence)
+        self._put(event)
+
+    def end(self, error: YiVideoError | None) -> None:
+        """Nothing will follow."""
+        if not self._over:
+            self._over = True
+            self._put(StreamEnd(error))
+
+    def _put(self, item: task_pb2.TaskEvent | StreamEnd) -> None:
+        self._items.append(item)
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
+
+    def cancel(self) -> None:
+        """Let go of the attempt; the node's work goes on."""
+        if not self._over:
+            self._stream.let_go(self.watch)
+            self.end(Unavailable("the stream was let go of"))
+
+    @property
+    def empty(self) -> bool:
+        """Whether `get` would wait."""
+        return not self._items
+
+    async def get(self) -> task_pb2.TaskEvent | StreamEnd:
+        """Return the next item; waits for it."""
+        while not self._items:
+            if self._is_behind:
+                self._is_behind = False
+                self._request.attach_only = True
+                self.watch = self._stream.ask(self, self._request)
+            self._changed = asyncio.get_running_loop().create_future()
+            await self._changed
+        return self._items.popleft()
+
+
+class NodeStream:
+    """The stream to one address, opened when an attempt is to be followed."""
+
+    def __init__(self, stub: task_pb2_grpc.TaskServiceAsyncStub, silence_seconds: float) -> None:
+        self._stub = stub
+        self._silence_seconds = silence_seconds
+        self._newest = 0
+        self._followed: dict[int, Followed] = {}
+        self._asked: dict[int, task_pb2.RunTaskRequest] = {}
+        """What is to be asked for, by watch number, in the order of asking."""
+        self._left: list[int] = []
+        """What is to be let go of."""
+        self._wanted = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+
+    def follow(self, request: task_pb2.RunTaskRequest, heard: Callable[[], None]) -> Followed:
+        """Start or attach to an attempt; `heard` is called at every message of the node about it."""
+        return Followed(self, request, heard)
+
+    def ask(self, followed: Followed, request: task_pb2.RunTaskRequest) -> int:
+        """Have a request sent; gives the number of the watch that `followed` is told about."""
+        self._newest += 1
+        self._followed[self._newest] = followed
+        self._asked[self._newest] = request
+        self._wanted.set()
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._run())
+        return self._newest
+
+    async def stop(self, request: task_pb2.CancelTaskRequest, timeout_seconds: float) -> None:
+        """Tell the node to stop an attempt. Raises AioRpcError."""
+        await self._stub.CancelTask(request, timeout=timeout_seconds)
+
+    def let_go(self, watch: int) -> None:
+        """Tell the node that a watch is over; without effect when it is not there."""
+        if self._followed.pop(watch, None) is None:
+            return
+        if self._asked.pop(watch, None) is None:  # else it was never asked for, and nobody need be told
+            self._left.append(watch)
+            self._wanted.set()
+
+    async def aclose(self) -> None:
+        """End the stream."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+
+    async def _run(self) -> None:
+        """Keep one stream until it breaks."""
+        loop = asyncio.get_running_loop()
+        call = self._stub.FollowAttempts()
+        sending = asyncio.create_task(self._send(call))
+        reason = "the node ended the stream"
+        try:
+            async with asyncio.timeout(self._silence_seconds) as limit:
+                while isinstance(response := await call.read(), task_pb2.FollowAttemptsResponse):
+                    limit.reschedule(loop.time() + self._silence_seconds)
+                    self._hear(response)
+        except TimeoutError:
+            reason = "the node says nothing"
+        except grpc.aio.AioRpcError as failed:
+            reason = translate(failed).message
+        finally:
+            sending.cancel()
+            call.cancel()
+            self._break(reason)
+
+    def _break(self, reason: str) -> None:
+        # Whatever broke the stream says nothing about any of its attempts.
+        broken, self._followed = self._followed, {}
+        self._asked.clear()
+        self._left.clear()
+        self._newest = 0
+        for one in broken.values():
+            one.end(Unavailable(reason))
+
+    async def _send(self, call: Any) -> None:
+        """Send what is asked; what is asked while a message is on its way leaves in the next."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            while self._asked or self._left:
+                try:
+                    await call.write(self._next_message())
+                except (grpc.aio.AioRpcError, asyncio.InvalidStateError, grpc.aio.UsageError):
+                    return  # reading says why
+
+    def _next_message(self) -> task_pb2.FollowAttemptsRequest:
+        message = task_pb2.FollowAttemptsRequest(leave=self._left)
+        self._left.clear()
+        size = 0
+        while self._asked and size < _MESSAGE_BYTES:
+            watch = next(iter(self._asked))
+            asked = message.follow.add(watch=watch, request=self._asked.pop(watch))
+            size += asked.ByteSize()
+        return message
+
+    def _hear(self, response: task_pb2.FollowAttemptsResponse) -> None:
+        for told in response.events:
+            if (followed := self._followed.get(told.watch)) is not None:
+                followed.tell(told.event)
+        for end in response.ends:
+            if (followed := self._followed.pop(end.watch, None)) is not None:
+                followed.end(from_status(status_pb2.Status.FromString(end.status)) if end.status else None)
+        if not response.events and not response.ends:
+            for followed in list(self._followed.values()):
+                followed.tell(_BEAT)
