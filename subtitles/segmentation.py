@@ -75,14 +75,26 @@ def join_words(words: Sequence[Word]) -> str:
 
 
 def _runs(words: Sequence[Word], limits: Limits) -> Iterator[list[Word]]:
-    run: list[Word] = []
+    """Give runs of words by one speaker without a pause, in order of their start.
+
+    Speakers who talk at the same time (on channels of their own) have a run each; one who speaks between two words of another ends that
+    one's run.
+    """
+    open_runs: dict[str | None, list[Word]] = {}
+    closed: list[list[Word]] = []
     for word in words:
-        if run and (word.start - run[-1].end >= limits.pause_seconds or word.speaker != run[-1].speaker):
-            yield run
-            run = []
-        run.append(word)
-    if run:
-        yield run
+        for speaker, run in list(open_runs.items()):
+            own = speaker == word.speaker
+            paused = word.start - run[-1].end >= limits.pause_seconds
+            if paused or (own and any(_between(run[-1], word, other[-1]) for other in open_runs.values())):
+                closed.append(open_runs.pop(speaker))
+        open_runs.setdefault(word.speaker, []).append(word)
+    closed += open_runs.values()
+    yield from sorted(closed, key=lambda run: run[0].start)
+
+
+def _between(before: Word, after: Word, other: Word) -> bool:
+    return other is not before and before.end <= other.start and other.end <= after.start + 1e-6
 
 
 def _cut(run: list[Word], limits: Limits, *, cjk: bool) -> Iterator[list[Word]]:

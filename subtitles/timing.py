@@ -37,6 +37,8 @@ def settle(
             if following is None
             else following - (limits.min_gap_seconds if place + 1 < len(ordered) else 0)
         )
+        if place + 1 < len(ordered) and _talk_at_once(cue, ordered[place + 1]):
+            latest = max(latest, cue.end)
         needed = min(
             limits.max_seconds,
             max(limits.min_seconds, columns(cue.text, cjk=cjk) / limits.columns_per_second + 0.001),
@@ -53,6 +55,11 @@ def settle(
         if shot_changes:
             _snap(ordered[place], place, starts, ends, shot_changes, limits)
     return [_rounded(cue, start, end) for cue, start, end in zip(ordered, starts, ends, strict=True)]
+
+
+def _talk_at_once(cue: Cue, following: Cue) -> bool:
+    """Whether two people speak at the same time: then both are shown."""
+    return cue.speaker != following.speaker and following.start < cue.end - 0.05
 
 
 def _rounded(cue: Cue, start: float, end: float) -> Cue:

@@ -142,3 +142,15 @@ def test_edges_snap_to_shot_changes() -> None:
     spoken_on = (Word(1.0, 3.4, " word"),)
     (cue,) = settle([Cue(1.0, 3.4, "word", words=spoken_on)], LATIN, cjk=False, shot_changes=[cut])
     assert cue.end >= 3.4
+
+
+def test_people_who_talk_at_once_keep_their_sentences() -> None:
+    """On channels of their own, two sentences at the same time are two cues and not a heap of words."""
+    left = spoken("He began a confused complaint against the wizard.", speaker="CHANNEL_1")
+    right = spoken("The horizon seems extremely distant.", start=0.1, speaker="CHANNEL_2")
+    cues = settle(segment([left, right]), LATIN, cjk=False)
+    assert [(cue.speaker, cue.plain.replace("\n", " ")) for cue in cues] == [
+        ("CHANNEL_1", left.text),
+        ("CHANNEL_2", right.text),
+    ]
+    assert cues[0].end >= left.words[-1].end

@@ -1,0 +1,1 @@
+"""The node that hears (tasks `faster_whisper.*`): speech becomes text with the time of every word."""
