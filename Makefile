@@ -117,7 +117,16 @@ bench-ffmpeg: setup ## Measure the ffmpeg node against bare ffmpeg
 bench-streams: setup ## Cut event streams at random and count what is missing; show what a watcher costs
 	@$(python) -m bench.streams
 
-bench-gpulock: setup ## Compile all requirements to pinned, hashed locks (upgrade=1: the newest)
+bench-gpulock: setup $(stamps)/locks ## Measure hand-overs of a GPU against their floor and other locks
+	@$(python) -m bench.gpulock
+
+chaos-gpulock: setup ## Attack the lock service with faults and let the holders' journals judge it
+	@$(python) -m bench.gpulock_chaos
+
+bench-tasks: setup $(stamps)/bench-peers ## Measure a task's way from submit to its end against Celery, SAQ and taskiq
+	@$(python) -m bench.tasks
+
+lock: setup ## Compile all requirements to pinned, hashed locks (upgrade=1: the newest)
 	@UPGRADE=$(upgrade) setup/lock.sh
 
 clean: ## Remove what setup and runs made

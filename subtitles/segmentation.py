@@ -77,8 +77,8 @@ def join_words(words: Sequence[Word]) -> str:
 def _runs(words: Sequence[Word], limits: Limits) -> Iterator[list[Word]]:
     """Give runs of words by one speaker without a pause, in order of their start.
 
-    Speakers who talk at the same time (on channels of their own) have a run each; one who speaks between two words of another ends that
-    one's run.
+    Speakers who talk at the same time (on channels of their own) have a run each; one who speaks between two words of another
+    ends that one's run.
     """
     open_runs: dict[str | None, list[Word]] = {}
     closed: list[list[Word]] = []
