@@ -1,0 +1,1 @@
+"""How fast the engines that hear and speak are."""

@@ -1,0 +1,1 @@
+"""Diarization node: finds who speaks when in a recording, and gives words their speakers."""
