@@ -65,8 +65,8 @@ run: setup ## Start the whole stack on this machine (nodes="ffmpeg subtitle" pic
 environment: setup ## Make the environment that a node of services/nodes.toml runs on (name=…); light is in .venv already
 	@setup/environment.sh $(name)
 
-demo: setup ## Run real tasks through the stack, from a film to a signed callback, and stop
-	@$(python) -m stack.demo
+demo: setup $(stamps)/npm ## Run real tasks through the stack: a film is heard, its speakers told, narrations spoken and heard again
+	@PATH="$$PATH:$(CURDIR)/.environments/npm/bin" $(python) -m stack.demo
 
 models: setup $(stamps)/npm ## Fetch models into the store ($$YIVIDEO_MODELS; names="…" picks, default: what demo and tests use)
 	@PATH="$$PATH:$(CURDIR)/.environments/npm/bin" $(python) -m nodekit.models fetch $(names)

@@ -30,6 +30,7 @@ def _parser() -> argparse.ArgumentParser:
         "fetch", help="bring models into the store (default: those for the demo and tests)"
     )
     command.add_argument("names", nargs="*")
+    command.add_argument("--missing", action="store_true", help="say nothing of those that are here")
     command.add_argument("--accept", action="store_true", help="accept the licences of those that ask for it")
     command.set_defaults(run=_fetch)
     commands.add_parser("list", help="what exists and what is here").set_defaults(run=_list)
@@ -48,7 +49,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fetch(store: ModelStore, options: argparse.Namespace) -> int:
-    names = options.names or [entry.name for entry in store.entries.values() if entry.default]
+    names: list[str] = options.names or [entry.name for entry in store.entries.values() if entry.default]
+    if options.missing:
+        names = [name for name in names if not store.has(name)]
     failed = 0
     arrival = _Arrival(store)
     for name in names:

@@ -48,6 +48,11 @@ class Client:
                 )
             return body
 
+    async def task_types(self) -> frozenset[str]:
+        """Return the names of the tasks that are offered."""
+        body = await self._call("GET", "/v1/task-types")
+        return frozenset(one["name"] for one in body["task_types"])
+
     async def upload(self, path: Path, object_path: str) -> dict[str, Any]:
         """Upload one file; gives the answer with `file_path` and `download_url`."""
         form = aiohttp.FormData()

@@ -1,4 +1,4 @@
-"""Makes the demo's film: three sentences spoken by flite, shown as burned-in subtitles, over moving pictures."""
+"""Makes the demo's film: three sentences spoken by two of flite's voices, shown as burned-in subtitles, over moving pictures."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ SENTENCES = (
     "Nothing is lost when a machine goes away.",
     "And when you tell it to stop, it stops.",
 )
+
+VOICES = ("slt", "rms", "slt")
+"""Who speaks each sentence: a woman, a man, and the woman again."""
 
 _LEAD_SECONDS = 0.6
 _GAP_SECONDS = 0.8
@@ -35,7 +38,9 @@ class Film:
 def make_film(folder: Path) -> Film:
     """Write `film.mp4` and `film.srt` into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    voices = [_speak(folder, number, text) for number, text in enumerate(SENTENCES)]
+    voices = [
+        _speak(folder / f"voice-{i}.wav", *line) for i, line in enumerate(zip(VOICES, SENTENCES, strict=True))
+    ]
     cues = []
     clock = _LEAD_SECONDS
     for voice, text in zip(voices, SENTENCES, strict=True):
@@ -49,9 +54,8 @@ def make_film(folder: Path) -> Film:
     return film
 
 
-def _speak(folder: Path, number: int, text: str) -> Path:
-    path = folder / f"voice-{number}.wav"
-    subprocess.run(["flite", "-voice", "slt", "-t", text, "-o", path], check=True, timeout=60)
+def _speak(path: Path, voice: str, text: str) -> Path:
+    subprocess.run(["flite", "-voice", voice, "-t", text, "-o", path], check=True, timeout=60)
     return path
 
 
