@@ -75,7 +75,7 @@ test: setup ## Run the tests (under 6 minutes on two cores)
 	@$(python) -m pytest
 
 test-slow: setup ## Run the long stories of faults, and the searches with many examples
-	@$(python) -m pytest -m 'slow and not s3'
+	@$(python) -m pytest -m 'slow and not s3 and not engines'
 
 test-s3: setup $(stamps)/s3 ## Run the tests that need a real S3 server (one-node radosgw)
 	@$(python) -m pytest -m s3
@@ -117,6 +117,21 @@ bench-ffmpeg: setup ## Measure the ffmpeg node against bare ffmpeg
 bench-streams: setup ## Cut event streams at random and count what is missing; show what a watcher costs
 	@$(python) -m bench.streams
 
+# A bench of quality or speed is a module with a main; what it reads from others has none.
+benches = $(subst /,.,$(basename $(filter-out %/__main__.py,$(shell grep -ls '__name__ == .__main__' $(1)))))
+
+quality-audio: models ## Score what is heard, told apart, separated and spoken, against texts and recordings with their truth
+	@$(python) -m bench.together $(call benches,$(filter-out bench/quality/ocr%,$(wildcard bench/quality/*.py)))
+
+quality-ocr: models ## Score what is read off pictures
+	@$(python) -m bench.together $(call benches,$(wildcard bench/quality/ocr*.py))
+
+bench-audio: models ## Measure the nodes that hear and speak against their bare engines and against real time
+	@$(python) -m bench.together $(call benches,$(wildcard bench/audio/*.py))
+
+test-engines: setup ## Build each large engine's environment and run its real loading code on tiny models (minutes, gigabytes)
+	@$(python) -m pytest -m engines
+
 bench-gpulock: setup $(stamps)/locks ## Measure hand-overs of a GPU against their floor and other locks
 	@$(python) -m bench.gpulock
 
@@ -132,5 +147,5 @@ lock: setup ## Compile all requirements to pinned, hashed locks (upgrade=1: the 
 clean: ## Remove what setup and runs made
 	@rm -rf .venv .venv-locks .venv-bench .environments $(stamps) yivideo .run .demo tools/buf/node_modules
 
-.PHONY: models environment help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams \
+.PHONY: models environment quality-audio quality-ocr bench-audio test-engines help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams \
 	bench-gpulock chaos-gpulock bench-tasks

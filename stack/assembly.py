@@ -87,8 +87,8 @@ class Stack:
         """Run the stack for the time of the block. Raises PartFailed when a part cannot be started."""
         self._folder.mkdir(parents=True, exist_ok=True)
         stages = [
-            [*self._redis_parts(), self._filestore_part()],
-            self._gpulock_parts(),
+            self._redis_parts(),
+            [self._filestore_part(), *self._gpulock_parts()],
             [*self._scheduler_parts(), *self._node_parts()],
             [self._gateway_part()],
         ]
