@@ -1,5 +1,6 @@
 -- Take tasks for free slots of one replica of a node.
--- ARGV: prefix, node, scheduler, replica, address, slots, lease ms, max running of a user, max running in all, lane, claim token,
---   how many at most.
+-- Names: node, caller (the scheduler that claims), replica, address, slots (of the replica), lease_ms, max_running_of_user and
+--   max_running (0: no limit), lane, claim_token, most (how many at most).
 -- Reply: {'claimed', whether others are ready, {id, record, spec, checkpoint}, ...} | {'empty'} | {'full'} | {'limit'} | {'more'}.
-return claim(claim_ask(ARGV[2], ARGV[3], 4))
+local given = named_arguments()
+return claim(claim_ask(given.node, given))

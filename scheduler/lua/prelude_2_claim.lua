@@ -108,11 +108,25 @@ local function claim(ask)
   return answer
 end
 
--- Read what to claim for from the arguments that begin at `first`.
-local function claim_ask(node, scheduler, first)
+-- The arguments after the prefix as a table, by name: ARGV is name, value, name, value, ... A name that is asked for and was not
+-- given is an error. After the name `record`, whose value is empty, come fields and values of a record; the second result is where they begin.
+local GIVEN = { __index = function(_, name) error('argument ' .. name .. ' was not given') end }
+local function named_arguments()
+  local given = setmetatable({}, GIVEN)
+  for i = 2, #ARGV, 2 do
+    if ARGV[i] == 'record' then return given, i + 2 end
+    given[ARGV[i]] = ARGV[i + 1]
+  end
+  return given, #ARGV + 1
+end
+
+-- What to claim for; `most` of 0 or less claims nothing, and needs no other name.
+local function claim_ask(node, given)
+  local most = tonumber(given.most)
+  if most <= 0 then return { most = 0 } end
   return {
-    node = node, scheduler = scheduler, replica = ARGV[first], address = ARGV[first + 1], slots = tonumber(ARGV[first + 2]),
-    lease_ms = tonumber(ARGV[first + 3]), max_user = tonumber(ARGV[first + 4]), max_all = tonumber(ARGV[first + 5]),
-    lane = ARGV[first + 6], token = ARGV[first + 7], most = tonumber(ARGV[first + 8]),
+    node = node, scheduler = given.caller, replica = given.replica, address = given.address, slots = tonumber(given.slots),
+    lease_ms = tonumber(given.lease_ms), max_user = tonumber(given.max_running_of_user), max_all = tonumber(given.max_running),
+    lane = given.lane, token = given.claim_token, most = most,
   }
 end

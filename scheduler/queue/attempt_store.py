@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from scheduler.queue.claim import Claim, ClaimAsk, Claimed, ask_arguments, read_claimed
+from scheduler.queue.claim import Claim, ClaimAsk, Claimed, claim_names, read_claimed
 from scheduler.queue.keys import Keys
 from scheduler.queue.node_event import NodeEvent
 from scheduler.queue.presenter import StoredTask
 from scheduler.queue.record import pairs, to_record
-from scheduler.queue.redis_link import RedisLink
+from scheduler.queue.redis_link import RedisLink, named
 from scheduler.settings import SchedulerSection
 from yivideo.task.v1 import task_pb2
 
@@ -89,7 +89,7 @@ class AttemptStore:
         """Take tasks of a node for free slots of one of its replicas."""
         answer = await self._redis.run(
             "claim",
-            [node, self._scheduler, *ask_arguments(ask, self._settings)],
+            named({"node": node, "caller": self._scheduler, **claim_names(ask, self._settings)}),
             keys=[self._keys.queue(node, "users"), self._keys.queue(node, "ready"), self._keys.queue(node, "lease")],
         )  # fmt: skip
         return read_claimed(answer)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from redislink.pipe import Argument
 from scheduler.queue.record import TaskRecord, pairs, to_record
 from scheduler.settings import SchedulerSection
 
@@ -85,15 +86,22 @@ class Lanes:
             self._free.append(lane)
 
 
-def ask_arguments(ask: ClaimAsk | None, settings: SchedulerSection) -> list[str | int]:
-    """Return the arguments by which a script knows for whom to take tasks; None: for nobody."""
+def claim_names(ask: ClaimAsk | None, settings: SchedulerSection) -> dict[str, Argument]:
+    """Return the named arguments by which a script knows for whom to take tasks; None: for nobody."""
     if ask is None:
-        return ["", "", 0, 0, 0, 0, "", "", 0]
+        return {"most": 0}
     limits = settings.limits
-    return [
-        ask.replica, ask.address, ask.slots, int(settings.lease_seconds * 1000), limits.max_running_per_user,
-        limits.max_running, ask.lane, uuid.uuid4().hex, ask.most,
-    ]  # fmt: skip
+    return {
+        "most": ask.most,
+        "replica": ask.replica,
+        "address": ask.address,
+        "slots": ask.slots,
+        "lease_ms": int(settings.lease_seconds * 1000),
+        "max_running_of_user": limits.max_running_per_user,
+        "max_running": limits.max_running,
+        "lane": ask.lane,
+        "claim_token": uuid.uuid4().hex,
+    }
 
 
 def read_claimed(answer: list[Any]) -> Claimed:

@@ -105,6 +105,15 @@ class RedisLink:
         return await persist(attempt, patience, "the task store")
 
 
+def named(names: Mapping[str, Argument], record: Mapping[str, Argument] | None = None) -> list[Argument]:
+    """Return arguments for a script that reads them by name (`named_arguments`), then the fields its record begins with."""
+    arguments: list[Argument] = [part for pair in names.items() for part in pair]
+    if record is not None:
+        arguments += ["record", ""]
+        arguments += [part for pair in record.items() for part in pair]
+    return arguments
+
+
 def _plain(read: Callable[..., Any] | None, reply: Any, options: dict[str, Any]) -> Any:
     """Return a reply as redis-py would: `read` is its reader for the command."""
     if read is None:

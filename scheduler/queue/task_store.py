@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from redislink.pipe import Argument
 from runtime.errors import InvalidArgument, TaskConflict, TaskNotFound, TooManyTasks, WrongState
 from runtime.structs import from_struct
 from scheduler.queue.admission import AdmittedTask
-from scheduler.queue.claim import NOTHING_ASKED, ClaimAsk, Claimed, ask_arguments, read_claimed
+from scheduler.queue.claim import NOTHING_ASKED, ClaimAsk, Claimed, claim_names, read_claimed
 from scheduler.queue.keys import Keys
 from scheduler.queue.presenter import StoredTask
 from scheduler.queue.record import TaskRecord, to_record
-from scheduler.queue.redis_link import RedisLink
+from scheduler.queue.redis_link import RedisLink, named
 from scheduler.settings import SchedulerSection
 from yivideo.task.v1 import task_pb2
 
@@ -91,20 +92,14 @@ class TaskStore:
         `awaited`: a call waits here for the end of a task that this makes. `ask`: a free slot of its node, for which whatever is
         first in the queue then is taken in the same step.
         """
-        spec, limits = task.spec, self._limits
-        fields = [part for pair in task.fields.items() for part in pair]
-        if awaited:
-            fields += ["waiter", self._scheduler]
+        spec = task.spec
         answer = await self._redis.run(
             "submit",
-            [
-                spec.task_id, task.sha, uuid.uuid4().hex, self._scheduler, spec.SerializeToString(),
-                ACCEPTED, ACCEPTED_BLOCKED, RESUBMITTED, limits.max_queued_per_user, limits.max_queued,
-                task.not_before, task.start_deadline_ms, spec.priority, task.asked_ms, *ask_arguments(ask, self._settings),
-                len(spec.depends_on), *spec.depends_on, *fields,
-            ],
+            named(
+                self._submit_names(task, ask), task.fields | ({"waiter": self._scheduler} if awaited else {})
+            ),
             keys=[self._keys.task(spec.task_id), self._keys.task(spec.task_id, "spec"), self._keys.tasks],
-        )  # fmt: skip
+        )
         outcome, state = answer[0].decode(), answer[1].decode()
         self._raise_refusal(outcome, state, spec)
         if answer[3]:
@@ -112,6 +107,28 @@ class TaskStore:
                 await self.settle(dependency)
         claimed = read_claimed(answer[4]) if len(answer) > 4 else NOTHING_ASKED
         return Submitted(outcome, int(answer[2]), state, claimed)
+
+    def _submit_names(self, task: AdmittedTask, ask: ClaimAsk | None) -> dict[str, Argument]:
+        spec, limits = task.spec, self._limits
+        return {
+            "id": spec.task_id,
+            "sha": task.sha,
+            "nonce": uuid.uuid4().hex,
+            "caller": self._scheduler,
+            "user": spec.user,
+            "spec": spec.SerializeToString(),
+            "depends_on": " ".join(spec.depends_on),
+            "priority": spec.priority,
+            "not_before": task.not_before,
+            "start_deadline": task.start_deadline_ms,
+            "asked": task.asked_ms,
+            "max_queued_of_user": limits.max_queued_per_user,
+            "max_queued": limits.max_queued,
+            "accepted": ACCEPTED,
+            "accepted_blocked": ACCEPTED_BLOCKED,
+            "run_again": RESUBMITTED,
+            **claim_names(ask, self._settings),
+        }
 
     def _raise_refusal(self, outcome: str, detail: str, spec: task_pb2.TaskSpec) -> None:
         wait = self._limits.retry_after_seconds
