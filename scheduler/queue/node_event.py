@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from runtime.errors import Unimplemented
 from yivideo.task.v1 import task_pb2
+
+NOT_STORED = frozenset({"heartbeat", "accepted", "retrying", "cancelling", "gap"})
+"""What a node tells its own watchers and the scheduler says itself, or what is a sign of life alone."""
 
 
 @dataclass(frozen=True)
@@ -18,15 +22,23 @@ class NodeEvent:
 
 
 def to_node_event(event: task_pb2.TaskEvent) -> NodeEvent | None:
-    """Return a node's event as it is stored; None for those that are not."""
+    """Return a node's event as it is stored; None for those that are not.
+
+    Raises Unimplemented for one that this scheduler does not know: it must not get lost in silence. The end of an attempt is no
+    matter of this function (`conclusion`).
+    """
     kind = event.WhichOneof("event")
     match kind:
         case "checkpoint":
             return NodeEvent("checkpoint", event.sequence, event.checkpoint.data.SerializeToString())
         case "started" | "progress" | "log" | "waiting_for_gpu":
             pass
-        case _:
+        case _ if kind in NOT_STORED:
             return None
+        case _:
+            raise Unimplemented(
+                f"the node sent an event ({kind or 'of an unknown kind'}) that this scheduler cannot store; is the node newer?"
+            )
     bare = task_pb2.TaskEvent()
     bare.CopyFrom(event)
     for field in ("task_id", "attempt", "sequence", "time"):

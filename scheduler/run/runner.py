@@ -202,7 +202,14 @@ class Runner:
                 self.claim, event, batch, self._ran_seconds(), deadline_passed=self._deadline_told
             )
             return True
-        stored = to_node_event(event)
+        try:
+            stored = to_node_event(event)
+        except errors.Unimplemented as error:
+            log.error("the attempt is stopped: its node sends what cannot be stored", detail=error.message)
+            self.concluding = True
+            await self.stop(error.message, self._settings.cancel_grace_seconds)
+            await self._conclusion.refuse(self.claim, error, self._ran_seconds())
+            return True
         if stored is not None:
             if batch and batch[-1].kind == stored.kind == "progress":
                 batch.pop()

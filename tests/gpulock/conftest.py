@@ -20,7 +20,7 @@ from gpulock.store.keys import LAYOUT, Keys
 from gpulock.store.record import Record
 from gpulock.store.script_store import Push, ScriptStore, exported, text, to_notice
 from redislink.pipe import Pipe
-from tests.gpulock.rooms import Rooms
+from tests.gpulock.replicas import Replicas
 
 PREFIX = "{gputest}:"
 STORE = f"{PREFIX}{LAYOUT}:"
@@ -121,7 +121,7 @@ GPU1 = DeviceSection(name="gpu-1", memory_mib=24_000)
 
 
 @dataclass
-class House:
+class Harness:
     """Replicas on one store."""
 
     redis_url: str
@@ -186,9 +186,9 @@ class House:
 
 
 @pytest.fixture
-async def house(redis_url: str, clean_redis: redis.Redis) -> AsyncIterator[House]:
-    """A house without replicas, on an empty store."""
-    built = House(redis_url, clean_redis, Clocks())
+async def harness(redis_url: str, clean_redis: redis.Redis) -> AsyncIterator[Harness]:
+    """A harness without replicas, on an empty store."""
+    built = Harness(redis_url, clean_redis, Clocks())
     yield built
     for pipe in built.pipes:
         pipe.end()
@@ -196,7 +196,7 @@ async def house(redis_url: str, clean_redis: redis.Redis) -> AsyncIterator[House
 
 
 @pytest.fixture
-async def rooms(redis_url: str, clean_redis: redis.Redis) -> AsyncIterator[Rooms]:
+async def replicas(redis_url: str, clean_redis: redis.Redis) -> AsyncIterator[Replicas]:
     """An empty store; what is started ends with the test."""
     async with AsyncExitStack() as stack:
-        yield Rooms(redis_url, stack)
+        yield Replicas(redis_url, stack)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.gpulock.lock_room import door
-from tests.gpulock.process_room import LOCK_DELAY_SECONDS, TTL_SECONDS, Machine, boot
+from tests.gpulock.lock_client import channel
+from tests.gpulock.machine import LOCK_DELAY_SECONDS, TTL_SECONDS, Machine, boot
 from yivideo.gpulock.v1 import lock_pb2, monitor_pb2
 
 pytestmark = pytest.mark.slow
@@ -35,7 +35,7 @@ async def test_a_holder_that_dies_or_freezes(machine: Machine, number: signal.Si
     machine.start_holder("h1", "a")
     _, first = await machine.wrote("h1", "in")
     machine.start_holder("h2", "a")
-    async with door(machine.addresses["a"]) as opened:
+    async with channel(machine.addresses["a"]) as opened:
         async with asyncio.timeout(10):
             while (await opened.monitor.GetStatus(monitor_pb2.GetStatusRequest())).waiter_count == 0:
                 await asyncio.sleep(0.02)
@@ -57,7 +57,7 @@ async def test_a_replica_that_dies(machine: Machine) -> None:
         await machine.start_replica(name)
     machine.start_holder("h1", "a", "b")
     _, token = await machine.wrote("h1", "in")
-    async with door(machine.addresses["b"]) as opened:
+    async with channel(machine.addresses["b"]) as opened:
         for waiters, name in enumerate(("h2", "h3", "h4"), 1):
             machine.start_holder(name, "a", "b")
             async with asyncio.timeout(10):
@@ -79,7 +79,7 @@ async def test_a_replica_that_freezes(machine: Machine) -> None:
     machine.start_redis()
     for name in ("a", "b"):
         await machine.start_replica(name)
-    async with door(machine.addresses["a"]) as first, door(machine.addresses["b"]) as second:
+    async with channel(machine.addresses["a"]) as first, channel(machine.addresses["b"]) as second:
         async with first.client("n1") as holder, first.client("n2") as waiter:
             lease = await holder.granted("r1")
             await waiter.acquire("r2")
@@ -111,7 +111,7 @@ async def test_redis_is_killed_and_restarted(machine: Machine, append_only: bool
     await machine.start_replica("a")
     machine.start_holder("h1", "a")
     _, token = await machine.wrote("h1", "in")
-    async with door(machine.addresses["a"]) as opened, opened.client("n2") as waiter:
+    async with channel(machine.addresses["a"]) as opened, opened.client("n2") as waiter:
         await waiter.acquire("r2")
         await waiter.hear("queued", "r2")
         machine.procs["redis"].kill()
@@ -140,7 +140,11 @@ async def test_a_failover_to_a_stale_dataset(machine: Machine) -> None:
     machine.append_only = True
     machine.start_redis()
     await machine.start_replica("a")
-    async with door(machine.addresses["a"]) as opened, opened.client("n1") as old, opened.client("n2") as new:
+    async with (
+        channel(machine.addresses["a"]) as opened,
+        opened.client("n1") as old,
+        opened.client("n2") as new,
+    ):
         stale_lease = await old.granted("r1")
         shutil.copytree(machine.folder / "appendonlydir", machine.folder / "stale")
         await old.release(stale_lease)
@@ -174,7 +178,7 @@ async def test_a_frozen_redis_takes_no_lease(machine: Machine) -> None:
     """While Redis is frozen for longer than a TTL nobody can beat; thawed, it does not take that for the holders' silence."""
     machine.start_redis()
     await machine.start_replica("a")
-    async with door(machine.addresses["a"]) as opened:
+    async with channel(machine.addresses["a"]) as opened:
         async with opened.client("n1") as holder:
             lease = await holder.granted("r1")
             machine.procs["redis"].signal(signal.SIGSTOP)

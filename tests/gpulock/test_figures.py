@@ -11,8 +11,8 @@ from gpulock.monitor import report
 from gpulock.monitor.health import Present, judge
 from gpulock.monitor.statistics import to_figures
 from gpulock.settings import GpuLockSection, HealthThresholdsSection
-from tests.gpulock.lock_room import GPU
-from tests.gpulock.rooms import Rooms
+from tests.gpulock.lock_client import GPU
+from tests.gpulock.replicas import Replicas
 from yivideo.gpulock.v1 import lock_pb2, monitor_pb2
 
 
@@ -37,11 +37,11 @@ def gauge(name: str, **labels: str) -> float | None:
     return REGISTRY.get_sample_value(f"yivideo_gpu_lease_{name}", labels)
 
 
-async def test_prometheus_reads_what_is_the_case(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_prometheus_reads_what_is_the_case(replicas: Replicas, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leases by state, memory and waiters of each pool, however many wait; a revoked lease ages no more."""
     other = GPU.model_copy(update={"name": "small-0", "pool": "small"})
-    a = await rooms.replica(monitor={}, devices=(GPU, other))
-    client = await rooms.client(a, "n1")
+    a = await replicas.replica(monitor={}, devices=(GPU, other))
+    client = await replicas.client(a, "n1")
     lease = await client.granted("r1")
     for number, pool in enumerate(("default", "default", "default", "small", "small")):
         await client.acquire(f"w{number}", pool=pool)
@@ -53,7 +53,7 @@ async def test_prometheus_reads_what_is_the_case(rooms: Rooms, monkeypatch: pyte
     assert [gauge("waiters", pool=pool) for pool in ("default", "small")] == [3, 1]
     assert (gauge("age_seconds", pool="default") or 0) > 0
     force = monitor_pb2.ForceReleaseRequest(request_id="r1", reason="x")
-    await a.door.monitor.ForceRelease(force)
+    await a.channel.monitor.ForceRelease(force)
     await publish(a.replica.report)
     assert [gauge("held", pool="default", state=state) for state in ("held", "quarantined")] == [0, 1]
     assert gauge("age_seconds", pool="default") == 0

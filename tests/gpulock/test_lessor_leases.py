@@ -8,38 +8,38 @@ from gpulock import metrics
 from gpulock.lease.lessor import Client
 from gpulock.store.record import to_record
 from gpulock.store.script_store import text
-from tests.gpulock.conftest import STORE, House
+from tests.gpulock.conftest import STORE, Harness
 
 
-async def test_a_renewal_sets_the_ttl(house: House) -> None:
+async def test_a_renewal_sets_the_ttl(harness: Harness) -> None:
     """A beat gives the lease one TTL from now, however often it comes."""
-    a = await house.replica()
+    a = await harness.replica()
     await a.ask("r1")
     for _ in range(5):
-        house.clocks.pass_seconds(1)
+        harness.clocks.pass_seconds(1)
         await a.renew("r1")
-    assert a.lease("r1").expires_us - house.clocks.wall_us == 300_000_000
+    assert a.lease("r1").expires_us - harness.clocks.wall_us == 300_000_000
 
 
-async def test_a_silent_holder_is_revoked_and_quarantined(house: House) -> None:
+async def test_a_silent_holder_is_revoked_and_quarantined(harness: Harness) -> None:
     """A lease without beats is lost at its TTL; the next is granted only a lock delay later, with a larger token."""
-    a = await house.replica(lock_delay_seconds=5.0)
+    a = await harness.replica(lock_delay_seconds=5.0)
     await a.ask("r1")
     await a.ask("r2", max_wait_seconds=1000)
-    await house.after(301)
+    await harness.after(301)
     assert a.said("r1")[-1].kind == "lost"
     assert a.said("r1")[-1].detail == "heartbeat"
     assert await a.memory() == {"gpu-0": (0, 24_000)}
     assert a.kinds("r2") == ["queued"]
-    await house.after(6)
+    await harness.after(6)
     assert a.kinds("r2") == ["queued", "granted"]
     assert a.lease("r2").token > a.lease("r1").token
     assert (await a.renew("r1")).kind == "lost"
 
 
-async def test_a_confirmed_end_frees_at_once(house: House) -> None:
+async def test_a_confirmed_end_frees_at_once(harness: Harness) -> None:
     """A holder that has killed its work says so, and the next is granted in that step."""
-    a = await house.replica()
+    a = await harness.replica()
     await a.ask("r1")
     await a.ask("r2")
     await a.lessor.force_release("r1", "default", "", "operator")
@@ -51,9 +51,9 @@ async def test_a_confirmed_end_frees_at_once(house: House) -> None:
     assert (await a.lessor.confirm(Client("client-r1"), "r1", token)).kind == "confirmed"
 
 
-async def test_what_is_revoked_is_counted_once(house: House) -> None:
+async def test_what_is_revoked_is_counted_once(harness: Harness) -> None:
     """A revoked lease that its holder, who has not heard of it, gives back counts as revoked, recovered and held, each once."""
-    a = await house.replica()
+    a = await harness.replica()
 
     def counted() -> list[float]:
         figures = (metrics.RELEASES.labels("forced"), metrics.RELEASES.labels("normal"), metrics.HOLD_SECONDS)
@@ -69,16 +69,16 @@ async def test_what_is_revoked_is_counted_once(house: House) -> None:
         assert await a.figure(name) == "1"
 
 
-async def test_the_history_says_why_a_holder_gave_back(house: House) -> None:
+async def test_the_history_says_why_a_holder_gave_back(harness: Harness) -> None:
     """A soft timeout has its reason in the history; who gave up unasked, because no beat was answered, has not been stopped."""
-    a = await house.replica(
+    a = await harness.replica(
         configuration={
             "gpu_lock_monitor.timeout_levels.warning": "30",
             "gpu_lock_monitor.timeout_levels.soft_timeout": "60",
         }
     )
     await a.ask("r1")
-    await house.after(61)
+    await harness.after(61)
     await a.lessor.release(Client("client-r1"), "r1", a.lease("r1").token, "stopped")
     await a.ask("r2")
     await a.lessor.release(Client("client-r2"), "r2", a.lease("r2").token, "stopped")
@@ -89,30 +89,30 @@ async def test_the_history_says_why_a_holder_gave_back(house: House) -> None:
     ]
 
 
-async def test_a_holder_that_ignores_revocation(house: House) -> None:
+async def test_a_holder_that_ignores_revocation(harness: Harness) -> None:
     """A forced lease whose holder says nothing is granted again when it would have run out, and a lock delay later."""
-    a = await house.replica(lock_delay_seconds=5.0)
+    a = await harness.replica(lock_delay_seconds=5.0)
     await a.ask("r1")
     await a.ask("r2", max_wait_seconds=1000)
     await a.lessor.force_release("", "default", "gpu-0", "operator")
-    await house.after(304)
+    await harness.after(304)
     assert a.kinds("r2") == ["queued"]
     assert (await a.renew("r1")).kind == "lost"
-    await house.after(2)
+    await harness.after(2)
     assert a.kinds("r2") == ["queued", "granted"]
 
 
-async def test_without_auto_recovery_an_operator_frees(house: House) -> None:
+async def test_without_auto_recovery_an_operator_frees(harness: Harness) -> None:
     """With auto_recovery off a silent holder's memory stays back until somebody releases it, whose reason the history keeps."""
-    a = await house.replica(configuration={"gpu_lock_monitor.auto_recovery": "false"})
+    a = await harness.replica(configuration={"gpu_lock_monitor.auto_recovery": "false"})
     await a.ask("r1")
-    await house.after(301)
-    await house.after(10_000)
+    await harness.after(301)
+    await harness.after(10_000)
     assert await a.memory() == {"gpu-0": (0, 24_000)}
     assert "r1" in await a.leases()
     for _ in range(2):
         await a.lessor.force_release("r1", "default", "", "looked at the machine")
-    await house.after(1)
+    await harness.after(1)
     assert await a.memory() == {"gpu-0": (0, 0)}
     told = [
         (text(reason), to_record(fields).detail)
@@ -124,9 +124,9 @@ async def test_without_auto_recovery_an_operator_frees(house: House) -> None:
     ]
 
 
-async def test_graded_timeouts(house: House) -> None:
+async def test_graded_timeouts(harness: Harness) -> None:
     """A holder is warned, then asked to stop, then revoked, each once, while it beats."""
-    a = await house.replica(
+    a = await harness.replica(
         configuration={
             "gpu_lock_monitor.timeout_levels.warning": "30",
             "gpu_lock_monitor.timeout_levels.soft_timeout": "60",
@@ -135,7 +135,7 @@ async def test_graded_timeouts(house: House) -> None:
     )
     await a.ask("r1")
     for _ in range(13):
-        await house.after(10)
+        await harness.after(10)
         await a.renew("r1")
     told = [(w.kind, w.detail) for w in a.said("r1") if w.kind in ("warning", "stop", "lost")]
     assert [kind for kind, _ in told][:3] == ["warning", "stop", "lost"]
@@ -143,48 +143,48 @@ async def test_graded_timeouts(house: House) -> None:
     assert told[2][1] == "hard_timeout"
 
 
-async def test_graded_timeouts_can_be_switched_off(house: House) -> None:
+async def test_graded_timeouts_can_be_switched_off(harness: Harness) -> None:
     """With gpu_lock_monitor.enabled false a beating holder is left alone."""
-    a = await house.replica(configuration={"gpu_lock_monitor.enabled": "false"})
+    a = await harness.replica(configuration={"gpu_lock_monitor.enabled": "false"})
     await a.ask("r1")
     for _ in range(40):
-        await house.after(200)
+        await harness.after(200)
         await a.renew("r1")
     assert set(a.kinds("r1")) == {"granted", "renewed"}
 
 
-async def test_settings_change_what_is_held_already(house: House) -> None:
+async def test_settings_change_what_is_held_already(harness: Harness) -> None:
     """A shorter heartbeat timeout applies to leases granted before it; older settings change nothing."""
-    a = await house.replica()
+    a = await harness.replica()
     await a.ask("r1")
     values = {"gpu_lock_monitor.heartbeat.interval": "5", "gpu_lock_monitor.heartbeat.timeout": "15"}
     changed = a.lessor.configuration.changed(values)
     await a.lessor.configure(changed, 2)
-    b = await house.replica("b")  # starts with the old ones
-    await house.after(16)
+    b = await harness.replica("b")  # starts with the old ones
+    await harness.after(16)
     assert a.said("r1")[-1].kind == "lost"
     assert b.kinds("r1") == []
 
 
-async def test_a_shorter_life_is_believed_by_nobody_who_has_not_heard_of_it(house: House) -> None:
+async def test_a_shorter_life_is_believed_by_nobody_who_has_not_heard_of_it(harness: Harness) -> None:
     """A holder whose beat was answered with a shorter life may not have had the answer: its device stays back for the longer."""
-    a = await house.replica(lock_delay_seconds=5.0)
+    a = await harness.replica(lock_delay_seconds=5.0)
     await a.ask("r1")
     await a.ask("r2", max_wait_seconds=10_000)
     values = {"gpu_lock_monitor.heartbeat.interval": "5", "gpu_lock_monitor.heartbeat.timeout": "15"}
     await a.lessor.configure(a.lessor.configuration.changed(values), 2)
     await a.renew("r1")
-    await house.after(16)
+    await harness.after(16)
     assert a.said("r1")[-1].kind == "lost"
-    await house.after(288)
+    await harness.after(288)
     assert a.kinds("r2") == ["queued"]
-    await house.after(2)
+    await harness.after(2)
     assert a.kinds("r2") == ["queued", "granted"]
 
 
-async def test_a_wrong_token_does_nothing(house: House) -> None:
+async def test_a_wrong_token_does_nothing(harness: Harness) -> None:
     """Release, renewal, parking and confirmation under another token than the lease's are refused and counted."""
-    a = await house.replica()
+    a = await harness.replica()
     await a.ask("r1")
     wrong = a.lease("r1").token - 1
     assert (await a.release("r1", token=wrong)).detail == "GPU_STALE_LEASE"
@@ -195,28 +195,28 @@ async def test_a_wrong_token_does_nothing(house: House) -> None:
     assert await a.figure("default|stale") == "4"
 
 
-async def test_the_sweep_looks_for_what_lives_only(house: House) -> None:
+async def test_the_sweep_looks_for_what_lives_only(harness: Harness) -> None:
     """A request stands among the deadlines once while it waits or holds, and not at all when it has ended."""
-    a = await house.replica()
+    a = await harness.replica()
     await a.ask("r1")
     await a.ask("r2")
     await a.ask("r3")
-    assert sorted(house.redis.zrange(f"{STORE}dl", 0, -1)) == [b"lr1", b"wr2", b"wr3"]
+    assert sorted(harness.redis.zrange(f"{STORE}dl", 0, -1)) == [b"lr1", b"wr2", b"wr3"]
     await a.lessor.cancel(Client("client-r3"), "r3")
     await a.release("r1")
-    assert house.redis.zrange(f"{STORE}dl", 0, -1) == [b"lr2"]
+    assert harness.redis.zrange(f"{STORE}dl", 0, -1) == [b"lr2"]
     await a.lessor.force_release("r2", "", "", "an operator's wish")
     await a.lessor.confirm(Client("client-r2"), "r2", a.lease("r2").token)
-    assert house.redis.zcard(f"{STORE}dl") == 0
+    assert harness.redis.zcard(f"{STORE}dl") == 0
 
 
-async def test_a_lease_ends_once_in_the_figures(house: House) -> None:
+async def test_a_lease_ends_once_in_the_figures(harness: Harness) -> None:
     """A holder that answers its revocation by giving the lease back has not ended another one."""
 
     def ended(reason: str) -> float:
         return metrics.RELEASES.labels(reason)._value.get()
 
-    a = await house.replica()
+    a = await harness.replica()
     await a.ask("r1")
     before = ended("forced"), ended("normal")
     await a.lessor.force_release("r1", "default", "", "fan")
@@ -225,9 +225,9 @@ async def test_a_lease_ends_once_in_the_figures(house: House) -> None:
     assert (ended("forced"), ended("normal")) == (before[0] + 1, before[1])
 
 
-async def test_a_released_lease_is_gone(house: House) -> None:
+async def test_a_released_lease_is_gone(harness: Harness) -> None:
     """A second release is harmless, and the lease cannot be renewed."""
-    a = await house.replica()
+    a = await harness.replica()
     await a.ask("r1")
     await a.release("r1")
     await a.ask("r2")

@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 
 from gpulock.lease.lessor import Ask, Client
 from gpulock.lease.message import ClientMessage
-from tests.gpulock.conftest import GPU0, GPU1, Clocks, House, Replica
+from tests.gpulock.conftest import GPU0, GPU1, Clocks, Harness, Replica
 
 T = TypeVar("T")
 
@@ -67,7 +67,7 @@ class LeaseMachine(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.store = redis.Redis.from_url(self.redis_url)
         self.store.flushdb()
-        self.house = House(self.redis_url, self.store, Clocks())
+        self.harness = Harness(self.redis_url, self.store, Clocks())
         self.asks: dict[str, Ask] = {}
         self.homes: dict[str, str] = {}
         self.owners: dict[str, str] = {}
@@ -86,9 +86,9 @@ class LeaseMachine(RuleBasedStateMachine):
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         """Run something, then hear what was said."""
         answer = self.loop.run_until_complete(work)
-        self.loop.run_until_complete(self.house.carry())
+        self.loop.run_until_complete(self.harness.carry())
         self.before = max(self.tokens, default=0)
-        for name, replica in self.house.replicas.items():
+        for name, replica in self.harness.replicas.items():
             for message in replica.messages[self.heard[name] :]:
                 self.hear(message)
             self.heard[name] = len(replica.messages)
@@ -118,7 +118,7 @@ class LeaseMachine(RuleBasedStateMachine):
         """Note a lease from the answer to what was sent now."""
         assert message.record is not None
         left = (message.record.expires_us - message.now_us) / 1e6
-        until = self.house.clocks.boot_seconds + min(left, TTL_SECONDS)
+        until = self.harness.clocks.boot_seconds + min(left, TTL_SECONDS)
         self.held[message.request_id] = Belief(message.record.token, message.record.devices, until)
 
     def client(self, request_id: str) -> Client:
@@ -127,13 +127,13 @@ class LeaseMachine(RuleBasedStateMachine):
 
     def at(self, request_id: str) -> Replica:
         """The replica that a client speaks to."""
-        return self.house.replicas[self.homes[request_id]]
+        return self.harness.replicas[self.homes[request_id]]
 
     @initialize()
     def start(self) -> None:
         for name in ("a", "b"):
             self.do(
-                self.house.replica(
+                self.harness.replica(
                     name, devices=(GPU0, GPU1), configuration=CONFIGURATION,
                     waiter_grace_seconds=30.0, replica_ttl_seconds=1e6, yield_seconds=25.0,
                 )
@@ -215,7 +215,7 @@ class LeaseMachine(RuleBasedStateMachine):
     def beat(self) -> None:
         """All holders that are not deaf beat."""
         for request_id, belief in list(self.held.items()):
-            if request_id in self.deaf or belief.until < self.house.clocks.boot_seconds:
+            if request_id in self.deaf or belief.until < self.harness.clocks.boot_seconds:
                 continue
             client = self.client(request_id)
             message = self.do(self.at(request_id).lessor.renew(client, request_id, belief.token))
@@ -232,7 +232,7 @@ class LeaseMachine(RuleBasedStateMachine):
         message = self.do(
             self.at(request_id).lessor.reclaim(
                 self.client(request_id), self.asks[request_id], belief.token,
-                [name for name, _ in belief.devices], self.house.clocks.wall_us,
+                [name for name, _ in belief.devices], self.harness.clocks.wall_us,
             )
         )  # fmt: skip
         if message.kind == "renewed":
@@ -252,7 +252,7 @@ class LeaseMachine(RuleBasedStateMachine):
         """An operator takes a lease; a holder that hears it confirms."""
         request_id = data.draw(st.sampled_from(sorted(self.held)))
         belief = self.held[request_id]
-        self.do(self.house.replicas["a"].lessor.force_release(request_id, "default", "", "test"))
+        self.do(self.harness.replicas["a"].lessor.force_release(request_id, "default", "", "test"))
         if request_id not in self.deaf:
             self.held.pop(request_id, None)
             self.do(self.at(request_id).lessor.confirm(self.client(request_id), request_id, belief.token))
@@ -291,7 +291,7 @@ class LeaseMachine(RuleBasedStateMachine):
     @rule()
     def unload(self) -> None:
         """Every node whose model was asked for gives it up."""
-        leases = self.do(self.house.replicas["a"].leases())
+        leases = self.do(self.harness.replicas["a"].leases())
         for request_id in sorted(self.parked & set(self.held)):
             if request_id in leases and leases[request_id].stop and request_id not in self.deaf:
                 belief = self.held.pop(request_id)
@@ -305,14 +305,14 @@ class LeaseMachine(RuleBasedStateMachine):
         while left > 0:
             part = min(left, 5.0)
             left -= part
-            self.house.clocks.pass_seconds(part)
-            for replica in self.house.replicas.values():
+            self.harness.clocks.pass_seconds(part)
+            for replica in self.harness.replicas.values():
                 self.do(replica.lessor.sweep())
             self.stop_who_must()
 
     def stop_who_must(self) -> None:
         """Who has not renewed in time has stopped by itself."""
-        now = self.house.clocks.boot_seconds
+        now = self.harness.clocks.boot_seconds
         for request_id, belief in list(self.held.items()):
             if belief.until <= now:
                 del self.held[request_id]
@@ -322,31 +322,31 @@ class LeaseMachine(RuleBasedStateMachine):
     def change_settings(self, interval: int) -> None:
         """An operator changes the rhythm of beats; deaf holders go on by the old one."""
         self.version += 1
-        lessor = self.house.replicas["b"].lessor
+        lessor = self.harness.replicas["b"].lessor
         values = {
             "gpu_lock_monitor.heartbeat.interval": str(interval),
             "gpu_lock_monitor.heartbeat.timeout": str(3 * interval),
         }
         changed = lessor.configuration.changed(values)
-        for replica in self.house.replicas.values():
+        for replica in self.harness.replicas.values():
             self.do(replica.lessor.configure(changed, self.version))
 
     @rule(pool_device=st.sampled_from(sorted(CAPACITY)), undo=st.booleans())
     def drain(self, pool_device: str, undo: bool) -> None:
         """An operator drains a device, or lets it work again."""
-        self.do(self.house.replicas["b"].lessor.drain_device("default", pool_device, undo=undo, reason=""))
+        self.do(self.harness.replicas["b"].lessor.drain_device("default", pool_device, undo=undo, reason=""))
 
     @rule(seconds=st.sampled_from([-86_400.0, -3600.0, -7.0, 7.0, 3600.0, 86_400.0]), swept=st.booleans())
     def step_clock(self, seconds: float, swept: bool) -> None:
         """Redis's clock is set; a sweep follows soon, or other things come first."""
-        self.house.clocks.step_seconds(seconds)
+        self.harness.clocks.step_seconds(seconds)
         if swept:
             self.wait(0.5)
 
     @rule()
     def restart_redis(self) -> None:
         """Redis comes back with its data."""
-        self.house.restart_redis()
+        self.harness.restart_redis()
 
     @rule()
     def remember(self) -> None:
@@ -361,7 +361,7 @@ class LeaseMachine(RuleBasedStateMachine):
         self.store.flushdb()
         for key, payload in self.snapshot.items():
             self.store.restore(key, 0, payload)
-        self.house.restart_redis()
+        self.harness.restart_redis()
         self.come_back()
 
     @rule()
@@ -372,20 +372,20 @@ class LeaseMachine(RuleBasedStateMachine):
 
     def come_back(self) -> None:
         """Replicas look at once; clients ask again, and holders that hear it say that they hold."""
-        for replica in self.house.replicas.values():
+        for replica in self.harness.replicas.values():
             self.do(replica.lessor.sweep())
         self.stop_who_must()
         for request_id in sorted(set(self.held) - self.deaf):
             self.reclaim(request_id)
         for request_id in sorted(self.waiting):
             self.repeat(request_id)
-        self.house.heard.clear()
+        self.harness.heard.clear()
 
     @invariant()
     def nobody_shares_what_is_not_shared(self) -> None:
         """Never more than a device's memory in the hands of those who believe that they hold it."""
         used = dict.fromkeys(CAPACITY, 0)
-        now = self.house.clocks.boot_seconds
+        now = self.harness.clocks.boot_seconds
         for belief in self.held.values():
             if belief.until > now:
                 for name, mib in belief.devices:
@@ -396,9 +396,9 @@ class LeaseMachine(RuleBasedStateMachine):
     @invariant()
     def books_are_right(self) -> None:
         """What the store counts as used is the sum of its leases, and nobody in front fits."""
-        if not self.house.replicas:
+        if not self.harness.replicas:
             return
-        replica = self.house.replicas["a"]
+        replica = self.harness.replicas["a"]
         memory = self.do(replica.memory())
         leases = self.do(replica.leases())
         for device, (used, quarantined) in memory.items():
@@ -413,11 +413,11 @@ class LeaseMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """When faults end, everybody who waits is served or told why not, and every lease ends."""
-        if self.house.replicas:
+        if self.harness.replicas:
             for device in CAPACITY:
                 self.drain(device, undo=True)
             self.settle()
-        for pipe in self.house.pipes:
+        for pipe in self.harness.pipes:
             pipe.close()
         self.loop.run_until_complete(asyncio.sleep(0))
         self.loop.close()
@@ -439,7 +439,7 @@ class LeaseMachine(RuleBasedStateMachine):
             self.count + 1
         ):  # a cancelled waiter that the past brought back may be granted, to nobody's use
             self.wait(2 * TTL_SECONDS + 20.0)
-        assert set(self.do(self.house.replicas["a"].memory()).values()) == {(0, 0)}
+        assert set(self.do(self.harness.replicas["a"].memory()).values()) == {(0, 0)}
 
 
 def run_machine(url: str, examples: int) -> None:

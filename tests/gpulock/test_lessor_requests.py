@@ -9,13 +9,13 @@ import pytest
 from gpulock.lease.lessor import Ask, Client
 from gpulock.settings import DeviceSection
 from gpulock.store.keys import Keys
-from tests.gpulock.conftest import GPU0, GPU1, PREFIX, House
+from tests.gpulock.conftest import GPU0, GPU1, PREFIX, Harness
 
 
-async def test_impossible_requests_are_refused_at_once(house: House) -> None:
+async def test_impossible_requests_are_refused_at_once(harness: Harness) -> None:
     """What no device of the pool can ever give is refused, saying why."""
     small = DeviceSection(name="small", memory_mib=8_000, pool="other", host="h1")
-    a = await house.replica(devices=(GPU0, GPU1, small))
+    a = await harness.replica(devices=(GPU0, GPU1, small))
     for fields, code in (
         ({"memory_mib": 24_001}, "GPU_NEVER_FITS"),
         ({"device_count": 3}, "GPU_NEVER_FITS"),
@@ -29,9 +29,9 @@ async def test_impossible_requests_are_refused_at_once(house: House) -> None:
     assert await a.ask("r", pool="other", host="h1") == "granted"
 
 
-async def test_a_full_queue_refuses(house: House) -> None:
+async def test_a_full_queue_refuses(harness: Harness) -> None:
     """The waiter past the limit is refused, and the same request is welcome later."""
-    a = await house.replica(max_waiters=1)
+    a = await harness.replica(max_waiters=1)
     await a.ask("r1")
     await a.ask("r2")
     assert await a.ask("r3") == "refused"
@@ -40,9 +40,9 @@ async def test_a_full_queue_refuses(house: House) -> None:
     assert await a.ask("r3") == "queued"
 
 
-async def test_asking_twice_is_asking_once(house: House) -> None:
+async def test_asking_twice_is_asking_once(harness: Harness) -> None:
     """A repeated request keeps its place, and one that was granted is told its lease again."""
-    a = await house.replica()
+    a = await harness.replica()
     await a.ask("r1")
     await a.ask("r2")
     await a.ask("r3")
@@ -54,9 +54,9 @@ async def test_asking_twice_is_asking_once(house: House) -> None:
     assert await a.memory() == {"gpu-0": (24_000, 0)}
 
 
-async def test_an_id_is_one_clients(house: House) -> None:
+async def test_an_id_is_one_clients(harness: Harness) -> None:
     """A second client is not told another's lease nor takes its place, at no replica; one whose client is away is taken over."""
-    a, b = await house.replica("a"), await house.replica("b")
+    a, b = await harness.replica("a"), await harness.replica("b")
     await a.ask("r1", "n1")
     await a.ask("r2", "n1")
     for replica in (a, b):
@@ -66,76 +66,76 @@ async def test_an_id_is_one_clients(house: House) -> None:
     await a.lessor.detach(Client("n1"), ["r2"])
     assert await b.ask("r2", "n2") == "queued"
     await a.release("r1")
-    await house.carry()
+    await harness.carry()
     assert b.kinds("r2")[-1] == "granted"
 
 
-async def test_a_repeated_request_moves_to_the_replica_that_hears_it(house: House) -> None:
+async def test_a_repeated_request_moves_to_the_replica_that_hears_it(harness: Harness) -> None:
     """A waiter that asks again at another replica keeps its place and is granted there."""
-    a = await house.replica("a")
-    b = await house.replica("b")
+    a = await harness.replica("a")
+    b = await harness.replica("b")
     await a.ask("r1")
     await a.ask("r2")
     await a.ask("r3")
     assert await b.ask("r2") == "queued"
     await a.release("r1")
-    await house.carry()
+    await harness.carry()
     assert b.kinds("r2") == ["queued", "granted"]
     assert a.kinds("r2") == ["queued"]
 
 
-async def test_a_replica_does_not_fetch_back_who_has_gone_on_elsewhere(house: House) -> None:
+async def test_a_replica_does_not_fetch_back_who_has_gone_on_elsewhere(harness: Harness) -> None:
     """A replica that was frozen asks again for its waiters: those whose client is at another one by now stay there."""
-    a, b = await house.replica("a"), await house.replica("b")
+    a, b = await harness.replica("a"), await harness.replica("b")
     await b.ask("r1")
     await a.ask("r2")
     await b.ask("r2")
     await a.lessor.acquire(Client("client-r2"), Ask("r2"), again=True)
     await b.release("r1")
-    await house.carry()
+    await harness.carry()
     assert b.kinds("r2")[-1] == "granted"
     assert await a.lessor.acquire(Client("client-r2"), Ask("r2"), again=True) is None
     assert "granted" not in a.kinds("r2")
 
 
-async def test_an_ended_request_is_told_how_it_ended(house: House) -> None:
+async def test_an_ended_request_is_told_how_it_ended(harness: Harness) -> None:
     """For a minute after its end a repeated request gets the end; then the id is free."""
-    a = await house.replica()
+    a = await harness.replica()
     await a.ask("r1")
     await a.release("r1")
     assert await a.ask("r1") == "released"
-    await house.after(61)
+    await harness.after(61)
     assert await a.ask("r1") == "granted"
 
 
-async def test_max_wait(house: House) -> None:
+async def test_max_wait(harness: Harness) -> None:
     """A wait ends at its own limit, or at the service's; only a sweep ends it."""
-    a = await house.replica(configuration={"gpu_lock.max_wait_time": "300"})
+    a = await harness.replica(configuration={"gpu_lock.max_wait_time": "300"})
     await a.ask("r1")
     await a.ask("short", max_wait_seconds=5)
     await a.ask("long")
-    await house.after(6)
+    await harness.after(6)
     assert a.kinds("short") == ["queued", "timeout"]
     await a.renew("r1")
-    await house.after(295)
+    await harness.after(295)
     assert a.kinds("long") == ["queued", "timeout"]
 
 
-async def test_the_shortest_wait_ends(house: House) -> None:
+async def test_the_shortest_wait_ends(harness: Harness) -> None:
     """What is left of somebody's patience may be less than a microsecond: that is not a wait without an end."""
-    a = await house.replica()
+    a = await harness.replica()
     await a.ask("r1")
     await a.ask("r2", max_wait_seconds=1e-9)
-    await house.after(0.001)
+    await harness.after(0.001)
     assert a.kinds("r2") == ["queued", "timeout"]
 
 
-async def test_cancel_ends_a_wait(house: House) -> None:
+async def test_cancel_ends_a_wait(harness: Harness) -> None:
     """A cancelled waiter is gone, and those it held up go on."""
-    a = await house.replica()
+    a = await harness.replica()
     await a.ask("s1", memory_mib=10_000)
     await a.ask("large")
-    await house.after(1)
+    await harness.after(1)
     await a.ask("s2", memory_mib=20_000)
     assert (await a.lessor.cancel(Client("c"), "large")).kind == "cancelled"
     await a.release("s1")
@@ -143,9 +143,9 @@ async def test_cancel_ends_a_wait(house: House) -> None:
     assert (await a.lessor.cancel(Client("c"), "large")).kind == "cancelled"
 
 
-async def test_cancel_of_a_blocking_head_serves_those_behind_it(house: House) -> None:
+async def test_cancel_of_a_blocking_head_serves_those_behind_it(harness: Harness) -> None:
     """When a head that keeps a device for itself goes, what fits behind it is granted in that step."""
-    a = await house.replica(backfill_seconds=0.0)
+    a = await harness.replica(backfill_seconds=0.0)
     await a.ask("s1", memory_mib=10_000)
     await a.ask("large")
     await a.ask("s2", memory_mib=1_000)
@@ -155,50 +155,50 @@ async def test_cancel_of_a_blocking_head_serves_those_behind_it(house: House) ->
     assert a.kinds("s3") == ["queued", "granted"]
 
 
-async def test_cancel_that_crosses_a_grant_releases_it(house: House) -> None:
+async def test_cancel_that_crosses_a_grant_releases_it(harness: Harness) -> None:
     """Taking back a request that has just been granted gives the devices to the next."""
-    a = await house.replica()
+    a = await harness.replica()
     await a.ask("r1")
     await a.ask("r2")
     await a.lessor.cancel(Client("c"), "r1")
     assert a.kinds("r2") == ["queued", "granted"]
 
 
-async def test_a_lost_client_keeps_its_place_for_the_grace(house: House) -> None:
+async def test_a_lost_client_keeps_its_place_for_the_grace(harness: Harness) -> None:
     """A waiter whose stream is gone is not served, holds nobody up, and finds its place again when it is back in time."""
-    a = await house.replica(waiter_grace_seconds=10.0)
+    a = await harness.replica(waiter_grace_seconds=10.0)
     await a.ask("r1")
     await a.ask("r2")
     await a.ask("r3")
     await a.lessor.detach(Client("client-r2"), ["r2"])
     await a.release("r1")
     assert a.kinds("r3") == ["queued", "granted"]
-    await house.after(9)
+    await harness.after(9)
     await a.ask("r4")
     assert await a.ask("r2") == "queued"
     await a.release("r3")
     assert a.kinds("r2")[-1] == "granted"
     await a.lessor.detach(Client("client-r4"), ["r4"])
-    await house.after(11)
+    await harness.after(11)
     assert await a.order() == []
 
 
-async def test_a_late_farewell_changes_nothing(house: House) -> None:
+async def test_a_late_farewell_changes_nothing(harness: Harness) -> None:
     """The end of an old stream does not detach a waiter that has gone on at another replica, or with another client."""
-    a, b = await house.replica("a"), await house.replica("b")
+    a, b = await harness.replica("a"), await harness.replica("b")
     await a.ask("r1")
     await a.ask("r2")
     await b.ask("r2", "client-r2")
     await a.lessor.detach(Client("client-r2"), ["r2"])
     await b.lessor.detach(Client("another"), ["r2"])
     await a.release("r1")
-    await house.carry()
+    await harness.carry()
     assert b.kinds("r2") == ["queued", "granted"]
 
 
-async def test_who_comes_back_is_served_with_what_became_free(house: House) -> None:
+async def test_who_comes_back_is_served_with_what_became_free(harness: Harness) -> None:
     """A device that nobody else wanted while a waiter was away is granted as soon as it is back."""
-    a = await house.replica()
+    a = await harness.replica()
     await a.ask("r1")
     await a.ask("r2")
     await a.lessor.detach(Client("client-r2"), ["r2"])
@@ -206,42 +206,42 @@ async def test_who_comes_back_is_served_with_what_became_free(house: House) -> N
     assert await a.ask("r2") == "granted"
 
 
-async def test_waiters_of_a_dead_replica(house: House) -> None:
+async def test_waiters_of_a_dead_replica(harness: Harness) -> None:
     """When a replica dies its waiters are not served until they attach to another, and lose their places after the grace."""
-    a = await house.replica("a", replica_ttl_seconds=15.0, waiter_grace_seconds=10.0)
-    b = await house.replica("b", replica_ttl_seconds=15.0, waiter_grace_seconds=10.0)
+    a = await harness.replica("a", replica_ttl_seconds=15.0, waiter_grace_seconds=10.0)
+    b = await harness.replica("b", replica_ttl_seconds=15.0, waiter_grace_seconds=10.0)
     await b.ask("r1")
     await a.ask("r2")
     await a.ask("r3")
     await b.ask("r4")
-    del house.replicas["a"]
-    await house.after(16)
+    del harness.replicas["a"]
+    await harness.after(16)
     assert await b.ask("r2") == "queued"
     await b.release("r1")
     await b.release("r2")
     assert b.kinds("r4")[-1] == "granted"
-    await house.after(11)
+    await harness.after(11)
     assert await b.order() == []
 
 
-async def test_the_inbox_of_a_dead_replica_goes_in_time(house: House) -> None:
+async def test_the_inbox_of_a_dead_replica_goes_in_time(harness: Harness) -> None:
     """Words for a replica that is taken for dead are kept for a day; one that was only frozen has its inbox back."""
-    a, b = [await house.replica(name, replica_ttl_seconds=15.0) for name in "ab"]
+    a, b = [await harness.replica(name, replica_ttl_seconds=15.0) for name in "ab"]
     await b.ask("r1")
     await a.ask("r2")
     await b.release("r1")
     inbox = Keys(PREFIX, ()).inbox("a")
-    assert house.redis.ttl(inbox) == -1
-    del house.replicas["a"]
-    await house.after(16)
-    assert 0 < house.redis.ttl(inbox) <= 86400
+    assert harness.redis.ttl(inbox) == -1
+    del harness.replicas["a"]
+    await harness.after(16)
+    assert 0 < harness.redis.ttl(inbox) <= 86400
     await a.lessor.sweep()
-    assert house.redis.ttl(inbox) == -1
+    assert harness.redis.ttl(inbox) == -1
 
 
-async def test_drain(house: House) -> None:
+async def test_drain(harness: Harness) -> None:
     """A drained device is granted no more, its holder goes on, and undoing it serves who waited."""
-    a = await house.replica()
+    a = await harness.replica()
     await a.ask("r1")
     await a.ask("r2")
     await a.lessor.drain_device("default", "gpu-0", undo=False, reason="fan")
@@ -253,9 +253,9 @@ async def test_drain(house: House) -> None:
     assert a.kinds("r2") == ["queued", "granted"]
 
 
-async def test_a_grant_reaches_its_client_though_who_made_way_has_gone(house: House) -> None:
+async def test_a_grant_reaches_its_client_though_who_made_way_has_gone(harness: Harness) -> None:
     """The release that is under way when its client's stream breaks is obeyed, and the waiter hears of its grant."""
-    a = await house.replica()
+    a = await harness.replica()
     await a.ask("r1")
     await a.ask("r2")
     release = asyncio.create_task(a.release("r1"))

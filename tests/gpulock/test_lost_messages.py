@@ -10,14 +10,14 @@ import redis
 
 from gpulock.lease.lessor import Ask, Client
 from tests.gpulock.conftest import STORE
-from tests.gpulock.lock_room import NodeClient
-from tests.gpulock.rooms import Rooms, Running
+from tests.gpulock.lock_client import NodeClient
+from tests.gpulock.replicas import Replicas, Running
 from yivideo.gpulock.v1 import lock_pb2, monitor_pb2
 
 
 async def waiters(running: Running) -> list[str]:
     """Who waits, in the order of service."""
-    status = await running.door.monitor.GetStatus(monitor_pb2.GetStatusRequest())
+    status = await running.channel.monitor.GetStatus(monitor_pb2.GetStatusRequest())
     return [waiter.request_id for waiter in status.waiters]
 
 
@@ -43,10 +43,10 @@ async def lose_answer(running: Running, clean_redis: redis.Redis) -> None:
     running.replica.pipe.close()
 
 
-async def test_a_grant_whose_answer_was_lost_is_told(rooms: Rooms, clean_redis: redis.Redis) -> None:
+async def test_a_grant_whose_answer_was_lost_is_told(replicas: Replicas, clean_redis: redis.Redis) -> None:
     """The connection to Redis breaks between a release and its answer: the waiter that it served hears of its grant."""
-    a = await rooms.replica(monitor={})
-    holder, waiter = await rooms.client(a, "n1"), await rooms.client(a, "n2")
+    a = await replicas.replica(monitor={})
+    holder, waiter = await replicas.client(a, "n1"), await replicas.client(a, "n2")
     lease = await holder.granted("r1")
     await waiter.acquire("r2")
     await waiter.hear("queued", "r2")
@@ -56,10 +56,10 @@ async def test_a_grant_whose_answer_was_lost_is_told(rooms: Rooms, clean_redis: 
     assert (await waiter.hear("granted", "r2", seconds=3)).token > lease.token
 
 
-async def test_a_grant_that_is_told_twice_is_not_given_back(rooms: Rooms) -> None:
+async def test_a_grant_that_is_told_twice_is_not_given_back(replicas: Replicas) -> None:
     """A replica that asks again for a waiter which has been served meanwhile brings its grant a second time: its holder goes on."""
-    a = await rooms.replica(monitor={})
-    holder = await rooms.client(a, "n1")
+    a = await replicas.replica(monitor={})
+    holder = await replicas.client(a, "n1")
     lease = await holder.granted("r1")
     await a.replica.lessor.acquire(Client("n1"), Ask("r1"), again=True)
     await asyncio.sleep(0)  # a background call would be under way now, and before what follows
@@ -67,10 +67,10 @@ async def test_a_grant_that_is_told_twice_is_not_given_back(rooms: Rooms) -> Non
     assert (await holder.hear("renewed", "r1")).token == lease.token
 
 
-async def test_an_id_that_was_taken_back_may_be_used_again(rooms: Rooms) -> None:
+async def test_an_id_that_was_taken_back_may_be_used_again(replicas: Replicas) -> None:
     """The same for a request whose id its client had taken back before, when the store knew nothing of it."""
-    a = await rooms.replica(monitor={})
-    client = await rooms.client(a, "n1")
+    a = await replicas.replica(monitor={})
+    client = await replicas.client(a, "n1")
     await client.send(cancel=lock_pb2.Cancel(request_id="r1"))
     await client.hear("cancelled", "r1")
     lease = await client.granted("r1")
@@ -81,11 +81,11 @@ async def test_an_id_that_was_taken_back_may_be_used_again(rooms: Rooms) -> None
 
 
 async def test_a_stop_whose_answer_was_lost_is_told_with_the_next_beat(
-    rooms: Rooms, clean_redis: redis.Redis
+    replicas: Replicas, clean_redis: redis.Redis
 ) -> None:
     """The holder that was asked to give way in the answer that never came hears of it when it beats."""
-    a = await rooms.replica(monitor={})
-    holder = await rooms.client(a, "n1")
+    a = await replicas.replica(monitor={})
+    holder = await replicas.client(a, "n1")
     lease = await holder.granted("r1", preemptible=True)
     asking = asyncio.create_task(a.replica.lessor.acquire(Client("n2"), Ask("r2")))
     await lose_answer(a, clean_redis)
@@ -109,13 +109,13 @@ async def passes_over_the_ghost(
 
 
 async def test_a_stream_that_ends_while_it_asks_leaves_nobody_in_the_queue(
-    rooms: Rooms, clean_redis: redis.Redis
+    replicas: Replicas, clean_redis: redis.Redis
 ) -> None:
     """A client goes while the store has yet to answer its request: the request is not served, and its place ends with the grace."""
-    a = await rooms.replica(monitor={}, waiter_grace_seconds=0.3)
-    holder, next_one = await rooms.client(a, "n1"), await rooms.client(a, "n3")
+    a = await replicas.replica(monitor={}, waiter_grace_seconds=0.3)
+    holder, next_one = await replicas.client(a, "n1"), await replicas.client(a, "n3")
     lease = await holder.granted("r1")
-    async with a.door.client("n2") as leaver:
+    async with a.channel.client("n2") as leaver:
         await leaver.hear("welcome")
         clean_redis.client_pause(500)
         await leaver.acquire("ghost")
@@ -123,13 +123,13 @@ async def test_a_stream_that_ends_while_it_asks_leaves_nobody_in_the_queue(
     await passes_over_the_ghost(a, holder, lease, next_one)
 
 
-async def test_a_farewell_that_redis_did_not_take_is_said_again(rooms: Rooms) -> None:
+async def test_a_farewell_that_redis_did_not_take_is_said_again(replicas: Replicas) -> None:
     """A stream ends while Redis is away for longer than a call waits: when it is back the waiter is not served."""
-    a = await rooms.replica(monitor={}, waiter_grace_seconds=0.3, redis_patience_seconds=0.2)
-    holder, next_one = await rooms.client(a, "n1"), await rooms.client(a, "n3")
+    a = await replicas.replica(monitor={}, waiter_grace_seconds=0.3, redis_patience_seconds=0.2)
+    holder, next_one = await replicas.client(a, "n1"), await replicas.client(a, "n3")
     lease = await holder.granted("r1")
     async with AsyncExitStack() as leaving:
-        leaver = await leaving.enter_async_context(a.door.client("n2"))
+        leaver = await leaving.enter_async_context(a.channel.client("n2"))
         await leaver.acquire("ghost")
         await leaver.hear("queued", "ghost")
         with without_redis(a):
@@ -140,16 +140,16 @@ async def test_a_farewell_that_redis_did_not_take_is_said_again(rooms: Rooms) ->
     await passes_over_the_ghost(a, holder, lease, next_one)
 
 
-async def test_a_newer_session_does_not_keep_what_it_does_not_ask_for(rooms: Rooms) -> None:
+async def test_a_newer_session_does_not_keep_what_it_does_not_ask_for(replicas: Replicas) -> None:
     """A client's newer session takes over only what it asks for again; the rest of the older one's waiters have been left."""
-    a = await rooms.replica(monitor={}, waiter_grace_seconds=0.3)
-    holder = await rooms.client(a, "n1")
+    a = await replicas.replica(monitor={}, waiter_grace_seconds=0.3)
+    holder = await replicas.client(a, "n1")
     lease = await holder.granted("r1")
-    old = await rooms.client(a, "n2")
+    old = await replicas.client(a, "n2")
     for request_id in ("kept", "left"):
         await old.acquire(request_id)
         await old.hear("queued", request_id)
-    new = await rooms.client(a, "n2")
+    new = await replicas.client(a, "n2")
     await new.acquire("kept")
     await new.hear("queued", "kept")
     async with asyncio.timeout(5):
@@ -160,12 +160,12 @@ async def test_a_newer_session_does_not_keep_what_it_does_not_ask_for(rooms: Roo
 
 
 async def test_a_replica_that_was_taken_for_dead_keeps_its_waiters(
-    rooms: Rooms, clean_redis: redis.Redis
+    replicas: Replicas, clean_redis: redis.Redis
 ) -> None:
     """A replica loses Redis for longer than its life while its streams stand: back again, its waiters keep their places."""
-    a = await rooms.replica(monitor={}, replica_ttl_seconds=0.6, waiter_grace_seconds=3.0)
-    b = await rooms.replica(monitor={}, replica_ttl_seconds=0.6, waiter_grace_seconds=3.0)
-    holder, waiter = await rooms.client(b, "n1"), await rooms.client(a, "n2")
+    a = await replicas.replica(monitor={}, replica_ttl_seconds=0.6, waiter_grace_seconds=3.0)
+    b = await replicas.replica(monitor={}, replica_ttl_seconds=0.6, waiter_grace_seconds=3.0)
+    holder, waiter = await replicas.client(b, "n1"), await replicas.client(a, "n2")
     lease = await holder.granted("r1")
     await waiter.acquire("r2")
     await waiter.hear("queued", "r2")
@@ -180,11 +180,11 @@ async def test_a_replica_that_was_taken_for_dead_keeps_its_waiters(
     await waiter.hear("granted", "r2", seconds=3)
 
 
-async def test_a_place_that_was_lost_is_told(rooms: Rooms) -> None:
+async def test_a_place_that_was_lost_is_told(replicas: Replicas) -> None:
     """The same for longer than the grace: the waiter's place is gone, and its client hears so and can ask again."""
-    a = await rooms.replica(monitor={}, replica_ttl_seconds=0.6, waiter_grace_seconds=0.2)
-    b = await rooms.replica(monitor={}, replica_ttl_seconds=0.6, waiter_grace_seconds=0.2)
-    holder, waiter = await rooms.client(b, "n1"), await rooms.client(a, "n2")
+    a = await replicas.replica(monitor={}, replica_ttl_seconds=0.6, waiter_grace_seconds=0.2)
+    b = await replicas.replica(monitor={}, replica_ttl_seconds=0.6, waiter_grace_seconds=0.2)
+    holder, waiter = await replicas.client(b, "n1"), await replicas.client(a, "n2")
     await holder.granted("r1")
     await waiter.acquire("r2")
     await waiter.hear("queued", "r2")

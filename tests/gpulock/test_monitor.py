@@ -13,19 +13,19 @@ import redis
 
 from runtime.errors import RangeRefused
 from tests.gpulock.conftest import STORE
-from tests.gpulock.lock_room import GPU
-from tests.gpulock.rooms import Rooms, Running
+from tests.gpulock.lock_client import GPU
+from tests.gpulock.replicas import Replicas, Running
 from yivideo.gpulock.v1 import lock_pb2, monitor_pb2
 
 
 async def statistics(running: Running) -> monitor_pb2.Statistics:
     """The figures of all pools."""
-    return await running.door.monitor.GetStatistics(monitor_pb2.GetStatisticsRequest())
+    return await running.channel.monitor.GetStatistics(monitor_pb2.GetStatisticsRequest())
 
 
 async def health(running: Running) -> monitor_pb2.GetHealthResponse:
     """The judgement of all pools."""
-    return await running.door.monitor.GetHealth(monitor_pb2.GetHealthRequest())
+    return await running.channel.monitor.GetHealth(monitor_pb2.GetHealthRequest())
 
 
 async def refusal(call: Any) -> grpc.StatusCode:
@@ -35,10 +35,10 @@ async def refusal(call: Any) -> grpc.StatusCode:
     return caught.value.code()
 
 
-async def test_figures_are_those_of_the_system(rooms: Rooms) -> None:
+async def test_figures_are_those_of_the_system(replicas: Replicas) -> None:
     """What happened at one replica is counted at every other."""
-    a, b = await rooms.replica(monitor={}), await rooms.replica(monitor={})
-    client = await rooms.client(a, "n1")
+    a, b = await replicas.replica(monitor={}), await replicas.replica(monitor={})
+    client = await replicas.client(a, "n1")
     for number in range(3):
         lease = await client.granted(f"r{number}", task_id=f"t{number}")
         await client.release(lease)
@@ -61,15 +61,17 @@ async def test_figures_are_those_of_the_system(rooms: Rooms) -> None:
     assert seen.last_holder == "held"
 
 
-async def test_history_tells_how_things_ended(rooms: Rooms) -> None:
+async def test_history_tells_how_things_ended(replicas: Replicas) -> None:
     """Ended waits and leases, newest first, with reason and detail."""
-    a = await rooms.replica(monitor={})
-    client = await rooms.client(a, "n1")
+    a = await replicas.replica(monitor={})
+    client = await replicas.client(a, "n1")
     await client.granted("r1", task_id="t1", purpose="whisper.transcribe", user="u1")
     await client.acquire("r2", max_wait_seconds=0.1)
     await client.hear("refused", "r2")
-    await a.door.monitor.ForceRelease(monitor_pb2.ForceReleaseRequest(request_id="r1", reason="card is hot"))
-    answer = await a.door.monitor.ListHistory(monitor_pb2.ListHistoryRequest())
+    await a.channel.monitor.ForceRelease(
+        monitor_pb2.ForceReleaseRequest(request_id="r1", reason="card is hot")
+    )
+    answer = await a.channel.monitor.ListHistory(monitor_pb2.ListHistoryRequest())
     newest, older = answer.records
     assert (newest.request_id, newest.success, newest.reason, newest.detail) == (
         "r1",
@@ -83,28 +85,28 @@ async def test_history_tells_how_things_ended(rooms: Rooms) -> None:
     assert newest.token > 0
     assert (older.request_id, older.success, older.reason) == ("r2", False, "timeout")
     assert not older.HasField("grant_time")
-    one = await a.door.monitor.ListHistory(monitor_pb2.ListHistoryRequest(page_size=1))
+    one = await a.channel.monitor.ListHistory(monitor_pb2.ListHistoryRequest(page_size=1))
     assert len(one.records) == 1
-    assert await refusal(a.door.monitor.ListHistory(monitor_pb2.ListHistoryRequest(page_size=1001))) is (
+    assert await refusal(a.channel.monitor.ListHistory(monitor_pb2.ListHistoryRequest(page_size=1001))) is (
         grpc.StatusCode.INVALID_ARGUMENT
     )
 
 
-async def test_nothing_has_happened_is_healthy(rooms: Rooms) -> None:
+async def test_nothing_has_happened_is_healthy(replicas: Replicas) -> None:
     """No attempts are no low success rate, and a free device has no age."""
-    a = await rooms.replica()
+    a = await replicas.replica()
     answer = await health(a)
     assert answer.level == monitor_pb2.HEALTH_LEVEL_HEALTHY
     assert list(answer.issues) == []
     assert answer.oldest_lease_seconds == 0
 
 
-async def test_health_rules(rooms: Rooms) -> None:
+async def test_health_rules(replicas: Replicas) -> None:
     """Timeouts and an old lease are called by their alert names, and the worst sets the level."""
-    a = await rooms.replica(
+    a = await replicas.replica(
         monitor={"health_thresholds": {"max_lock_age": 0.05}}, lock={"max_wait_time": 0.05}
     )
-    client = await rooms.client(a, "n1")
+    client = await replicas.client(a, "n1")
     await client.granted("r1", task_id="task-1")
     for number in range(3):
         await client.acquire(f"w{number}")
@@ -119,12 +121,12 @@ async def test_health_rules(rooms: Rooms) -> None:
     assert answer.oldest_lease_seconds > 0.05
 
 
-async def test_a_forced_release_works(rooms: Rooms) -> None:
+async def test_a_forced_release_works(replicas: Replicas) -> None:
     """An operator's release needs a reason, reaches the holder, and frees the device once the holder confirms."""
-    a, b = await rooms.replica(monitor={}), await rooms.replica(monitor={})
-    client = await rooms.client(a, "n1")
+    a, b = await replicas.replica(monitor={}), await replicas.replica(monitor={})
+    client = await replicas.client(a, "n1")
     lease = await client.granted("r1")
-    force = b.door.monitor.ForceRelease
+    force = b.channel.monitor.ForceRelease
     assert (
         await refusal(force(monitor_pb2.ForceReleaseRequest(request_id="r1")))
         is grpc.StatusCode.INVALID_ARGUMENT
@@ -136,7 +138,7 @@ async def test_a_forced_release_works(rooms: Rooms) -> None:
     assert [taken.request_id for taken in answer.revoked] == ["r1"]
     lost = await client.hear("lost", "r1")
     assert (lost.token, lost.reason, lost.message) == (lease.token, lock_pb2.STOP_REASON_FORCED, "x")
-    status = await b.door.monitor.GetStatus(monitor_pb2.GetStatusRequest())
+    status = await b.channel.monitor.GetStatus(monitor_pb2.GetStatusRequest())
     assert status.holders[0].state == monitor_pb2.HOLDER_STATE_QUARANTINED
     assert (status.devices[0].leased_mib, status.devices[0].quarantined_mib) == (0, 24_000)
     await client.send(confirm=lock_pb2.Confirm(request_id="r1", token=lease.token))
@@ -144,10 +146,10 @@ async def test_a_forced_release_works(rooms: Rooms) -> None:
     await client.granted("r2")
 
 
-async def test_drain(rooms: Rooms) -> None:
+async def test_drain(replicas: Replicas) -> None:
     """A drained device is shown as such, and an unknown one is NOT_FOUND."""
-    a = await rooms.replica()
-    drain = a.door.monitor.DrainDevice
+    a = await replicas.replica()
+    drain = a.channel.monitor.DrainDevice
     device = await drain(monitor_pb2.DrainDeviceRequest(device="gpu-0", reason="fan"))
     assert device.draining
     assert not (await drain(monitor_pb2.DrainDeviceRequest(device="gpu-0", undo=True))).draining
@@ -155,34 +157,36 @@ async def test_drain(rooms: Rooms) -> None:
 
 
 @pytest.mark.parametrize("method", ["GetStatus", "GetStatistics", "ListHistory", "GetHealth"])
-async def test_an_unknown_pool_is_not_found(rooms: Rooms, method: str) -> None:
+async def test_an_unknown_pool_is_not_found(replicas: Replicas, method: str) -> None:
     """Every call that names a pool says so when there is none."""
-    a = await rooms.replica()
+    a = await replicas.replica()
     request = getattr(monitor_pb2, {"ListHistory": "ListHistoryRequest"}.get(method, method + "Request"))
-    assert await refusal(getattr(a.door.monitor, method)(request(pool="none"))) is grpc.StatusCode.NOT_FOUND
+    assert (
+        await refusal(getattr(a.channel.monitor, method)(request(pool="none"))) is grpc.StatusCode.NOT_FOUND
+    )
 
 
-async def test_who_waits_for_a_drained_device_is_told_so(rooms: Rooms) -> None:
+async def test_who_waits_for_a_drained_device_is_told_so(replicas: Replicas) -> None:
     """The reason that a waiter and its watchers are told is the drain, not that others are before it."""
-    a = await rooms.replica(monitor={}, position_seconds=0.05)
-    client = await rooms.client(a, "n1")
+    a = await replicas.replica(monitor={}, position_seconds=0.05)
+    client = await replicas.client(a, "n1")
     lease = await client.granted("r1")
     await client.acquire("r2")
     await client.hear("queued", "r2")
-    await a.door.monitor.DrainDevice(monitor_pb2.DrainDeviceRequest(device="gpu-0", reason="fan"))
+    await a.channel.monitor.DrainDevice(monitor_pb2.DrainDeviceRequest(device="gpu-0", reason="fan"))
     await client.release(lease)
     async with asyncio.timeout(5):
         while "gpu-0 is being drained" not in [one.queued.reason for one in client.heard]:
             await asyncio.sleep(0.02)
-    (waiter,) = (await a.door.monitor.GetStatus(monitor_pb2.GetStatusRequest())).waiters
+    (waiter,) = (await a.channel.monitor.GetStatus(monitor_pb2.GetStatusRequest())).waiters
     assert (waiter.position, waiter.reason) == (1, "gpu-0 is being drained")
 
 
-async def test_watching_misses_nothing(rooms: Rooms) -> None:
+async def test_watching_misses_nothing(replicas: Replicas) -> None:
     """A watcher sees every change in order, and one that comes back with its last id goes on after it, at any replica."""
-    a, b = await rooms.replica(monitor={}), await rooms.replica(monitor={})
-    client = await rooms.client(a, "n1")
-    call = b.door.monitor.WatchLocks(monitor_pb2.WatchLocksRequest())
+    a, b = await replicas.replica(monitor={}), await replicas.replica(monitor={})
+    client = await replicas.client(a, "n1")
+    call = b.channel.monitor.WatchLocks(monitor_pb2.WatchLocksRequest())
     events: list[monitor_pb2.LockEvent] = []
     begun = asyncio.Event()
 
@@ -208,7 +212,7 @@ async def test_watching_misses_nothing(rooms: Rooms) -> None:
     ]  # fmt: skip
     assert (events[0].task_id, list(events[0].devices), events[0].token) == ("t1", ["gpu-0"], lease.token)
     await client.release(lease)
-    resumed = a.door.monitor.WatchLocks(monitor_pb2.WatchLocksRequest(after_event_id=events[1].event_id))
+    resumed = a.channel.monitor.WatchLocks(monitor_pb2.WatchLocksRequest(after_event_id=events[1].event_id))
     del events[:]
     async with asyncio.timeout(10):
         await watch(resumed, "released")
@@ -216,15 +220,15 @@ async def test_watching_misses_nothing(rooms: Rooms) -> None:
     assert [event.type for event in events] == ["cancelled", "released"]
 
 
-async def test_a_watcher_that_was_away_too_long_is_told(rooms: Rooms, clean_redis: redis.Redis) -> None:
+async def test_a_watcher_that_was_away_too_long_is_told(replicas: Replicas, clean_redis: redis.Redis) -> None:
     """An id older than what is kept is OUT_OF_RANGE, one that is none INVALID_ARGUMENT; a quiet stream lives."""
-    a = await rooms.replica(watch_heartbeat_seconds=0.1)
-    client = await rooms.client(a, "n1")
+    a = await replicas.replica(watch_heartbeat_seconds=0.1)
+    client = await replicas.client(a, "n1")
     await client.granted("r1")
     clean_redis.xtrim(f"{STORE}ev", maxlen=0, approximate=False)
 
     async def first(after: str) -> monitor_pb2.LockEvent:
-        call = a.door.monitor.WatchLocks(monitor_pb2.WatchLocksRequest(after_event_id=after))
+        call = a.channel.monitor.WatchLocks(monitor_pb2.WatchLocksRequest(after_event_id=after))
         try:
             event: monitor_pb2.LockEvent = await call.read()
             return event
@@ -236,14 +240,14 @@ async def test_a_watcher_that_was_away_too_long_is_told(rooms: Rooms, clean_redi
     assert (await first("")).type == ""
 
 
-async def test_a_watcher_hears_of_what_happens_while_following_begins(rooms: Rooms) -> None:
+async def test_a_watcher_hears_of_what_happens_while_following_begins(replicas: Replicas) -> None:
     """What comes between a watcher's first look and the place from which its replica follows is not left for the heartbeat."""
-    a = await rooms.replica(monitor={}, watch_heartbeat_seconds=60.0)
-    client = await rooms.client(a, "n1")
+    a = await replicas.replica(monitor={}, watch_heartbeat_seconds=60.0)
+    client = await replicas.client(a, "n1")
     lease = await client.granted("r1")
     ear = a.replica.watch._pipe._address
     port, ear["port"] = ear["port"], 1
-    call = a.door.monitor.WatchLocks(monitor_pb2.WatchLocksRequest())
+    call = a.channel.monitor.WatchLocks(monitor_pb2.WatchLocksRequest())
     assert (await call.read()).type == ""
     await client.release(lease)
     await client.hear("released", "r1")
@@ -253,10 +257,10 @@ async def test_a_watcher_hears_of_what_happens_while_following_begins(rooms: Roo
     call.cancel()
 
 
-async def test_a_watcher_that_reads_too_slowly_is_told(rooms: Rooms, clean_redis: redis.Redis) -> None:
+async def test_a_watcher_that_reads_too_slowly_is_told(replicas: Replicas, clean_redis: redis.Redis) -> None:
     """Events that go before a watcher has come to read them are not passed over in silence."""
-    a = await rooms.replica(monitor={})
-    client = await rooms.client(a, "n1")
+    a = await replicas.replica(monitor={})
+    client = await replicas.client(a, "n1")
     lease = await client.granted("r1")
     async with aclosing(a.replica.watch.watch("", "")) as events:
         assert (await anext(events)).type == ""
@@ -273,25 +277,25 @@ async def test_a_watcher_that_reads_too_slowly_is_told(rooms: Rooms, clean_redis
 
 async def configuration(running: Running) -> monitor_pb2.Configuration:
     """The settings in force."""
-    return await running.door.monitor.GetConfiguration(monitor_pb2.GetConfigurationRequest())
+    return await running.channel.monitor.GetConfiguration(monitor_pb2.GetConfigurationRequest())
 
 
-async def test_settings_change_for_all_replicas_at_once(rooms: Rooms) -> None:
+async def test_settings_change_for_all_replicas_at_once(replicas: Replicas) -> None:
     """A change at one replica is one version for all, and every session hears the new rhythm."""
-    a, b = await rooms.replica(), await rooms.replica()
-    early = await rooms.client(b, "n0")
+    a, b = await replicas.replica(), await replicas.replica()
+    early = await replicas.client(b, "n0")
     await early.hear("welcome")
     early.heard.clear()
     before = await configuration(b)
     values = {"gpu_lock_monitor.heartbeat.interval": "2", "gpu_lock_monitor.heartbeat.timeout": "9"}
-    changed = await a.door.monitor.UpdateConfiguration(
+    changed = await a.channel.monitor.UpdateConfiguration(
         monitor_pb2.UpdateConfigurationRequest(values=values, source="me")
     )
     assert (changed.version, changed.source) == (before.version + 1, "me")
     async with asyncio.timeout(5):
         while (await configuration(b)).version != changed.version:
             await asyncio.sleep(0.02)
-    for client in (early, await rooms.client(b, "n1")):
+    for client in (early, await replicas.client(b, "n1")):
         welcome = await client.hear("welcome")
         assert (welcome.beat_seconds, welcome.ttl_seconds) == (2, 9)
     assert json.loads((await configuration(b)).values["gpu_lock_monitor.heartbeat.timeout"]) == 9
@@ -320,26 +324,26 @@ async def test_settings_change_for_all_replicas_at_once(rooms: Rooms) -> None:
         {"gpu_lock_monitor.monitor_interval": "1e-9"},
     ],
 )
-async def test_a_wrong_setting_changes_nothing(rooms: Rooms, values: dict[str, str]) -> None:
+async def test_a_wrong_setting_changes_nothing(replicas: Replicas, values: dict[str, str]) -> None:
     """Settings are validated as a whole: one that is wrong, or contradicts others, leaves all as they are.
 
     A time that the scripts cannot count is wrong too: it would end every lease and every wait at once.
     """
-    a = await rooms.replica(monitor={})
+    a = await replicas.replica(monitor={})
     before = await configuration(a)
-    update = a.door.monitor.UpdateConfiguration(monitor_pb2.UpdateConfigurationRequest(values=values))
+    update = a.channel.monitor.UpdateConfiguration(monitor_pb2.UpdateConfigurationRequest(values=values))
     assert await refusal(update) is grpc.StatusCode.INVALID_ARGUMENT
     assert await configuration(a) == before
 
 
-async def test_the_watcher_counts(rooms: Rooms) -> None:
+async def test_the_watcher_counts(replicas: Replicas) -> None:
     """What the watcher over holders did is counted over all replicas."""
     monitor = {
         "heartbeat": {"interval": 0.1, "timeout": 5.0},
         "timeout_levels": {"warning": 0.1, "soft_timeout": 0.2, "hard_timeout": 0.4},
     }
-    a, b = await rooms.replica(monitor=monitor), await rooms.replica(monitor=monitor)
-    client = await rooms.client(a, "n1")
+    a, b = await replicas.replica(monitor=monitor), await replicas.replica(monitor=monitor)
+    client = await replicas.client(a, "n1")
     lease = await client.granted("r1")
     assert (await client.hear("warning", "r1")).held_seconds >= 0.1
     stop = await client.hear("stop", "r1")
@@ -348,20 +352,20 @@ async def test_the_watcher_counts(rooms: Rooms) -> None:
     assert (await client.hear("lost", "r1")).reason == lock_pb2.STOP_REASON_HARD_TIMEOUT
     await client.send(confirm=lock_pb2.Confirm(request_id="r1", token=lease.token))
     await client.hear("confirmed", "r1")
-    seen = await b.door.monitor.GetWatcher(monitor_pb2.GetWatcherRequest())
+    seen = await b.channel.monitor.GetWatcher(monitor_pb2.GetWatcherRequest())
     assert (seen.warnings, seen.soft_timeouts, seen.hard_timeouts, seen.recoveries) == (1, 1, 1, 1)
     assert seen.running
     assert seen.checks > 0
     assert seen.HasField("recovery_time")
 
 
-async def test_pools_are_apart(rooms: Rooms) -> None:
+async def test_pools_are_apart(replicas: Replicas) -> None:
     """A request of one pool is not held up by another, and figures can be asked for each."""
     other = GPU.model_copy(update={"name": "small-0", "pool": "small"})
-    a = await rooms.replica(monitor={}, devices=(GPU, other))
-    client = await rooms.client(a, "n1")
+    a = await replicas.replica(monitor={}, devices=(GPU, other))
+    client = await replicas.client(a, "n1")
     await client.granted("r1")
     await client.granted("r2", pool="small")
-    one = await a.door.monitor.GetStatistics(monitor_pb2.GetStatisticsRequest(pool="small"))
+    one = await a.channel.monitor.GetStatistics(monitor_pb2.GetStatisticsRequest(pool="small"))
     assert (one.successful_acquisitions, one.leases) == (1, 1)
     assert (await statistics(a)).leases == 2

@@ -11,8 +11,8 @@ import pytest
 import redis
 
 from tests.gpulock.conftest import STORE
-from tests.gpulock.lock_room import NodeClient
-from tests.gpulock.rooms import Rooms, Running
+from tests.gpulock.lock_client import NodeClient
+from tests.gpulock.replicas import Replicas, Running
 from yivideo.gpulock.v1 import lock_pb2, monitor_pb2
 
 _BROKEN = (grpc.aio.AioRpcError, AssertionError, asyncio.InvalidStateError)
@@ -33,8 +33,8 @@ class Worker:
     async def _open(self) -> NodeClient:
         if self._client is None or self._client.error is not None or self._client._reading.done():
             await self._stack.aclose()
-            door = random.choice(self._replicas).door
-            self._client = await self._stack.enter_async_context(door.client(self._name))
+            channel = random.choice(self._replicas).channel
+            self._client = await self._stack.enter_async_context(channel.client(self._name))
         return self._client
 
     async def _until(self, kind: str, request_id: str, **message: object) -> lock_pb2.Lease:
@@ -72,11 +72,13 @@ def strike(store: redis.Redis, trouble: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["connections", "pauses", "trips"])
-async def test_nobody_is_lost_and_no_two_hold(rooms: Rooms, clean_redis: redis.Redis, trouble: str) -> None:
+async def test_nobody_is_lost_and_no_two_hold(
+    replicas: Replicas, clean_redis: redis.Redis, trouble: str
+) -> None:
     """Whatever becomes of the connections, every request is served in the end, one holder at a time, under tokens that rise."""
     times = {"replica_ttl_seconds": 3.0, "waiter_grace_seconds": 5.0, "recovery_window_seconds": 0.3}
     monitor = {"heartbeat": {"interval": 2.0, "timeout": 30.0}}
-    replicas = [await rooms.replica(monitor=monitor, **times) for _ in range(2)]
+    replicas = [await replicas.replica(monitor=monitor, **times) for _ in range(2)]
     journal: list[tuple[str, int]] = []
     workers = [asyncio.create_task(Worker(f"n{number}", replicas, journal).run()) for number in range(6)]
     while not all(worker.done() for worker in workers):
@@ -86,6 +88,6 @@ async def test_nobody_is_lost_and_no_two_hold(rooms: Rooms, clean_redis: redis.R
     assert [word for word, _ in journal] == ["in", "out"] * (6 * _TURNS)
     tokens = [token for word, token in journal if word == "in"]
     assert tokens == sorted(set(tokens))
-    status = await replicas[0].door.monitor.GetStatus(monitor_pb2.GetStatusRequest())
+    status = await replicas[0].channel.monitor.GetStatus(monitor_pb2.GetStatusRequest())
     assert not status.holders
     assert not status.waiters

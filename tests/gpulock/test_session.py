@@ -12,24 +12,24 @@ import redis
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from tests.gpulock.conftest import STORE
-from tests.gpulock.rooms import Rooms
+from tests.gpulock.replicas import Replicas
 from yivideo.gpulock.v1 import lock_pb2, lock_pb2_grpc, monitor_pb2
 
 
-async def test_a_session_begins_with_a_welcome(rooms: Rooms) -> None:
+async def test_a_session_begins_with_a_welcome(replicas: Replicas) -> None:
     """The welcome says how often to beat and how long a lease and a place last."""
-    a = await rooms.replica()
-    client = await rooms.client(a, "n1")
+    a = await replicas.replica()
+    client = await replicas.client(a, "n1")
     welcome = await client.hear("welcome")
     assert (welcome.beat_seconds, welcome.ttl_seconds) == (0.3, 1.2)
     assert welcome.waiter_grace_seconds == 1.0
     assert welcome.epoch > 0
 
 
-async def test_grant_renew_release_handover(rooms: Rooms) -> None:
+async def test_grant_renew_release_handover(replicas: Replicas) -> None:
     """A lease goes from hand to hand with a rising token, its device as the process must see it."""
-    a = await rooms.replica()
-    first, second = await rooms.client(a, "n1"), await rooms.client(a, "n2")
+    a = await replicas.replica()
+    first, second = await replicas.client(a, "n1"), await replicas.client(a, "n2")
     lease = await first.granted("r1", task_id="t1")
     assert [(d.device, d.visible, d.memory_mib) for d in lease.devices] == [("gpu-0", "0", 24_000)]
     await second.acquire("r2")
@@ -41,10 +41,10 @@ async def test_grant_renew_release_handover(rooms: Rooms) -> None:
     assert (await second.hear("granted", "r2")).token > lease.token
 
 
-async def test_positions_are_told_with_their_reason(rooms: Rooms) -> None:
+async def test_positions_are_told_with_their_reason(replicas: Replicas) -> None:
     """A waiter hears its place and who is in its way, and again when it moves up."""
-    a = await rooms.replica(monitor={})
-    holder, waiter = await rooms.client(a, "n1"), await rooms.client(a, "n2")
+    a = await replicas.replica(monitor={})
+    holder, waiter = await replicas.client(a, "n1"), await replicas.client(a, "n2")
     lease = await holder.granted("r1", task_id="task-7")
     await waiter.acquire("r2")
     await waiter.acquire("r3")
@@ -64,10 +64,10 @@ async def test_positions_are_told_with_their_reason(rooms: Rooms) -> None:
     await told("r3", 1, "gpu-0 is held by r2")
 
 
-async def test_what_cannot_be_obeyed_is_refused_and_the_stream_stays(rooms: Rooms) -> None:
+async def test_what_cannot_be_obeyed_is_refused_and_the_stream_stays(replicas: Replicas) -> None:
     """A wrong field is named; the session goes on."""
-    a = await rooms.replica()
-    client = await rooms.client(a, "n1")
+    a = await replicas.replica()
+    client = await replicas.client(a, "n1")
     for fields, field in (
         ({"memory_mib": -1}, "memory_mib"),
         ({"priority": 101}, "priority"),
@@ -93,10 +93,10 @@ async def test_what_cannot_be_obeyed_is_refused_and_the_stream_stays(rooms: Room
         ({"grant_time": Timestamp(nanos=-1)}, "grant_time"),
     ],
 )
-async def test_a_wild_reclaim_is_refused(rooms: Rooms, changes: dict[str, Any], field: str) -> None:
+async def test_a_wild_reclaim_is_refused(replicas: Replicas, changes: dict[str, Any], field: str) -> None:
     """A token that is reclaimed is the floor of all later ones: one that leaves no room above it is not believed."""
-    a = await rooms.replica(monitor={}, initial_state="existing", recovery_window_seconds=30.0)
-    client = await rooms.client(a, "n1")
+    a = await replicas.replica(monitor={}, initial_state="existing", recovery_window_seconds=30.0)
+    client = await replicas.client(a, "n1")
     await client.hear("reclaim_requested")
     good = {"token": 7, "grant_time": Timestamp(seconds=1_700_000_000), "devices": ["gpu-0"]}
     wild = lock_pb2.Reclaim(acquire=lock_pb2.Acquire(request_id="r1"), **{**good, **changes})
@@ -110,28 +110,28 @@ async def test_a_wild_reclaim_is_refused(rooms: Rooms, changes: dict[str, Any], 
 @pytest.mark.parametrize(
     "first", [lock_pb2.SessionRequest(), lock_pb2.SessionRequest(hello=lock_pb2.Hello())]
 )
-async def test_the_first_message_is_a_hello(rooms: Rooms, first: lock_pb2.SessionRequest) -> None:
+async def test_the_first_message_is_a_hello(replicas: Replicas, first: lock_pb2.SessionRequest) -> None:
     """A stream that does not say who it is ends with INVALID_ARGUMENT."""
-    a = await rooms.replica()
-    call = a.door.locks.Session()
+    a = await replicas.replica()
+    call = a.channel.locks.Session()
     await call.write(first)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call.read()
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_sessions_are_limited(rooms: Rooms) -> None:
+async def test_sessions_are_limited(replicas: Replicas) -> None:
     """One stream too many is RESOURCE_EXHAUSTED, also while nobody has said hello; who comes back is none too many."""
-    a = await rooms.replica(monitor={}, max_sessions=2)
+    a = await replicas.replica(monitor={}, max_sessions=2)
 
     async def silent_are(count: int) -> None:
         async with asyncio.timeout(10):
             while a.replica.hub._greeting != count:
                 await asyncio.sleep(0.01)
 
-    silent = [a.door.locks.Session() for _ in range(2)]
+    silent = [a.channel.locks.Session() for _ in range(2)]
     await silent_are(2)
-    third = a.door.locks.Session()
+    third = a.channel.locks.Session()
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await third.read()
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -139,17 +139,17 @@ async def test_sessions_are_limited(rooms: Rooms) -> None:
         call.cancel()
     await silent_are(0)
     for name in ("n1", "n2"):
-        await (await rooms.client(a, name)).hear("welcome")
-    error = await (await rooms.client(a, "n3")).ended()
+        await (await replicas.client(a, name)).hear("welcome")
+    error = await (await replicas.client(a, "n3")).ended()
     assert error is not None
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    await (await rooms.client(a, "n2")).granted("r1")
+    await (await replicas.client(a, "n2")).granted("r1")
 
 
-async def test_max_wait_ends_with_the_seeds_code(rooms: Rooms) -> None:
+async def test_max_wait_ends_with_the_seeds_code(replicas: Replicas) -> None:
     """A wait that ends without a grant is refused with GPU_LOCK_TIMEOUT, in time."""
-    a = await rooms.replica(monitor={})
-    holder, waiter = await rooms.client(a, "n1"), await rooms.client(a, "n2")
+    a = await replicas.replica(monitor={})
+    holder, waiter = await replicas.client(a, "n1"), await replicas.client(a, "n2")
     await holder.granted("r1")
     await waiter.acquire("r2", max_wait_seconds=0.2)
     refused = await waiter.hear("refused", "r2")
@@ -157,27 +157,27 @@ async def test_max_wait_ends_with_the_seeds_code(rooms: Rooms) -> None:
     assert refused.message == "no device became free in time", "whoever shows it puts the code in front"
 
 
-async def test_a_waiter_that_comes_back_keeps_its_place(rooms: Rooms) -> None:
+async def test_a_waiter_that_comes_back_keeps_its_place(replicas: Replicas) -> None:
     """A waiter whose stream breaks finds its place again in time, and is not passed by who came after it."""
-    a = await rooms.replica(waiter_grace_seconds=5.0, monitor={})
-    holder, late = await rooms.client(a, "n1"), await rooms.client(a, "n3")
+    a = await replicas.replica(waiter_grace_seconds=5.0, monitor={})
+    holder, late = await replicas.client(a, "n1"), await replicas.client(a, "n3")
     lease = await holder.granted("r1")
-    async with a.door.client("n2") as early:
+    async with a.channel.client("n2") as early:
         await early.acquire("r2")
         await early.hear("queued", "r2")
         await late.acquire("r3")
         await late.hear("queued", "r3")
-    again = await rooms.client(a, "n2")
+    again = await replicas.client(a, "n2")
     await again.acquire("r2")
     assert (await again.hear("queued", "r2")).position == 1
     await holder.release(lease)
     await again.hear("granted", "r2")
 
 
-async def test_a_cancelled_waiter_is_gone(rooms: Rooms) -> None:
+async def test_a_cancelled_waiter_is_gone(replicas: Replicas) -> None:
     """A cancelled wait is answered and never granted."""
-    a = await rooms.replica(monitor={})
-    holder, waiter = await rooms.client(a, "n1"), await rooms.client(a, "n2")
+    a = await replicas.replica(monitor={})
+    holder, waiter = await replicas.client(a, "n1"), await replicas.client(a, "n2")
     lease = await holder.granted("r1")
     for number in range(20):
         await waiter.acquire(f"w{number}")
@@ -188,10 +188,10 @@ async def test_a_cancelled_waiter_is_gone(rooms: Rooms) -> None:
     assert not any(m.HasField("granted") for m in waiter.heard)
 
 
-async def test_real_races_of_cancel_and_grant_leak_nothing(rooms: Rooms) -> None:
+async def test_real_races_of_cancel_and_grant_leak_nothing(replicas: Replicas) -> None:
     """However a cancellation and a grant cross, the device is free afterwards."""
-    a = await rooms.replica(monitor={})
-    holder, waiter = await rooms.client(a, "n1"), await rooms.client(a, "n2")
+    a = await replicas.replica(monitor={})
+    holder, waiter = await replicas.client(a, "n1"), await replicas.client(a, "n2")
     for number in range(200):
         lease = await holder.granted(f"h{number}")
         await waiter.acquire(f"w{number}")
@@ -199,15 +199,15 @@ async def test_real_races_of_cancel_and_grant_leak_nothing(rooms: Rooms) -> None
             holder.release(lease), waiter.send(cancel=lock_pb2.Cancel(request_id=f"w{number}"))
         )
         await waiter.hear("cancelled", f"w{number}")
-    status = await a.door.monitor.GetStatus(monitor_pb2.GetStatusRequest())
+    status = await a.channel.monitor.GetStatus(monitor_pb2.GetStatusRequest())
     assert status.devices[0].leased_mib == 0
     assert status.waiter_count == 0
 
 
-async def test_a_silent_holder_hears_that_it_has_lost(rooms: Rooms) -> None:
+async def test_a_silent_holder_hears_that_it_has_lost(replicas: Replicas) -> None:
     """Without beats the lease is lost, and the next is granted after the lock delay though nobody confirms."""
-    a = await rooms.replica()
-    holder, waiter = await rooms.client(a, "n1"), await rooms.client(a, "n2")
+    a = await replicas.replica()
+    holder, waiter = await replicas.client(a, "n1"), await replicas.client(a, "n2")
     lease = await holder.granted("r1")
     await waiter.acquire("r2")
     lost = await holder.hear("lost", "r1")
@@ -217,10 +217,10 @@ async def test_a_silent_holder_hears_that_it_has_lost(rooms: Rooms) -> None:
     assert (granted.grant_time.ToMicroseconds() - lease.grant_time.ToMicroseconds()) >= 1_400_000
 
 
-async def test_two_replicas_serve_one_queue(rooms: Rooms) -> None:
+async def test_two_replicas_serve_one_queue(replicas: Replicas) -> None:
     """A release at one replica is a grant at the other."""
-    a, b = await rooms.replica(monitor={}), await rooms.replica(monitor={})
-    first, second = await rooms.client(a, "n1"), await rooms.client(b, "n2")
+    a, b = await replicas.replica(monitor={}), await replicas.replica(monitor={})
+    first, second = await replicas.client(a, "n1"), await replicas.client(b, "n2")
     lease = await first.granted("r0")
     for number in range(1, 20):
         here, there = (second, first) if number % 2 else (first, second)
@@ -230,10 +230,10 @@ async def test_two_replicas_serve_one_queue(rooms: Rooms) -> None:
         lease = await here.hear("granted", f"r{number}")
 
 
-async def test_positions_cross_replicas(rooms: Rooms) -> None:
+async def test_positions_cross_replicas(replicas: Replicas) -> None:
     """A waiter hears that it moved up although the queue moved at another replica."""
-    a, b = await rooms.replica(monitor={}), await rooms.replica(monitor={})
-    first, second = await rooms.client(a, "n1"), await rooms.client(b, "n2")
+    a, b = await replicas.replica(monitor={}), await replicas.replica(monitor={})
+    first, second = await replicas.client(a, "n1"), await replicas.client(b, "n2")
     lease = await first.granted("r0")
     await first.acquire("r1")
     await first.hear("queued", "r1")
@@ -246,10 +246,10 @@ async def test_positions_cross_replicas(rooms: Rooms) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_drained_replica_sends_its_clients_away(rooms: Rooms) -> None:
+async def test_a_drained_replica_sends_its_clients_away(replicas: Replicas) -> None:
     """A replica that shuts down ends its sessions with UNAVAILABLE, and the lease goes on at another."""
-    a, b = await rooms.replica(monitor={}), await rooms.replica(monitor={})
-    client, waiter = await rooms.client(a, "n1"), await rooms.client(a, "n2")
+    a, b = await replicas.replica(monitor={}), await replicas.replica(monitor={})
+    client, waiter = await replicas.client(a, "n1"), await replicas.client(a, "n2")
     lease = await client.granted("r1")
     await waiter.acquire("r2")
     await waiter.hear("queued", "r2")
@@ -257,7 +257,7 @@ async def test_a_drained_replica_sends_its_clients_away(rooms: Rooms) -> None:
     error = await client.ended()
     assert error is not None
     assert error.code() is grpc.StatusCode.UNAVAILABLE
-    moved, moved_waiter = await rooms.client(b, "n1"), await rooms.client(b, "n2")
+    moved, moved_waiter = await replicas.client(b, "n1"), await replicas.client(b, "n2")
     await moved_waiter.acquire("r2")
     await moved_waiter.hear("queued", "r2")
     await moved.send(renew=lock_pb2.Renew(request_id="r1", token=lease.token))
@@ -266,9 +266,9 @@ async def test_a_drained_replica_sends_its_clients_away(rooms: Rooms) -> None:
     await moved_waiter.hear("granted", "r2")
 
 
-async def test_a_client_that_does_not_read_is_dropped(rooms: Rooms) -> None:
+async def test_a_client_that_does_not_read_is_dropped(replicas: Replicas) -> None:
     """A client that sends and never reads costs a bounded buffer, then its stream; its lease lives on."""
-    a = await rooms.replica(monitor={}, session_buffer_messages=16)
+    a = await replicas.replica(monitor={}, session_buffer_messages=16)
     narrow = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 4096)]
     async with grpc.aio.insecure_channel(a.address, options=narrow) as channel:
         call = lock_pb2_grpc.LockServiceStub(channel).Session()
@@ -285,33 +285,33 @@ async def test_a_client_that_does_not_read_is_dropped(rooms: Rooms) -> None:
                 async for _ in call:  # what had been sent
                     pass
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    status = await a.door.monitor.GetStatus(monitor_pb2.GetStatusRequest())
+    status = await a.channel.monitor.GetStatus(monitor_pb2.GetStatusRequest())
     assert [holder.lease.request_id for holder in status.holders] == ["r1"]
 
 
-async def test_a_newer_session_of_a_client_takes_over(rooms: Rooms) -> None:
+async def test_a_newer_session_of_a_client_takes_over(replicas: Replicas) -> None:
     """A client that connects again before its old stream is known to be dead goes on with the new one."""
-    a = await rooms.replica(monitor={})
-    old = await rooms.client(a, "n1")
+    a = await replicas.replica(monitor={})
+    old = await replicas.client(a, "n1")
     await old.hear("welcome")
-    new = await rooms.client(a, "n1")
+    new = await replicas.client(a, "n1")
     await new.hear("welcome")
     assert (await old.ended()) is not None
     await new.granted("r1")
 
 
-async def test_a_thousand_waiters(rooms: Rooms) -> None:
+async def test_a_thousand_waiters(replicas: Replicas) -> None:
     """A thousand waiters of one device are all served, in the order of asking."""
-    a = await rooms.replica(monitor={})
-    clients = [await rooms.client(a, f"n{number}") for number in range(10)]
-    holder = await rooms.client(a, "holder")
+    a = await replicas.replica(monitor={})
+    clients = [await replicas.client(a, f"n{number}") for number in range(10)]
+    holder = await replicas.client(a, "holder")
     lease = await holder.granted("h")
     for number in range(1000):
         client = clients[number % 10]
         await client.acquire(f"w{number}")
         if number % 10 == 9:
             await client.hear("queued", f"w{number}")
-    status = await a.door.monitor.GetStatus(monitor_pb2.GetStatusRequest())
+    status = await a.channel.monitor.GetStatus(monitor_pb2.GetStatusRequest())
     assert status.waiter_count == 1000
     expected = [waiter.request_id for waiter in status.waiters]
     await holder.release(lease)
@@ -326,10 +326,10 @@ async def test_a_thousand_waiters(rooms: Rooms) -> None:
 
 
 @pytest.mark.slow
-async def test_idling_costs_redis_next_to_nothing(rooms: Rooms, clean_redis: redis.Redis) -> None:
+async def test_idling_costs_redis_next_to_nothing(replicas: Replicas, clean_redis: redis.Redis) -> None:
     """With a holder and a waiter and nothing moving, a replica sends Redis less than one command a second."""
-    a = await rooms.replica(monitor={}, replica_ttl_seconds=15.0)
-    holder, waiter = await rooms.client(a, "n1"), await rooms.client(a, "n2")
+    a = await replicas.replica(monitor={}, replica_ttl_seconds=15.0)
+    holder, waiter = await replicas.client(a, "n1"), await replicas.client(a, "n2")
     await holder.granted("r1")
     await waiter.acquire("r2")
     await waiter.hear("queued", "r2")
@@ -345,10 +345,12 @@ async def test_idling_costs_redis_next_to_nothing(rooms: Rooms, clean_redis: red
     assert sent() - before <= 4
 
 
-async def test_a_grant_that_nobody_waits_for_is_given_back(rooms: Rooms, clean_redis: redis.Redis) -> None:
+async def test_a_grant_that_nobody_waits_for_is_given_back(
+    replicas: Replicas, clean_redis: redis.Redis
+) -> None:
     """A store that went back in time grants a request that its client has taken back: the device is free again at once."""
-    a = await rooms.replica(monitor={})
-    holder, waiter = await rooms.client(a, "n1"), await rooms.client(a, "n2")
+    a = await replicas.replica(monitor={})
+    holder, waiter = await replicas.client(a, "n1"), await replicas.client(a, "n2")
     lease = await holder.granted("r1")
     await waiter.acquire("r2")
     await waiter.hear("queued", "r2")

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from runtime.settings import CONFIG_VARIABLE
-from tests.gpulock.rooms import Rooms, Running
+from tests.gpulock.replicas import Replicas, Running
 from yivideo.gpulock.v1 import monitor_pb2
 
 NAME = "gpu_lock.max_wait_time"
@@ -21,7 +21,7 @@ async def in_force(running: Running, expected: float) -> monitor_pb2.Configurati
     """Wait until a setting is in force."""
     async with asyncio.timeout(5):
         while True:
-            found = await running.door.monitor.GetConfiguration(monitor_pb2.GetConfigurationRequest())
+            found = await running.channel.monitor.GetConfiguration(monitor_pb2.GetConfigurationRequest())
             if json.loads(found.values[NAME]) == expected:
                 return found
             await asyncio.sleep(0.02)
@@ -42,13 +42,13 @@ def write(path: Path, **section: Any) -> None:
     new.rename(path)
 
 
-async def test_the_file_is_watched(rooms: Rooms, config: Path) -> None:
+async def test_the_file_is_watched(replicas: Replicas, config: Path) -> None:
     """A changed file is in force for all replicas with the source `file`; a call's change of another setting stays."""
     write(config, max_wait_time=100)
-    a = await rooms.replica(lock={"max_wait_time": 100}, monitor={}, file_check_seconds=0.05)
+    a = await replicas.replica(lock={"max_wait_time": 100}, monitor={}, file_check_seconds=0.05)
     first = await in_force(a, 100)
     assert first.source == "file"
-    await a.door.monitor.UpdateConfiguration(
+    await a.channel.monitor.UpdateConfiguration(
         monitor_pb2.UpdateConfigurationRequest(values={"gpu_lock.lock_timeout": "900"}, source="me")
     )
     write(config, max_wait_time=200)
@@ -57,10 +57,10 @@ async def test_the_file_is_watched(rooms: Rooms, config: Path) -> None:
     assert json.loads(second.values["gpu_lock.lock_timeout"]) == 900
 
 
-async def test_a_wrong_file_changes_nothing(rooms: Rooms, config: Path) -> None:
+async def test_a_wrong_file_changes_nothing(replicas: Replicas, config: Path) -> None:
     """The last good settings stay while the file is wrong, and its next good version is taken over."""
     write(config, max_wait_time=100)
-    a = await rooms.replica(lock={"max_wait_time": 100}, monitor={}, file_check_seconds=0.05)
+    a = await replicas.replica(lock={"max_wait_time": 100}, monitor={}, file_check_seconds=0.05)
     before = await in_force(a, 100)
     write(config, max_wait_time=-5, nonsense=1)
     await asyncio.sleep(0.3)
@@ -72,42 +72,42 @@ async def test_a_wrong_file_changes_nothing(rooms: Rooms, config: Path) -> None:
     await in_force(a, 300)
 
 
-async def test_a_restarted_replica_keeps_what_was_changed_by_call(rooms: Rooms, config: Path) -> None:
+async def test_a_restarted_replica_keeps_what_was_changed_by_call(replicas: Replicas, config: Path) -> None:
     """A replica that starts with the same file as before does not undo a call; one whose file has changed takes that over."""
     write(config, max_wait_time=100)
-    a = await rooms.replica(lock={"max_wait_time": 100}, monitor={})
-    await a.door.monitor.UpdateConfiguration(
+    a = await replicas.replica(lock={"max_wait_time": 100}, monitor={})
+    await a.channel.monitor.UpdateConfiguration(
         monitor_pb2.UpdateConfigurationRequest(values={NAME: "150"}, source="me")
     )
-    b = await rooms.replica(lock={"max_wait_time": 100}, monitor={})
+    b = await replicas.replica(lock={"max_wait_time": 100}, monitor={})
     await in_force(b, 150)
-    await rooms.replica(lock={"max_wait_time": 250}, monitor={})
+    await replicas.replica(lock={"max_wait_time": 250}, monitor={})
     await in_force(a, 250)
 
 
-async def test_settings_that_the_store_forgot_are_put_back(rooms: Rooms) -> None:
+async def test_settings_that_the_store_forgot_are_put_back(replicas: Replicas) -> None:
     """A store that went back in time takes no settings with it: who knows a later version puts it back for everybody."""
-    a = await rooms.replica(lock={"max_wait_time": 100}, monitor={})
+    a = await replicas.replica(lock={"max_wait_time": 100}, monitor={})
     key = a.replica.keys.configuration
     before = await a.replica.pipe.call("DUMP", key)
-    await a.door.monitor.UpdateConfiguration(
+    await a.channel.monitor.UpdateConfiguration(
         monitor_pb2.UpdateConfigurationRequest(values={NAME: "150"}, source="me")
     )
     later = await in_force(a, 150)
     await a.replica.pipe.call("RESTORE", key, 0, before, "REPLACE")
     await a.replica.configuration.follow()
     assert await in_force(a, 150) == later
-    b = await rooms.replica(lock={"max_wait_time": 100}, monitor={})
+    b = await replicas.replica(lock={"max_wait_time": 100}, monitor={})
     assert await in_force(b, 150) == later
 
 
 async def test_the_environment_goes_before_a_changed_file(
-    rooms: Rooms, config: Path, monkeypatch: pytest.MonkeyPatch
+    replicas: Replicas, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the environment set at the start is still set after the file has changed somewhere else."""
     monkeypatch.setenv("YIVIDEO_GPU_LOCK_MONITOR__HEARTBEAT__INTERVAL", "7")
     write(config, max_wait_time=100)
-    a = await rooms.replica(
+    a = await replicas.replica(
         lock={"max_wait_time": 100}, monitor={"heartbeat": {"interval": 7.0}}, file_check_seconds=0.05
     )
     write(config, max_wait_time=200)

@@ -9,7 +9,7 @@ import hypothesis.strategies as st
 import redis
 from hypothesis import HealthCheck, given, settings
 
-from tests.gpulock.conftest import Clocks, House
+from tests.gpulock.conftest import Clocks, Harness
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
@@ -24,9 +24,9 @@ def test_nobody_is_passed_by_one_user_twice_in_a_turn(redis_url: str, moves: lis
 async def _play(redis_url: str, moves: list[str]) -> None:
     client = redis.Redis.from_url(redis_url)
     client.flushdb()
-    house = House(redis_url, client, Clocks())
+    harness = Harness(redis_url, client, Clocks())
     try:
-        replica = await house.replica()
+        replica = await harness.replica()
         holder = ""
         waiting: dict[str, tuple[int, Counter[str]]] = {}
         for number, move in enumerate(moves):
@@ -50,6 +50,6 @@ async def _play(redis_url: str, moves: list[str]) -> None:
                             assert passed[holder[0]] <= own + 2, (name, passed)
         assert not waiting or holder
     finally:
-        for pipe in house.pipes:
+        for pipe in harness.pipes:
             pipe.close()
         client.close()

@@ -19,8 +19,8 @@ from runtime.structs import to_struct
 from scheduler.app import Scheduler, scheduling
 from scheduler.queue.keys import Keys
 from scheduler.settings import LimitsSection, NodeSection, SchedulerSection, SchedulerSettings
-from tests.scheduler.node_room import NodeRoom, serving_node
-from tests.scheduler.queue_room import Queue, running_queue
+from tests.scheduler.fake_node import FakeNode, serving_node
+from tests.scheduler.queue_harness import Queue, running_queue
 from tests.scheduler.short_times import PREFIX, SHORT
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
@@ -107,19 +107,19 @@ async def running_client(settings: SchedulerSettings) -> AsyncIterator[Client]:
 
 
 @dataclass
-class House:
+class Harness:
     """What a test has started."""
 
     redis_url: str
     stack: AsyncExitStack
     addresses: dict[str, list[str]]
 
-    async def node(self, room: NodeRoom | None = None, **fields: Any) -> NodeRoom:
+    async def node(self, fake: FakeNode | None = None, **fields: Any) -> FakeNode:
         """Start a node replica; schedulers started afterwards know it."""
-        room = room or NodeRoom(**fields)
-        address = await self.stack.enter_async_context(serving_node(room))
-        self.addresses.setdefault(room.node, []).append(address)
-        return room
+        fake = fake or FakeNode(**fields)
+        address = await self.stack.enter_async_context(serving_node(fake))
+        self.addresses.setdefault(fake.node, []).append(address)
+        return fake
 
     def settings(self, **changed: Any) -> SchedulerSettings:
         """Settings of a scheduler that knows the nodes so far."""
@@ -145,10 +145,10 @@ async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
 
 
 @pytest.fixture
-async def house(redis_url: str, clean_redis: redis.Redis) -> AsyncIterator[House]:
-    """An empty house, torn down after the test."""
+async def harness(redis_url: str, clean_redis: redis.Redis) -> AsyncIterator[Harness]:
+    """A harness without anything, torn down after the test."""
     async with AsyncExitStack() as stack:
-        yield House(redis_url, stack, {})
+        yield Harness(redis_url, stack, {})
 
 
 @pytest.fixture

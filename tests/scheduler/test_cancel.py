@@ -17,7 +17,7 @@ from results.states import is_terminal
 from runtime.errors import WrongState
 from tests.nodekit import toy
 from tests.nodekit.conftest import eventually, is_alive, processes_with
-from tests.scheduler.conftest import PREFIX, Client, House, until
+from tests.scheduler.conftest import PREFIX, Client, Harness, until
 from yivideo.task.v1 import task_pb2
 
 RACES = 120
@@ -31,11 +31,11 @@ TREE = (
 
 
 @pytest.fixture
-async def client(house: House, tmp_path: Path) -> AsyncIterator[Client]:
+async def client(harness: Harness, tmp_path: Path) -> AsyncIterator[Client]:
     """A scheduler with one replica of the toy node, which runs what it is told in real processes."""
     async with NodeUnderTest(toy.node, tmp_path, kill_grace_seconds=0.3, slots=SIDE_BY_SIDE) as node:
-        house.addresses["toy"] = [node.address]
-        yield await house.scheduler()
+        harness.addresses["toy"] = [node.address]
+        yield await harness.scheduler()
 
 
 def terminal_events(events: list[task_pb2.TaskEvent]) -> list[str]:

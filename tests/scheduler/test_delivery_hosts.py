@@ -10,8 +10,8 @@ import redis
 
 from scheduler.callbacks.circuit import HostCircuits
 from scheduler.queue.keys import Keys
-from tests.scheduler.conftest import Client, House, until
-from tests.scheduler.receiver_room import receiving, section
+from tests.scheduler.conftest import Client, Harness, until
+from tests.scheduler.receiver import receiving, section
 from yivideo.task.v1 import task_pb2
 
 
@@ -23,12 +23,12 @@ async def ended_tasks(client: Client, names: list[str], url: str) -> None:
 
 
 async def test_two_replicas_send_each_callback_once(
-    house: House, clean_redis: redis.Redis, keys: Keys
+    harness: Harness, clean_redis: redis.Redis, keys: Keys
 ) -> None:
     """Whoever takes a callback holds it: no second request while the first is under way, and none after it went well."""
-    await house.node(slots=0)
-    first = await house.scheduler(callbacks=section())
-    second = await house.scheduler(callbacks=section())
+    await harness.node(slots=0)
+    first = await harness.scheduler(callbacks=section())
+    second = await harness.scheduler(callbacks=section())
     async with receiving() as receiver:
         receiver.before_answer = lambda: asyncio.sleep(0.02)
         names = [f"t{n}" for n in range(40)]
@@ -41,10 +41,10 @@ async def test_two_replicas_send_each_callback_once(
         assert Counter(receiver.ids()) == {f"msg_{name}_1": 1 for name in names}
 
 
-async def test_a_host_gets_no_more_than_its_places(house: House) -> None:
+async def test_a_host_gets_no_more_than_its_places(harness: Harness) -> None:
     """However many callbacks are due to one host, a replica has no more than `host_concurrency` under way, and sends all."""
-    await house.node(slots=0)
-    client = await house.scheduler(callbacks=section(host_concurrency=3))
+    await harness.node(slots=0)
+    client = await harness.scheduler(callbacks=section(host_concurrency=3))
     async with receiving() as receiver:
         receiver.before_answer = lambda: asyncio.sleep(0.01)
         await ended_tasks(client, [f"t{n}" for n in range(30)], receiver.url)
@@ -52,9 +52,9 @@ async def test_a_host_gets_no_more_than_its_places(house: House) -> None:
         assert receiver.most_at_once <= 3
 
 
-async def test_a_dead_host_holds_up_nobody_and_is_found_again(house: House) -> None:
+async def test_a_dead_host_holds_up_nobody_and_is_found_again(harness: Harness) -> None:
     """After some failures in a row a host is left alone, then tried by one delivery; others are served all the while."""
-    await house.node(slots=0)
+    await harness.node(slots=0)
     settings = section(
         circuit_failures=3,
         circuit_seconds=0.4,
@@ -62,7 +62,7 @@ async def test_a_dead_host_holds_up_nobody_and_is_found_again(house: House) -> N
         concurrency=4,
         schedule_seconds=(0.01,) * 30,
     )
-    client = await house.scheduler(callbacks=settings)
+    client = await harness.scheduler(callbacks=settings)
     async with receiving() as dead, receiving() as fine:
         release = asyncio.Event()
         dead.before_answer = release.wait

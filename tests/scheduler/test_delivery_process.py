@@ -15,19 +15,19 @@ from standardwebhooks import Webhook
 from runtime.channel import open_channel
 from runtime.structs import to_struct
 from tests.conftest import ROOT
-from tests.scheduler.conftest import PREFIX, RUNTIME, House
-from tests.scheduler.receiver_room import SECRETS, receiving
+from tests.scheduler.conftest import PREFIX, RUNTIME, Harness
+from tests.scheduler.receiver import SECRETS, receiving
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
 
 @asynccontextmanager
-async def process(house: House) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """Run `python -m scheduler` on the house's Redis and nodes; gives it and its address."""
-    nodes = [{"node": name, "addresses": found} for name, found in house.addresses.items()]
+async def process(harness: Harness) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """Run `python -m scheduler` on the harness's Redis and nodes; gives it and its address."""
+    nodes = [{"node": name, "addresses": found} for name, found in harness.addresses.items()]
     settings = {
         "runtime__listen": "127.0.0.1:0",
         "runtime__metrics_listen": "",
-        "scheduler__redis_url": house.redis_url,
+        "scheduler__redis_url": harness.redis_url,
         "scheduler__key_prefix": PREFIX,
         "scheduler__nodes": json.dumps(nodes),
         "scheduler__callbacks__secrets": json.dumps(SECRETS),
@@ -60,13 +60,13 @@ async def deliveries(address: str) -> task_pb2.ListDeliveriesResponse:
 
 
 @pytest.mark.slow
-async def test_a_delivery_that_died_with_its_scheduler_is_made_again(house: House) -> None:
+async def test_a_delivery_that_died_with_its_scheduler_is_made_again(harness: Harness) -> None:
     """SIGKILL between request and answer: when its hold has ended, another process sends the same id and bytes."""
-    await house.node(auto=True)
+    await harness.node(auto=True)
     never = asyncio.Event()
     async with receiving() as receiver:
         receiver.before_answer = never.wait
-        async with process(house) as (first, address):
+        async with process(harness) as (first, address):
             async with open_channel(address, RUNTIME) as channel:
                 stub = task_pb2_grpc.TaskServiceStub(channel)
                 async with asyncio.timeout(20):
@@ -81,7 +81,7 @@ async def test_a_delivery_that_died_with_its_scheduler_is_made_again(house: Hous
             first.kill()
             await first.wait()
         receiver.before_answer = None
-        async with process(house) as (_, other):
+        async with process(harness) as (_, other):
             await receiver.wait(2)
             async with asyncio.timeout(20):
                 while (found := await deliveries(other)).status != task_pb2.CALLBACK_STATUS_SENT:

@@ -13,7 +13,7 @@ from runtime.errors import InvalidArgument, TaskNotFound, Unavailable, WrongStat
 from runtime.rpc_errors import rpc_errors
 from runtime.server import RpcServer
 from scheduler.api.page_token import PageTokens
-from tests.scheduler.conftest import RUNTIME, Client, House
+from tests.scheduler.conftest import RUNTIME, Client, Harness
 from yivideo.file.v1 import file_pb2
 from yivideo.file.v1.file_pb2_grpc import FileServiceServicer, add_FileServiceServicer_to_server
 from yivideo.task.v1 import task_pb2
@@ -29,10 +29,10 @@ def _names(answer: task_pb2.ListTasksResponse) -> list[str]:
 
 
 @pytest.fixture
-async def client(house: House) -> AsyncIterator[Client]:
+async def client(harness: Harness) -> AsyncIterator[Client]:
     """Six tasks of two users: one completed, one running, the rest waiting."""
-    node = await house.node()
-    made = await house.scheduler()
+    node = await harness.node()
+    made = await harness.scheduler()
     await made.submit("t0", user="ann", labels={"k": "v"})
     await (await node.arrival("t0")).complete()
     await made.ended("t0")
@@ -103,7 +103,7 @@ async def test_queues_say_where_the_tasks_are(client: Client) -> None:
     assert not (await client.stub.ListQueues(task_pb2.ListQueuesRequest(node="nothing"))).queues
 
 
-class FileRoom(FileServiceServicer):
+class FakeFilestore(FileServiceServicer):
     """A file store that deletes what the test says."""
 
     def __init__(self) -> None:
@@ -126,14 +126,14 @@ async def _delete(client: Client, task_id: str, *, force: bool = False) -> task_
         return await client.stub.DeleteTask(task_pb2.DeleteTaskRequest(task_id=task_id, force=force))
 
 
-async def test_deletion_reports_each_resource(house: House) -> None:
+async def test_deletion_reports_each_resource(harness: Harness) -> None:
     """Files and record are reported by themselves; while files remain, the record stays so that deleting can be repeated."""
-    files = FileRoom()
+    files = FakeFilestore()
     server = RpcServer(RUNTIME)
     server.add(add_FileServiceServicer_to_server, files, "yivideo.file.v1.FileService")
-    await house.node(auto=True)
-    address = await house.stack.enter_async_context(server.running())
-    client = await house.scheduler(filestore_address=address)
+    await harness.node(auto=True)
+    address = await harness.stack.enter_async_context(server.running())
+    client = await harness.scheduler(filestore_address=address)
     await client.submit("t1")
     await client.ended("t1")
 
@@ -157,10 +157,10 @@ async def test_deletion_reports_each_resource(house: House) -> None:
     assert _names(await _list(client)) == []
 
 
-async def test_a_live_task_is_deleted_only_by_force(house: House) -> None:
+async def test_a_live_task_is_deleted_only_by_force(harness: Harness) -> None:
     """Without force a live task stays; with it, it is cancelled first and goes when its node says that it has ended."""
-    node = await house.node()
-    client = await house.scheduler()
+    node = await harness.node()
+    client = await harness.scheduler()
     await client.submit("t1")
     here = await node.arrival("t1")
     with pytest.raises(WrongState):

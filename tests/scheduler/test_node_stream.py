@@ -8,14 +8,14 @@ import grpc
 
 from runtime.errors import Unavailable
 from scheduler.run.node_stream import Followed, NodeStream, StreamEnd
-from tests.scheduler.conftest import House, until
+from tests.scheduler.conftest import Harness, until
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
 
-async def test_many_tasks_share_one_stream(house: House) -> None:
+async def test_many_tasks_share_one_stream(harness: Harness) -> None:
     """Each task gets its own events and its own end."""
-    node = await house.node(slots=3, auto=True)
-    client = await house.scheduler()
+    node = await harness.node(slots=3, auto=True)
+    client = await harness.scheduler()
     for number in range(12):
         await client.submit(f"t{number}")
     for number in range(12):
@@ -40,10 +40,10 @@ async def test_large_requests_do_not_share_a_message() -> None:
         await stream.aclose()
 
 
-async def test_a_broken_stream_is_opened_again(house: House) -> None:
+async def test_a_broken_stream_is_opened_again(harness: Harness) -> None:
     """Every attempt on it attaches again, in its first attempt, and nothing of its events is lost or doubled."""
-    node = await house.node(slots=3)
-    client = await house.scheduler(lost_seconds=10)
+    node = await harness.node(slots=3)
+    client = await harness.scheduler(lost_seconds=10)
     for name in ("t1", "t2", "t3"):
         await client.submit(name)
     heres = [await node.arrival(name) for name in ("t1", "t2", "t3")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tests.scheduler.conftest import PREFIX
-from tests.scheduler.queue_room import ERROR, Queue
+from tests.scheduler.queue_harness import ERROR, Queue
 from yivideo.task.v1 import task_pb2
 
 

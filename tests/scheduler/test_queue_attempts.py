@@ -13,7 +13,7 @@ from scheduler.queue.attempt_store import Beat, Ending
 from scheduler.queue.keys import Keys
 from scheduler.queue.node_event import NodeEvent
 from tests.scheduler.conftest import PREFIX
-from tests.scheduler.queue_room import ERROR, Queue
+from tests.scheduler.queue_harness import ERROR, Queue
 from yivideo.task.v1 import task_pb2
 
 

@@ -24,15 +24,15 @@ from runtime.rpc_errors import rpc_errors
 from runtime.structs import from_struct, to_struct
 from scheduler.queue.keys import Keys
 from scheduler.queue.presenter import from_milliseconds
-from tests.scheduler.conftest import Client, House
-from tests.scheduler.node_room import NodeRoom
+from tests.scheduler.conftest import Client, Harness
+from tests.scheduler.fake_node import FakeNode
 from yivideo.task.v1 import task_pb2
 
 
-async def test_a_task_runs_to_its_result(house: House) -> None:
+async def test_a_task_runs_to_its_result(harness: Harness) -> None:
     """What is submitted runs once on a node with a free slot, and its result and whole history can be read."""
-    node = await house.node()
-    client = await house.scheduler()
+    node = await harness.node()
+    client = await harness.scheduler()
     task = await client.submit("t1", input={"video_path": "a.mp4", "api_key": "k"})
     assert task.state == task_pb2.TASK_STATE_PENDING
     here = await node.arrival("t1")
@@ -53,10 +53,10 @@ async def test_a_task_runs_to_its_result(house: House) -> None:
     assert node.started == [("t1", 1)]
 
 
-async def test_the_same_submit_gives_the_same_task(house: House) -> None:
+async def test_the_same_submit_gives_the_same_task(harness: Harness) -> None:
     """A repeated submit answers with the task and `reuse`, running or ended; another payload under the id conflicts."""
-    node = await house.node()
-    client = await house.scheduler()
+    node = await harness.node()
+    client = await harness.scheduler()
     await client.submit("t1")
     here = await node.arrival("t1")
     again = await client.submit("t1")
@@ -71,10 +71,10 @@ async def test_the_same_submit_gives_the_same_task(house: House) -> None:
     assert node.started == [("t1", 1)]
 
 
-async def test_a_client_that_leaves_early_leaves_no_claim_without_owner(house: House) -> None:
+async def test_a_client_that_leaves_early_leaves_no_claim_without_owner(harness: Harness) -> None:
     """A submit whose client leaves meanwhile is stored, and the task that was claimed with it is started, once and at once."""
-    node = await house.node(slots=40, auto=True)
-    client = await house.scheduler(lease_seconds=600)
+    node = await harness.node(slots=40, auto=True)
+    client = await harness.scheduler(lease_seconds=600)
     for n in range(30):
         call = asyncio.create_task(client.submit(f"t{n}"))
         await asyncio.sleep(0.0002 * n)
@@ -89,10 +89,10 @@ async def test_a_client_that_leaves_early_leaves_no_claim_without_owner(house: H
     assert sorted(node.started) == sorted((task.spec.task_id, 1) for task in tasks)
 
 
-async def test_an_end_without_a_usable_result_runs_again(house: House) -> None:
+async def test_an_end_without_a_usable_result_runs_again(harness: Harness) -> None:
     """The same submit after a failure, or after a result whose first output is empty, starts a fresh run under the id."""
-    node = await house.node()
-    client = await house.scheduler()
+    node = await harness.node()
+    client = await harness.scheduler()
     await client.submit("t1")
     await (await node.arrival("t1")).fail()
     failed = await client.ended("t1")
@@ -154,7 +154,7 @@ async def until_state(client: Client, task_id: str, state: int, seconds: float =
     ],
 )
 async def test_what_does_not_fit_is_refused_and_nothing_is_written(
-    house: House,
+    harness: Harness,
     clean_redis: redis.Redis,
     keys: Keys,
     fields: dict[str, Any],
@@ -162,8 +162,8 @@ async def test_what_does_not_fit_is_refused_and_nothing_is_written(
     pointer: str | None,
 ) -> None:
     """A bad task is refused before anything is written, with the class of the error and the place of the fault."""
-    await house.node(auto=True)
-    client = await house.scheduler()
+    await harness.node(auto=True)
+    client = await harness.scheduler()
     with pytest.raises(error) as refused:
         await client.submit(**{"task_id": "t1", **fields})
     assert type(refused.value) is error
@@ -172,22 +172,22 @@ async def test_what_does_not_fit_is_refused_and_nothing_is_written(
     assert not clean_redis.exists(keys.tasks, keys.task("t1"))
 
 
-async def test_a_task_type_once_seen_is_accepted_while_its_node_is_away(house: House) -> None:
+async def test_a_task_type_once_seen_is_accepted_while_its_node_is_away(harness: Harness) -> None:
     """Types are kept in Redis: a scheduler that has never met the node knows them, and the task waits for capacity."""
-    await house.node()
-    await house.scheduler()
-    house.addresses.clear()
-    client = await house.scheduler()
+    await harness.node()
+    await harness.scheduler()
+    harness.addresses.clear()
+    client = await harness.scheduler()
     task = await client.submit("t1")
     assert (task.state, task.waiting_reason) == (task_pb2.TASK_STATE_PENDING, "waiting for capacity")
     types = (await client.stub.ListTaskTypes(task_pb2.ListTaskTypesRequest(node="media"))).task_types
     assert [kind.name for kind in types] == ["media.extract", "media.split"]
 
 
-async def test_references_are_resolved_from_the_workflow(house: House) -> None:
+async def test_references_are_resolved_from_the_workflow(harness: Harness) -> None:
     """A reference takes the output of the workflow's newest completed stage; depends_on makes the task wait for it."""
-    node = await house.node()
-    client = await house.scheduler()
+    node = await harness.node()
+    client = await harness.scheduler()
     await client.submit("w1")
     spec = {
         "video_path": "${{ stages.media.extract.output.audio_path }}",
@@ -203,10 +203,10 @@ async def test_references_are_resolved_from_the_workflow(house: House) -> None:
     assert task.spec.input["video_path"].startswith("${{")
 
 
-async def test_a_reference_without_a_value_fails_the_task(house: House) -> None:
+async def test_a_reference_without_a_value_fails_the_task(harness: Harness) -> None:
     """A stage or field that the workflow does not have ends the task with its own code; no attempt reaches a node."""
-    node = await house.node(auto=True)
-    client = await house.scheduler()
+    node = await harness.node(auto=True)
+    client = await harness.scheduler()
     await client.submit("t1", input={"video_path": "${{ stages.media.split.output.segments }}"})
     task = await client.ended("t1")
     assert task.error.code == "REFERENCE_UNRESOLVED"
@@ -219,10 +219,10 @@ async def test_a_reference_without_a_value_fails_the_task(house: House) -> None:
     await client.ended("t2")
 
 
-async def test_a_task_does_not_start_before_its_time(house: House) -> None:
+async def test_a_task_does_not_start_before_its_time(harness: Harness) -> None:
     """A start time in the future delays the task until then, and not by a sweeper's whole period more."""
-    node = await house.node(auto=True)
-    client = await house.scheduler(sweep_seconds=5.0)
+    node = await harness.node(auto=True)
+    client = await harness.scheduler(sweep_seconds=5.0)
     start = time.time() + 0.4
     task = await client.submit("t1", start_time=from_milliseconds(int(start * 1000)))
     assert task.waiting_reason == "waiting for its start time"
@@ -230,19 +230,19 @@ async def test_a_task_does_not_start_before_its_time(house: House) -> None:
     assert -0.01 <= time.time() - start < 0.5
 
 
-async def test_a_task_that_starts_too_late_fails(house: House) -> None:
+async def test_a_task_that_starts_too_late_fails(harness: Harness) -> None:
     """A start deadline passed in the queue fails the task with DEADLINE_EXCEEDED."""
-    await house.node(slots=0)
-    client = await house.scheduler()
+    await harness.node(slots=0)
+    client = await harness.scheduler()
     await client.submit("t1", start_deadline=from_milliseconds(int(time.time() * 1000) + 200))
     task = await client.ended("t1")
     assert (task.state, task.error.code, task.attempt) == (task_pb2.TASK_STATE_FAILED, "DEADLINE_EXCEEDED", 0)
 
 
-async def test_a_failed_attempt_is_tried_again_by_its_policy(house: House) -> None:
+async def test_a_failed_attempt_is_tried_again_by_its_policy(harness: Harness) -> None:
     """Retryable failures are tried again after growing waits until the attempts are used up; others fail at once."""
-    node = await house.node()
-    client = await house.scheduler()
+    node = await harness.node()
+    client = await harness.scheduler()
     policy = task_pb2.RetryPolicy(max_attempts=3, initial_delay_seconds=0.05, backoff_factor=2)
     await client.submit("t1", retry_policy=policy)
     for attempt in (1, 2):
@@ -263,10 +263,10 @@ async def test_a_failed_attempt_is_tried_again_by_its_policy(house: House) -> No
     assert (await client.ended("t2")).attempt == 1
 
 
-async def test_an_attempt_past_its_timeout_is_stopped_and_failed(house: House) -> None:
+async def test_an_attempt_past_its_timeout_is_stopped_and_failed(harness: Harness) -> None:
     """The deadline cancels on the node; what the node then reports ends the task as DEADLINE_EXCEEDED."""
-    node = await house.node()
-    client = await house.scheduler(cancel_grace_seconds=0.5)
+    node = await harness.node()
+    client = await harness.scheduler(cancel_grace_seconds=0.5)
     await client.submit("t1", timeout_seconds=1)
     here = await node.arrival("t1")
     assert here.request.spec.timeout_seconds == 1
@@ -277,10 +277,10 @@ async def test_an_attempt_past_its_timeout_is_stopped_and_failed(house: House) -
     assert (task.state, task.error.code) == (task_pb2.TASK_STATE_FAILED, "DEADLINE_EXCEEDED")
 
 
-async def test_a_node_that_does_not_obey_its_deadline_cannot_hold_the_task(house: House) -> None:
+async def test_a_node_that_does_not_obey_its_deadline_cannot_hold_the_task(harness: Harness) -> None:
     """After deadline, grace and kill time the task is failed without the node; what the node says later has no effect."""
-    node = await house.node()
-    client = await house.scheduler(cancel_grace_seconds=0.1, kill_seconds=0.2)
+    node = await harness.node()
+    client = await harness.scheduler(cancel_grace_seconds=0.1, kill_seconds=0.2)
     await client.submit("t1", timeout_seconds=1)
     here = await node.arrival("t1")
     task = await client.ended("t1")
@@ -289,10 +289,10 @@ async def test_a_node_that_does_not_obey_its_deadline_cannot_hold_the_task(house
     assert (await client.get("t1")).state == task_pb2.TASK_STATE_FAILED
 
 
-async def test_dependents_wait_for_all_and_fail_with_any(house: House) -> None:
+async def test_dependents_wait_for_all_and_fail_with_any(harness: Harness) -> None:
     """A task with dependencies starts when all are completed; when one fails, it fails with DEPENDENCY_FAILED."""
-    node = await house.node(slots=2)
-    client = await house.scheduler()
+    node = await harness.node(slots=2)
+    client = await harness.scheduler()
     for name in ("a", "b"):
         await client.submit(name)
     await client.submit("good", depends_on=["a"])
@@ -307,10 +307,10 @@ async def test_dependents_wait_for_all_and_fail_with_any(house: House) -> None:
     assert (await client.ended("late")).error.code == "DEPENDENCY_FAILED"
 
 
-async def test_cancel_in_every_state(house: House) -> None:
+async def test_cancel_in_every_state(harness: Harness) -> None:
     """Waiting tasks are cancelled at once, a running one when its node says so; a second cancel is refused."""
-    node = await house.node()
-    client = await house.scheduler()
+    node = await harness.node()
+    client = await harness.scheduler()
     await client.submit("running")
     here = await node.arrival("running")
     await client.submit("pending")
@@ -338,24 +338,24 @@ async def test_cancel_in_every_state(house: House) -> None:
     assert node.started == [("running", 1)]
 
 
-async def test_a_cancel_reaches_the_node_through_another_replica(house: House) -> None:
+async def test_a_cancel_reaches_the_node_through_another_replica(harness: Harness) -> None:
     """Whichever scheduler is asked, the node is told, directly or by the owner's next beat."""
-    node = await house.node()
-    owner = await house.scheduler()
+    node = await harness.node()
+    owner = await harness.scheduler()
     await owner.submit("t1")
     here = await node.arrival("t1")
-    house.addresses.clear()
-    other = await house.scheduler()
+    harness.addresses.clear()
+    other = await harness.scheduler()
     await other.cancel("t1")
     await here.wait_cancel()
     await here.say(cancelled=task_pb2.TaskCancelled())
     assert (await other.ended("t1")).state == task_pb2.TASK_STATE_CANCELLED
 
 
-async def test_work_that_completes_although_it_was_cancelled_is_completed(house: House) -> None:
+async def test_work_that_completes_although_it_was_cancelled_is_completed(harness: Harness) -> None:
     """What the node says about the end is what happened."""
-    node = await house.node()
-    client = await house.scheduler()
+    node = await harness.node()
+    client = await harness.scheduler()
     await client.submit("t1")
     here = await node.arrival("t1")
     await client.cancel("t1")
@@ -363,10 +363,10 @@ async def test_work_that_completes_although_it_was_cancelled_is_completed(house:
     assert (await client.ended("t1")).state == task_pb2.TASK_STATE_COMPLETED
 
 
-async def test_a_refused_slot_is_not_an_attempt(house: House) -> None:
+async def test_a_refused_slot_is_not_an_attempt(harness: Harness) -> None:
     """NO_FREE_SLOT puts the task back uncounted, and it runs when the node has room after all."""
-    node = await house.node()
-    client = await house.scheduler()
+    node = await harness.node()
+    client = await harness.scheduler()
     node.full = True
     await client.submit("t1")
     await asyncio.sleep(0.3)
@@ -377,20 +377,20 @@ async def test_a_refused_slot_is_not_an_attempt(house: House) -> None:
     assert (task.attempt, node.started) == (1, [("t1", 1)])
 
 
-async def test_a_draining_node_gives_its_work_back_with_its_checkpoint(house: House) -> None:
+async def test_a_draining_node_gives_its_work_back_with_its_checkpoint(harness: Harness) -> None:
     """A handed-back attempt is not counted, and the next one gets what it had saved."""
-    first, second = await house.node(replica="r1"), NodeRoom(replica="r2")
-    client = await house.scheduler()
+    first, second = await harness.node(replica="r1"), FakeNode(replica="r2")
+    client = await harness.scheduler()
     await client.submit("t1")
     here = await first.arrival("t1")
-    await house.node(second)
+    await harness.node(second)
     first.draining = True
     await first.notify()
     await here.say(checkpoint=task_pb2.Checkpoint(data=to_struct({"done": 3})))
     await here.say(handed_back=task_pb2.TaskHandedBack(checkpoint=to_struct({"done": 4})))
     task = await until_state(client, "t1", task_pb2.TASK_STATE_PENDING)
     assert (task.attempt, task.worker_lost_count) == (0, 0)
-    other = await house.scheduler(ready=1)
+    other = await harness.scheduler(ready=1)
     await asyncio.sleep(0)
     resumed = await second.arrival("t1")
     assert from_struct(resumed.request.checkpoint) == {"done": 4}
@@ -398,19 +398,19 @@ async def test_a_draining_node_gives_its_work_back_with_its_checkpoint(house: Ho
     assert (await other.ended("t1")).attempt == 1
 
 
-async def test_what_a_node_refuses_fails_with_the_nodes_own_code(house: House) -> None:
+async def test_what_a_node_refuses_fails_with_the_nodes_own_code(harness: Harness) -> None:
     """An input that the node's newer version does not take ends the task with that error, not with a lost worker."""
-    node = await house.node()
+    node = await harness.node()
     node.refusal = InvalidInput("/input/rate: too high")
-    client = await house.scheduler()
+    client = await harness.scheduler()
     await client.submit("t1")
     assert (await client.ended("t1")).error.code == "INVALID_INPUT"
 
 
-async def test_a_retried_task_is_a_new_task(house: House) -> None:
+async def test_a_retried_task_is_a_new_task(harness: Harness) -> None:
     """RetryTask submits an ended task's payload under a new id, secrets intact; a live task cannot be retried."""
-    node = await house.node()
-    client = await house.scheduler()
+    node = await harness.node()
+    client = await harness.scheduler()
     await client.submit("t1", input={"video_path": "a", "api_key": "k"}, labels={"a": "b"})
     with pytest.raises(WrongState):
         async with rpc_errors():
@@ -425,19 +425,19 @@ async def test_a_retried_task_is_a_new_task(house: House) -> None:
     await client.ended(retried.spec.task_id)
 
 
-async def test_run_task_submits_and_watches(house: House) -> None:
+async def test_run_task_submits_and_watches(harness: Harness) -> None:
     """One streaming call does all: the stream ends with the terminal event."""
-    await house.node(auto=True)
-    client = await house.scheduler()
+    await harness.node(auto=True)
+    client = await harness.scheduler()
     spec = task_pb2.TaskSpec(task_name="media.extract", input=to_struct({"video_path": "a"}))
     kinds = [e.WhichOneof("event") async for e in client.stub.RunTask(task_pb2.RunTaskRequest(spec=spec))]
     assert (kinds[0], kinds[-1]) == ("accepted", "completed")
 
 
-async def test_slots_are_filled_and_never_overfilled(house: House) -> None:
+async def test_slots_are_filled_and_never_overfilled(harness: Harness) -> None:
     """Two schedulers and two replicas of three slots run forty tasks, never more than the slots at once, each once."""
-    nodes = [await house.node(replica=f"r{n}", slots=3, auto=True) for n in range(2)]
-    clients = [await house.scheduler() for _ in range(2)]
+    nodes = [await harness.node(replica=f"r{n}", slots=3, auto=True) for n in range(2)]
+    clients = [await harness.scheduler() for _ in range(2)]
     names = [f"t{n}" for n in range(40)]
     await asyncio.gather(*(clients[n % 2].submit(name, user=f"u{n % 3}") for n, name in enumerate(names)))
     for name in names:
@@ -446,10 +446,10 @@ async def test_slots_are_filled_and_never_overfilled(house: House) -> None:
     assert all(node.most_at_once <= 3 for node in nodes)
 
 
-async def test_a_node_is_told_how_late_an_attempt_may_begin(house: House) -> None:
+async def test_a_node_is_told_how_late_an_attempt_may_begin(harness: Harness) -> None:
     """A start that a cut network held up must not begin work that was given up meanwhile."""
-    node = await house.node()
-    client = await house.scheduler(start_seconds=30)
+    node = await harness.node()
+    client = await harness.scheduler(start_seconds=30)
     before = time.time()
     await client.submit("t1")
     here = await node.arrival("t1")

@@ -12,7 +12,7 @@ from runtime.errors import InvalidArgument
 from runtime.rpc_errors import rpc_errors
 from runtime.structs import to_struct
 from scheduler.queue.keys import Keys
-from tests.scheduler.conftest import Client, House, until
+from tests.scheduler.conftest import Client, Harness, until
 from yivideo.task.v1 import task_pb2
 
 
@@ -26,10 +26,10 @@ async def submit(client: Client, task_id: str, wait_seconds: float, **fields: An
         return await client.stub.SubmitTask(request, timeout=20)
 
 
-async def test_the_answer_is_the_ended_task(house: House, clean_redis: redis.Redis) -> None:
+async def test_the_answer_is_the_ended_task(harness: Harness, clean_redis: redis.Redis) -> None:
     """The answer has the result and says no reuse; the wait subscribed to nothing and is forgotten."""
-    await house.node(auto=True)
-    client = await house.scheduler()
+    await harness.node(auto=True)
+    client = await harness.scheduler()
     task = await submit(client, "t1", 10)
     assert task.state == task_pb2.TASK_STATE_COMPLETED
     assert task.output == to_struct({"audio_path": "x/a.wav"}) and not task.HasField("reuse")
@@ -38,10 +38,10 @@ async def test_the_answer_is_the_ended_task(house: House, clean_redis: redis.Red
     assert not client.scheduler.endings._expected
 
 
-async def test_every_end_is_told(house: House) -> None:
+async def test_every_end_is_told(harness: Harness) -> None:
     """A failure, and a cancel of a task that still waits, end the wait as well."""
-    node = await house.node()
-    client = await house.scheduler()
+    node = await harness.node()
+    client = await harness.scheduler()
     failing = asyncio.create_task(submit(client, "t1", 10))
     await (await node.arrival("t1")).fail()
     assert (await failing).state == task_pb2.TASK_STATE_FAILED
@@ -66,11 +66,11 @@ async def listed(client: Client) -> list[task_pb2.Task]:
     return list((await client.stub.ListTasks(task_pb2.ListTasksRequest())).tasks)
 
 
-async def test_an_end_at_another_replica_is_told(house: House) -> None:
+async def test_an_end_at_another_replica_is_told(harness: Harness) -> None:
     """A call waits here; the task runs under another scheduler; its end comes over the wake channel."""
-    node = await house.node()
-    client = await house.scheduler()
-    other = await house.scheduler()
+    node = await harness.node()
+    client = await harness.scheduler()
+    other = await harness.scheduler()
     client.scheduler.dispatcher.may_own = False  # it claims nothing
     waiting = asyncio.create_task(submit(client, "t1", 10))
     here = await node.arrival("t1")
@@ -79,20 +79,20 @@ async def test_an_end_at_another_replica_is_told(house: House) -> None:
     assert (await waiting).state == task_pb2.TASK_STATE_COMPLETED
 
 
-async def test_a_wait_ends_with_its_time(house: House) -> None:
+async def test_a_wait_ends_with_its_time(harness: Harness) -> None:
     """When the seconds have passed the answer is the task as it is; it stays stored and goes on."""
-    node = await house.node()
-    client = await house.scheduler()
+    node = await harness.node()
+    client = await harness.scheduler()
     task = await submit(client, "t1", 0.2)
     assert task.state == task_pb2.TASK_STATE_RUNNING
     await (await node.arrival("t1")).complete()
     assert (await client.ended("t1")).state == task_pb2.TASK_STATE_COMPLETED
 
 
-async def test_a_task_that_was_there_is_waited_for_too(house: House) -> None:
+async def test_a_task_that_was_there_is_waited_for_too(harness: Harness) -> None:
     """A second submit of the same task waits for the same end and says that it was there."""
-    node = await house.node()
-    client = await house.scheduler()
+    node = await harness.node()
+    client = await harness.scheduler()
     await client.submit("t1")
     here = await node.arrival("t1")
     waiting = asyncio.create_task(submit(client, "t1", 10))
@@ -102,11 +102,11 @@ async def test_a_task_that_was_there_is_waited_for_too(house: House) -> None:
     assert task.state == task_pb2.TASK_STATE_COMPLETED and task.reuse.hit
 
 
-async def test_a_lost_hint_is_made_up_for(house: House, clean_redis: redis.Redis, keys: Keys) -> None:
+async def test_a_lost_hint_is_made_up_for(harness: Harness, clean_redis: redis.Redis, keys: Keys) -> None:
     """When the wake channel broke while another replica ended the task, everybody looks as soon as it is heard again."""
-    node = await house.node()
-    client = await house.scheduler()
-    await house.scheduler()
+    node = await harness.node()
+    client = await harness.scheduler()
+    await harness.scheduler()
     client.scheduler.dispatcher.may_own = False
     waiting = asyncio.create_task(submit(client, "t1", 15))
     here = await node.arrival("t1")
@@ -118,20 +118,20 @@ async def test_a_lost_hint_is_made_up_for(house: House, clean_redis: redis.Redis
     assert (await waiting).state == task_pb2.TASK_STATE_COMPLETED
 
 
-async def test_a_draining_replica_lets_go(house: House) -> None:
+async def test_a_draining_replica_lets_go(harness: Harness) -> None:
     """A replica that shuts down answers at once with the task as it is."""
-    node = await house.node()
-    client = await house.scheduler()
+    node = await harness.node()
+    client = await harness.scheduler()
     waiting = asyncio.create_task(submit(client, "t1", 15))
     await node.arrival("t1")
     client.scheduler.draining.set()
     assert (await waiting).state == task_pb2.TASK_STATE_RUNNING
 
 
-async def test_a_client_that_leaves_has_its_task_stored(house: House) -> None:
+async def test_a_client_that_leaves_has_its_task_stored(harness: Harness) -> None:
     """Cancelling the call ends the wait, not the task."""
-    node = await house.node()
-    client = await house.scheduler()
+    node = await harness.node()
+    client = await harness.scheduler()
     waiting = asyncio.create_task(submit(client, "t1", 15))
     here = await node.arrival("t1")
     waiting.cancel()
@@ -141,10 +141,10 @@ async def test_a_client_that_leaves_has_its_task_stored(house: House) -> None:
 
 
 @pytest.mark.parametrize("seconds", [-1.0, 601.0, float("nan")])
-async def test_a_wait_out_of_range_is_refused(house: House, seconds: float) -> None:
+async def test_a_wait_out_of_range_is_refused(harness: Harness, seconds: float) -> None:
     """0 to 600; nothing is stored."""
-    await house.node()
-    client = await house.scheduler()
+    await harness.node()
+    client = await harness.scheduler()
     with pytest.raises(InvalidArgument):
         await submit(client, "t1", seconds)
     assert await listed(client) == []

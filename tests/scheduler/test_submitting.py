@@ -20,7 +20,7 @@ from runtime.rpc_errors import from_status, rpc_errors
 from runtime.server import RpcServer
 from runtime.structs import to_struct
 from scheduler.api import submitting
-from tests.scheduler.conftest import PREFIX, RUNTIME, Client, House, until
+from tests.scheduler.conftest import PREFIX, RUNTIME, Client, Harness, until
 from yivideo.task.v1 import task_pb2 as pb
 from yivideo.task.v1 import task_pb2_grpc
 
@@ -94,10 +94,10 @@ async def opened(client: Client) -> Stream:
     return stream
 
 
-async def test_every_call_has_its_own_outcome(house: House) -> None:
+async def test_every_call_has_its_own_outcome(harness: Harness) -> None:
     """Good and bad ones in one message, with and without a wait: each is answered as its SubmitTask would be."""
-    await house.node(slots=3, auto=True)
-    client = await house.scheduler()
+    await harness.node(slots=3, auto=True)
+    client = await harness.scheduler()
     stream = await opened(client)
     calls = []
     for number in range(1, 101):
@@ -121,10 +121,10 @@ async def test_every_call_has_its_own_outcome(house: House) -> None:
     assert await stream.end() is grpc.StatusCode.OK
 
 
-async def test_the_same_task_twice_in_a_message_is_one_task(house: House) -> None:
+async def test_the_same_task_twice_in_a_message_is_one_task(harness: Harness) -> None:
     """The second is told that it was there; another payload is refused; both waits see the same end."""
-    node = await house.node()
-    client = await house.scheduler()
+    node = await harness.node()
+    client = await harness.scheduler()
     stream = await opened(client)
     await stream.ask(good(1, "same", 10), good(2, "same", 10), good(3, "same", 10, priority=1))
     await stream.answered(3)
@@ -139,10 +139,10 @@ async def test_the_same_task_twice_in_a_message_is_one_task(house: House) -> Non
     assert isinstance(third, YiVideoError) and third.code == "TASK_CONFLICT"
 
 
-async def test_a_wait_that_is_left_is_not_answered(house: House) -> None:
+async def test_a_wait_that_is_left_is_not_answered(harness: Harness) -> None:
     """Its task is stored and goes on; other calls on the stream notice nothing; leaving again, or leaving nothing, is nothing."""
-    node = await house.node(slots=2)
-    client = await house.scheduler()
+    node = await harness.node(slots=2)
+    client = await harness.scheduler()
     stream = await opened(client)
     await stream.ask(good(1, wait_seconds=30), good(2, wait_seconds=30), leave=[1, 7])
     one, two = await node.arrival("t1"), await node.arrival("t2")
@@ -155,10 +155,10 @@ async def test_a_wait_that_is_left_is_not_answered(house: House) -> None:
     assert 1 not in stream.outcomes
 
 
-async def test_the_stream_ends_when_its_last_wait_is_left(house: House) -> None:
+async def test_the_stream_ends_when_its_last_wait_is_left(harness: Harness) -> None:
     """A client that has closed its side and waits for nothing more is held by nothing."""
-    node = await house.node()
-    client = await house.scheduler()
+    node = await harness.node()
+    client = await harness.scheduler()
     stream = await opened(client)
     await stream.ask(good(1, wait_seconds=30))
     await node.arrival("t1")
@@ -168,10 +168,12 @@ async def test_the_stream_ends_when_its_last_wait_is_left(house: House) -> None:
     assert not stream.outcomes
 
 
-async def test_a_stream_that_is_lost_leaves_its_tasks_stored(house: House, clean_redis: redis.Redis) -> None:
+async def test_a_stream_that_is_lost_leaves_its_tasks_stored(
+    harness: Harness, clean_redis: redis.Redis
+) -> None:
     """What has arrived is stored, also what was being stored at that moment; nobody waits any more."""
-    await house.node()
-    client = await house.scheduler()
+    await harness.node()
+    client = await harness.scheduler()
     stream = await opened(client)
     await stream.ask(*(good(number, wait_seconds=30 * (number % 2)) for number in range(1, 31)))
     await until(lambda: client.scheduler.endings._expected)
@@ -185,10 +187,10 @@ def stored(client: redis.Redis) -> int:
     return int(client.zcard(PREFIX + "tasks"))  # type: ignore[arg-type]
 
 
-async def test_a_draining_replica_says_what_it_has_taken(house: House) -> None:
+async def test_a_draining_replica_says_what_it_has_taken(harness: Harness) -> None:
     """Waits are answered with the task as it is; what comes after `last_call` is never taken; then the stream ends well."""
-    node = await house.node()
-    client = await house.scheduler()
+    node = await harness.node()
+    client = await harness.scheduler()
     stream = await opened(client)
     await stream.ask(good(1, wait_seconds=30), good(2))
     await node.arrival("t1")
@@ -211,11 +213,11 @@ async def test_a_draining_replica_says_what_it_has_taken(house: House) -> None:
 
 
 async def test_a_client_that_does_not_close_holds_no_replica_up(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A draining replica ends the stream by itself, a moment after the last answer."""
     monkeypatch.setattr(submitting, "_CLOSE_SECONDS", 0.05)
-    client = await house.scheduler()
+    client = await harness.scheduler()
     stream = await opened(client)
     await stream.ask(good(1, task_name="media.nothing"))
     await stream.answered(1)
@@ -225,10 +227,10 @@ async def test_a_client_that_does_not_close_holds_no_replica_up(
 
 
 @pytest.mark.parametrize("numbers", [(1, 1), (2, 1), (0,), (-1,)])
-async def test_call_numbers_grow(house: House, clean_redis: redis.Redis, numbers: Sequence[int]) -> None:
+async def test_call_numbers_grow(harness: Harness, clean_redis: redis.Redis, numbers: Sequence[int]) -> None:
     """A number that does not is refused with the whole stream; what came before it is stored."""
-    await house.node()
-    client = await house.scheduler()
+    await harness.node()
+    client = await harness.scheduler()
     stream = await opened(client)
     await stream.ask(*(good(number, f"t{place}") for place, number in enumerate(numbers)))
     assert await stream.end() is grpc.StatusCode.INVALID_ARGUMENT
@@ -236,10 +238,10 @@ async def test_call_numbers_grow(house: House, clean_redis: redis.Redis, numbers
         await until(lambda: stored(clean_redis) == 1)
 
 
-async def test_a_call_is_seen_as_a_submit_task(house: House) -> None:
+async def test_a_call_is_seen_as_a_submit_task(harness: Harness) -> None:
     """Its request id comes back with an error, and the figures count it under SubmitTask."""
-    await house.node()
-    client = await house.scheduler()
+    await harness.node()
+    client = await harness.scheduler()
     stream = await opened(client)
 
     def handled(code: str) -> float:
@@ -261,7 +263,7 @@ def _request_id(status: status_pb2.Status) -> str:
     return info.metadata["request_id"]
 
 
-class Room(task_pb2_grpc.TaskServiceServicer):
+class FakeTasks(task_pb2_grpc.TaskServiceServicer):
     """SubmitTasks in front of a store that the test holds up."""
 
     def __init__(self) -> None:
@@ -289,10 +291,10 @@ class Room(task_pb2_grpc.TaskServiceServicer):
 
 
 @asynccontextmanager
-async def room_of(room: Room) -> AsyncIterator[Stream]:
-    """Serve a room; gives a stream to it that nobody reads yet."""
+async def served(fake: FakeTasks) -> AsyncIterator[Stream]:
+    """Serve it; gives a stream to it that nobody reads yet."""
     server = RpcServer(RUNTIME)
-    server.add(task_pb2_grpc.add_TaskServiceServicer_to_server, room, submitting._SERVICE)
+    server.add(task_pb2_grpc.add_TaskServiceServicer_to_server, fake, submitting._SERVICE)
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(server.running())
         channel = await stack.enter_async_context(open_channel(address, RUNTIME))
@@ -304,68 +306,68 @@ async def room_of(room: Room) -> AsyncIterator[Stream]:
 async def test_more_is_read_when_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """So many calls are stored at once and no more are taken up; a call that waits for an end takes no place; order is kept."""
     monkeypatch.setattr(submitting, "MOST_AT_ONCE", 8)
-    room = Room()
-    async with room_of(room) as stream:
+    fake = FakeTasks()
+    async with served(fake) as stream:
         stream.read()
         await stream.ask(*(good(number, wait_seconds=1) for number in range(1, 31)))
-        await until(lambda: len(room.begun) == 8)
+        await until(lambda: len(fake.begun) == 8)
         await asyncio.sleep(0)
-        assert len(room.begun) == 8
-        room.gate.set()
-        await until(lambda: len(room.begun) == 30)
-        assert room.begun == [f"t{number}" for number in range(1, 31)]
+        assert len(fake.begun) == 8
+        fake.gate.set()
+        await until(lambda: len(fake.begun) == 30)
+        assert fake.begun == [f"t{number}" for number in range(1, 31)]
         await stream.ask(good(31))
         await stream.answered(31)
         assert stream.order == [31]
-        room.waiting.set()
+        fake.waiting.set()
         await stream.answered(*range(1, 31))
 
 
 async def test_too_many_calls_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Past the bound of one stream a call is answered UNAVAILABLE, and those before it go on."""
     monkeypatch.setattr(submitting, "MOST_CALLS", 5)
-    room = Room()
-    room.gate.set()
-    async with room_of(room) as stream:
+    fake = FakeTasks()
+    fake.gate.set()
+    async with served(fake) as stream:
         stream.read()
         await stream.ask(*(good(number, wait_seconds=1) for number in range(1, 6)))
-        await until(lambda: len(room.begun) == 5)
+        await until(lambda: len(fake.begun) == 5)
         await stream.ask(good(6))
         await stream.answered(6)
         refused = stream.outcomes[6]
         assert isinstance(refused, YiVideoError) and refused.code == "UNAVAILABLE"
-        room.waiting.set()
+        fake.waiting.set()
         await stream.answered(*range(1, 6))
 
 
 async def test_messages_are_bounded() -> None:
     """Large answers do not share a message; one that no message could carry is an error of its call alone."""
-    room = Room()
-    room.gate.set()
-    async with room_of(room) as stream:
+    fake = FakeTasks()
+    fake.gate.set()
+    async with served(fake) as stream:
         stream.read()
-        room.answer_bytes = 100_000
+        fake.answer_bytes = 100_000
         await stream.ask(*(good(number) for number in range(1, 21)))
         await stream.answered(*range(1, 21))
         assert max(stream.sizes) <= 256 * 1024 + 1000
-        room.answer_bytes = 300_000
+        fake.answer_bytes = 300_000
         await stream.ask(good(21))
         await stream.answered(21)
-        room.answer_bytes = RUNTIME.max_message_bytes
+        fake.answer_bytes = RUNTIME.max_message_bytes
         await stream.ask(good(22))
         await stream.answered(22)
         huge = stream.outcomes[22]
         assert isinstance(huge, YiVideoError) and huge.code == "RESOURCE_EXHAUSTED"
-        room.answer_bytes = 0
+        fake.answer_bytes = 0
         await stream.ask(good(23))
         await stream.answered(23)
 
 
 async def test_a_call_that_is_being_stored_outlives_its_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lost stream, or a client that left, cancels no store; a wait is broken off as soon as its task is stored."""
-    room = Room()
+    fake = FakeTasks()
     done: list[str] = []
-    inner = room._submit
+    inner = fake._submit
 
     async def submit(request: pb.SubmitTaskRequest, stored: Callable[[], None]) -> pb.Task:
         def noted() -> None:
@@ -374,19 +376,19 @@ async def test_a_call_that_is_being_stored_outlives_its_stream(monkeypatch: pyte
 
         return await inner(request, noted)
 
-    monkeypatch.setattr(room, "_submit", submit)
-    async with room_of(room) as stream:
+    monkeypatch.setattr(fake, "_submit", submit)
+    async with served(fake) as stream:
         await stream.ask(good(1, wait_seconds=1), good(2, wait_seconds=1), leave=[1])
-        await until(lambda: len(room.begun) == 2)
+        await until(lambda: len(fake.begun) == 2)
         stream.call.cancel()
-    room.gate.set()
+    fake.gate.set()
     await until(lambda: done == ["t1", "t2"])
 
 
-async def test_a_node_takes_no_submissions(house: House) -> None:
+async def test_a_node_takes_no_submissions(harness: Harness) -> None:
     """A node runs attempts and stores no tasks: UNIMPLEMENTED."""
-    node = await house.node()
-    async with open_channel(house.addresses[node.node][0], RUNTIME) as channel, rpc_errors():
+    node = await harness.node()
+    async with open_channel(harness.addresses[node.node][0], RUNTIME) as channel, rpc_errors():
         stream = Stream(task_pb2_grpc.TaskServiceStub(channel))
         stream.read()
         assert await stream.end() is grpc.StatusCode.UNIMPLEMENTED

@@ -19,8 +19,8 @@ from runtime.channel import open_channel
 from runtime.errors import TaskNotFound
 from runtime.rpc_errors import rpc_errors
 from scheduler.queue.keys import Keys
-from tests.scheduler.conftest import PREFIX, RUNTIME, SHORT, Client, House, until
-from tests.scheduler.node_room import NodeRoom, serving_node
+from tests.scheduler.conftest import PREFIX, RUNTIME, SHORT, Client, Harness, until
+from tests.scheduler.fake_node import FakeNode, serving_node
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
 LIVE = {"scheduler_ttl_seconds": 1.0, "lease_seconds": 2.0}
@@ -32,11 +32,11 @@ def _sequences(events: list[task_pb2.TaskEvent]) -> list[int]:
 
 @asynccontextmanager
 async def scheduler_process(
-    house: House, tmp_path: Path
+    harness: Harness, tmp_path: Path
 ) -> AsyncIterator[tuple[subprocess.Popen[bytes], str]]:
     """Run `python -m scheduler` as a process of its own; gives it and its address."""
     port_file = tmp_path / "log"
-    settings = house.settings()
+    settings = harness.settings()
     config = tmp_path / "scheduler.yaml"
     nodes = "".join(
         f"\n    - {{node: {section.node}, addresses: [{', '.join(section.addresses)}]}}"
@@ -44,7 +44,7 @@ async def scheduler_process(
     )
     lengths = "".join(f"\n  {name}: {value}" for name, value in SHORT.items() if name != "key_prefix")
     config.write_text(
-        f'runtime: {{metrics_listen: ""}}\nscheduler:\n  redis_url: {house.redis_url}\n'
+        f'runtime: {{metrics_listen: ""}}\nscheduler:\n  redis_url: {harness.redis_url}\n'
         f'  key_prefix: "{PREFIX}"{lengths}\n  nodes:{nodes}\n'
     )
     with port_file.open("wb") as log:
@@ -64,11 +64,11 @@ async def scheduler_process(
         process.wait()
 
 
-async def test_a_killed_schedulers_attempt_goes_on_without_restart(house: House, tmp_path: Path) -> None:
+async def test_a_killed_schedulers_attempt_goes_on_without_restart(harness: Harness, tmp_path: Path) -> None:
     """Another replica attaches to the same attempt; its events continue without a gap or a duplicate."""
-    node = await house.node()
-    async with scheduler_process(house, tmp_path) as (process, address):
-        second = await house.scheduler()
+    node = await harness.node()
+    async with scheduler_process(harness, tmp_path) as (process, address):
+        second = await harness.scheduler()
         async with open_channel(address, RUNTIME) as channel:
             first = Client(task_pb2_grpc.TaskServiceStub(channel), second.scheduler, address)
             second.scheduler.dispatcher.may_own = False
@@ -91,11 +91,11 @@ async def test_a_killed_schedulers_attempt_goes_on_without_restart(house: House,
     assert node.started == [("t1", 1)]
 
 
-async def test_a_stopped_scheduler_that_comes_back_changes_nothing(house: House, tmp_path: Path) -> None:
+async def test_a_stopped_scheduler_that_comes_back_changes_nothing(harness: Harness, tmp_path: Path) -> None:
     """A replica that was frozen while another took over lets go when it wakes; the task ends once."""
-    node = await house.node()
-    async with scheduler_process(house, tmp_path) as (process, address):
-        second = await house.scheduler()
+    node = await harness.node()
+    async with scheduler_process(harness, tmp_path) as (process, address):
+        second = await harness.scheduler()
         second.scheduler.dispatcher.may_own = False
         async with open_channel(address, RUNTIME) as channel:
             first = Client(task_pb2_grpc.TaskServiceStub(channel), second.scheduler, address)
@@ -114,11 +114,11 @@ async def test_a_stopped_scheduler_that_comes_back_changes_nothing(house: House,
     assert node.started == [("t1", 1)]
 
 
-async def test_a_scheduler_told_to_stop_hands_over_at_once(house: House, tmp_path: Path) -> None:
+async def test_a_scheduler_told_to_stop_hands_over_at_once(harness: Harness, tmp_path: Path) -> None:
     """SIGTERM: attempts are adopted without waiting for a lease, watchers are told to reconnect, the process ends with 0."""
-    node = await house.node()
-    async with scheduler_process(house, tmp_path) as (process, address):
-        second = await house.scheduler(lease_seconds=60, scheduler_ttl_seconds=60)
+    node = await harness.node()
+    async with scheduler_process(harness, tmp_path) as (process, address):
+        second = await harness.scheduler(lease_seconds=60, scheduler_ttl_seconds=60)
         second.scheduler.dispatcher.may_own = False
         async with open_channel(address, RUNTIME) as channel:
             first = Client(task_pb2_grpc.TaskServiceStub(channel), second.scheduler, address)
@@ -147,19 +147,19 @@ async def test_a_scheduler_told_to_stop_hands_over_at_once(house: House, tmp_pat
         assert _sequences(rest) == [3]
 
 
-async def test_a_broken_stream_is_attached_again(house: House, free_port: Callable[[], int]) -> None:
+async def test_a_broken_stream_is_attached_again(harness: Harness, free_port: Callable[[], int]) -> None:
     """A node that is away for less than the grace time goes on with the same attempt, and no event is lost or doubled."""
-    room, port = NodeRoom(), free_port()
-    house.addresses["media"] = [f"127.0.0.1:{port}"]
-    client = await house.scheduler(ready=0, lost_seconds=10.0)
-    async with serving_node(room, f"127.0.0.1:{port}"):
+    node, port = FakeNode(), free_port()
+    harness.addresses["media"] = [f"127.0.0.1:{port}"]
+    client = await harness.scheduler(ready=0, lost_seconds=10.0)
+    async with serving_node(node, f"127.0.0.1:{port}"):
         await client.sees(1)
         await client.submit("t1")
-        here = await room.arrival("t1")
+        here = await node.arrival("t1")
         await here.progress(10)
         await until_sequence(client, "t1", 3)
     await here.progress(20)
-    async with serving_node(room, f"127.0.0.1:{port}"):
+    async with serving_node(node, f"127.0.0.1:{port}"):
         await here.complete()
         events = await client.events("t1")
     assert [e.WhichOneof("event") for e in events] == [
@@ -169,7 +169,7 @@ async def test_a_broken_stream_is_attached_again(house: House, free_port: Callab
         "progress",
         "completed",
     ]
-    assert room.started == [("t1", 1)]
+    assert node.started == [("t1", 1)]
 
 
 async def until_sequence(client: Client, task_id: str, sequence: int) -> None:
@@ -179,11 +179,13 @@ async def until_sequence(client: Client, task_id: str, sequence: int) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_lost_node_s_task_runs_again_elsewhere(house: House, free_port: Callable[[], int]) -> None:
+async def test_a_lost_node_s_task_runs_again_elsewhere(
+    harness: Harness, free_port: Callable[[], int]
+) -> None:
     """When a node stays away for the grace time, attempt 2 begins on another replica with the checkpoint of attempt 1."""
-    lost, port = NodeRoom(replica="lost"), free_port()
-    house.addresses["media"] = [f"127.0.0.1:{port}"]
-    client = await house.scheduler(ready=0, lost_seconds=0.4)
+    lost, port = FakeNode(replica="lost"), free_port()
+    harness.addresses["media"] = [f"127.0.0.1:{port}"]
+    client = await harness.scheduler(ready=0, lost_seconds=0.4)
     async with serving_node(lost, f"127.0.0.1:{port}"):
         await client.sees(1)
         await client.submit("t1")
@@ -191,8 +193,8 @@ async def test_a_lost_node_s_task_runs_again_elsewhere(house: House, free_port: 
         await here.progress(10)
         await until_sequence(client, "t1", 3)
     broken = time.monotonic()
-    other = await house.node(replica="other")
-    await house.scheduler(ready=1, lost_seconds=0.4)
+    other = await harness.node(replica="other")
+    await harness.scheduler(ready=1, lost_seconds=0.4)
     again = await other.arrival("t1", 2)
     assert time.monotonic() - broken > 0.3
     assert again.request.fence > here.request.fence
@@ -202,29 +204,29 @@ async def test_a_lost_node_s_task_runs_again_elsewhere(house: House, free_port: 
 
 
 async def test_a_node_that_ended_is_not_waited_for_as_one_that_is_silent(
-    house: House, free_port: Callable[[], int]
+    harness: Harness, free_port: Callable[[], int]
 ) -> None:
     """Nobody listens at its address: the next attempt begins after `refused_seconds`, not after `lost_seconds`."""
-    ended, port = NodeRoom(replica="ended"), free_port()
-    house.addresses["media"] = [f"127.0.0.1:{port}"]
-    client = await house.scheduler(ready=0, lost_seconds=60.0, refused_seconds=0.3)
+    ended, port = FakeNode(replica="ended"), free_port()
+    harness.addresses["media"] = [f"127.0.0.1:{port}"]
+    client = await harness.scheduler(ready=0, lost_seconds=60.0, refused_seconds=0.3)
     async with serving_node(ended, f"127.0.0.1:{port}"):
         await client.sees(1)
         await client.submit("t1")
         await ended.arrival("t1")
         await until_sequence(client, "t1", 2)
-    other = await house.node(replica="other")
-    await house.scheduler(ready=1, lost_seconds=60.0, refused_seconds=0.3)
+    other = await harness.node(replica="other")
+    await harness.scheduler(ready=1, lost_seconds=60.0, refused_seconds=0.3)
     await (await other.arrival("t1", 2)).complete()
     assert (await client.ended("t1")).worker_lost_count == 1
 
 
-async def test_a_silent_node_is_given_up_although_its_attempt_changes_owners(house: House) -> None:
+async def test_a_silent_node_is_given_up_although_its_attempt_changes_owners(harness: Harness) -> None:
     """Each adoption of an attempt whose node says nothing goes on with the wait of the owner before it."""
-    node = await house.node(slots=2)
+    node = await harness.node(slots=2)
     times = {"lease_seconds": 0.7, "silence_seconds": 0.5, "lost_seconds": 2.5}
-    client = await house.scheduler(**times)
-    await house.scheduler(**times)
+    client = await harness.scheduler(**times)
+    await harness.scheduler(**times)
     node.quiet = True
     await client.submit("t1")
     await node.arrival("t1")
@@ -235,12 +237,12 @@ async def test_a_silent_node_is_given_up_although_its_attempt_changes_owners(hou
 
 
 async def test_a_restarted_node_that_does_not_know_the_attempt_is_enough(
-    house: House, free_port: Callable[[], int]
+    harness: Harness, free_port: Callable[[], int]
 ) -> None:
     """A node that answers NOT_FOUND has lost the attempt: the next one begins at once, not after the grace time."""
-    before, after, port = NodeRoom(replica="before"), NodeRoom(replica="after"), free_port()
-    house.addresses["media"] = [f"127.0.0.1:{port}"]
-    client = await house.scheduler(ready=0, lost_seconds=30.0, silence_seconds=20.0)
+    before, after, port = FakeNode(replica="before"), FakeNode(replica="after"), free_port()
+    harness.addresses["media"] = [f"127.0.0.1:{port}"]
+    client = await harness.scheduler(ready=0, lost_seconds=30.0, silence_seconds=20.0)
     async with serving_node(before, f"127.0.0.1:{port}"):
         await client.sees(1)
         await client.submit("t1")
@@ -252,10 +254,10 @@ async def test_a_restarted_node_that_does_not_know_the_attempt_is_enough(
         assert (await client.ended("t1")).worker_lost_count == 1
 
 
-async def test_a_frozen_node_is_dropped_for_its_silence(house: House) -> None:
+async def test_a_frozen_node_is_dropped_for_its_silence(harness: Harness) -> None:
     """Without heartbeats the stream is opened again, and the attempt continues when the node speaks again."""
-    node = await house.node()
-    client = await house.scheduler(silence_seconds=0.4, lost_seconds=30)
+    node = await harness.node()
+    client = await harness.scheduler(silence_seconds=0.4, lost_seconds=30)
     node.quiet = True
     await client.submit("t1")
     here = await node.arrival("t1")
@@ -266,10 +268,10 @@ async def test_a_frozen_node_is_dropped_for_its_silence(house: House) -> None:
     assert (task.attempt, task.worker_lost_count) == (1, 0)
 
 
-async def test_a_task_that_loses_its_node_too_often_is_a_dead_letter(house: House) -> None:
+async def test_a_task_that_loses_its_node_too_often_is_a_dead_letter(harness: Harness) -> None:
     """The third loss fails the task with WORKER_LOST and keeps it; a replay runs it again under its own id."""
-    node = await house.node()
-    client = await house.scheduler(lost_seconds=0.0)
+    node = await harness.node()
+    client = await harness.scheduler(lost_seconds=0.0)
 
     async def lose(attempt: int) -> None:
         await node.arrival("t1", attempt)
@@ -334,20 +336,22 @@ class RedisProcess:
 
 
 @pytest.fixture
-def own_redis(tmp_path: Path, free_port: Callable[[], int], house: House) -> RedisProcess:
-    """A Redis that only this test uses; the house is pointed at it."""
+def own_redis(tmp_path: Path, free_port: Callable[[], int], harness: Harness) -> RedisProcess:
+    """A Redis that only this test uses; the harness is pointed at it."""
     port = free_port()
     process = RedisProcess(tmp_path, port)
     process.start()
-    house.redis_url = f"redis://127.0.0.1:{port}/0"
-    house.stack.callback(process.close)
+    harness.redis_url = f"redis://127.0.0.1:{port}/0"
+    harness.stack.callback(process.close)
     return process
 
 
-async def test_redis_killed_under_a_running_task_costs_nothing(house: House, own_redis: RedisProcess) -> None:
+async def test_redis_killed_under_a_running_task_costs_nothing(
+    harness: Harness, own_redis: RedisProcess
+) -> None:
     """The stream stays, the events wait, and all are stored once Redis is back; accepted tasks are still there."""
-    node = await house.node()
-    client = await house.scheduler()
+    node = await harness.node()
+    client = await harness.scheduler()
     await client.submit("t1")
     await client.submit("t2")
     here = await node.arrival("t1")
@@ -365,11 +369,11 @@ async def test_redis_killed_under_a_running_task_costs_nothing(house: House, own
 
 
 async def test_a_scheduler_that_cannot_prove_its_ownership_lets_go(
-    house: House, own_redis: RedisProcess
+    harness: Harness, own_redis: RedisProcess
 ) -> None:
     """With Redis silent for longer than a dead scheduler's time, streams are dropped; afterwards the same attempt goes on."""
-    node = await house.node()
-    client = await house.scheduler(lost_seconds=20)
+    node = await harness.node()
+    client = await harness.scheduler(lost_seconds=20)
     await client.submit("t1")
     here = await node.arrival("t1")
     await until(lambda: here.watchers == 1)
@@ -384,11 +388,11 @@ async def test_a_scheduler_that_cannot_prove_its_ownership_lets_go(
 
 
 async def test_ended_tasks_disappear_when_their_time_has_come(
-    house: House, clean_redis: redis.Redis, keys: Keys
+    harness: Harness, clean_redis: redis.Redis, keys: Keys
 ) -> None:
     """After the result TTL a task is in no listing and no key is left of it; a live task never expires."""
-    node = await house.node(slots=2)
-    client = await house.scheduler(result_ttl_seconds=0.3)
+    node = await harness.node(slots=2)
+    client = await harness.scheduler(result_ttl_seconds=0.3)
     await client.submit("live")
     await client.submit("t1", user="ann", workflow_id="w")
     await node.arrival("live")

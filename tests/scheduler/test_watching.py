@@ -10,14 +10,14 @@ import redis
 from runtime.errors import TaskNotFound
 from runtime.rpc_errors import rpc_errors
 from scheduler.queue.keys import Keys
-from tests.scheduler.conftest import PREFIX, House, until
+from tests.scheduler.conftest import PREFIX, Harness, until
 from yivideo.task.v1 import task_pb2
 
 
-async def test_a_watch_resumes_after_any_sequence(house: House) -> None:
+async def test_a_watch_resumes_after_any_sequence(harness: Harness) -> None:
     """From every position the rest of the history comes, without a gap or a duplicate; past the end there is nothing."""
-    node = await house.node()
-    client = await house.scheduler()
+    node = await harness.node()
+    client = await harness.scheduler()
     await client.submit("t1")
     here = await node.arrival("t1")
     for percent in range(10, 60, 10):
@@ -33,10 +33,10 @@ async def test_a_watch_resumes_after_any_sequence(house: House) -> None:
         await client.events("nobody")
 
 
-async def test_many_watchers_share_one_connection(house: House, clean_redis: redis.Redis) -> None:
+async def test_many_watchers_share_one_connection(harness: Harness, clean_redis: redis.Redis) -> None:
     """A hundred watchers see all events, over a single subscribed connection, and leave no subscription behind."""
-    node = await house.node(slots=2)
-    client = await house.scheduler()
+    node = await harness.node(slots=2)
+    client = await harness.scheduler()
     for name in ("t1", "t2"):
         await client.submit(name)
     watching = [asyncio.create_task(client.events(f"t{n % 2 + 1}")) for n in range(100)]
@@ -55,10 +55,10 @@ async def test_many_watchers_share_one_connection(house: House, clean_redis: red
     assert [int(one["sub"]) for one in clean_redis.client_list() if int(one["sub"]) > 0] == [1]
 
 
-async def test_a_slow_watcher_loses_nothing_that_is_kept(house: House) -> None:
+async def test_a_slow_watcher_loses_nothing_that_is_kept(harness: Harness) -> None:
     """A watcher whose small buffer runs over reads the stream again instead of skipping."""
-    node = await house.node()
-    client = await house.scheduler(watch_buffer_events=2)
+    node = await harness.node()
+    client = await harness.scheduler(watch_buffer_events=2)
     await client.submit("t1")
     here = await node.arrival("t1")
     stream = client.watch("t1")
@@ -72,11 +72,11 @@ async def test_a_slow_watcher_loses_nothing_that_is_kept(house: House) -> None:
 
 
 async def test_trimmed_events_are_told_as_a_gap_and_the_end_is_never_trimmed(
-    house: House, clean_redis: redis.Redis, keys: Keys
+    harness: Harness, clean_redis: redis.Redis, keys: Keys
 ) -> None:
     """What the stream does not keep any more comes as one gap with the present picture, then all that is kept."""
-    node = await house.node()
-    client = await house.scheduler()
+    node = await harness.node()
+    client = await harness.scheduler()
     await client.submit("t1")
     here = await node.arrival("t1")
     for n in range(1400):
@@ -94,10 +94,10 @@ async def test_trimmed_events_are_told_as_a_gap_and_the_end_is_never_trimmed(
     assert events[-1].HasField("completed")
 
 
-async def test_a_position_that_never_was_is_told(house: House) -> None:
+async def test_a_position_that_never_was_is_told(harness: Harness) -> None:
     """A cursor beyond the history (another task's, or from before a store was rewound) gets the present picture."""
-    await house.node(auto=True)
-    client = await house.scheduler()
+    await harness.node(auto=True)
+    client = await harness.scheduler()
     await client.submit("t1")
     await client.ended("t1")
     events = await client.events("t1", after=500)
@@ -106,11 +106,11 @@ async def test_a_position_that_never_was_is_told(house: House) -> None:
 
 
 async def test_a_large_result_is_kept_once_and_comes_whole(
-    house: House, clean_redis: redis.Redis, keys: Keys
+    harness: Harness, clean_redis: redis.Redis, keys: Keys
 ) -> None:
     """A result of hundreds of kilobytes is not doubled into the event stream, and every watcher gets it."""
-    node = await house.node()
-    client = await house.scheduler()
+    node = await harness.node()
+    client = await harness.scheduler()
     await client.submit("t1")
     watching = asyncio.create_task(client.events("t1"))
     here = await node.arrival("t1")
@@ -120,10 +120,10 @@ async def test_a_large_result_is_kept_once_and_comes_whole(
     assert (clean_redis.memory_usage(keys.task("t1", "ev")) or 0) < 20_000
 
 
-async def test_heartbeats_come_when_nothing_happens(house: House) -> None:
+async def test_heartbeats_come_when_nothing_happens(harness: Harness) -> None:
     """A quiet watch hears a heartbeat without a sequence, so that a dead connection is noticed."""
-    await house.node()
-    client = await house.scheduler(watch_heartbeat_seconds=0.05)
+    await harness.node()
+    client = await harness.scheduler(watch_heartbeat_seconds=0.05)
     await client.submit("t1")
     call = client.stub.WatchTask(task_pb2.WatchTaskRequest(task_id="t1"))
     async with asyncio.timeout(5):
@@ -134,10 +134,10 @@ async def test_heartbeats_come_when_nothing_happens(house: House) -> None:
     call.cancel()
 
 
-async def test_watchers_of_a_deleted_task_are_told(house: House) -> None:
+async def test_watchers_of_a_deleted_task_are_told(harness: Harness) -> None:
     """When the record goes, an open watch of a task that ran again ends with NOT_FOUND instead of waiting for ever."""
-    await house.node(slots=0)
-    client = await house.scheduler()
+    await harness.node(slots=0)
+    client = await harness.scheduler()
     await client.submit("t1")
     seen: list[str] = []
 
@@ -154,10 +154,10 @@ async def test_watchers_of_a_deleted_task_are_told(house: House) -> None:
     assert seen == ["accepted", "cancelled"]
 
 
-async def test_a_lost_connection_to_redis_loses_no_event(house: House, clean_redis: redis.Redis) -> None:
+async def test_a_lost_connection_to_redis_loses_no_event(harness: Harness, clean_redis: redis.Redis) -> None:
     """When the subscribed connection is cut, the watch reads what it missed and goes on."""
-    node = await house.node()
-    client = await house.scheduler()
+    node = await harness.node()
+    client = await harness.scheduler()
     await client.submit("t1")
     here = await node.arrival("t1")
     watching = asyncio.create_task(client.events("t1"))
@@ -172,10 +172,10 @@ async def test_a_lost_connection_to_redis_loses_no_event(house: House, clean_red
     assert clean_redis.exists(PREFIX + "t:t1:ev")
 
 
-async def test_what_is_kept_for_a_watcher_that_does_not_read_is_bounded_in_bytes(house: House) -> None:
+async def test_what_is_kept_for_a_watcher_that_does_not_read_is_bounded_in_bytes(harness: Harness) -> None:
     """Far fewer large events than `watch_buffer_events` send a slow watcher back to the store, and it misses none."""
-    node = await house.node()
-    client = await house.scheduler(watch_buffer_events=10_000)
+    node = await harness.node()
+    client = await harness.scheduler(watch_buffer_events=10_000)
     await client.submit("t1")
     here = await node.arrival("t1")
     following = client.scheduler.feed.follow("t1", 0, quiet_seconds=10)
@@ -194,10 +194,10 @@ async def test_what_is_kept_for_a_watcher_that_does_not_read_is_bounded_in_bytes
     assert [event.sequence for event in seen if event] == list(range(1, 604))
 
 
-async def test_a_position_that_never_was_on_a_task_that_runs_goes_on(house: House) -> None:
+async def test_a_position_that_never_was_on_a_task_that_runs_goes_on(harness: Harness) -> None:
     """One gap, then exactly what follows its picture, up to the end."""
-    node = await house.node()
-    client = await house.scheduler()
+    node = await harness.node()
+    client = await harness.scheduler()
     await client.submit("t1")
     here = await node.arrival("t1")
     stream = client.watch("t1", after=500)
@@ -209,10 +209,10 @@ async def test_a_position_that_never_was_on_a_task_that_runs_goes_on(house: Hous
     assert rest == list(range(last + 1, last + 1 + len(rest))) and len(rest) >= 2
 
 
-async def test_a_client_that_does_not_read_is_told_of_the_gap(house: House) -> None:
+async def test_a_client_that_does_not_read_is_told_of_the_gap(harness: Harness) -> None:
     """While a gRPC client takes nothing, 6 MB of events pass it by; then it gets each event, or a gap that names it."""
-    node = await house.node()
-    client = await house.scheduler()
+    node = await harness.node()
+    client = await harness.scheduler()
     await client.submit("t1")
     here = await node.arrival("t1")
     stream = client.watch("t1")

@@ -137,7 +137,7 @@ class NodeClient:
         await asyncio.gather(self._reading, return_exceptions=True)
 
 
-class Door:
+class LockChannel:
     """A channel to one replica."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
@@ -157,7 +157,7 @@ class Door:
 
 
 @asynccontextmanager
-async def door(address: str) -> AsyncIterator[Door]:
+async def channel(address: str) -> AsyncIterator[LockChannel]:
     """Open a channel for the time of the block."""
     async with open_channel(address, RUNTIME) as channel:
-        yield Door(channel)
+        yield LockChannel(channel)

@@ -8,7 +8,7 @@ from typing import Any
 
 from gpulock.app import LockReplica, leasing
 from runtime.server import RpcServer
-from tests.gpulock.lock_room import Door, NodeClient, door, lock_settings
+from tests.gpulock.lock_client import LockChannel, NodeClient, channel, lock_settings
 
 
 @dataclass
@@ -18,11 +18,11 @@ class Running:
     replica: LockReplica
     server: RpcServer
     address: str
-    door: Door
+    channel: LockChannel
 
 
 @dataclass
-class Rooms:
+class Replicas:
     """What a test has started."""
 
     redis_url: str
@@ -33,8 +33,8 @@ class Rooms:
         replica, server, address = await self.stack.enter_async_context(
             leasing(lock_settings(self.redis_url, **settings))
         )
-        return Running(replica, server, address, await self.stack.enter_async_context(door(address)))
+        return Running(replica, server, address, await self.stack.enter_async_context(channel(address)))
 
     async def client(self, running: Running, client_id: str, **hello: Any) -> NodeClient:
         """Open a session."""
-        return await self.stack.enter_async_context(running.door.client(client_id, **hello))
+        return await self.stack.enter_async_context(running.channel.client(client_id, **hello))

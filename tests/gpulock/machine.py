@@ -19,7 +19,7 @@ import yaml
 
 from runtime.program import dying_with_us
 from tests.conftest import ROOT
-from tests.gpulock.lock_room import door
+from tests.gpulock.lock_client import channel
 from yivideo.gpulock.v1 import monitor_pb2
 
 TTL_SECONDS = 1.2
@@ -117,7 +117,7 @@ class Machine:
         self.procs[name] = Proc(
             [sys.executable, "-m", "gpulock"], self.folder / f"{name}.log", {"YIVIDEO_CONFIG": str(config)}
         )
-        async with asyncio.timeout(20), door(address) as opened:
+        async with asyncio.timeout(20), channel(address) as opened:
             while True:
                 with suppress(grpc.aio.AioRpcError):
                     await opened.monitor.GetConfiguration(monitor_pb2.GetConfigurationRequest(), timeout=2)

@@ -49,13 +49,14 @@ class Here:
 
     async def say(self, **event: Any) -> None:
         """Append an event: `await here.say(log=TaskLog(...))`."""
+        await self.append(task_pb2.TaskEvent(**event))
+
+    async def append(self, told: task_pb2.TaskEvent) -> None:
+        """Append an event with its place in the attempt's history."""
         async with self.changed:
-            told = task_pb2.TaskEvent(
-                task_id=self.request.spec.task_id,
-                attempt=self.request.attempt,
-                sequence=len(self.events) + 1,
-                **event,
-            )
+            told.task_id = self.request.spec.task_id
+            told.attempt = self.request.attempt
+            told.sequence = len(self.events) + 1
             self.events.append(told)
             self.changed.notify_all()
 
@@ -77,7 +78,7 @@ class Here:
             return self.cancel
 
 
-class NodeRoom(TaskServiceServicer):
+class FakeNode(TaskServiceServicer):
     """One replica. With `auto`, attempts complete by themselves at once."""
 
     def __init__(
@@ -252,9 +253,9 @@ class NodeRoom(TaskServiceServicer):
 
 
 @asynccontextmanager
-async def serving_node(room: NodeRoom, listen: str = "127.0.0.1:0") -> AsyncIterator[str]:
+async def serving_node(node: FakeNode, listen: str = "127.0.0.1:0") -> AsyncIterator[str]:
     """Serve a node for the time of the block; gives its address."""
     server = RpcServer(RuntimeSection(listen=listen, metrics_listen="", drain_seconds=0))
-    server.add(add_TaskServiceServicer_to_server, room, "yivideo.task.v1.TaskService")
+    server.add(add_TaskServiceServicer_to_server, node, "yivideo.task.v1.TaskService")
     async with server.running() as address:
         yield address
