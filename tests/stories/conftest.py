@@ -45,10 +45,11 @@ class RunningStack:
 
 
 @contextmanager
-def running_stack(folder: Path, **settings: Any) -> Iterator[RunningStack]:
+def running_stack(folder: Path, *, python: str = sys.executable, **settings: Any) -> Iterator[RunningStack]:
     """Start `python -m stack` in a folder, with settings of its section; stop it with SIGTERM and expect exit 0.
 
-    Of the table's nodes only ffmpeg runs unless `only` says others: most stories need no more, and each costs a second.
+    `python` runs the stack and its servers. Of the table's nodes only ffmpeg runs unless `only` says others: most stories need no
+    more, and each costs a second.
     """
     secret = new_callback_secret()
     section = {
@@ -66,9 +67,7 @@ def running_stack(folder: Path, **settings: Any) -> Iterator[RunningStack]:
         },
     }
     log = (folder.parent / f"{folder.name}.log").open("wb")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stack"], cwd=ROOT, env=environment, stdout=log, stderr=log
-    )
+    process = subprocess.Popen([python, "-m", "stack"], cwd=ROOT, env=environment, stdout=log, stderr=log)
     try:
         yield RunningStack(
             folder, _wait_for_card(folder / "stack.json", process, Path(log.name)), process, secret
