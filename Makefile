@@ -85,8 +85,12 @@ check: setup $(stamps)/buf ## Check format, lint, types, import rules and contra
 	@$(bin)/ruff check -q .
 	@$(bin)/mypy
 	@$(bin)/lint-imports --no-cache >/dev/null || $(bin)/lint-imports --no-cache
+	@$(python) -m tests.map >/dev/null
 	@if [ -x $(buf) ]; then $(buf) lint; \
 	    else echo "check: buf is not here (npm, Linux x86-64) and was left out; tests/contracts checks the contracts too"; fi
+
+map: setup ## Check that READMEs name every file, and that ARCHITECTURE.md names only what exists
+	@$(python) -m tests.map
 
 fix: setup ## Format and mend what the linter can
 	@$(bin)/ruff format -q .
@@ -147,5 +151,5 @@ lock: setup ## Compile all requirements to pinned, hashed locks (upgrade=1: the 
 clean: ## Remove what setup and runs made
 	@rm -rf .venv .venv-locks .venv-bench .environments $(stamps) yivideo .run .demo tools/buf/node_modules
 
-.PHONY: models environment quality-audio quality-ocr bench-audio test-engines help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams \
+.PHONY: map models environment quality-audio quality-ocr bench-audio test-engines help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams \
 	bench-gpulock chaos-gpulock bench-tasks
