@@ -98,7 +98,7 @@ async def running(folder: Path) -> AsyncIterator[tuple[str, Supervisor]]:
             PartSpec(
                 "scheduler",
                 scheduler_part.argv,
-                scheduler_probe(scheduler, token, ["trees"]),
+                scheduler_probe(scheduler, token, lambda: {"trees"}),
                 scheduler_part.environment,
             )
         ],

@@ -182,7 +182,7 @@ class Room:
             scheduler__callbacks__timeout_seconds="5",
             scheduler__callbacks__hold_seconds="8",
         )
-        probe = scheduler_probe(self._addresses[name], self._token, sorted(set(KINDS.values())))
+        probe = scheduler_probe(self._addresses[name], self._token, lambda: set(KINDS.values()))
         return python_part(name, "scheduler", probe, environment)
 
     def _node(self, name: str) -> PartSpec:

@@ -84,7 +84,7 @@ class House:
             python_part(
                 f"scheduler-{number}",
                 "scheduler",
-                scheduler_probe(address, _TOKEN, ["talker"]),
+                scheduler_probe(address, _TOKEN, lambda: {"talker"}),
                 self._environment(
                     address,
                     scheduler__redis_url=self.redis_url,
