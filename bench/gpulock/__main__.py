@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.gpulock import contest, crowd, dead_node, poller
-from bench.gpulock.api.session import open_session
 from bench.gpulock.contest import PAIRS, WAITERS, Table
 from bench.gpulock.crew import Crew
 from bench.gpulock.redis_load import RedisLoad
@@ -30,6 +29,7 @@ from bench.gpulock.servers import (
     redis_server,
     rpc_server,
 )
+from bench.gpulock.session import open_session
 from bench.gpulock.turns import SECOND, percentile
 
 _LOOP_SECONDS = 8.0

@@ -10,9 +10,9 @@ from itertools import pairwise
 
 import uvloop
 
-from bench.gpulock.api.session import Session, open_session
 from bench.gpulock.redis_load import RedisLoad
 from bench.gpulock.servers import MANY
+from bench.gpulock.session import Session, open_session
 from bench.gpulock.turns import SECOND, Turn, handovers, percentile
 
 _SESSIONS = 20

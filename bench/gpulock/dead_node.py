@@ -15,7 +15,7 @@ import time
 
 import uvloop
 
-from bench.gpulock.api.session import RUNTIME, open_session
+from bench.gpulock.session import RUNTIME, open_session
 from nodekit.gpu.session import LockSession
 from nodekit.gpu.testament import to_terms
 from nodekit.gpu.transport import LockReplicas

@@ -15,7 +15,7 @@ from typing import Any
 
 import uvloop
 
-from bench.gpulock.api.session import Session, open_session
+from bench.gpulock.session import Session, open_session
 
 
 async def take_turn(session: Session, pool: str, plan: dict[str, Any]) -> list[int]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench.gpulock.api.session import open_session
+from bench.gpulock.session import open_session
 from bench.gpulock_chaos.holder import WORK
 from nodekit.gpu.guard import DeviceGuard, key_of
 from nodekit.process_tree import MARK_VARIABLE
