@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import hiredis
@@ -32,7 +32,7 @@ class _Link(asyncio.Protocol):
         if answer is not False and self._answer is not None:
             self._answer.set_result(answer)
 
-    async def ask(self, *words: object) -> object:
+    async def ask(self, *words: Any) -> object:
         assert self._transport is not None
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(hiredis.pack_command(words))
@@ -41,6 +41,7 @@ class _Link(asyncio.Protocol):
 
 async def _measure(url: str, count: int, gap_seconds: float) -> list[float]:
     parts = urlsplit(url)
+    assert parts.hostname and parts.port
     _, link = await asyncio.get_running_loop().create_connection(_Link, parts.hostname, parts.port)
     if parts.password:
         await link.ask("AUTH", parts.password)

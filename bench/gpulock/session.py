@@ -67,7 +67,8 @@ class Session:
         future = self._waiting[acquire.request_id] = asyncio.get_running_loop().create_future()
         await self.say(acquire=acquire)
         try:
-            return await future
+            lease: pb.Lease = await future
+            return lease
         finally:
             self._waiting.pop(acquire.request_id, None)
 
@@ -135,7 +136,8 @@ async def open_session(
         call = LockServiceStub(channel).Session()
         session = Session(call, name)
         await session.say(hello=pb.Hello(client_id=name, node="bench"))
-        session.welcome = (await call.read()).welcome
+        first: Any = await call.read()
+        session.welcome = first.welcome
         tasks = [asyncio.ensure_future(session.read()), asyncio.ensure_future(session.beat())]
         try:
             yield session

@@ -44,7 +44,15 @@ async def hold(request: HoldInput, context: TaskContext) -> HoldOutput:
         shown = lock_pb2.LeasedDevice(device=device.name, visible=device.visible)
         journal = Path(request.journals) / f"{request.task}.journal"
         register = Path(request.guard) / f"{key_of(shown)}.json"
-        command = [sys.executable, "-S", WORK, journal, device.name, str(lease.token), request.task]
+        command: list[str | Path] = [
+            sys.executable,
+            "-S",
+            WORK,
+            journal,
+            device.name,
+            str(lease.token),
+            request.task,
+        ]
         done = await context.run([*command, f"{request.seconds}", "0", register])
         if done.returncode != 0:
             raise TaskFailed("GPU_LEASE_STALE", f"the work ended with {done.returncode}", retryable=True)

@@ -78,7 +78,7 @@ class Load:
                     doomed.cancel()
                     await asyncio.gather(doomed, return_exceptions=True)
 
-    async def _cancel(self, stub: task_pb2_grpc.TaskServiceStub, task_id: str, after: float) -> None:
+    async def _cancel(self, stub: task_pb2_grpc.TaskServiceAsyncStub, task_id: str, after: float) -> None:
         await asyncio.sleep(after)
         await stub.CancelTask(task_pb2.CancelTaskRequest(task_id=task_id), timeout=_CALL_SECONDS)
 
@@ -109,13 +109,16 @@ class Load:
             async with grpc.aio.insecure_channel(address) as channel:
                 try:
                     stub = monitor_pb2_grpc.LockMonitorStub(channel)
-                    return await getattr(stub, method)(request, timeout=_CALL_SECONDS)
+                    answer: monitor_pb2.GetStatusResponse = await getattr(stub, method)(
+                        request, timeout=_CALL_SECONDS
+                    )
+                    return answer
                 except grpc.aio.AioRpcError:
                     continue
         return None
 
 
-async def _end(stub: task_pb2_grpc.TaskServiceStub, spec: task_pb2.TaskSpec) -> str:
+async def _end(stub: task_pb2_grpc.TaskServiceAsyncStub, spec: task_pb2.TaskSpec) -> str:
     """Run a task; returns its terminal event, or the code with which it failed."""
     last = "the stream ended early"
     async for event in stub.RunTask(task_pb2.RunTaskRequest(spec=spec), timeout=_RUN_SECONDS):

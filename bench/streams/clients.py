@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 import grpc
@@ -96,7 +97,7 @@ class SseClient(Client):
                     self.note(data["sequence"], name, data.get("message") or "")
 
 
-async def blocks(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, dict]]:
+async def blocks(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, dict[str, Any]]]:
     """Parse a stream; gives the name and the data of each whole event, and an empty name for a comment."""
     name, data = "", ""
     async for raw in response.content:
@@ -147,7 +148,7 @@ def seen(event: task_pb2.TaskEvent) -> Seen:
 
 async def watch(
     channel: grpc.aio.Channel, token: str, task_id: str, after: int
-) -> AsyncIterator[task_pb2.TaskEvent]:
+) -> AsyncGenerator[task_pb2.TaskEvent, None]:
     """Call WatchTask; the call is cancelled with the generator."""
     request = task_pb2.WatchTaskRequest(task_id=task_id, after_sequence=after)
     stub = task_pb2_grpc.TaskServiceStub(channel)
