@@ -15,7 +15,6 @@ from jmespath.exceptions import JMESPathError
 
 from services.subtitle.faults import FaultCode, SubtitleFault
 from services.subtitle.realignment import realign
-from services.subtitle.sentences import lines_of, split_sentences
 from services.subtitle.sources import Source, load_cues, load_document, need_words, write_json
 from subtitles.cue import Cue, Word
 from subtitles.fixes.change import count_changes
@@ -25,6 +24,7 @@ from subtitles.readability import count_kinds, find_violations
 from subtitles.retiming import Retiming, retime
 from subtitles.score import compare, middle, percentile
 from subtitles.segmentation import segment, spread_words
+from subtitles.sentences import lines_of, split_sentences
 from subtitles.timing import settle
 from subtitles.transcript import to_entries, to_words
 from subtitles.writing import WRITERS, AssStyle, to_ass

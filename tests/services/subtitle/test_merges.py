@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from services.subtitle.realignment import realign
-from services.subtitle.sentences import lines_of, split_sentences
 from services.subtitle.speaker_merge import merge_by_segment, merge_by_turn, merge_by_word
 from services.subtitle.speakers import Turn, Turns, turns_from_json
 from services.subtitle.tts_segments import SpeechLengths, prepare
 from subtitles.cue import Cue, Word
+from subtitles.sentences import lines_of, split_sentences
 from subtitles.transcript import NotATranscript
 
 SAID = "and so my fellow americans ask not what your country can do"

@@ -1,0 +1,96 @@
+"""What the tasks take."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from nodekit import MediaRef, TaskInput
+
+
+class SpeechSegment(TaskInput):
+    """One segment to speak."""
+
+    text: str = Field(min_length=1, max_length=5_000)
+    """What to say."""
+    voice: str = Field("", max_length=64)
+    """Voice; empty: the task's."""
+    pause_after: float | None = Field(None, ge=0, le=30)
+    """Silence behind it in seconds; null: the task's."""
+
+
+class GenerateSpeechInput(TaskInput):
+    """What to say, and how."""
+
+    text: str = Field("", max_length=200_000)
+    """What to say; lines are paragraphs."""
+    segments: list[SpeechSegment] = Field([], max_length=2_000)
+    """What to say, piece by piece, in place of `text`."""
+    output_path: str = Field("", max_length=500)
+    """The origin's field: its file name, without folders, is what the result is called."""
+    voice: str = Field("", max_length=64)
+    """A name of `indextts.list_voice_presets`; empty: the language's default."""
+    language: Literal["", "zh", "en", "es", "fr", "it", "pt"] = ""
+    """Language; empty: told by the script."""
+    engine: Literal["auto", "kokoro", "hibari", "gptsovits", "cosyvoice"] = "auto"
+    """auto: a speech server that is configured when a reference is given, else hibari for English and Kokoro for the rest."""
+    spk_audio_prompt: MediaRef | None = None
+    """Recording of the voice to speak with; needs a speech server (`tts.gptsovits_url`, `tts.cosyvoice_url`)."""
+    reference_audio: MediaRef | None = None
+    """The same, by the origin's other name."""
+    speaker_audio: MediaRef | None = None
+    """The same."""
+    prompt_text: str = Field("", max_length=1000)
+    """What is said in the reference."""
+    emo_audio_prompt: MediaRef | None = None
+    """The origin's field for IndexTTS2: a recording of the emotion; no engine here uses it, and a warning says so."""
+    emotion_alpha: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """The same: strength of the emotion."""
+    emotion_vector: Annotated[list[float], Field(min_length=8, max_length=8)] | None = None
+    """The same: happy, angry, sad, afraid, disgusted, low, surprised, calm."""
+    emotion_text: str = Field("", max_length=1000)
+    """The same: the emotion in words."""
+    use_emo_text: bool = False
+    """The same."""
+    use_random: bool = False
+    """The same."""
+    max_text_tokens_per_segment: int = Field(120, ge=10, le=1000)
+    """The origin's field; sentences are cut by their own length here, without effect."""
+    verbose: bool = False
+    """The origin's field, without effect."""
+    speed: float = Field(1.0, ge=0.5, le=2.0)
+    """1 is ordinary."""
+    target_duration: float | None = Field(None, gt=0.1, le=36_000)
+    """Seconds that the speech should last: it is stretched by 0.85 to 1.25 and, if still short, padded with silence."""
+    free_stretch: bool = False
+    """Whether it may be stretched beyond that."""
+    sample_rate: Literal[8000, 16000, 22050, 24000, 32000, 44100, 48000] = 24000
+    """Samples a second."""
+    loudness: Annotated[float, Field(ge=-40, le=-9)] | None = -16.0
+    """Integrated loudness in LUFS, -16 for the web, -23 for broadcast; null: as the engine speaks."""
+    silence_between: float = Field(0.25, ge=0, le=10)
+    """Pause between sentences in seconds."""
+    paragraph_pause: float = Field(0.6, ge=0, le=30)
+    """Pause between paragraphs and segments in seconds."""
+    output_format: Literal["wav", "flac", "mp3", "opus", "m4a"] = "wav"
+    """Form of the file."""
+    verify: bool = False
+    """Whether the speech is heard again; one that is cut off, repeated or garbled fails with SPEECH_DIFFERS."""
+    stream: bool = False
+    """Whether each sentence is also stored by itself as soon as it is spoken, and told in the task's progress."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if bool(self.text.strip()) == bool(self.segments):
+            raise ValueError("give either text or segments")
+        return self
+
+    @property
+    def reference(self) -> str | None:
+        """The recording of the voice to speak with."""
+        return self.spk_audio_prompt or self.reference_audio or self.speaker_audio
+
+
+class AskInput(TaskInput):
+    """Nothing to say."""

@@ -1,0 +1,39 @@
+"""The settings section `tts`."""
+
+from __future__ import annotations
+
+import functools
+
+from pydantic import Field
+
+from runtime.settings import ProcessSettings, Section, load_settings
+
+
+class TtsSection(Section):
+    """What the node that speaks can be told beside what every node can."""
+
+    voice_zh: str = "zf_xiaoxiao"
+    """Voice for Chinese when the task names none."""
+    voice_en: str = "heart"
+    """Voice for English when the task names none."""
+    max_characters: int = Field(20_000, ge=1, le=1_000_000)
+    """Longest text of one task."""
+    gptsovits_url: str = Field("", pattern=r"^$|^https?://[^\s]+$")
+    """Address of a GPT-SoVITS server (`api_v2.py`); empty: none."""
+    cosyvoice_url: str = Field("", pattern=r"^$|^https?://[^\s]+$")
+    """Address of a CosyVoice server (its FastAPI runtime); empty: none."""
+    server_seconds: float = Field(600, gt=0)
+    """Longest time that such a server may take for one sentence."""
+
+
+class TtsSettings(ProcessSettings):
+    """Settings of the node's process."""
+
+    tts: TtsSection = TtsSection()
+    """The node's own."""
+
+
+@functools.cache
+def tts_settings() -> TtsSection:
+    """Read the section, once. Raises SettingsError."""
+    return load_settings(TtsSettings).tts
