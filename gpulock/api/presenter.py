@@ -38,14 +38,14 @@ _TEXTS = {
     "GPU_QUEUE_FULL": "too many wait for the pool already",
     "GPU_DRAINING": "every device that would do is being drained",
     "GPU_REQUEST_TAKEN": "another client waits or holds under this id",
-    "GPU_STALE_LEASE": "the token is not that of the lease, or the lease has ended",
+    "GPU_LEASE_STALE": "the token is not that of the lease, or the lease has ended",
 }
 _FIELDS = {
     "GPU_NEVER_FITS": "memory_mib",
     "GPU_POOL_UNKNOWN": "pool",
     "GPU_DEVICE_UNKNOWN": "device",
     "GPU_REQUEST_TAKEN": "request_id",
-    "GPU_STALE_LEASE": "token",
+    "GPU_LEASE_STALE": "token",
 }
 _MAX_MIB = 16 * 1024 * 1024
 _MAX_TOKEN = 2**52

@@ -407,7 +407,7 @@ class Lessor:
         )
 
     def _stale(self, reply: Reply, client: Client, request_id: str) -> ClientMessage:
-        return self._message(reply, "refused", client, request_id, detail="GPU_STALE_LEASE")
+        return self._message(reply, "refused", client, request_id, detail="GPU_LEASE_STALE")
 
     @staticmethod
     def _message(

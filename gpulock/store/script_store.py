@@ -11,12 +11,9 @@ from redis.exceptions import ResponseError
 
 from gpulock.store.keys import Keys
 from gpulock.store.record import Record, to_leased, to_record
-from redislink.functions import load_library
+from redislink.lua import load_library
 from redislink.patience import PASSING_ERRORS, persist
 from redislink.pipe import Argument, CommandHead, Pipe
-
-_UNKNOWN = "ERR Function not found"
-_LOADED_MEANWHILE = "already exists"
 
 
 class Push(NamedTuple):
@@ -132,24 +129,17 @@ class ScriptStore:
         try:
             reply: Reply = await self._pipe.call_packed(command, take)
         except ResponseError as error:  # a Redis that is new to us, or has lost its memory
-            if str(error) != _UNKNOWN:
+            if not self._library.is_missing(error):
                 raise
-            await self._load()
+            await self._library.load(self._pipe, script)
             reply = await self._pipe.call_packed(command, take)
         return reply
 
     def _head(self, script: str) -> CommandHead:
         head = self._heads.get(script)
         if head is None:
-            head = self._heads[script] = CommandHead("FCALL", self._library.function(script), *self._fixed)
+            head = self._heads[script] = CommandHead(*self._library.head(script), *self._fixed)
         return head
-
-    async def _load(self) -> None:
-        try:
-            await self._pipe.call("FUNCTION", "LOAD", self._library.text)
-        except ResponseError as error:
-            if not str(error).endswith(_LOADED_MEANWHILE):
-                raise
 
     async def forget_other_versions(self) -> None:
         """Delete the libraries of other versions; one that still runs loads its own again."""

@@ -92,7 +92,7 @@ class GpuDesk:
     ) -> str:
         """End what runs under a lease, then release it, or confirm it when it was lost; a cancel does not interrupt this.
 
-        Returns the code of a refusal: GPU_STALE_LEASE means that it was gone before. Empty: obeyed, or nobody could be asked.
+        Returns the code of a refusal: GPU_LEASE_STALE means that it was gone before. Empty: obeyed, or nobody could be asked.
         """
         answer = ""
 

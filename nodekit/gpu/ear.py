@@ -107,7 +107,7 @@ class Ear:
             holding.finish(refused.code)
         elif holding.closing is not None:
             holding.answer(refused.code)
-        elif refused.code == "GPU_STALE_LEASE":
+        elif refused.code == "GPU_LEASE_STALE":
             self._hear_loss(holding, lock_pb2.STOP_REASON_HEARTBEAT, refused.message)
         else:
             log.warning("message refused by the lock service", request=holding.id, code=refused.code)
@@ -129,8 +129,8 @@ class Ear:
         holding.expired_here = False
         if holding.closing is not None and not holding.closing.HasField("park"):
             # Whoever held it has ended its processes before saying so.
-            holding.close_instead(confirm, "GPU_STALE_LEASE")
+            holding.close_instead(confirm, "GPU_LEASE_STALE")
             self._say(confirm)
             return
-        holding.answer("GPU_STALE_LEASE")
+        holding.answer("GPU_LEASE_STALE")
         holding.lose(reason, message)

@@ -25,7 +25,7 @@ _RETRYABLE = frozenset(
         "GPU_LOCK_TIMEOUT",
         "GPU_QUEUE_FULL",
         "GPU_DRAINING",
-        "GPU_STALE_LEASE",
+        "GPU_LEASE_STALE",
         "GPU_LEASE_LOST",
         "GPU_LOCK_UNAVAILABLE",
     }

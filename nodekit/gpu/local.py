@@ -111,7 +111,7 @@ class LocalLocks:
             elif entry is None and self._give_up_heir(kind, message.request_id, message.token, outbox):
                 pass
             elif entry is None or entry.lease is None or entry.lease.token != message.token:
-                self._refuse(outbox, message.request_id, "GPU_STALE_LEASE", "this token holds no lease")
+                self._refuse(outbox, message.request_id, "GPU_LEASE_STALE", "this token holds no lease")
             else:
                 entry.outbox = outbox
                 self._obey_holder(kind, entry, request)
@@ -122,7 +122,7 @@ class LocalLocks:
         request_id, token = entry.acquire.request_id, entry.lease.token
         match kind:
             case "renew" | "park" if entry.lost:
-                self._refuse(entry.outbox, request_id, "GPU_STALE_LEASE", "the lease was taken back")
+                self._refuse(entry.outbox, request_id, "GPU_LEASE_STALE", "the lease was taken back")
             case "renew":
                 self._tell(entry, renewed=entry.lease)
             case "release":

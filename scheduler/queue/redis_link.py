@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError
+from redis.exceptions import ResponseError
 
+from redislink.lua import Scripts, load_scripts
 from redislink.patience import PASSING_ERRORS, persist
 from redislink.pipe import Argument, Pipe
-from redislink.scripts import digest, load_scripts
 from scheduler.settings import SchedulerSection
 
 __all__ = ["PASSING_ERRORS", "RedisLink", "connected"]
@@ -31,8 +31,7 @@ class RedisLink:
     def __init__(self, settings: SchedulerSection, scripts: Mapping[str, str] | None = None) -> None:
         self._patience_seconds = settings.redis_patience_seconds
         self._prefix = settings.key_prefix
-        self._texts = dict(scripts or load_scripts("scheduler"))
-        self._digests = {name: digest(text) for name, text in self._texts.items()}
+        self._scripts = Scripts(scripts or load_scripts("scheduler"))
         url = settings.redis_url.get_secret_value()
         options: dict[str, Any] = {
             "protocol": 2,
@@ -65,17 +64,19 @@ class RedisLink:
 
         `keys` declares the keys known beforehand; the prefix is passed by itself.
         """
-        given = (len(keys), *keys, self._prefix, *arguments)
+        command = (*self._scripts.head(script), len(keys), *keys, self._prefix, *arguments)
         try:
-            return await self._pipe.call("EVALSHA", self._digests[script], *given)
-        except (NoScriptError, *PASSING_ERRORS):
-            return await self.persist(partial(self._again, script, given), patience_seconds)
+            return await self._pipe.call(*command)
+        except PASSING_ERRORS:  # some are answers of Redis too: it is read-only, or behind
+            pass
+        except ResponseError as error:
+            if not self._scripts.is_missing(error):
+                raise
+        return await self.persist(partial(self._again, script, command), patience_seconds)
 
-    async def _again(self, script: str, given: Sequence[Argument]) -> Any:
-        try:
-            return await self._pipe.call("EVALSHA", self._digests[script], *given)
-        except NoScriptError:  # a restarted or promoted Redis has an empty script cache
-            return await self._pipe.call("EVAL", self._texts[script], *given)
+    async def _again(self, script: str, command: Sequence[Argument]) -> Any:
+        await self._scripts.load(self._pipe, script)
+        return await self._pipe.call(*command)
 
     async def read(self, commands: Callable[[Any], None]) -> list[Any]:
         """Send the reads that `commands` queues on a pipeline in one round trip; gives their answers."""

@@ -187,10 +187,10 @@ async def test_a_wrong_token_does_nothing(harness: Harness) -> None:
     a = await harness.replica()
     await a.ask("r1")
     wrong = a.lease("r1").token - 1
-    assert (await a.release("r1", token=wrong)).detail == "GPU_STALE_LEASE"
-    assert (await a.renew("r1", token=wrong)).detail == "GPU_STALE_LEASE"
-    assert (await a.lessor.park(Client("c"), "r1", wrong, "m", 0, 0)).detail == "GPU_STALE_LEASE"
-    assert (await a.lessor.confirm(Client("c"), "r1", wrong)).detail == "GPU_STALE_LEASE"
+    assert (await a.release("r1", token=wrong)).detail == "GPU_LEASE_STALE"
+    assert (await a.renew("r1", token=wrong)).detail == "GPU_LEASE_STALE"
+    assert (await a.lessor.park(Client("c"), "r1", wrong, "m", 0, 0)).detail == "GPU_LEASE_STALE"
+    assert (await a.lessor.confirm(Client("c"), "r1", wrong)).detail == "GPU_LEASE_STALE"
     assert await a.memory() == {"gpu-0": (24_000, 0)}
     assert await a.figure("default|stale") == "4"
 

@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from gpulock.store.script_store import ScriptStore
-from redislink.functions import load_library
+from redislink.lua import load_library
 from tests.gpulock.conftest import GPU0, GPU1, STORE, Harness
 
 _OTHER = "gpulock_0123456789abcdef"
@@ -37,7 +37,7 @@ async def test_two_replicas_may_load_at_once(harness: Harness) -> None:
     harness.redis.function_flush("SYNC")
     for replica in (a, b):
         assert isinstance(replica.store, ScriptStore)
-        await replica.store._load()
+        await load_library("gpulock").load(replica.store._pipe, "acquire")
     await a.ask("r1")
     assert await b.ask("r2") == "queued"
 

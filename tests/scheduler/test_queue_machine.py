@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from redislink.scripts import load_scripts
+from redislink.lua import load_scripts
 from tests.scheduler import queue_laws as laws
 from tests.scheduler.queue_attempts import REPLICAS
 from tests.scheduler.queue_steps import NAMES, SCHEDULERS

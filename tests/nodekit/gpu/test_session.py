@@ -260,7 +260,7 @@ async def test_release_of_a_lost_lease_is_told(session: LockSession, service: Se
     task = asyncio.create_task(session.release(holding, lock_pb2.RELEASE_REASON_NORMAL))
     await service.hear("release")
     service.say(lost=lock_pb2.Lost(request_id="r1", token=7, reason=lock_pb2.STOP_REASON_FORCED))
-    assert await task == "GPU_STALE_LEASE"
+    assert await task == "GPU_LEASE_STALE"
     await service.hear("confirm")
 
 
@@ -348,7 +348,7 @@ async def test_own_clock_ends_a_lease(session: LockSession, service: Service, cl
     assert lost.is_set()
     task = asyncio.create_task(session.confirm(holding))
     await service.hear("release")
-    service.say(refused=lock_pb2.Refused(request_id="r1", code="GPU_STALE_LEASE"))
+    service.say(refused=lock_pb2.Refused(request_id="r1", code="GPU_LEASE_STALE"))
     await service.hear("confirm")
     service.say(confirmed=lock_pb2.Confirmed(request_id="r1", token=7))
     await task
