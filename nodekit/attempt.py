@@ -21,7 +21,7 @@ from nodekit.assignment import Assignment
 from nodekit.event_log import EventLog
 from nodekit.execution import Execution, Workshop
 from nodekit.failure import is_expected, to_task_error
-from nodekit.figures import RUN_SECONDS, TASKS, WATCHERS
+from nodekit.metrics import RUN_SECONDS, TASKS, WATCHERS
 from nodekit.task_record import TaskRecord
 from runtime import context as ids
 from runtime.errors import DeadlineExceeded, StaleFence, WrongState

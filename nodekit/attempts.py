@@ -11,7 +11,7 @@ from itertools import count
 from nodekit.assignment import read_request, same_payload, to_assignment
 from nodekit.attempt import Attempt, Stop
 from nodekit.execution import Workshop
-from nodekit.figures import FREE_SLOTS, SLOTS
+from nodekit.metrics import FREE_SLOTS, SLOTS
 from nodekit.node import Node
 from nodekit.retention import Retention
 from runtime.errors import Draining, InvalidArgument, NoFreeSlot, StaleFence, TaskConflict, TaskNotFound

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from nodekit.child_output import ChildOutput, Completed, Tail, read_lines
 from nodekit.failure import TaskFailed
-from nodekit.figures import CHILDREN
+from nodekit.metrics import CHILDREN
 from nodekit.process_tree import MARK_VARIABLE, Ending, members
 from runtime.errors import DeadlineExceeded
 from runtime.logs import get_logger

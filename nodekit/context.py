@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -20,6 +21,7 @@ from nodekit.gpu.warm import WarmModel, WarmShelf
 from nodekit.media_in import MediaIn
 from nodekit.media_out import MediaOut
 from nodekit.media_ref import MediaKind
+from nodekit.metrics import MEDIA_SECONDS, REALTIME_FACTOR
 from nodekit.names import safe_relative
 from nodekit.progress import ProgressReporter
 from nodekit.settings import NodeSection
@@ -78,6 +80,7 @@ class TaskContext:
         self.threads: int = equipment.threads
         """Threads that one worker process should use: the node's cores, shared out among its slots. Numeric libraries in
         workers are told; an engine with a setting of its own must be given it."""
+        self._task_name = spec.task_name
         self._own = equipment
         self._numbers = count()
 
@@ -144,6 +147,19 @@ class TaskContext:
         line = task_pb2.TaskLog(level=level, message=clip(message, _MAX_LOG_BYTES))
         self._own.emit(task_pb2.TaskEvent(log=line))
         await asyncio.sleep(0)
+
+    @contextmanager
+    def working_on(self, media_seconds: float) -> Iterator[None]:
+        """Measure the block as the work on that much audio or video: `with context.working_on(seconds):`.
+
+        A block that ends without an error counts in `yivideo_task_media_seconds_total` and, its own time over that of the media, in
+        `yivideo_task_realtime_factor`, both by task name. Leave out what is not this task's speed: waiting for a GPU, loading.
+        """
+        began = time.monotonic()
+        yield
+        if media_seconds > 0:
+            MEDIA_SECONDS.labels(self._task_name).inc(media_seconds)
+            REALTIME_FACTOR.labels(self._task_name).observe((time.monotonic() - began) / media_seconds)
 
     async def save_checkpoint(self, data: dict[str, Any]) -> None:
         """Save data for the next attempt, in place of what was saved before. Raises PayloadTooLarge past 64 KiB."""
@@ -252,6 +268,7 @@ class TaskContext:
 
         `processor`: the model runs on the processor, so that no device is asked for, whatever the node has; a task that only
         does so need not be declared `gpu=True`. One process has one task at a time: a second task loads the model once more.
+        So a key has at most a process for each slot, which is the memory that it may need; `gpu.max_warm` stay afterwards.
         """
         return self._own.shelf.warm(
             self._own.gpu,

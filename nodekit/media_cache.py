@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from nodekit.figures import CACHE_BYTES, CACHE_LOOKUPS
+from nodekit.metrics import CACHE_BYTES, CACHE_LOOKUPS
 
 _PARTIAL_SUFFIX = ".partial"
 

@@ -10,11 +10,11 @@ from itertools import count
 
 from nodekit.child import uninterrupted
 from nodekit.gpu.devices import own_devices
-from nodekit.gpu.figures import LEASES, LOSSES
 from nodekit.gpu.guard import DeviceGuard, default_root
 from nodekit.gpu.holding import Holding, Phase
 from nodekit.gpu.lease import reason_name
 from nodekit.gpu.local import LocalLocks
+from nodekit.gpu.metrics import LEASES, LOSSES
 from nodekit.gpu.premises import Premises
 from nodekit.gpu.session import LockSession
 from nodekit.gpu.settings import GpuSection

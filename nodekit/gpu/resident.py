@@ -10,6 +10,7 @@ from typing import Any
 
 from nodekit.failure import TaskFailed
 from nodekit.gpu.holding import Holding
+from nodekit.gpu.metrics import MODEL_LOAD_SECONDS, MODEL_RUN_SECONDS
 from nodekit.gpu.premises import Premises
 from nodekit.worker import Wear, Worker
 
@@ -37,6 +38,7 @@ class Resident:
         self._worker = await self._life.enter_async_context(Worker.running(self.premises.family))
         await self._worker.call(load, (), {}, "load")
         self.load_seconds = time.monotonic() - began
+        MODEL_LOAD_SECONDS.labels(self.key).observe(self.load_seconds)
 
     @property
     def usable(self) -> bool:
@@ -48,7 +50,8 @@ class Resident:
         is gone or was interrupted in a call before.
         """
         async with self._turn:
-            return await self._ready().call(function, args, kwargs, "use")
+            with MODEL_RUN_SECONDS.labels(self.key).time():
+                return await self._ready().call(function, args, kwargs, "use")
 
     async def stream(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -57,9 +60,10 @@ class Resident:
         async with self._turn:
             worker = self._ready()
             try:
-                async with aclosing(worker.stream(function, args, kwargs)) as items:
-                    async for item in items:
-                        yield item
+                with MODEL_RUN_SECONDS.labels(self.key).time():
+                    async with aclosing(worker.stream(function, args, kwargs)) as items:
+                        async for item in items:
+                            yield item
             finally:
                 if not worker.usable:
                     self.premises.kill()

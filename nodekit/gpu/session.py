@@ -15,8 +15,8 @@ from itertools import count
 
 from nodekit.child import uninterrupted
 from nodekit.gpu.ear import Ear, PlaceLost
-from nodekit.gpu.figures import SESSION_CONNECTED
 from nodekit.gpu.holding import Holding, Phase, boot_time
+from nodekit.gpu.metrics import SESSION_CONNECTED
 from nodekit.gpu.table import Heir, RequestTable
 from nodekit.gpu.transport import OpenStream, Outbox, Responses, drained, ended
 from runtime.errors import Unavailable, YiVideoError

@@ -12,10 +12,10 @@ from itertools import count
 from nodekit.child import Family
 from nodekit.failure import TaskFailed
 from nodekit.gpu.desk import GpuDesk
-from nodekit.gpu.figures import WAIT_SECONDS
 from nodekit.gpu.holding import Holding, Phase
 from nodekit.gpu.interruption import Interruption
 from nodekit.gpu.lease import GpuLease, lost_failure, to_lease
+from nodekit.gpu.metrics import WAIT_SECONDS
 from nodekit.gpu.premises import Premises
 from nodekit.progress import ProgressReporter
 from yivideo.gpulock.v1 import lock_pb2

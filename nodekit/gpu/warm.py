@@ -17,9 +17,9 @@ from typing import Any
 
 from nodekit.child import uninterrupted
 from nodekit.gpu.desk import GpuDesk
-from nodekit.gpu.figures import LEASES, WARM_MODELS, WARM_STARTS
 from nodekit.gpu.holding import Holding, Phase
 from nodekit.gpu.lease import GpuLease, to_lease
+from nodekit.gpu.metrics import LEASES, WARM_MODELS, WARM_STARTS
 from nodekit.gpu.premises import Premises
 from nodekit.gpu.resident import Resident
 from nodekit.gpu.use import GpuUse
@@ -122,9 +122,9 @@ class WarmShelf:
         lease = to_lease(holding)
         found = want.resident if holding is None or holding.lease.warm else None
         if found is not None and found.ending is None and await self._take_over(use, found, holding):
-            WARM_STARTS.labels("yes").inc()
+            WARM_STARTS.labels(key, "yes").inc()
             return found, lease, True
-        WARM_STARTS.labels("no").inc()
+        WARM_STARTS.labels(key, "no").inc()
         premises = Premises(
             self._desk.mark(), lease, self._desk.settings, self._desk.reaper, 0, self._environment
         )

@@ -82,3 +82,18 @@ def threads(model: Model) -> str:
 def devices(model: Model) -> str:
     """Tell which devices the process sees."""
     return os.environ.get("CUDA_VISIBLE_DEVICES", "unset")
+
+
+def load_forever(folder: str) -> Model:
+    """Note which process loads, and load for good."""
+    Path(folder, "loading").write_text(str(os.getpid()))
+    while True:
+        time.sleep(0.01)
+
+
+def meet(model: Model, folder: str, name: str, others: int) -> int:
+    """Return when so many processes are here at once."""
+    Path(folder, f"here-{name}").touch()
+    while len(list(Path(folder).glob("here-*"))) < others:
+        time.sleep(0.01)
+    return os.getpid()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nodekit.gpu.figures import WAIT_SECONDS
+from nodekit.gpu.metrics import WAIT_SECONDS
 from nodekit.gpu.settings import GpuSection
 from nodekit.testkit import NodeUnderTest, TaskResult
 from tests.nodekit.conftest import is_alive, processes_with
