@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from nodekit.models import model_store
 from stack.demo.film import Film
+from stack.node_table import read_node_table
 from tests.conftest import ROOT
 from tests.stories.conftest import RunningStack, running_stack
 
@@ -96,3 +98,20 @@ def test_the_readmes_gpu_commands(echoing_stack: RunningStack, tmp_path: Path) -
     assert '"gpu_lock_monitor.timeout_levels.hard_timeout":3600' in said["Ask"]
     drained, undrained = (json.loads(part) for part in re.findall(r"\{[^}]*\}", said["Grant"]))
     assert (drained["draining"], undrained["draining"]) == (True, False)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_the_readmes_speech(tmp_path: Path) -> None:
+    """What is spoken is heard again, word for word, and lies there as subtitles."""
+    needed = {name for row in read_node_table() if row.name in ("asr", "tts") for name in row.needs.models}
+    if not all(map(model_store().has, needed)):
+        pytest.skip(f"needs `make models names='{' '.join(sorted(needed))}'`")
+    preamble, *parts = steps(2)
+    with running_stack(tmp_path / "run", only=["asr", "tts"]) as stack:
+        said = [run(f"{preamble}\n{part.partition(chr(10))[2]}", ROOT, YIVIDEO=stack.url) for part in parts]
+    spoken, heard, subtitles, models = said
+    assert json.loads(spoken)["state"] == "completed"
+    assert json.loads(heard)["state"] == "completed"
+    assert "Nothing is lost when a machine goes away." in subtitles
+    assert "here  faster-whisper-base" in models
