@@ -19,8 +19,6 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-MOVING: frozenset[str] = frozenset()
-"""Rooms whose READMEs are not written yet."""
 
 _ROW = re.compile(r"^\| ([^|]*`[^|]*) \| ([^|]+).*\|$", re.MULTILINE)
 _CHANGE = re.compile(r"^\| (?P<change>[^|`]+) \| (?P<open>[^|]*`[^|]*) \|$", re.MULTILINE)
@@ -117,7 +115,6 @@ def main() -> int:
     unnamed = [
         path.relative_to(ROOT)
         for room in rooms()
-        if room not in MOVING
         for path in source_files(room)
         if not says_more(path, line_of(path))
     ]

@@ -167,7 +167,8 @@ class Harness:
         """Bring every replica what the others left in its inbox."""
         for name, replica in list(self.replicas.items()):
             inbox = Keys(PREFIX, ()).inbox(name)
-            for entry_id, fields in self.redis.xrange(inbox, f"({self.heard.get(name, '0-0')}"):
+            entries: Any = self.redis.xrange(inbox, f"({self.heard.get(name, '0-0')}")
+            for entry_id, fields in entries:
                 self.heard[name] = entry_id.decode()
                 push = to_notice(fields[b"m"])
                 assert isinstance(push, Push)

@@ -11,6 +11,7 @@ import itertools
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -51,7 +52,7 @@ class Holder:
             if watching.done():
                 return
 
-    async def session(self, call: grpc.aio.StreamStreamCall) -> None:
+    async def session(self, call: grpc.aio.StreamStreamCall[Any, Any]) -> None:
         async def say(**message: object) -> None:
             await call.write(lock_pb2.SessionRequest(**message))  # type: ignore[arg-type]
 

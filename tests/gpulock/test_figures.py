@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from prometheus_client import REGISTRY
 
@@ -63,9 +65,6 @@ async def test_prometheus_reads_what_is_the_case(replicas: Replicas, monkeypatch
 
 def test_a_wait_of_minutes_has_a_bucket() -> None:
     """Waits up to the longest that the settings allow by default can be told apart."""
-    bounds = [
-        float(one.labels["le"])
-        for one in metrics.WAIT_SECONDS.labels("p").collect()[0].samples
-        if "le" in one.labels
-    ]
+    series: Any = metrics.WAIT_SECONDS.labels("p").collect()
+    bounds = [float(one.labels["le"]) for one in series[0].samples if "le" in one.labels]
     assert len([bound for bound in bounds if 10 < bound <= GpuLockSection().max_wait_time]) >= 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.gpulock.conftest import STORE, Harness
@@ -99,7 +101,7 @@ async def test_a_step_that_was_undone_and_forgotten_is_undone_again(harness: Har
     """A fail-over to a dataset from before the clock was set back, its correction lost: time does not stand still."""
     a = await harness.replica()
     await a.ask("r1")
-    past = {key: harness.redis.dump(key) for key in harness.redis.keys(f"{STORE}*")}
+    past: dict[Any, Any] = {key: harness.redis.dump(key) for key in harness.redis.keys(f"{STORE}*")}
     harness.clocks.step_seconds(-86400)
     await harness.after(1)
     for key, payload in past.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from gpulock import metrics
 from gpulock.lease.lessor import Client
@@ -56,7 +57,11 @@ async def test_what_is_revoked_is_counted_once(harness: Harness) -> None:
     a = await harness.replica()
 
     def counted() -> list[float]:
-        figures = (metrics.RELEASES.labels("forced"), metrics.RELEASES.labels("normal"), metrics.HOLD_SECONDS)
+        figures: tuple[Any, ...] = (
+            metrics.RELEASES.labels("forced"),
+            metrics.RELEASES.labels("normal"),
+            metrics.HOLD_SECONDS,
+        )
         return [sum(one.value for one in figure.collect()[0].samples if one.name.endswith(("_total", "_count")))
                 for figure in figures]  # fmt: skip
 
@@ -214,7 +219,7 @@ async def test_a_lease_ends_once_in_the_figures(harness: Harness) -> None:
     """A holder that answers its revocation by giving the lease back has not ended another one."""
 
     def ended(reason: str) -> float:
-        return metrics.RELEASES.labels(reason)._value.get()
+        return float(metrics.RELEASES.labels(reason)._value.get())
 
     a = await harness.replica()
     await a.ask("r1")

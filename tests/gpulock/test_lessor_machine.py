@@ -79,7 +79,7 @@ class LeaseMachine(RuleBasedStateMachine):
         self.heard = {"a": 0, "b": 0}
         self.tokens: list[int] = []
         self.before = 0
-        self.snapshot: dict[bytes, bytes] = {}
+        self.snapshot: dict[bytes, Any] = {}
         self.count = 0
         self.version = 1
 
@@ -351,7 +351,7 @@ class LeaseMachine(RuleBasedStateMachine):
     @rule()
     def remember(self) -> None:
         """A replica of Redis falls behind from here on."""
-        kept = [key for key in self.store.keys("*") if self.store.type(key) != b"stream"]
+        kept: list[Any] = [key for key in self.store.keys("*") if self.store.type(key) != b"stream"]
         self.snapshot = {key: self.store.dump(key) for key in kept}
 
     @precondition(lambda self: self.snapshot)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from gpulock.lease.lessor import Ask, Client
 from tests.gpulock.conftest import GPU0, GPU1, Harness, Replica
@@ -11,7 +12,7 @@ MANY = 4200
 """More waiters than Lua can spell out the new records of in one command."""
 
 
-async def crowd(replica: Replica, count: int, **fields: str) -> list[str]:
+async def crowd(replica: Replica, count: int, **fields: Any) -> list[str]:
     """Let one client ask so often; gives the ids."""
     ids = [f"crowd-{number}" for number in range(count)]
     client = Client("client-crowd")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gpulock.lease.lessor import Ask, Client
 from tests.gpulock.conftest import STORE, Harness
 
@@ -64,7 +66,7 @@ async def test_of_two_holders_after_a_stale_failover_the_later_wins(harness: Har
     """A dataset that still shows an older holder yields to the later grant's token; the older is told that it lost."""
     a = await harness.replica(recovery_window_seconds=20.0)
     await a.ask("old")
-    stale = (
+    stale: tuple[Any, ...] = (
         harness.redis.dump(f"{STORE}req"),
         harness.redis.dump(f"{STORE}dl"),
         harness.redis.dump(f"{STORE}meta"),

@@ -230,8 +230,7 @@ async def test_a_watcher_that_was_away_too_long_is_told(replicas: Replicas, clea
     async def first(after: str) -> monitor_pb2.LockEvent:
         call = a.channel.monitor.WatchLocks(monitor_pb2.WatchLocksRequest(after_event_id=after))
         try:
-            event: monitor_pb2.LockEvent = await call.read()
-            return event
+            return await next_event(call)
         finally:
             call.cancel()
 
@@ -240,20 +239,25 @@ async def test_a_watcher_that_was_away_too_long_is_told(replicas: Replicas, clea
     assert (await first("")).type == ""
 
 
+async def next_event(call: Any) -> monitor_pb2.LockEvent:
+    event: monitor_pb2.LockEvent = await call.read()
+    return event
+
+
 async def test_a_watcher_hears_of_what_happens_while_following_begins(replicas: Replicas) -> None:
     """What comes between a watcher's first look and the place from which its replica follows is not left for the heartbeat."""
     a = await replicas.replica(monitor={}, watch_heartbeat_seconds=60.0)
     client = await replicas.client(a, "n1")
     lease = await client.granted("r1")
-    ear = a.replica.watch._pipe._address
-    port, ear["port"] = ear["port"], 1
+    address = a.replica.watch._pipe._address
+    port, address["port"] = address["port"], 1
     call = a.channel.monitor.WatchLocks(monitor_pb2.WatchLocksRequest())
-    assert (await call.read()).type == ""
+    assert (await next_event(call)).type == ""
     await client.release(lease)
     await client.hear("released", "r1")
-    ear["port"] = port
+    address["port"] = port
     async with asyncio.timeout(5):
-        assert (await call.read()).type == "released"
+        assert (await next_event(call)).type == "released"
     call.cancel()
 
 

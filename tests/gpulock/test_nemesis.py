@@ -78,9 +78,9 @@ async def test_nobody_is_lost_and_no_two_hold(
     """Whatever becomes of the connections, every request is served in the end, one holder at a time, under tokens that rise."""
     times = {"replica_ttl_seconds": 3.0, "waiter_grace_seconds": 5.0, "recovery_window_seconds": 0.3}
     monitor = {"heartbeat": {"interval": 2.0, "timeout": 30.0}}
-    replicas = [await replicas.replica(monitor=monitor, **times) for _ in range(2)]
+    running = [await replicas.replica(monitor=monitor, **times) for _ in range(2)]
     journal: list[tuple[str, int]] = []
-    workers = [asyncio.create_task(Worker(f"n{number}", replicas, journal).run()) for number in range(6)]
+    workers = [asyncio.create_task(Worker(f"n{number}", running, journal).run()) for number in range(6)]
     while not all(worker.done() for worker in workers):
         await asyncio.wait(workers, timeout=random.uniform(0.1, 0.6))
         await asyncio.to_thread(strike, clean_redis, trouble)
@@ -88,6 +88,6 @@ async def test_nobody_is_lost_and_no_two_hold(
     assert [word for word, _ in journal] == ["in", "out"] * (6 * _TURNS)
     tokens = [token for word, token in journal if word == "in"]
     assert tokens == sorted(set(tokens))
-    status = await replicas[0].channel.monitor.GetStatus(monitor_pb2.GetStatusRequest())
+    status = await running[0].channel.monitor.GetStatus(monitor_pb2.GetStatusRequest())
     assert not status.holders
     assert not status.waiters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import grpc
 import redis
@@ -56,12 +57,13 @@ async def test_a_primary_that_became_a_replica_is_waited_for(
         monitor={}, redis_patience_seconds=0.3, replica_ttl_seconds=0.9, recovery_window_seconds=1.0
     )
     holder, lease, waiter = await one_holds_and_one_waits(replicas, a)
-    clean_redis.execute_command("REPLICAOF", "127.0.0.1", "1")
+    command: Any = clean_redis.execute_command
+    command("REPLICAOF", "127.0.0.1", "1")
     try:
         await holder.send(renew=lock_pb2.Renew(request_id="r1", token=lease.token))
         error = await holder.ended()
     finally:
-        clean_redis.execute_command("REPLICAOF", "NO", "ONE")
+        command("REPLICAOF", "NO", "ONE")
     assert error is not None
     assert error.code() is grpc.StatusCode.UNAVAILABLE
     await comes_back_and_gives_back(replicas, a, lease)

@@ -98,7 +98,7 @@ async def test_a_wild_reclaim_is_refused(replicas: Replicas, changes: dict[str, 
     a = await replicas.replica(monitor={}, initial_state="existing", recovery_window_seconds=30.0)
     client = await replicas.client(a, "n1")
     await client.hear("reclaim_requested")
-    good = {"token": 7, "grant_time": Timestamp(seconds=1_700_000_000), "devices": ["gpu-0"]}
+    good: dict[str, Any] = {"token": 7, "grant_time": Timestamp(seconds=1_700_000_000), "devices": ["gpu-0"]}
     wild = lock_pb2.Reclaim(acquire=lock_pb2.Acquire(request_id="r1"), **{**good, **changes})
     await client.send(reclaim=wild)
     refused = await client.hear("refused", "r1")
@@ -355,7 +355,7 @@ async def test_a_grant_that_nobody_waits_for_is_given_back(
     await waiter.acquire("r2")
     await waiter.hear("queued", "r2")
     names = [f"{STORE}{name}" for name in ("meta", "req", "dl", "q:default", "turns:default")]
-    past = {name: clean_redis.dump(name) for name in names}
+    past: dict[str, Any] = {name: clean_redis.dump(name) for name in names}
     await waiter.send(cancel=lock_pb2.Cancel(request_id="r2"))
     await waiter.hear("cancelled", "r2")
     for name, payload in past.items():

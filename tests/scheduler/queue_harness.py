@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import redis
+from redis import Redis
 
 from scheduler.queue.admission import AdmittedTask
 from scheduler.queue.attempt_store import AttemptStore, Ending
@@ -31,7 +31,7 @@ class Queue:
     redis: RedisLink
     tasks: TaskStore
     attempts: AttemptStore
-    raw: redis.Redis
+    raw: Redis
 
     async def submit(self, task_id: str, user: str = "u", **fields: Any) -> str:
         return (await self.submitted(task_id, user, **fields)).outcome
@@ -100,14 +100,14 @@ class Queue:
             assert isinstance(key, bytes)
             if self.raw.type(key) == b"hash":
                 fields = self.raw.hgetall(key)
-                found[key] = {name: value for name, value in fields.items() if name != b"updated"}  # type: ignore[union-attr]
+                found[key] = {name: value for name, value in fields.items() if name != b"updated"}
             elif key != PREFIX.encode() + b"schedulers":
                 found[key] = self.raw.dump(key)
         return found
 
 
 @asynccontextmanager
-async def running_queue(redis_url: str, raw: redis.Redis, name: str, **section: Any) -> AsyncIterator[Queue]:
+async def running_queue(redis_url: str, raw: Redis, name: str, **section: Any) -> AsyncIterator[Queue]:
     """Connect the stores of a replica that has just said that it lives."""
     given = SchedulerSection(
         **{**SHORT, "redis_url": redis_url, "lease_seconds": 15, "scheduler_ttl_seconds": 6, **section}

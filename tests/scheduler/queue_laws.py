@@ -8,8 +8,8 @@ from typing import Any
 import redis
 
 from results.states import TERMINAL_STATES
-from tests.scheduler.conftest import PREFIX
 from tests.scheduler.queue_model import LIVE, MAX_RUNNING_PER_USER, WAITING, ModelTask, QueueModel
+from tests.scheduler.short_times import PREFIX
 from yivideo.task.v1 import task_pb2
 
 CLOCK = PREFIX + "test-clock"
@@ -59,7 +59,7 @@ class Dump:
 
     def __init__(self, raw: redis.Redis) -> None:
         self.values: dict[str, Any] = {}
-        for key, kind, value in raw.eval(_DUMP, 0, PREFIX):  # type: ignore[union-attr]
+        for key, kind, value in raw.eval(_DUMP, 0, PREFIX):
             self.values[key.decode().removeprefix(PREFIX)] = _read(kind.decode(), value)
 
     def members(self, key: str) -> set[str]:

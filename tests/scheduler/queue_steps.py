@@ -21,7 +21,7 @@ from scheduler.queue.task_store import TaskStore
 from scheduler.settings import LimitsSection, SchedulerSection
 from tests.scheduler import queue_laws as laws
 from tests.scheduler import queue_model as m
-from tests.scheduler.conftest import PREFIX, SHORT
+from tests.scheduler.short_times import PREFIX, SHORT
 from yivideo.task.v1 import task_pb2
 
 PLACES = {

@@ -105,7 +105,8 @@ class TroubledSteps(AttemptSteps):
         self.set_clock()
 
     def the_disk_is_written(self) -> None:
-        self.saved = copy.deepcopy(self.model), {key: self.raw.dump(key) for key in self.raw.scan_iter()}
+        dumps: dict[bytes, Any] = {key: self.raw.dump(key) for key in self.raw.scan_iter()}
+        self.saved = copy.deepcopy(self.model), dumps
 
     def an_older_copy_takes_over(self) -> None:
         if self.saved is None:

@@ -17,7 +17,8 @@ from results.states import is_terminal
 from runtime.errors import WrongState
 from tests.nodekit import toy
 from tests.nodekit.conftest import eventually, is_alive, processes_with
-from tests.scheduler.conftest import PREFIX, Client, Harness, until
+from tests.scheduler.conftest import Client, Harness, until
+from tests.scheduler.short_times import PREFIX
 from yivideo.task.v1 import task_pb2
 
 RACES = 120

@@ -186,8 +186,9 @@ async def test_what_is_no_time_is_refused_by_name(client: Client) -> None:
                 await _list(client, **{field: odd})
             assert refused.value.fields[0].pointer == f"/{field}"
         for field in ("start_time", "start_deadline"):
+            given: dict[str, Any] = {field: odd}
             with pytest.raises(InvalidArgument) as refused:
-                await client.submit(**{field: odd})
+                await client.submit(**given)
             assert refused.value.fields[0].pointer == f"/{field}"
 
 

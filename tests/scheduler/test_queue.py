@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from runtime.errors import InvalidArgument, TaskConflict, TooManyTasks
-from tests.scheduler.conftest import PREFIX
 from tests.scheduler.queue_harness import Queue
+from tests.scheduler.short_times import PREFIX
 
 
 async def test_submitting_the_same_payload_again_gives_the_task_that_exists(queue: Queue) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.scheduler.conftest import PREFIX
 from tests.scheduler.queue_harness import ERROR, Queue
+from tests.scheduler.short_times import PREFIX
 from yivideo.task.v1 import task_pb2
 
 
@@ -13,7 +13,7 @@ async def passed(queue: Queue, milliseconds: int) -> int:
     """Wait until the store's clock, by which scripts decide, has passed a moment so far ahead; gives that moment (ms)."""
 
     def now() -> int:
-        seconds, micros = queue.raw.time()  # type: ignore[misc]
+        seconds, micros = queue.raw.time()
         return int(seconds) * 1000 + int(micros) // 1000
 
     moment = now() + milliseconds

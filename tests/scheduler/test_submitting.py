@@ -20,7 +20,8 @@ from runtime.rpc_errors import from_status, rpc_errors
 from runtime.server import RpcServer
 from runtime.structs import to_struct
 from scheduler.api import submitting
-from tests.scheduler.conftest import PREFIX, RUNTIME, Client, Harness, until
+from tests.scheduler.conftest import RUNTIME, Client, Harness, until
+from tests.scheduler.short_times import PREFIX
 from yivideo.task.v1 import task_pb2 as pb
 from yivideo.task.v1 import task_pb2_grpc
 
@@ -101,7 +102,11 @@ async def test_every_call_has_its_own_outcome(harness: Harness) -> None:
     stream = await opened(client)
     calls = []
     for number in range(1, 101):
-        bad = {0: {"task_name": "media.nothing"}, 1: {"priority": 101}, 2: {"input": to_struct({"x": 1})}}
+        bad: dict[int, dict[str, Any]] = {
+            0: {"task_name": "media.nothing"},
+            1: {"priority": 101},
+            2: {"input": to_struct({"x": 1})},
+        }
         fields: dict[str, Any] = bad.get(number % 10, {})
         calls.append(good(number, wait_seconds=10 * (number % 2), **fields))
     for start in range(0, 100, 20):
@@ -184,7 +189,7 @@ async def test_a_stream_that_is_lost_leaves_its_tasks_stored(
 
 def stored(client: redis.Redis) -> int:
     """How many tasks Redis has."""
-    return int(client.zcard(PREFIX + "tasks"))  # type: ignore[arg-type]
+    return int(client.zcard(PREFIX + "tasks"))
 
 
 async def test_a_draining_replica_says_what_it_has_taken(harness: Harness) -> None:
@@ -245,7 +250,7 @@ async def test_a_call_is_seen_as_a_submit_task(harness: Harness) -> None:
     stream = await opened(client)
 
     def handled(code: str) -> float:
-        return metrics.RPC_HANDLED.labels(submitting._SERVICE, "SubmitTask", code)._value.get()
+        return float(metrics.RPC_HANDLED.labels(submitting._SERVICE, "SubmitTask", code)._value.get())
 
     before = handled("OK"), handled("INVALID_ARGUMENT")
     named = good(1, task_name="media.nothing")
@@ -260,7 +265,7 @@ async def test_a_call_is_seen_as_a_submit_task(harness: Harness) -> None:
 def _request_id(status: status_pb2.Status) -> str:
     info = error_details_pb2.ErrorInfo()
     assert status.details[0].Unpack(info)
-    return info.metadata["request_id"]
+    return str(info.metadata["request_id"])
 
 
 class FakeTasks(task_pb2_grpc.TaskServiceServicer):

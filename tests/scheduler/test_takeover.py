@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -19,8 +20,9 @@ from runtime.channel import open_channel
 from runtime.errors import TaskNotFound
 from runtime.rpc_errors import rpc_errors
 from scheduler.queue.keys import Keys
-from tests.scheduler.conftest import PREFIX, RUNTIME, SHORT, Client, Harness, until
+from tests.scheduler.conftest import RUNTIME, Client, Harness, until
 from tests.scheduler.fake_node import FakeNode, serving_node
+from tests.scheduler.short_times import PREFIX, SHORT
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
 LIVE = {"scheduler_ttl_seconds": 1.0, "lease_seconds": 2.0}
@@ -224,7 +226,7 @@ async def test_a_node_that_ended_is_not_waited_for_as_one_that_is_silent(
 async def test_a_silent_node_is_given_up_although_its_attempt_changes_owners(harness: Harness) -> None:
     """Each adoption of an attempt whose node says nothing goes on with the wait of the owner before it."""
     node = await harness.node(slots=2)
-    times = {"lease_seconds": 0.7, "silence_seconds": 0.5, "lost_seconds": 2.5}
+    times: dict[str, Any] = {"lease_seconds": 0.7, "silence_seconds": 0.5, "lost_seconds": 2.5}
     client = await harness.scheduler(**times)
     await harness.scheduler(**times)
     node.quiet = True
