@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from subtitles.cue import plain
 from subtitles.measure import Limits, columns, is_wide
@@ -51,7 +52,10 @@ def split_pieces(text: str) -> list[tuple[str, str]]:
     return pieces
 
 
-def _wide_parts(word: str) -> list[str]:
+@lru_cache(maxsize=32_768)
+def _wide_parts(word: str) -> tuple[str, ...]:
+    if word.isascii():
+        return (word,)
     parts: list[str] = []
     for character in word:
         joins = bool(parts) and (
@@ -63,7 +67,7 @@ def _wide_parts(word: str) -> list[str]:
             parts[-1] += character
         else:
             parts.append(character)
-    return parts
+    return tuple(parts)
 
 
 def break_lines(text: str, limits: Limits, *, cjk: bool) -> str:
@@ -90,6 +94,7 @@ def fits(text: str, limits: Limits, *, cjk: bool) -> bool:
     return len(lines) <= limits.lines and all(columns(line, cjk=cjk) <= limits.line_columns for line in lines)
 
 
+@lru_cache(maxsize=32_768)
 def place_cost(before: str, after: str) -> float:
     """Return what a line break between two pieces costs, 0 (a sentence's end) to 3 (inside a noun phrase)."""
     last = plain(before).rstrip(_CLOSING)[-1:] or before[-1:]

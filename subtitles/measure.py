@@ -61,6 +61,7 @@ def limits_for(texts: Iterable[str]) -> Limits:
     return CJK if is_cjk("".join(texts)) else LATIN
 
 
+@lru_cache(maxsize=32_768)
 def columns(text: str, *, cjk: bool) -> float:
     """Return how long one line is: its characters, or for CJK its wide characters and half of the others.
 
