@@ -1,1 +1,1 @@
-"""The node that hears (tasks `faster_whisper.*`): speech becomes text with the time of every word."""
+"""Speech recognition node: hears what is said in audio and film, with the time of every word."""

@@ -1,4 +1,4 @@
-"""Runs one replica of the node that hears: `python -m services.asr`."""
+"""Runs one replica of the speech recognition node: `python -m services.asr`."""
 
 from nodekit import serve
 from services.asr.node import node

@@ -1,4 +1,7 @@
-"""What can be wrong with a recording or a request about it, each with a stable code."""
+"""What can be wrong with a recording or with a request about it, each with a stable code.
+
+The working modules raise `SpeechFault` and know nothing of tasks; `node.py` turns it into the task's failure.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +11,33 @@ from enum import StrEnum
 class FaultCode(StrEnum):
     """The codes that a client may rely on; they never change their meaning."""
 
+    MEDIA_EMPTY = "MEDIA_EMPTY"
+    """The file has no bytes."""
     MEDIA_UNREADABLE = "MEDIA_UNREADABLE"
-    """No demuxer or decoder makes sense of the file, or it is empty."""
+    """No demuxer or decoder makes sense of the file, or its format could make ffmpeg read other files."""
     NO_AUDIO_STREAM = "NO_AUDIO_STREAM"
-    """The file has no sound."""
-    AUDIO_TOO_LONG = "AUDIO_TOO_LONG"
-    """The recording is longer than `asr.max_hours`."""
+    """The media has no sound."""
+    STREAM_NOT_FOUND = "STREAM_NOT_FOUND"
+    """There are fewer audio streams than the request says."""
     RANGE_OUTSIDE_MEDIA = "RANGE_OUTSIDE_MEDIA"
-    """Every clip lies behind the end of the recording."""
+    """Every clip that was asked for lies behind the end of the recording."""
     LANGUAGE_UNSUPPORTED = "LANGUAGE_UNSUPPORTED"
-    """The model does not know the language."""
+    """The engine or model does not know the language that was asked for."""
     TRANSLATION_UNSUPPORTED = "TRANSLATION_UNSUPPORTED"
-    """The model translates this language badly or not at all."""
+    """The engine or model cannot translate, or so badly from this language that it is not offered."""
+    ENGINE_MISSING = "ENGINE_MISSING"
+    """The engine's package is not installed on this node."""
     MODEL_UNUSABLE = "MODEL_UNUSABLE"
-    """The model's folder cannot be loaded."""
+    """The folder of the model is there and the engine cannot load it."""
+    MODEL_UNSUITABLE = "MODEL_UNSUITABLE"
+    """The model is one for another engine."""
+    DEVICE_UNAVAILABLE = "DEVICE_UNAVAILABLE"
+    """A GPU was asked for where the engine finds none."""
+    DISK_FULL = "DISK_FULL"
+    """The machine's scratch disk is full; another replica may have room."""
 
 
-class AsrFault(Exception):
+class SpeechFault(Exception):
     """One thing that is wrong; `field` is the JSON pointer of the input field at fault."""
 
     def __init__(self, code: FaultCode, message: str, field: str = "") -> None:
@@ -33,6 +46,11 @@ class AsrFault(Exception):
         self.message = message
         self.field = field
 
-    def __reduce__(self) -> tuple[type[AsrFault], tuple[FaultCode, str, str]]:
+    def __reduce__(self) -> tuple[type[SpeechFault], tuple[FaultCode, str, str]]:
         # A worker process sends its exceptions by pickle, which would call the class with the message alone.
-        return AsrFault, (self.code, self.message, self.field)
+        return SpeechFault, (self.code, self.message, self.field)
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may succeed on another machine."""
+        return self.code is FaultCode.DISK_FULL

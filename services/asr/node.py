@@ -1,288 +1,275 @@
-"""The node that hears: recordings become text with the time of every word.
+"""Speech recognition node: hears what is said in audio and film, with the time of every word.
 
-A task here decodes the recording, has a model's worker hear it window by window, tells watchers each segment as it comes, and
-stores the files. A worker that dies is replaced, and goes on where the dead one stopped.
+The task fetches, decodes, has a model's process hear, and stores; what hearing is stands in the modules beside it.
 """
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 import time
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from nodekit import MediaKind, Node, TaskContext, TaskFailed
-from services.asr import choice as models
-from services.asr import products, whisper_worker
-from services.asr.decoding import Recording, decode
-from services.asr.faults import AsrFault, FaultCode
+from nodekit import Node, TaskContext, TaskFailed, WarmModel
+from nodekit.models import model_store
+from services.asr.checkpoints import Progressed, from_checkpoint, to_checkpoint
+from services.asr.engines import Choice, choose, has_cuda, installed_engines
+from services.asr.faults import SpeechFault
+from services.asr.feed import Feed
+from services.asr.figures import AUDIO_SECONDS, DROPPED_WORDS, LOAD_SECONDS, REAL_TIME_FACTOR
 from services.asr.inputs import TranscribeAudioInput
-from services.asr.outputs import Coverage, LanguageShare, TranscribeAudioOutput, TranscribeStatistics
-from services.asr.progress_log import ChannelLog, from_checkpoint, to_checkpoint
-from services.asr.segments import Heard
-from services.asr.settings import asr_settings
-from services.asr.speech import VadOptions
-from services.asr.whisper_items import Options, Plan, WindowDone
+from services.asr.outputs import SpeechCoverage, Statistics, TranscribeAudioOutput
+from services.asr.requests import to_options, to_wish
+from services.asr.settings import AsrSection, asr_settings
+from services.asr.sound import Sound, decode
+from services.asr.sphinx import load_sphinx
+from services.asr.transcript_files import Writing, write_files
+from services.asr.transcription import transcribe, translates_poorly
+from services.asr.whisper import WhisperPlace, load_whisper
 
-_MAX_DEATHS = 2
-"""Workers that may die in one attempt; with a third the attempt fails, and another node may have more luck."""
-_CHECKPOINT_SECONDS = 10.0
+_DECODED_PERCENT, _HEARD_PERCENT = 5.0, 95.0
+_MAX_MISSED = 100
+_MAX_TEXT = 20_000
+_WINDOWS_PER_CHECKPOINT = 4
+_MAX_RESTARTS = 1
+"""Processes that may die in one attempt and are replaced; when one more dies, another node may have more luck."""
 
-node = Node("faster_whisper", slots=1, engines=models.available)
+node = Node("faster_whisper", engines=installed_engines)
 
 
-@node.task(
-    "faster_whisper.transcribe_audio", gpu=True, timeout_seconds=24 * 3600, reuse_field="segments_file"
-)
+@dataclass
+class Hearing:
+    """One attempt's work on a recording."""
+
+    request: TranscribeAudioInput
+    choice: Choice
+    device: str
+    sound: Sound
+    progressed: Progressed
+    resumed_at: float | None = None
+    seconds: float = 0.0
+    """How long it took to hear."""
+    load_seconds: float = 0.0
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def names_words(self) -> bool:
+        """Whether segments list their words."""
+        short = self.request.word_timestamps
+        return self.request.enable_word_timestamps if short is None else short
+
+
+@node.task("faster_whisper.transcribe_audio", gpu=True, timeout_seconds=7200, reuse_field="segments_file")
 async def transcribe_audio(request: TranscribeAudioInput, context: TaskContext) -> TranscribeAudioOutput:
-    """Writes down what is said in a recording, with the language of each stretch and the time of each word."""
+    """Writes down what is said in audio or film, with the time of every word; segments come as events while it is heard."""
     settings = asr_settings()
-    choice = models.choose(request.model, settings)
-    if request.task == "translate" and not choice.translates:
-        message = f"{choice.name} puts speech into English too badly; use a larger model, or translate the transcript"
-        raise TaskFailed(FaultCode.TRANSLATION_UNSUPPORTED, message, field="/task")
-    source = await context.fetch(request.audio_path, kind=MediaKind.VIDEO)
+    media = await context.fetch(request.audio_path)
     with _faults():
+        choice: Choice = await context.call(choose, to_wish(request, settings), model_store().root)
         await context.progress(1, "decoding")
+        target = context.output_path("sound.s16")
         apart = request.channels == "apart"
-        recording = await decode(context, source, apart=apart, max_seconds=settings.max_hours * 3600)
-        device = await _device(request, context)
-        hearing = _Hearing(request, context, choice, device, recording)
-        await hearing.run()
-    return await _publish(request, context, choice, device, recording, hearing)
+        sound = await decode(context, media, target, stream=request.audio_stream, apart=apart)
+        device = await _device(request, choice, settings, context)
+        of = _fingerprint(request, choice, sound)
+        progressed = from_checkpoint(context.checkpoint, of)
+        hearing = Hearing(
+            request,
+            choice,
+            device,
+            sound,
+            progressed,
+            resumed_at=min(progressed.positions.values(), default=None),
+            warnings=list(choice.warnings),
+        )
+        await _hear(hearing, settings, context, of)
+    return await _written(hearing, media, context)
 
 
-async def _device(request: TranscribeAudioInput, context: TaskContext) -> str:
-    wanted = request.device if request.device != "auto" else asr_settings().device
+async def _device(
+    request: TranscribeAudioInput, choice: Choice, settings: AsrSection, context: TaskContext
+) -> str:
+    wanted = request.device if request.device != "auto" else settings.device
+    if choice.engine != "faster-whisper":
+        return "cpu"
     if wanted != "auto":
         return wanted
-    return "cuda" if await context.call(models.has_cuda) else "cpu"
+    return "cuda" if await context.call(has_cuda) else "cpu"
 
 
-class _Hearing:
-    """One recording being heard, channel after channel."""
-
-    def __init__(
-        self,
-        request: TranscribeAudioInput,
-        context: TaskContext,
-        choice: models.Choice,
-        device: str,
-        recording: Recording,
-    ) -> None:
-        self._request = request
-        self._context = context
-        self._choice = choice
-        self._device = device
-        self._recording = recording
-        self.logs: list[ChannelLog] = from_checkpoint(context.checkpoint, len(recording.paths))
-        self.load_seconds = 0.0
-        self.run_seconds = 0.0
-        self._deaths = 0
-        self._saved_time = time.monotonic()
-
-    async def run(self) -> None:
-        """Hear everything that is not heard yet. Raises AsrFault and TaskFailed (WORKER_DIED)."""
-        for number in range(len(self.logs)):
-            while True:
-                try:
-                    await self._hear(number)
-                    break
-                except TaskFailed as failure:
-                    self._deaths += 1
-                    if failure.code != "WORKER_DIED" or self._deaths > _MAX_DEATHS:
-                        raise
-                    await self._context.log(f"{failure.message}; going on where it stopped", "warning")
-
-    async def _hear(self, number: int) -> None:
-        """Hear one channel from where its log ends."""
-        settings = asr_settings()
-        compute = self._request.compute_type
-        compute = settings.compute_type if compute == "default" else compute
-        threads = self._context.threads
-        load = partial(whisper_worker.load, self._choice.folder, self._device, compute, threads)
-        key = f"{self._choice.name}/{self._device}/{compute}/{threads}"
-        log = self.logs[number]
-        on_processor = self._device == "cpu"
-        async with self._context.warm(
-            key, load, memory_mib=settings.gpu_memory_mib, processor=on_processor
-        ) as model:
-            self.load_seconds += 0.0 if model.warm else model.load_seconds
-            began = time.monotonic()
-            path, options = self._recording.paths[number], _options(self._request)
-            async for item in model.stream(whisper_worker.transcribe, path, options, len(log.done)):
-                await self._take(number, item)
-            self.run_seconds += time.monotonic() - began
-
-    async def _take(self, number: int, item: Plan | WindowDone) -> None:
-        log = self.logs[number]
-        if isinstance(item, Plan):
-            log.plan = item
-            return
-        log.done.append(item)
-        await self._tell(number, item)
-        if time.monotonic() - self._saved_time >= _CHECKPOINT_SECONDS:
-            self._saved_time = time.monotonic()
-            await self._context.save_checkpoint(to_checkpoint(self.logs))
-
-    async def _tell(self, number: int, item: WindowDone) -> None:
-        """Tell watchers how far it is, and what was said."""
-        whole = self._recording.duration * len(self.logs) or 1.0
-        heard = sum(log.heard_until for log in self.logs)
-        said = [
-            {
-                "start": round(row.start, 3),
-                "end": round(row.end, 3),
-                "text": row.text,
-                "language": row.figures.language,
-            }
-            for row in item.segments
-        ]
-        data: dict[str, Any] = {"segments": said, "heard_seconds": round(item.end, 3)}
-        if len(self.logs) > 1:
-            data["channel"] = number + 1
-        await self._context.progress(5 + 90 * min(1.0, heard / whole), "transcribing", data=data)
-
-    def segments(self) -> list[Heard]:
-        """Return all segments, in order of time."""
-        apart = len(self.logs) > 1
-        rows = [
-            Heard(
-                row.start,
-                row.end,
-                row.text,
-                row.words,
-                row.figures,
-                row.tokens,
-                row.seek,
-                number + 1 if apart else 0,
-            )
-            for number, log in enumerate(self.logs)
-            for one in log.done
-            for row in one.segments
-        ]
-        return sorted(rows, key=lambda row: (row.start, row.end))
+async def _hear(hearing: Hearing, settings: AsrSection, context: TaskContext, fingerprint: str) -> None:
+    """Have the model hear the recording, and once more from where it came to when its process dies."""
+    await context.progress(_DECODED_PERCENT, "loading model")
+    feed = Feed(context)
+    for restarts_left in reversed(range(_MAX_RESTARTS + 1)):
+        try:
+            await _hear_on(hearing, settings, context, feed, fingerprint)
+            break
+        except TaskFailed as failure:
+            if failure.code != "WORKER_DIED" or not restarts_left:
+                raise
+            await context.log(f"{failure.message}; a new one goes on where it stopped", "warning")
+    await feed.drain()
+    _count(hearing)
 
 
-def _options(request: TranscribeAudioInput) -> Options:
-    vad = request.vad_parameters
-    fields = request.model_dump(
-        include={
-            "language", "task", "beam_size", "best_of", "patience", "length_penalty", "repetition_penalty",
-            "no_repeat_ngram_size", "batch_size", "compression_ratio_threshold", "log_prob_threshold", "no_speech_threshold",
-            "initial_prompt", "prefix", "hotwords", "suppress_blank", "max_new_tokens", "multilingual", "vad_filter",
-        }
-    )  # fmt: skip
-    longest = vad.max_speech_duration_s if vad.max_speech_duration_s is not None else float("inf")
-    return Options(
-        **fields,
-        temperature=tuple(request.temperature),
-        suppress_tokens=tuple(request.suppress_tokens),
-        vad=VadOptions(**{**vad.model_dump(), "max_speech_duration_s": longest}),
-        clips=tuple((start, end) for start, end in request.clip_timestamps),
+async def _hear_on(
+    hearing: Hearing, settings: AsrSection, context: TaskContext, feed: Feed, fingerprint: str
+) -> None:
+    """Have one process hear from where the last one came to, and tell watchers and the next attempt of it."""
+    done, sound = hearing.progressed, hearing.sound
+    options = to_options(hearing.request, settings)
+    async with _model(hearing, settings, context) as model:
+        hearing.load_seconds += 0.0 if model.warm else model.load_seconds
+        began = time.monotonic()
+        async with aclosing(model.stream(transcribe, sound, options, done.positions)) as stream:
+            number = 0
+            async for heard in stream:
+                done.segments += heard.segments
+                done.positions[heard.channel] = heard.until
+                done.coverage += heard.coverage
+                done.dropped += heard.dropped
+                await feed.add(_percent(done, sound), heard.segments)
+                number += 1
+                if number % _WINDOWS_PER_CHECKPOINT == 1:
+                    # Packing an hour of words takes tens of milliseconds, once in a hundred seconds of speech.
+                    checkpoint = to_checkpoint(done, fingerprint)
+                    if checkpoint is not None:
+                        await context.save_checkpoint(checkpoint)
+        hearing.seconds += time.monotonic() - began
+
+
+def _model(
+    hearing: Hearing, settings: AsrSection, context: TaskContext
+) -> AbstractAsyncContextManager[WarmModel]:
+    choice = hearing.choice
+    if choice.folder is None:
+        return context.warm("pocketsphinx", load_sphinx, processor=True)
+    compute_type = hearing.request.compute_type
+    place = WhisperPlace(
+        choice.model,
+        choice.folder,
+        hearing.device,
+        settings.compute_type if compute_type == "auto" else compute_type,
+        context.threads,
     )
+    load = partial(load_whisper, place)
+    if hearing.device == "cpu":
+        return context.warm(place.key, load, processor=True)
+    return context.warm(place.key, load, memory_mib=settings.memory_mib)
 
 
-async def _publish(
-    request: TranscribeAudioInput,
-    context: TaskContext,
-    choice: models.Choice,
-    device: str,
-    recording: Recording,
-    hearing: _Hearing,
-) -> TranscribeAudioOutput:
+def _percent(done: Progressed, sound: Sound) -> float:
+    total = sound.seconds * sound.channels
+    share = sum(done.positions.values()) / total if total else 1.0
+    return _DECODED_PERCENT + (_HEARD_PERCENT - _DECODED_PERCENT) * min(1.0, share)
 
-    await context.progress(96, "writing")
-    segments = hearing.segments()
-    languages = _languages(hearing.logs)
-    words = sum(len(row.words) for row in segments)
-    seconds = round(hearing.run_seconds, 3)
-    statistics = {
-        "total_segments": len(segments),
-        "total_words": words,
-        "transcribe_duration": seconds,
-        "average_segment_duration": round(sum(r.end - r.start for r in segments) / len(segments), 3)
-        if segments
-        else 0.0,
-    }
-    language = languages[0].language if languages else ""
-    metadata = {
-        "metadata": {
-            "task_name": "faster_whisper.transcribe_audio",
-            "workflow_id": context.workflow_id,
-            "audio_file": request.audio_path if len(request.audio_path) < 1000 else "inline",
-            "total_duration": round(recording.duration, 6),
-            "language": language,
-            "word_timestamps_enabled": request.enable_word_timestamps,
-            "model_name": choice.name,
-            "device": device,
-            "transcribe_method": models.engine_name(),
-            "created_at": datetime.now(UTC).isoformat(),
-        },
-        "statistics": statistics,
-    }
+
+def _count(hearing: Hearing) -> None:
+    labels = (hearing.choice.engine, hearing.choice.model, hearing.device)
+    AUDIO_SECONDS.labels(*labels).inc(hearing.sound.seconds)
+    DROPPED_WORDS.labels(*labels[:2]).inc(hearing.progressed.dropped)
+    if hearing.load_seconds:
+        LOAD_SECONDS.labels(*labels).observe(hearing.load_seconds)
+    if hearing.sound.seconds and hearing.resumed_at is None:
+        REAL_TIME_FACTOR.labels(*labels).observe(hearing.seconds / hearing.sound.seconds)
+
+
+async def _written(hearing: Hearing, media: Path, context: TaskContext) -> TranscribeAudioOutput:
+    """Write and store the files, and say what they hold."""
+    done, request = hearing.progressed, hearing.request
+    segments = sorted(done.segments, key=lambda segment: (segment.start, segment.channel or 0))
+    languages: dict[str, float] = {}
+    for segment in segments:
+        languages[segment.language] = languages.get(segment.language, 0.0) + segment.end - segment.start
+    if request.task == "translate":
+        doubtful = [code for code in languages if translates_poorly(hearing.choice.model, code)]
+        hearing.warnings += [f"{hearing.choice.model} translates {code!r} poorly" for code in doubtful]
+    words = [word for segment in segments for word in segment.words]
+    spoken = sum(languages.values())
+    statistics = Statistics(
+        total_segments=len(segments),
+        total_words=len(words),
+        transcribe_duration=round(hearing.seconds, 3),
+        average_segment_duration=round(spoken / len(segments), 3) if segments else 0.0,
+        unaligned_words=sum(not word.aligned for word in words),
+        dropped_words=done.dropped,
+    )
+    language = max(languages, key=lambda code: languages[code], default="")
+    writing = Writing(
+        base=media.stem or "transcript",
+        json_name=f"transcribe_data_{secrets.token_hex(4)}.json",
+        forms=tuple(request.formats),
+        words=hearing.names_words,
+        metadata=_metadata(hearing, language, context),
+        statistics=statistics.model_dump(),
+        duration=hearing.sound.seconds,
+        line_width=request.max_line_width,
+        line_count=request.max_line_count,
+    )
+    await context.progress(_HEARD_PERCENT, "storing")
     folder = context.output_directory("transcript")
-    files = await context.call(
-        products.write_files,
-        folder,
-        f"transcribe_data_{context.task_id[:8]}",
-        segments,
-        metadata,
-        forms=request.formats,
-        words=request.enable_word_timestamps,
-        chinese=request.chinese,
-    )
-    stored = {form: await context.store(path, name=path.name) for form, path in files.items()}
+    files: dict[str, Path] = await context.call(write_files, segments, folder, writing)
+    stored = {form: await context.store(path) for form, path in files.items()}
+    covered = done.coverage
     return TranscribeAudioOutput(
-        segments_file=stored.pop("json"),
-        audio_duration=round(recording.duration, 6),
+        segments_file=stored["json"],
+        audio_duration=round(hearing.sound.seconds, 6),
         language=language,
-        languages=languages,
-        transcribe_duration=seconds,
-        load_seconds=round(hearing.load_seconds, 3),
-        model_name=choice.name,
-        model_revision=choice.revision,
-        engine=models.engine_name(),
-        device=device,
-        enable_word_timestamps=request.enable_word_timestamps,
-        statistics=TranscribeStatistics(**statistics),
+        language_seconds={code: round(seconds, 3) for code, seconds in languages.items()},
+        transcribe_duration=round(hearing.seconds, 3),
+        model_load_duration=round(hearing.load_seconds, 3),
+        model_name=hearing.choice.model,
+        model_revision=hearing.choice.revision,
+        engine=hearing.choice.engine,
+        device=hearing.device,
+        enable_word_timestamps=hearing.names_words,
+        statistics=statistics,
         segments_count=len(segments),
-        coverage=_coverage(hearing.logs, segments),
+        coverage=SpeechCoverage(
+            speech_s_vad=round(covered.speech_seconds, 3),
+            speech_s_text=round(covered.text_seconds, 3),
+            missed=[list(span) for span in covered.missed[:_MAX_MISSED]],
+        ),
+        text="\n".join(segment.text for segment in segments)[:_MAX_TEXT],
         subtitle_path=stored.get("srt"),
-        text_files=stored,
+        transcript_files=stored,
+        resumed_at=hearing.resumed_at,
+        warnings=hearing.warnings,
     )
 
 
-def _languages(logs: list[ChannelLog]) -> list[LanguageShare]:
-    shares: Counter[str] = Counter()
-    for log in logs:
-        for one in log.done:
-            for language, seconds in one.languages:
-                shares[language] += seconds  # type: ignore[assignment]
-    return [LanguageShare(language=name, seconds=round(s, 3)) for name, s in shares.most_common()]
+def _metadata(hearing: Hearing, language: str, context: TaskContext) -> dict[str, Any]:
+    return {
+        "task_name": "faster_whisper.transcribe_audio",
+        "workflow_id": context.workflow_id,
+        "audio_file": hearing.request.audio_path[:1024],
+        "total_duration": round(hearing.sound.seconds, 6),
+        "language": language,
+        "word_timestamps_enabled": hearing.names_words,
+        "model_name": hearing.choice.model,
+        "device": hearing.device,
+        "transcribe_method": hearing.choice.engine,
+        "created_at": datetime.now(UTC).isoformat(),
+    }
 
 
-def _coverage(logs: list[ChannelLog], segments: list[Heard]) -> Coverage:
-    done = [one for log in logs for one in log.done]
-    speech = sum(seconds for one in done for _, seconds in one.languages)
-    text = sum(word.end - word.start for row in segments for word in row.words)
-    return Coverage(
-        speech_seconds=round(speech, 3),
-        text_seconds=round(text, 3),
-        ratio=round(min(1.0, text / speech), 4) if speech else 1.0,
-        windows=len(done),
-        windows_repeated=sum(one.repeated for one in done),
-        words_dropped=sum(one.dropped_words for one in done),
-    )
+def _fingerprint(request: TranscribeAudioInput, choice: Choice, sound: Sound) -> str:
+    """Name what is heard and how, so that no attempt goes on with the work of another."""
+    what = (request.model_dump_json(), choice.engine, choice.model, sound.samples, sound.channels)
+    return hashlib.sha256(repr(what).encode()).hexdigest()[:16]
 
 
 @contextmanager
 def _faults() -> Iterator[None]:
-    """Turn a fault of the work into the task's failure."""
+    """Turn what an engine says of the recording into the task's failure."""
     try:
         yield
-    except AsrFault as fault:
-        raise TaskFailed(fault.code, fault.message, field=fault.field) from None
+    except SpeechFault as fault:
+        raise TaskFailed(fault.code.value, fault.message, fault.retryable, fault.field) from fault

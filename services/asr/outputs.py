@@ -1,81 +1,76 @@
-"""What the tasks give. Times are seconds."""
+"""What `faster_whisper.transcribe_audio` gives: the origin's fields first. Times are seconds on the recording's clock."""
 
 from __future__ import annotations
 
 from nodekit import MediaRef, TaskOutput
 
 
-class TranscribeStatistics(TaskOutput):
-    """Figures of a transcript, as the origin has them."""
+class Statistics(TaskOutput):
+    """Figures of a transcript."""
 
     total_segments: int
     """Segments."""
     total_words: int
-    """Words."""
+    """Words; in scripts without spaces, tokens."""
     transcribe_duration: float
-    """Seconds that recognition took, without loading the model."""
+    """Seconds that hearing took."""
     average_segment_duration: float
-    """Seconds."""
+    """Mean length of a segment; 0 when there is none."""
+    unaligned_words: int
+    """Words whose times were spread, not measured."""
+    dropped_words: int
+    """Words that were not believed: on silence, or in a loop."""
 
 
-class LanguageShare(TaskOutput):
-    """How much of the speech is in a language."""
+class SpeechCoverage(TaskOutput):
+    """How much of the speech has words."""
 
-    language: str
-    """Language code."""
-    seconds: float
-    """Seconds of speech."""
-
-
-class Coverage(TaskOutput):
-    """How much of what was spoken became text. Much less than 1 means that something was missed."""
-
-    speech_seconds: float
-    """Seconds of speech that the voice detector found."""
-    text_seconds: float
-    """Seconds that words cover."""
-    ratio: float
-    """Text by speech, 0 to 1; 1 when nobody speaks."""
-    windows: int
-    """Windows that were decoded."""
-    windows_repeated: int
-    """Those that failed and were decoded again."""
-    words_dropped: int
-    """Words left out because nobody speaks where the model put them."""
+    speech_s_vad: float
+    """Speech that the voice activity detector heard; 0 without `vad_filter`."""
+    speech_s_text: float
+    """How much of it lies under segments."""
+    missed: list[list[float]]
+    """Speech of a second or more in which no word was heard: start and end; the first hundred."""
 
 
 class TranscribeAudioOutput(TaskOutput):
     """The transcript."""
 
     segments_file: MediaRef
-    """JSON of all segments and words."""
+    """JSON `{metadata, segments, statistics}` in the origin's form: segments with words, probabilities and languages."""
     audio_duration: float
-    """Seconds of the recording."""
+    """Length of the recording."""
     language: str
-    """Language of most of the speech; empty when nobody speaks."""
-    languages: list[LanguageShare]
-    """All languages, the most spoken first."""
+    """The language that most is said in; empty when nothing is said."""
+    language_seconds: dict[str, float]
+    """Seconds under segments of each language."""
     transcribe_duration: float
-    """Seconds that recognition took, without loading the model."""
-    load_seconds: float
-    """Seconds that loading the model took; 0 when it was loaded."""
+    """Seconds that hearing took, without loading the model."""
+    model_load_duration: float
+    """Seconds that loading the model took; 0 when it was loaded already."""
     model_name: str
-    """Name of the model."""
+    """The model that heard."""
     model_revision: str
-    """Its version: the first letters of its weights' digest; empty for a folder of your own."""
+    """Its version; empty for a folder of one's own."""
     engine: str
-    """What ran the model, with its version."""
+    """The engine that heard."""
     device: str
-    """cpu or cuda."""
+    """Where: cpu or cuda."""
     enable_word_timestamps: bool
-    """Whether the files have words."""
-    statistics: TranscribeStatistics
+    """Whether segments list their words."""
+    statistics: Statistics
     """Figures."""
     segments_count: int
     """Segments."""
-    coverage: Coverage
-    """How much of the speech became text."""
+    coverage: SpeechCoverage
+    """How much of the speech has words."""
+    text: str
+    """The text, a line for each segment; the first 20,000 characters."""
     subtitle_path: MediaRef | None
-    """SRT, if asked for."""
-    text_files: dict[str, MediaRef]
-    """The files asked for, by form."""
+    """SRT; null when it was not asked for."""
+    transcript_files: dict[str, MediaRef]
+    """All files by form: `json`, and those of `formats`."""
+    resumed_at: float | None
+    """Where an earlier attempt's work was taken over up to; null: heard from the beginning."""
+    warnings: list[str]
+    """What the caller should know: a lesser model, a doubtful translation."""

@@ -1,141 +1,142 @@
-"""Heard: words with times made into segments, without those that were heard where nobody speaks."""
+"""Segments: the words of a window, put on the clock, and cut where sentences and pauses are."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
-from services.asr.speech import Span
+from services.asr.recognizer import HeardWindow
+from services.asr.transcript import Coverage, Segment, Word
+from services.asr.windows import Window
 
-PAUSE_SECONDS = 0.6
-MAX_SEGMENT_SECONDS = 15.0
-_TOLERANCE_SECONDS = 0.3
-"""How far outside of speech a word may lie: recognition's times are about as exact as that."""
-_SENTENCE_END = (".", "!", "?", "…", "。", "！", "？")
+_PAUSE_SECONDS = 0.8
+_LONGEST_SECONDS = 15.0
+_SENTENCE_END = ".!?…。！？"
+_CLAUSE_END = ",;:，；：、"
+_CLOSING = "\"'”’)]」』）】"
+_EDGE_SECONDS = 0.05
+"""How far a word may reach over the edges of speech: the detector's frames are 32 ms."""
+_SHORTEST_SECONDS = 0.02
+_MISSED_SECONDS = 1.0
+"""Speech this long without a word is reported."""
 
 
 @dataclass(frozen=True, slots=True)
-class HeardWord:
-    """One word."""
+class Token:
+    """A word on the clock with the engine's tokens."""
 
-    start: float
-    end: float
-    text: str
-    probability: float
-    aligned: bool = True
-    """False: the recogniser gave no time, and it lies between its neighbours by guess."""
+    word: Word
+    tokens: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Figures:
-    """What the recogniser says about a window."""
+def on_clock(heard: HeardWindow, window: Window) -> list[Token]:
+    """Return a window's words on the clock: in order, inside speech, none without a duration.
 
-    language: str
-    language_probability: float
-    avg_logprob: float
-    no_speech_prob: float
-    compression_ratio: float
-    temperature: float = 0.0
-
-
-@dataclass(frozen=True)
-class Heard:
-    """One segment."""
-
-    start: float
-    end: float
-    text: str
-    words: tuple[HeardWord, ...]
-    figures: Figures
-    tokens: tuple[int, ...] = field(default=())
-    seek: int = 0
-    channel: int = 0
-
-    def to_json(self, number: int, *, words: bool) -> dict[str, Any]:
-        """Return the segment as the origin's file has it, numbered from 0."""
-        figures = self.figures
-        body: dict[str, Any] = {
-            "id": number,
-            "seek": self.seek,
-            "start": round(self.start, 3),
-            "end": round(self.end, 3),
-            "text": self.text,
-            "tokens": list(self.tokens),
-            "temperature": figures.temperature,
-            "avg_logprob": round(figures.avg_logprob, 4),
-            "compression_ratio": round(figures.compression_ratio, 4),
-            "no_speech_prob": round(figures.no_speech_prob, 4),
-            "language": figures.language,
-            "language_probability": round(figures.language_probability, 4),
-        }
-        if self.channel:
-            body["speaker"] = f"CHANNEL_{self.channel}"
-        if words:
-            body["words"] = [
-                {
-                    "word": word.text,
-                    "start": round(word.start, 3),
-                    "end": round(word.end, 3),
-                    "probability": round(word.probability, 4),
-                    **({} if word.aligned else {"aligned": False}),
-                }
-                for word in self.words
-            ]
-        return body
-
-
-def within_speech(words: Sequence[HeardWord], spans: Sequence[Span]) -> Iterator[HeardWord]:
-    """Give the words that lie in speech, with their times trimmed to it; the others were invented.
-
-    A word may reach 0.3 s out of speech. One that begins in a pause begins where speech does, and one that ends in a pause ends
-    where speech did: recognisers stretch words over silence.
+    A word belongs to the piece of speech that its middle lies in and is trimmed to it: Whisper stretches the last word before a
+    pause into the pause. A word that has no room left gets a share of its neighbour's, and is marked as not aligned.
     """
-    for word in words:
-        best = max(spans, key=lambda span: _near(word, span), default=None)
-        if best is None or _near(word, best) < -_TOLERANCE_SECONDS:
-            continue
-        start = max(word.start, best.start - 0.05)
-        end = min(word.end, best.end + 0.1)
-        if end - start < 0.02:
-            start = min(max(word.start, best.start), best.end)
-            end = max(start + 0.02, min(word.end, best.end + 0.1))
-        yield replace(word, start=start, end=end)
+    placed: list[Token] = []
+    for number, word in enumerate(heard.words):
+        piece, _ = window.place((word.start + word.end) / 2)
+        low, high = piece.speech.start - _EDGE_SECONDS, piece.speech.end + _EDGE_SECONDS
+        low, high = max(low, piece.start), min(high, piece.end)
+        start = min(max(window.place(word.start)[1], low), high - _SHORTEST_SECONDS)
+        end = max(min(window.place(word.end)[1], high), start + _SHORTEST_SECONDS)
+        tokens = heard.tokens[number] if heard.tokens else ()
+        placed.append(Token(replace(word, start=start, end=end), tokens))
+    return _in_order(placed)
 
 
-def _near(word: HeardWord, span: Span) -> float:
-    """Return the seconds that a word and a span share; below zero the distance between them."""
-    return min(word.end, span.end) - max(word.start, span.start)
-
-
-def in_order(words: Sequence[HeardWord]) -> list[HeardWord]:
-    """Return words none of which begins before the one before it ends, without changing their order."""
-    ordered: list[HeardWord] = []
-    for word in words:
-        start = max(word.start, ordered[-1].end) if ordered else word.start
-        ordered.append(replace(word, start=start, end=max(word.end, start)))
+def _in_order(tokens: list[Token]) -> list[Token]:
+    """Return words so that none begins before the one before it ends."""
+    ordered: list[Token] = []
+    for token in tokens:
+        word = token.word
+        if ordered and word.start < ordered[-1].word.end:
+            last = ordered[-1]
+            if word.end - last.word.end >= _SHORTEST_SECONDS:
+                word = replace(word, start=last.word.end)
+            else:
+                # Both were given the same moment: they share it, and neither time was measured.
+                end = max(last.word.end, last.word.start + 2 * _SHORTEST_SECONDS)
+                middle = (last.word.start + end) / 2
+                ordered[-1] = replace(last, word=replace(last.word, end=middle, aligned=False))
+                word = replace(word, start=middle, end=end, aligned=False)
+        ordered.append(replace(token, word=word))
     return ordered
 
 
-def to_segments(words: Sequence[HeardWord], figures: Figures, offset: float) -> Iterator[Heard]:
-    """Give segments: cut at pauses and sentences' ends, none longer than 15 s."""
-    group: list[HeardWord] = []
-    for word in words:
-        if group and _cuts(group, word):
-            yield _segment(group, figures, offset)
-            group = []
-        group.append(word)
-    if group:
-        yield _segment(group, figures, offset)
+def spread(texts: Sequence[str], start: float, end: float, probability: float) -> tuple[Word, ...]:
+    """Return words with times in proportion to their letters, not aligned: for a text that the engine could not time."""
+    total = sum(len(text.strip()) or 1 for text in texts)
+    words, clock = [], start
+    for text in texts:
+        until = clock + (end - start) * (len(text.strip()) or 1) / total
+        words.append(Word(clock, until, text, probability, aligned=False))
+        clock = until
+    return tuple(words)
 
 
-def _cuts(group: Sequence[HeardWord], word: HeardWord) -> bool:
-    pause = word.start - group[-1].end
-    long = word.end - group[0].start
-    ended = group[-1].text.rstrip().endswith(_SENTENCE_END)
-    return pause >= PAUSE_SECONDS or long > MAX_SEGMENT_SECONDS or (ended and long > 2.0)
+def cut(tokens: Sequence[Token], heard: HeardWindow, language: str) -> Iterator[Segment]:
+    """Give segments: a new one after a sentence's end or a pause of 0.8 s, and before 15 s are over."""
+    run: list[Token] = []
+    for token in tokens:
+        if run and _ends(run, token.word):
+            yield _segment(run, heard, language)
+            run = []
+        run.append(token)
+        if run[-1].word.end - run[0].word.start > _LONGEST_SECONDS and len(run) > 1:
+            place = _best_place(run)
+            yield _segment(run[:place], heard, language)
+            run = run[place:]
+    if run:
+        yield _segment(run, heard, language)
 
 
-def _segment(group: Sequence[HeardWord], figures: Figures, offset: float) -> Heard:
-    text = "".join(word.text for word in group).strip()
-    return Heard(group[0].start, group[-1].end, text, tuple(group), figures, seek=int(offset * 100))
+def _ends(run: Sequence[Token], following: Word) -> bool:
+    last = run[-1].word
+    if following.start - last.end >= _PAUSE_SECONDS:
+        return True
+    bare = last.text.strip().rstrip(_CLOSING)
+    if not bare or bare[-1] not in _SENTENCE_END:
+        return False
+    # `Mr.` and `3.` end no sentence, nor does what goes on in lower case.
+    return not (bare[-1] == "." and (len(bare) <= 3 or following.text.strip()[:1].islower()))
+
+
+def _best_place(run: Sequence[Token]) -> int:
+    """Return where to cut a long run: at the longest pause, a clause's end counting as a quarter of a second."""
+
+    def worth(place: int) -> float:
+        before, after = run[place - 1].word, run[place].word
+        clause = 0.25 if before.text.strip()[-1:] in _CLAUSE_END else 0.0
+        central = 1 - abs(2 * place / len(run) - 1)
+        return after.start - before.end + clause + 0.1 * central
+
+    return max(range(1, len(run)), key=worth)
+
+
+def _segment(run: Sequence[Token], heard: HeardWindow, language: str) -> Segment:
+    return Segment(
+        start=run[0].word.start,
+        end=run[-1].word.end,
+        text="".join(token.word.text for token in run).strip(),
+        words=tuple(token.word for token in run),
+        language=language,
+        decoding=heard.decoding,
+        tokens=tuple(number for token in run for number in token.tokens),
+    )
+
+
+def coverage(window: Window, segments: Sequence[Segment]) -> Coverage:
+    """Return how much of a window's speech lies under segments, and which speech has no word at all."""
+    covered, missed = 0.0, []
+    for piece in window.pieces:
+        speech = piece.speech
+        shared = sum(
+            max(0.0, min(segment.end, speech.end) - max(segment.start, speech.start)) for segment in segments
+        )
+        covered += min(shared, speech.seconds)
+        if shared == 0 and speech.seconds >= _MISSED_SECONDS:
+            missed.append((round(speech.start, 3), round(speech.end, 3)))
+    return Coverage(window.speech_seconds, covered, tuple(missed))

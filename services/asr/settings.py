@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -12,25 +11,24 @@ from runtime.settings import ProcessSettings, Section, load_settings
 
 
 class AsrSection(Section):
-    """What the node that hears can be told beside what every node can."""
+    """What the speech recognition node can be told beside what every node can."""
 
-    model: str = "auto"
-    """Model that is used when the task names none: a name of the model store, or auto (see `model_folder`)."""
-    model_folder: Path | None = None
-    """Folder of a CTranslate2 Whisper model of your own (model.bin, config.json, tokenizer.json, vocabulary); auto takes it
-    when it is there, else faster-whisper-base, else faster-whisper-tiny.en."""
+    model: str = ""
+    """The model that `auto` takes first: a name in the model store, or the absolute path of a CTranslate2 Whisper folder; empty:
+    faster-whisper-base. Where it is not there the next one of the list is taken, and the result says so."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where models run when the task leaves the choice to us; auto: on a GPU that CTranslate2 can use, else on the processor."""
-    compute_type: str = Field("default", pattern=r"^[a-z0-9_]{1,20}$")
-    """CTranslate2's number format; default: int8 on the processor, float16 on a GPU."""
-    gpu_memory_mib: int = Field(4000, ge=0)
-    """GPU memory that a task asks for; 0: a whole card."""
-    max_hours: float = Field(24, gt=0, le=1000)
-    """Longest recording that is accepted."""
+    """Where Whisper runs when the task leaves the choice to us; auto: on a GPU that CTranslate2 can use, else on the processor.
+    `cuda` holds a GPU lease while it hears."""
+    compute_type: str = "auto"
+    """CTranslate2's arithmetic; `auto`: int8 on processors, float16 on GPUs."""
+    memory_mib: int = Field(6000, ge=0)
+    """GPU memory that the model is leased, in MiB; 0: a whole card. large-v3 in float16 takes 4.5 GB and 1.5 GB a batch of 8."""
+    batch_size: int = Field(8, ge=1, le=64)
+    """Windows that are heard at once when the task does not say."""
 
 
 class AsrSettings(ProcessSettings):
-    """Settings of the node's process."""
+    """Settings of the speech recognition node's process."""
 
     asr: AsrSection = AsrSection()
     """The node's own."""
