@@ -206,13 +206,13 @@ class TaskContext:
         The process is warm after the first call and is killed when the task is stopped, even in the middle of native code.
         Arguments and result travel by pickle. Raises TaskFailed (WORKER_DIED) when the process dies.
         """
-        premises = self._own.gpu.premises()
-        workers = premises.workers if premises else self._own.workers
+        scope = self._own.gpu.scope()
+        workers = scope.workers if scope else self._own.workers
         return await workers.call(lambda: self._family().grace_seconds, function, *args, **kwargs)
 
     def _family(self) -> Family:
-        premises = self._own.gpu.premises()
-        return premises.family if premises else self._own.family
+        scope = self._own.gpu.scope()
+        return scope.family if scope else self._own.family
 
     def gpu(
         self,

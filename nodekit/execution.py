@@ -14,7 +14,7 @@ from nodekit.child import Family
 from nodekit.context import Equipment, TaskContext
 from nodekit.failure import TaskFailed
 from nodekit.files import Files
-from nodekit.gpu.desk import GpuDesk
+from nodekit.gpu.lease_client import LeaseClient
 from nodekit.gpu.use import GpuUse
 from nodekit.gpu.warm import WarmShelf
 from nodekit.media_in import MediaIn
@@ -39,7 +39,7 @@ class Workshop:
     files: Files
     media_in: MediaIn
     workers: WorkerPool
-    desk: GpuDesk
+    lease_client: LeaseClient
     shelf: WarmShelf
     scratch: Path
     threads: int = 1
@@ -66,7 +66,7 @@ class Execution:
             call_later=loop.call_later,
         )
         self._gpu = GpuUse(
-            workshop.desk,
+            workshop.lease_client,
             assignment.spec,
             assignment.attempt,
             declared=assignment.definition.gpu,

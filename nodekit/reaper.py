@@ -8,7 +8,7 @@ and it would itself when it thaws: who cannot say in time that it lives must not
 It also knows until when each GPU lease of the node is good, and ends the processes of one that was not confirmed in time: they must
 be gone before the lock service lets the next holder in, whether the node can act or not (docs/adr/0009).
 
-Once nothing of a dead node is left it gives the node's leases back, by a program of its own (`bequeath`, `owe`).
+Once nothing of a dead node is left it gives the node's leases back, by a program of its own (`release_on_death`, `note_open`).
 
 One is started per replica, and another when it dies; it sleeps in one system call and knows nothing else of the node.
 """
@@ -32,7 +32,7 @@ log = get_logger(__name__)
 
 _SCRIPT = Path(__file__).with_name("reaper_main.py")
 _ENVIRONMENT = {"PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)}
-"""What the testament finds our modules by; the reaper itself is isolated from it."""
+"""What the orphan release finds our modules by; the reaper itself is isolated from it."""
 _STAMPS_A_LIMIT = 10
 _LOOK_SECONDS = 1.0
 
@@ -47,7 +47,7 @@ class Reaper:
         self._period_seconds = frozen_seconds / _STAMPS_A_LIMIT or _LOOK_SECONDS
         self._orders: dict[str, float] = {}
         self._terms = ""
-        self._owed: dict[str, int] = {}
+        self._open: dict[str, int] = {}
         self._program: Program
 
     async def start(self) -> None:
@@ -56,9 +56,9 @@ class Reaper:
         for prefix, boot_seconds in self._orders.items():
             self._say(f"end {boot_seconds!r} {prefix}\n")
         if self._terms:
-            self._say(f"testament {self._terms}\n")
-        for request_id, token in self._owed.items():
-            self._say(f"owe {token} {json.dumps(request_id)}\n")
+            self._say(f"terms {self._terms}\n")
+        for request_id, token in self._open.items():
+            self._say(f"open {token} {json.dumps(request_id)}\n")
 
     def end_at(self, prefix: str, boot_seconds: float) -> None:
         """Have every process whose mark begins with the prefix killed at this CLOCK_BOOTTIME, in place of an earlier order."""
@@ -70,21 +70,21 @@ class Reaper:
         if self._orders.pop(prefix, None) is not None:
             self._say(f"spare {prefix}\n")
 
-    def bequeath(self, terms: str) -> None:
-        """Have `nodekit/gpu/testament.py` run on these terms (one line) if the node dies while it owes something."""
+    def release_on_death(self, terms: str) -> None:
+        """Have `nodekit/gpu/orphan_release.py` run on these terms (one line) if the node dies while it has requests open."""
         self._terms = terms
-        self._say(f"testament {terms}\n")
+        self._say(f"terms {terms}\n")
 
-    def owe(self, request_id: str, token: int) -> None:
+    def note_open(self, request_id: str, token: int) -> None:
         """Note that the lock service may know this request; `token` is that of its grant, 0 before."""
-        if self._owed.get(request_id) != token:
-            self._owed[request_id] = token
-            self._say(f"owe {token} {json.dumps(request_id)}\n")
+        if self._open.get(request_id) != token:
+            self._open[request_id] = token
+            self._say(f"open {token} {json.dumps(request_id)}\n")
 
-    def paid(self, request_id: str) -> None:
+    def note_closed(self, request_id: str) -> None:
         """Note that a request has ended."""
-        if self._owed.pop(request_id, None) is not None:
-            self._say(f"paid {json.dumps(request_id)}\n")
+        if self._open.pop(request_id, None) is not None:
+            self._say(f"closed {json.dumps(request_id)}\n")
 
     async def keep(self) -> None:
         """Tell it the time, and that it is needed, for ever."""
@@ -113,9 +113,9 @@ class Reaper:
                 stdin.write(line.encode())
 
     async def dismiss(self) -> None:
-        """Let it do its work and end. What is still owed then, because nobody has answered, runs out by itself."""
-        for request_id in list(self._owed):
-            self.paid(request_id)
+        """Let it do its work and end. What is still open then, because nobody has answered, runs out by itself."""
+        for request_id in list(self._open):
+            self.note_closed(request_id)
         self._program.close()
         await self._program.wait()
 

@@ -1,7 +1,7 @@
 """The reaper's own program: `reaper_main.py <pid> <mark prefix> <folder or empty> <frozen seconds>`; see `nodekit.reaper`.
 
 Runs isolated and without site-packages, so it loads the process tree module from the file beside it. It reads lines, times being
-CLOCK_BOOTTIME in seconds: `alive <time>`, `end <time> <mark prefix>`, `spare <mark prefix>`, and those of `nodekit.bequest`.
+CLOCK_BOOTTIME in seconds: `alive <time>`, `end <time> <mark prefix>`, `spare <mark prefix>`, and `nodekit.orphan_requests`'s.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ def _now() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-class Words:
-    """What the node has said."""
+class Orders:
+    """What the node has told its reaper."""
 
-    def __init__(self, frozen_seconds: float, hear: Callable[[str, str], None]) -> None:
-        """`hear` is told the lines that are not ours: their first word, and the rest."""
+    def __init__(self, frozen_seconds: float, pass_on: Callable[[str, str], None]) -> None:
+        """`pass_on` is told the lines that are not ours: their first word, and the rest."""
         self._frozen_seconds = frozen_seconds
-        self._hear = hear
+        self._pass_on = pass_on
         self._alive_time = _now()
         self._ends: dict[str, float] = {}
         self._rest = b""
@@ -46,16 +46,16 @@ class Words:
         """Note what complete lines say; the rest waits for its end."""
         *lines, self._rest = (self._rest + received).split(b"\n")
         for line in lines:
-            word, _, argument = line.decode().partition(" ")
-            if word == "alive":
+            verb, _, argument = line.decode().partition(" ")
+            if verb == "alive":
                 self._note_alive(float(argument))
-            elif word == "end":
+            elif verb == "end":
                 seconds, _, prefix = argument.partition(" ")
                 self._ends[prefix] = float(seconds)
-            elif word == "spare":
+            elif verb == "spare":
                 self._ends.pop(argument, None)
             else:
-                self._hear(word, argument)
+                self._pass_on(verb, argument)
 
     def _note_alive(self, alive_time: float) -> None:
         # What counts is when the node wrote, not when we got round to reading.
@@ -86,7 +86,7 @@ class Words:
         self._ends.pop(prefix, None)
 
 
-def _outlives(node: int, words: Words) -> bool:
+def _outlives(node: int, orders: Orders) -> bool:
     """Wait until the node is gone; False: it lives, whatever has become of the pipe.
 
     The pipe closes when nobody has its other end, so nothing that the node was just starting is still about to become a program.
@@ -100,7 +100,7 @@ def _outlives(node: int, words: Words) -> bool:
             time.sleep(_SHORTEST_WAIT_SECONDS)
         elif select.select([0], [], [], _SHORTEST_WAIT_SECONDS)[0]:
             received = os.read(0, 65536)
-            words.take(received)
+            orders.take(received)
             is_closed = not received
     return True
 
@@ -122,24 +122,24 @@ def main(node: int, prefix: str, folder: str, frozen_seconds: float) -> None:
         signal.signal(number, signal.SIG_IGN)
     # Loaded now: a host that is short of everything may not be able to when it is needed.
     sys.path.insert(0, os.path.dirname(__file__))  # noqa: PTH120 - pathlib would triple its size
-    from bequest import Bequest, see_through  # type: ignore[import-not-found]
+    from orphan_requests import OrphanRequests, see_through  # type: ignore[import-not-found]
     from process_tree import end_tree, exiting, kill_members  # type: ignore[import-not-found]
 
-    bequest = Bequest()
-    words = Words(frozen_seconds, bequest.take)
-    while not words.stood_still:
-        if select.select([0], [], [], words.wait_seconds())[0]:
+    orphans = OrphanRequests()
+    orders = Orders(frozen_seconds, orphans.take)
+    while not orders.stood_still:
+        if select.select([0], [], [], orders.wait_seconds())[0]:
             received = os.read(0, 65536)
             if not received:
                 break
-            words.take(received)
+            orders.take(received)
         elif not select.select([0], [], [], 0)[0]:
-            words.note_silence()
-        for due in words.due():
+            orders.note_silence()
+        for due in orders.due():
             # One look at a time: a process that the kernel holds must not hold up the other orders.
             if not kill_members(due):
-                words.ended(due)
-    if words.stood_still and os.getppid() == node:
+                orders.ended(due)
+    if orders.stood_still and os.getppid() == node:
         message = (
             f"the node stood still for {frozen_seconds:g} s and was killed: its work may be another's by now"
         )
@@ -147,16 +147,16 @@ def main(node: int, prefix: str, folder: str, frozen_seconds: float) -> None:
             os.write(2, f'{{"level":"error","event":"{message}","pid":{node}}}\n'.encode())
         os.kill(node, signal.SIGKILL)
     end_tree(prefix)
-    heir = 0
-    if bequest.due and _outlives(node, words):
+    releaser = 0
+    if orphans.due and _outlives(node, orders):
         end_tree(prefix)
         if _have_left(exiting):
             with contextlib.suppress(OSError):  # out of processes: the leases run out by themselves
-                heir = bequest.start()
+                releaser = orphans.start()
     if folder:
         shutil.rmtree(folder, ignore_errors=True)
-    if heir:
-        see_through(heir)
+    if releaser:
+        see_through(releaser)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from nodekit.execution import Workshop
 from nodekit.file_folder import FolderFiles
 from nodekit.file_service import ServiceFiles
 from nodekit.files import Files
-from nodekit.gpu.desk import GpuDesk, open_desk
+from nodekit.gpu.lease_client import LeaseClient, open_lease_client
 from nodekit.gpu.transport import OpenStream
 from nodekit.gpu.warm import WarmShelf
 from nodekit.media_cache import MediaCache
@@ -65,8 +65,8 @@ class Replica:
             )
             removed = folder.root if folder.temporary else None
             reaper = await stack.enter_async_context(reaping(f"{self.name}/", removed, self._frozen_seconds))
-            desk = await stack.enter_async_context(
-                open_desk(
+            lease_client = await stack.enter_async_context(
+                open_lease_client(
                     self._settings.gpu,
                     self._settings.runtime,
                     self._node.name,
@@ -75,7 +75,7 @@ class Replica:
                     self._locks,
                 )
             )
-            attempts = AttemptTable(self._node, self._workshop(folder, desk, stack))
+            attempts = AttemptTable(self._node, self._workshop(folder, lease_client, stack))
             servicer = NodeServicer(self._node, self.name, attempts, self._settings.node.heartbeat_seconds)
             server = RpcServer(self._settings.runtime)
             server.add(task_pb2_grpc.add_TaskServiceServicer_to_server, servicer, SERVICE)
@@ -90,7 +90,7 @@ class Replica:
                     await attempts.drain(self._settings.runtime.drain_seconds)
                     servicer.closing.set()
 
-    def _workshop(self, folder: WorkFolder, desk: GpuDesk, stack: AsyncExitStack) -> Workshop:
+    def _workshop(self, folder: WorkFolder, lease_client: LeaseClient, stack: AsyncExitStack) -> Workshop:
         settings = self._settings.node
         files: Files
         if settings.filestore:
@@ -109,7 +109,7 @@ class Replica:
             environment,
             wear,
         )
-        shelf = WarmShelf(desk, environment, wear)
+        shelf = WarmShelf(lease_client, environment, wear)
         for close in (files.aclose, egress.aclose, workers.aclose, shelf.aclose):
             stack.push_async_callback(close)
         cache = MediaCache(folder.cache, int(settings.cache_mib * 1024 * 1024))
@@ -120,7 +120,7 @@ class Replica:
             files=files,
             media_in=MediaIn(settings, files, cache, egress),
             workers=workers,
-            desk=desk,
+            lease_client=lease_client,
             shelf=shelf,
             threads=threads,
             scratch=folder.scratch,

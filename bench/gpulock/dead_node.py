@@ -16,8 +16,8 @@ import time
 import uvloop
 
 from bench.gpulock.session import RUNTIME, open_session
+from nodekit.gpu.orphan_release import to_terms
 from nodekit.gpu.session import LockSession
-from nodekit.gpu.testament import to_terms
 from nodekit.gpu.transport import LockReplicas
 from nodekit.process_tree import MARK_VARIABLE
 from nodekit.reaper import reaping
@@ -30,13 +30,13 @@ async def hold(address: str) -> None:
     name = f"bench-node-{os.getpid()}"
     hello = lock_pb2.Hello(client_id=name, node="bench")
     async with reaping(f"{name}/") as reaper:
-        reaper.bequeath(to_terms(hello, [address], RUNTIME))
+        reaper.release_on_death(to_terms(hello, [address], RUNTIME))
         session = LockSession(
             LockReplicas([address], RUNTIME).open,
             hello,
             margin_seconds=1,
             unreachable_seconds=60,
-            heir=reaper,
+            ledger=reaper,
         )
         await session.acquire(lock_pb2.Acquire(request_id=name), lambda *_: None)
         await Program.start(["sleep", "300"], environment={**os.environ, MARK_VARIABLE: f"{name}/"})

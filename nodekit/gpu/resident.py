@@ -10,18 +10,18 @@ from typing import Any
 
 from nodekit.failure import TaskFailed
 from nodekit.gpu.holding import Holding
+from nodekit.gpu.lease_scope import LeaseScope
 from nodekit.gpu.metrics import MODEL_LOAD_SECONDS, MODEL_RUN_SECONDS
-from nodekit.gpu.premises import Premises
 from nodekit.worker import Wear, Worker
 
 
 class Resident:
     """One model; `holding` is the lease under which it is on the device now, None on the processor."""
 
-    def __init__(self, key: str, holding: Holding | None, premises: Premises) -> None:
+    def __init__(self, key: str, holding: Holding | None, scope: LeaseScope) -> None:
         self.key = key
         self.holding = holding
-        self.premises = premises
+        self.scope = scope
         self.load_seconds = 0.0
         """How long loading took."""
         self.used_time = 0.0
@@ -35,7 +35,7 @@ class Resident:
     async def load(self, load: Callable[[], Any]) -> None:
         """Start the process and load the model; raises what loading raises."""
         began = time.monotonic()
-        self._worker = await self._life.enter_async_context(Worker.running(self.premises.family))
+        self._worker = await self._life.enter_async_context(Worker.running(self.scope.family))
         await self._worker.call(load, (), {}, "load")
         self.load_seconds = time.monotonic() - began
         MODEL_LOAD_SECONDS.labels(self.key).observe(self.load_seconds)
@@ -66,7 +66,7 @@ class Resident:
                             yield item
             finally:
                 if not worker.usable:
-                    self.premises.kill()
+                    self.scope.kill()
 
     def worn(self, wear: Wear) -> bool:
         """Whether the process has done or grown enough to be replaced."""
@@ -79,6 +79,6 @@ class Resident:
 
     async def end(self) -> None:
         """End the process; its memory is free when this returns."""
-        self.premises.kill()
+        self.scope.kill()
         await self._life.aclose()
-        await self.premises.close()
+        await self.scope.close()

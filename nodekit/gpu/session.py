@@ -14,10 +14,10 @@ from collections.abc import Callable
 from itertools import count
 
 from nodekit.child import uninterrupted
-from nodekit.gpu.ear import Ear, PlaceLost
 from nodekit.gpu.holding import Holding, Phase, boot_time
 from nodekit.gpu.metrics import SESSION_CONNECTED
-from nodekit.gpu.table import Heir, RequestTable
+from nodekit.gpu.response_handler import PlaceLost, ResponseHandler
+from nodekit.gpu.table import RequestLedger, RequestTable
 from nodekit.gpu.transport import OpenStream, Outbox, Responses, drained, ended
 from runtime.errors import Unavailable, YiVideoError
 from runtime.logs import get_logger
@@ -44,21 +44,21 @@ class LockSession:
         *,
         margin_seconds: float,
         unreachable_seconds: float,
-        heir: Heir | None = None,
+        ledger: RequestLedger | None = None,
         clock: Callable[[], float] = boot_time,
     ) -> None:
-        """`heir` gives back what is held when this process dies; None: it runs out."""
+        """`ledger` is told what is open, and has it given back what is held when this process dies; None: it runs out."""
         self._open_stream = open_stream
         self._hello = hello
         self._margin_seconds = margin_seconds
         self._unreachable_seconds = unreachable_seconds
         self._clock = clock
-        self._table = RequestTable(heir)
+        self._table = RequestTable(ledger)
         self._outbox: Outbox | None = None
         self._welcome = lock_pb2.Welcome()
         self._runner: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
-        self._ear = Ear(self._table, say=self._say, close=self._close, renew=self._renew)
+        self._handler = ResponseHandler(self._table, say=self._say, close=self._close, renew=self._renew)
 
     @property
     def connected(self) -> bool:
@@ -290,7 +290,7 @@ class LockSession:
                 message = getattr(response, kind)
                 known = self._table.get(message.request_id)
                 if known is not None:
-                    self._ear.hear(known, kind, message)
+                    self._handler.handle(known, kind, message)
                 elif kind == "granted":  # of a request that we have given up
                     cancel = lock_pb2.Cancel(request_id=message.request_id)
                     self._say(lock_pb2.SessionRequest(cancel=cancel))

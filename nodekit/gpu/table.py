@@ -8,33 +8,33 @@ from typing import Protocol
 from nodekit.gpu.holding import Holding
 
 
-class Heir(Protocol):
+class RequestLedger(Protocol):
     """Who gives back what is left when this process dies; `nodekit.reaper.Reaper` is one."""
 
-    def owe(self, request_id: str, token: int) -> None:
+    def note_open(self, request_id: str, token: int) -> None:
         """Note that the lock service may know this request; `token` is that of its grant, 0 before."""
 
-    def paid(self, request_id: str) -> None:
+    def note_closed(self, request_id: str) -> None:
         """Note that a request has ended."""
 
 
 class RequestTable:
     """Holdings by request id, from before a request is first said until its end is known."""
 
-    def __init__(self, heir: Heir | None = None) -> None:
+    def __init__(self, ledger: RequestLedger | None = None) -> None:
         self._holdings: dict[str, Holding] = {}
-        self._heir = heir
+        self._ledger = ledger
 
     def put(self, holding: Holding) -> None:
         """Note a request, or what has become of it."""
         self._holdings[holding.id] = holding
-        if self._heir is not None:
-            self._heir.owe(holding.id, holding.token)
+        if self._ledger is not None:
+            self._ledger.note_open(holding.id, holding.token)
 
     def strike(self, request_id: str) -> Holding | None:
         """Forget a request that has ended; returns it, None when it is not there."""
-        if self._heir is not None:
-            self._heir.paid(request_id)
+        if self._ledger is not None:
+            self._ledger.note_closed(request_id)
         return self._holdings.pop(request_id, None)
 
     def get(self, request_id: str) -> Holding | None:

@@ -11,17 +11,17 @@ from itertools import count
 
 from nodekit.child import Family
 from nodekit.failure import TaskFailed
-from nodekit.gpu.desk import GpuDesk
 from nodekit.gpu.holding import Holding, Phase
 from nodekit.gpu.interruption import Interruption
 from nodekit.gpu.lease import GpuLease, lost_failure, to_lease
+from nodekit.gpu.lease_client import LeaseClient
+from nodekit.gpu.lease_scope import LeaseScope
 from nodekit.gpu.metrics import WAIT_SECONDS
-from nodekit.gpu.premises import Premises
 from nodekit.progress import ProgressReporter
 from yivideo.gpulock.v1 import lock_pb2
 from yivideo.task.v1 import task_pb2
 
-_premises: ContextVar[tuple[GpuUse, Premises] | None] = ContextVar("premises", default=None)
+_scope: ContextVar[tuple[GpuUse, LeaseScope] | None] = ContextVar("scope", default=None)
 
 
 class GpuUse:
@@ -29,7 +29,7 @@ class GpuUse:
 
     def __init__(
         self,
-        desk: GpuDesk,
+        lease_client: LeaseClient,
         spec: task_pb2.TaskSpec,
         attempt: int,
         *,
@@ -38,7 +38,7 @@ class GpuUse:
         emit: Callable[[task_pb2.TaskEvent], None],
         progress: ProgressReporter,
     ) -> None:
-        self.desk = desk
+        self.lease_client = lease_client
         self._spec = spec
         self._attempt = attempt
         self._declared = declared
@@ -49,9 +49,9 @@ class GpuUse:
         self._open: list[GpuLease] = []
         self._fault: TaskFailed | None = None
 
-    def premises(self) -> Premises | None:
+    def scope(self) -> LeaseScope | None:
         """Return where processes started here and now belong; None: outside every lease of this attempt."""
-        found = _premises.get()
+        found = _scope.get()
         return found[1] if found is not None and found[0] is self else None
 
     def check(self) -> None:
@@ -67,16 +67,18 @@ class GpuUse:
         holding = await self.acquire(request)
         lease = to_lease(holding)
         mark = f"{self._family.mark}gpu-{next(self._numbers)}/"
-        premises = Premises(mark, lease, self.desk.settings, self.desk.reaper, self._family.grace_seconds)
+        scope = LeaseScope(
+            mark, lease, self.lease_client.settings, self.lease_client.reaper, self._family.grace_seconds
+        )
         try:
-            self.bind(holding, premises)
-            await self.desk.admit(holding, mark)
-            with self.working(lease, holding, premises), self._inside(premises):
+            self.bind(holding, scope)
+            await self.lease_client.admit(holding, mark)
+            with self.working(lease, holding, scope), self._inside(scope):
                 yield lease
         except BaseException:
-            await self.desk.vacate(holding, premises)
+            await self.lease_client.vacate(holding, scope)
             raise
-        self.settle(holding, await self.desk.vacate(holding, premises))
+        self.settle(holding, await self.lease_client.vacate(holding, scope))
 
     async def acquire(self, request: lock_pb2.Acquire) -> Holding | None:
         """Ask for devices on behalf of the task, and show its place in the queue while it waits."""
@@ -98,7 +100,7 @@ class GpuUse:
                 self._emit(task_pb2.TaskEvent(waiting_for_gpu=waiting))
 
         began = time.monotonic()  # the service knows of a request only when it has reached it
-        holding = await self.desk.acquire(request, show)
+        holding = await self.lease_client.acquire(request, show)
         if holding is not None:
             WAIT_SECONDS.observe(time.monotonic() - began)
         if holding is not None and shown:
@@ -106,20 +108,20 @@ class GpuUse:
             self._progress.report(math.nan, "gpu", f"GPU granted: {names}", None)
         return holding
 
-    def bind(self, holding: Holding | None, premises: Premises) -> None:
+    def bind(self, holding: Holding | None, scope: LeaseScope) -> None:
         """Have the processes of a place end when the lease is not confirmed in time, whatever becomes of this process."""
         if holding is not None:
-            premises.live_until(holding.deadline)
-            holding.on_renewed = lambda: premises.live_until(holding.deadline)
+            scope.live_until(holding.deadline)
+            holding.on_renewed = lambda: scope.live_until(holding.deadline)
 
     @contextmanager
-    def working(self, lease: GpuLease, holding: Holding | None, premises: Premises) -> Iterator[None]:
+    def working(self, lease: GpuLease, holding: Holding | None, scope: LeaseScope) -> Iterator[None]:
         """Run the block's work: cancelled when the lease is lost or taken back."""
 
         def lose() -> None:
             assert holding is not None
             lease.lost.set()
-            premises.kill()
+            scope.kill()
             self._fault = self._fault or lost_failure(holding)
 
         self._open.append(lease)
@@ -141,9 +143,9 @@ class GpuUse:
         raise self._fault
 
     @contextmanager
-    def _inside(self, premises: Premises) -> Iterator[None]:
-        outside = _premises.set((self, premises))
+    def _inside(self, scope: LeaseScope) -> Iterator[None]:
+        outside = _scope.set((self, scope))
         try:
             yield
         finally:
-            _premises.reset(outside)
+            _scope.reset(outside)

@@ -16,11 +16,11 @@ from types import MappingProxyType
 from typing import Any
 
 from nodekit.child import uninterrupted
-from nodekit.gpu.desk import GpuDesk
 from nodekit.gpu.holding import Holding, Phase
 from nodekit.gpu.lease import GpuLease, to_lease
+from nodekit.gpu.lease_client import LeaseClient
+from nodekit.gpu.lease_scope import LeaseScope
 from nodekit.gpu.metrics import LEASES, WARM_MODELS, WARM_STARTS
-from nodekit.gpu.premises import Premises
 from nodekit.gpu.resident import Resident
 from nodekit.gpu.use import GpuUse
 from nodekit.worker import NO_WEAR, Wear
@@ -89,12 +89,15 @@ class WarmShelf:
     """The models of one replica: on the shelf those that no task uses now, at most `max_warm`."""
 
     def __init__(
-        self, desk: GpuDesk, environment: Mapping[str, str] = MappingProxyType({}), wear: Wear = NO_WEAR
+        self,
+        lease_client: LeaseClient,
+        environment: Mapping[str, str] = MappingProxyType({}),
+        wear: Wear = NO_WEAR,
     ) -> None:
-        self._desk = desk
+        self._lease_client = lease_client
         self._environment = environment
         self._wear = wear
-        self._max_warm = desk.settings.max_warm
+        self._max_warm = lease_client.settings.max_warm
         self._shelf: dict[Resident, asyncio.TimerHandle] = {}
         self._in_use: set[Resident] = set()
         self._wants: set[_Want] = set()
@@ -107,7 +110,7 @@ class WarmShelf:
         """Hold a loaded model for the time of the block; see `TaskContext.warm`."""
         resident, lease, warm = await self._ready(use, key, load, request)
         try:
-            with use.working(lease, resident.holding, resident.premises):
+            with use.working(lease, resident.holding, resident.scope):
                 yield WarmModel(resident, lease, warm=warm)
         except BaseException:
             await self._put_back(resident)
@@ -125,17 +128,22 @@ class WarmShelf:
             WARM_STARTS.labels(key, "yes").inc()
             return found, lease, True
         WARM_STARTS.labels(key, "no").inc()
-        premises = Premises(
-            self._desk.mark(), lease, self._desk.settings, self._desk.reaper, 0, self._environment
+        scope = LeaseScope(
+            self._lease_client.mark(),
+            lease,
+            self._lease_client.settings,
+            self._lease_client.reaper,
+            0,
+            self._environment,
         )
-        resident = Resident(key, holding, premises)
+        resident = Resident(key, holding, scope)
         self._begin_use(resident)
         try:
-            use.bind(holding, premises)
+            use.bind(holding, scope)
             if found is not None and found.ending is not None:
                 await asyncio.shield(found.ending)  # it was unloaded when the service had handed its lease on
-            await self._desk.admit(holding, premises.mark)
-            with use.working(lease, holding, premises):
+            await self._lease_client.admit(holding, scope.mark)
+            with use.working(lease, holding, scope):
                 await resident.load(load)
         except BaseException:
             await self._finish(resident)
@@ -169,8 +177,8 @@ class WarmShelf:
         if alike and not want.settled and want.request.warm_request_id != holding.id:
             want.resident = resident
             want.request.warm_request_id = holding.id
-            assert self._desk.session is not None
-            self._desk.session.repeat(want.request)
+            assert self._lease_client.session is not None
+            self._lease_client.session.repeat(want.request)
 
     def _begin_use(self, resident: Resident) -> None:
         """A task has a model under a new lease: those that wait for one like it want that."""
@@ -194,11 +202,11 @@ class WarmShelf:
         if old is not None:
             LEASES.dec()
         self._begin_use(found)
-        use.bind(holding, found.premises)
+        use.bind(holding, found.scope)
         try:
-            await self._desk.admit(holding, found.premises.mark)
+            await self._lease_client.admit(holding, found.scope.mark)
             if old is not None:
-                await self._desk.leave(old)
+                await self._lease_client.leave(old)
             if not found.usable:
                 self._in_use.discard(found)
                 await found.end()
@@ -233,10 +241,10 @@ class WarmShelf:
             await self._leave(min(self._shelf, key=lambda one: one.used_time))
         resident.used_time = time.monotonic()
         self._shelf[resident] = asyncio.get_running_loop().call_later(
-            self._desk.settings.warm_idle_seconds, self._dismiss, resident
+            self._lease_client.settings.warm_idle_seconds, self._dismiss, resident
         )
         WARM_MODELS.set(len(self._shelf))
-        if holding is None or self._desk.session is None:
+        if holding is None or self._lease_client.session is None:
             return ""
         holding.on_stop = lambda: self._dismiss(resident, lock_pb2.RELEASE_REASON_YIELDED)
         holding.on_lost = lambda: self._dismiss(resident)
@@ -244,7 +252,7 @@ class WarmShelf:
             return await self._leave(resident)
         # Before it is parked: the service must not have it unloaded for somebody who wants it.
         self._offer(resident)
-        refused = await self._desk.session.park(holding, resident.key, resident.load_seconds)
+        refused = await self._lease_client.session.park(holding, resident.key, resident.load_seconds)
         if refused:
             await self._leave(resident)
         return refused
@@ -277,7 +285,7 @@ class WarmShelf:
 
     async def _end(self, resident: Resident, reason: lock_pb2.ReleaseReason.ValueType) -> str:
         await resident.end()
-        return await self._desk.vacate(resident.holding, resident.premises, reason)
+        return await self._lease_client.vacate(resident.holding, resident.scope, reason)
 
     async def aclose(self) -> None:
         """End every model; for a replica that goes down."""

@@ -1,4 +1,4 @@
-"""The desk of one replica: where its attempts ask for devices, whoever arbitrates them."""
+"""The lease client of one replica: its attempts ask it for devices, whoever arbitrates them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from nodekit.gpu.devices import own_devices
 from nodekit.gpu.guard import DeviceGuard, default_root
 from nodekit.gpu.holding import Holding, Phase
 from nodekit.gpu.lease import reason_name
+from nodekit.gpu.lease_scope import LeaseScope
 from nodekit.gpu.local import LocalLocks
 from nodekit.gpu.metrics import LEASES, LOSSES
-from nodekit.gpu.premises import Premises
+from nodekit.gpu.orphan_release import to_terms
 from nodekit.gpu.session import LockSession
 from nodekit.gpu.settings import GpuSection
-from nodekit.gpu.testament import to_terms
 from nodekit.gpu.transport import LockReplicas, OpenStream
 from nodekit.reaper import Reaper
 from runtime.logs import get_logger
@@ -28,7 +28,7 @@ from yivideo.gpulock.v1 import lock_pb2
 log = get_logger(__name__)
 
 
-class GpuDesk:
+class LeaseClient:
     """Asks, admits and gives back. Without a session every lease is a CPU lease: `acquire` returns None."""
 
     def __init__(
@@ -87,7 +87,7 @@ class GpuDesk:
     async def vacate(
         self,
         holding: Holding | None,
-        premises: Premises,
+        scope: LeaseScope,
         reason: lock_pb2.ReleaseReason.ValueType = lock_pb2.RELEASE_REASON_NORMAL,
     ) -> str:
         """End what runs under a lease, then release it, or confirm it when it was lost; a cancel does not interrupt this.
@@ -98,7 +98,7 @@ class GpuDesk:
 
         async def leave() -> None:
             nonlocal answer
-            await premises.close()
+            await scope.close()
             if holding is not None and self.session is not None:
                 answer = await self._give_back(self.session, holding, reason)
 
@@ -125,15 +125,15 @@ class GpuDesk:
 
 
 @asynccontextmanager
-async def open_desk(
+async def open_lease_client(
     settings: GpuSection,
     runtime: RuntimeSection,
     node: str,
     replica: str,
     reaper: Reaper,
     locks: OpenStream | None = None,
-) -> AsyncIterator[GpuDesk]:
-    """Set up a replica's desk for the time of the block; `locks` is asked in place of what the settings name."""
+) -> AsyncIterator[LeaseClient]:
+    """Set up a replica's lease client for the time of the block; `locks` is asked in place of what the settings name."""
     guard = DeviceGuard(settings.guard_root or default_root())
     hello = lock_pb2.Hello(client_id=replica, node=node, host=socket.gethostname())
     replicas: LockReplicas | None = None
@@ -143,7 +143,7 @@ async def open_desk(
     elif settings.mode != "cpu" and settings.lock:
         replicas = LockReplicas(settings.lock, runtime)
         open_stream = replicas.open
-        reaper.bequeath(to_terms(hello, settings.lock, runtime))
+        reaper.release_on_death(to_terms(hello, settings.lock, runtime))
     elif settings.mode != "cpu":
         devices = await asyncio.to_thread(own_devices, settings)
         if devices:
@@ -156,10 +156,10 @@ async def open_desk(
             hello,
             margin_seconds=settings.margin_seconds,
             unreachable_seconds=settings.unreachable_seconds,
-            heir=reaper if replicas is not None else None,
+            ledger=reaper if replicas is not None else None,
         )
     try:
-        yield GpuDesk(settings, replica, reaper, session, guard)
+        yield LeaseClient(settings, replica, reaper, session, guard)
     finally:
         if session is not None:
             await session.aclose()

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from nodekit.gpu.orphan_release import to_terms
 from nodekit.gpu.session import LockSession
-from nodekit.gpu.testament import to_terms
 from nodekit.gpu.transport import LockReplicas
 from nodekit.reaper import reaping
 from runtime.settings import RuntimeSection
@@ -163,9 +163,9 @@ async def test_who_lives_keeps_its_lease(start_locks: StartLocks) -> None:
     locks = await start_locks(**LONG_TTL)
     hello = lock_pb2.Hello(client_id="me")
     replicas = LockReplicas(locks.addresses, RuntimeSection())
-    async with reaping(f"testament-test-{os.getpid()}/") as reaper:
-        reaper.bequeath(to_terms(hello, locks.addresses, RuntimeSection()))
-        session = LockSession(replicas.open, hello, margin_seconds=1, unreachable_seconds=60, heir=reaper)
+    async with reaping(f"orphan-test-{os.getpid()}/") as reaper:
+        reaper.release_on_death(to_terms(hello, locks.addresses, RuntimeSection()))
+        session = LockSession(replicas.open, hello, margin_seconds=1, unreachable_seconds=60, ledger=reaper)
         holding = await session.acquire(lock_pb2.Acquire(request_id="r 1\n", task_id="t1"), lambda *_: None)
         reaper._program.close()
         async with asyncio.timeout(20):
@@ -195,9 +195,9 @@ async def test_without_a_lock_service_the_reaper_ends(
 
 
 def wills_of(reaper: int) -> list[int]:
-    """Return the pids of the testament that a reaper runs: it is in the reaper's session."""
+    """Return the pids of the orphan release that a reaper runs: it is in the reaper's session."""
     found = []
-    for pid in processes_with("gpu/testament.py"):
+    for pid in processes_with("gpu/orphan_release.py"):
         with contextlib.suppress(ProcessLookupError):
             if os.getsid(pid) == reaper:
                 found.append(pid)

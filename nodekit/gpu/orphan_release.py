@@ -1,4 +1,4 @@
-"""The testament of a node: gives back what it held at the lock service, when it is dead and nothing of its processes is left.
+"""The orphan release: gives back what it held at the lock service, when it is dead and nothing of its processes is left.
 
 Its reaper runs this file as a program (docs/adr/0020). Standard input: the terms as one line of JSON, then for each request that
 had not ended a line `<token> <request id as JSON>`; token 0: no grant was heard of. It tries the replicas in turn and gives up
@@ -38,8 +38,8 @@ def to_terms(hello: lock_pb2.Hello, lock: Sequence[str], runtime: RuntimeSection
     return json.dumps({"hello": hello.SerializeToString().hex(), "lock": list(lock), "runtime": settings})
 
 
-class Testament:
-    """What is left to do."""
+class OrphanRelease:
+    """What a dead node held or waited for, and has not been given back yet."""
 
     def __init__(self, hello: lock_pb2.Hello, requests: Mapping[str, int]) -> None:
         """`requests` are the tokens by request id, 0 where there is none."""
@@ -66,7 +66,7 @@ class Testament:
         try:
             async with rpc_errors():
                 async for response in call:
-                    self._hear(response, outbox)
+                    self._handle(response, outbox)
                     if not self.left:
                         return
             raise Unavailable("the stream ended")
@@ -90,7 +90,7 @@ class Testament:
             if token
         ]
 
-    def _hear(
+    def _handle(
         self, response: lock_pb2.SessionResponse, outbox: asyncio.Queue[lock_pb2.SessionRequest | None]
     ) -> None:
         kind = response.WhichOneof("message")
@@ -114,15 +114,13 @@ async def _execute(terms: Mapping[str, object], requests: Mapping[str, int]) -> 
     hello = lock_pb2.Hello.FromString(bytes.fromhex(str(terms["hello"])))
     settings = RuntimeSection.model_validate(terms["runtime"])
     configure_logs(hello.node, level=settings.log_level, log_format=settings.log_format)
-    testament = Testament(hello, requests)
+    orphans = OrphanRelease(hello, requests)
     try:
         async with asyncio.timeout(TRYING_SECONDS):
-            await testament.execute(terms["lock"], settings)  # type: ignore[arg-type]
+            await orphans.execute(terms["lock"], settings)  # type: ignore[arg-type]
         log.info("a dead node's leases were given back", replica=hello.client_id, requests=len(requests))
     except TimeoutError:
-        log.warning(
-            "a dead node's leases must run out", replica=hello.client_id, requests=len(testament.left)
-        )
+        log.warning("a dead node's leases must run out", replica=hello.client_id, requests=len(orphans.left))
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
-"""What a node leaves undone when it dies: its requests at the lock service, and the program that gives them back.
+"""Orphan requests: what a node leaves open when it dies, at the lock service, and the program that gives them back.
 
 The reaper keeps it. It need not understand any of it, so that it stays small: the terms and the requests are lines of text that the
-node has said, and that the program (`nodekit/gpu/testament.py`) reads on its standard input.
+node has said, and that the program (`nodekit/gpu/orphan_release.py`) reads on its standard input.
 This file imports only the standard library's light modules, because the reaper (a process of its own) runs it.
 """
 
@@ -15,24 +15,24 @@ import sys
 LONGEST_SECONDS = 12.0
 """How long the program may take; it gives up by itself before."""
 
-_PROGRAM = os.path.join(os.path.dirname(__file__), "gpu", "testament.py")  # noqa: PTH118, PTH120
+_PROGRAM = os.path.join(os.path.dirname(__file__), "gpu", "orphan_release.py")  # noqa: PTH118, PTH120
 
 
-class Bequest:
+class OrphanRequests:
     """The terms, and the requests that have not ended."""
 
     def __init__(self) -> None:
         self._terms = ""
         self._requests: dict[str, str] = {}
 
-    def take(self, word: str, argument: str) -> None:
-        """Note one line of the node: `testament <terms>`, `owe <token> <request>`, `paid <request>`."""
-        if word == "testament":
+    def take(self, verb: str, argument: str) -> None:
+        """Note one line of the node: `terms <terms>`, `open <token> <request>`, `closed <request>`."""
+        if verb == "terms":
             self._terms = argument
-        elif word == "owe":
+        elif verb == "open":
             token, _, request = argument.partition(" ")
             self._requests[request] = token
-        elif word == "paid":
+        elif verb == "closed":
             self._requests.pop(argument, None)
 
     @property
@@ -44,7 +44,7 @@ class Bequest:
         """Start the program; returns its pid. Raises OSError."""
         requests = [f"{token} {request}" for request, token in self._requests.items()]
         # In memory: the terms hold the internal token, and a pipe would have to be filled while the program reads.
-        paper = os.memfd_create("testament")
+        paper = os.memfd_create("orphan-release")
         with open(paper, "wb") as file:  # noqa: PTH123
             file.write("\n".join([self._terms, *requests]).encode())
             file.flush()

@@ -1,4 +1,4 @@
-"""Premises: where the processes of one lease live, so that they see its devices, are found by their mark, and end with it."""
+"""LeaseScope: where the processes of one lease live: they see its devices, are found by their mark, and end with it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nodekit.reaper import Reaper
 from nodekit.worker import WorkerPool
 
 
-class Premises:
+class LeaseScope:
     """A family and a worker pool with a lease's environment, under one mark."""
 
     def __init__(

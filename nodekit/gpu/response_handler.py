@@ -17,8 +17,8 @@ class PlaceLost(Exception):
     """A waiter's place is gone."""
 
 
-class Ear:
-    """Hears for all holdings of one session: changes them, answers what cannot wait, and strikes out what has ended."""
+class ResponseHandler:
+    """For all holdings of one session: changes them, answers what cannot wait, and strikes out what has ended."""
 
     def __init__(
         self,
@@ -34,18 +34,18 @@ class Ear:
         self._close = close
         self._renew = renew
 
-    def hear(self, holding: Holding, kind: str, message: object) -> None:
+    def handle(self, holding: Holding, kind: str, message: object) -> None:
         """Take in one message; `kind` is the name of its field in the contract."""
         match message:
             case lock_pb2.Queued():
                 holding.on_queued(message.position, message.reason)
             case lock_pb2.Lease() if kind == "granted":
-                self._hear_grant(holding, message)
+                self._handle_grant(holding, message)
             case lock_pb2.Lease() if message.token == holding.token:
                 holding.take_beat(message.ttl_seconds)
                 self._taken_over(holding)
             case lock_pb2.Refused():
-                self._hear_refusal(holding, message)
+                self._handle_refusal(holding, message)
             case lock_pb2.Warning():
                 log.warning(
                     "GPU lease is held for long",
@@ -57,7 +57,7 @@ class Ear:
                 holding.stop = message
                 holding.on_stop()
             case lock_pb2.Lost() if message.token == holding.token:
-                self._hear_loss(holding, message.reason, message.message)
+                self._handle_loss(holding, message.reason, message.message)
             case lock_pb2.Parked() if message.token == holding.token:
                 holding.answer("")
             case lock_pb2.Released() | lock_pb2.Confirmed() | lock_pb2.Cancelled():
@@ -67,13 +67,13 @@ class Ear:
                     # We were away for longer than a waiter's place is kept.
                     holding.granted.set_exception(PlaceLost())
 
-    def _hear_grant(self, holding: Holding, lease: lock_pb2.Lease) -> None:
+    def _handle_grant(self, holding: Holding, lease: lock_pb2.Lease) -> None:
         if holding.phase is Phase.HELD and lease.token != holding.token:
             # The store has forgotten our lease and queued the repeated request: the new grant is nobody's.
             self._say(
                 lock_pb2.SessionRequest(release=lock_pb2.Release(request_id=holding.id, token=lease.token))
             )
-            self._hear_loss(holding, lock_pb2.STOP_REASON_SUPERSEDED, "the lock service has forgotten it")
+            self._handle_loss(holding, lock_pb2.STOP_REASON_SUPERSEDED, "the lock service has forgotten it")
         elif holding.phase is Phase.WAITING and holding.closing is None:
             good = holding.take_grant(lease)
             self._table.put(holding)
@@ -95,10 +95,10 @@ class Ear:
         parked = self._table.get(holding.acquire.warm_request_id)
         if parked is not None:
             parked.answer("")
-            self._hear_loss(parked, lock_pb2.STOP_REASON_SUPERSEDED, message)
+            self._handle_loss(parked, lock_pb2.STOP_REASON_SUPERSEDED, message)
         return parked is not None
 
-    def _hear_refusal(self, holding: Holding, refused: lock_pb2.Refused) -> None:
+    def _handle_refusal(self, holding: Holding, refused: lock_pb2.Refused) -> None:
         if holding.phase is Phase.WAITING and holding.closing is None and not holding.token:
             self._table.strike(holding.id)
             holding.refuse(refused.code, refused.message)
@@ -108,11 +108,11 @@ class Ear:
         elif holding.closing is not None:
             holding.answer(refused.code)
         elif refused.code == "GPU_LEASE_STALE":
-            self._hear_loss(holding, lock_pb2.STOP_REASON_HEARTBEAT, refused.message)
+            self._handle_loss(holding, lock_pb2.STOP_REASON_HEARTBEAT, refused.message)
         else:
             log.warning("message refused by the lock service", request=holding.id, code=refused.code)
 
-    def _hear_loss(self, holding: Holding, reason: lock_pb2.StopReason.ValueType, message: str) -> None:
+    def _handle_loss(self, holding: Holding, reason: lock_pb2.StopReason.ValueType, message: str) -> None:
         confirm = lock_pb2.SessionRequest(
             confirm=lock_pb2.Confirm(request_id=holding.id, token=holding.token)
         )
