@@ -178,6 +178,8 @@ async def test_what_was_said_is_heard_again(tts_node: NodeUnderTest, fields: dic
         ("Say it once.", "Say it once. Say it once.", False),
         ("今天是2026年", "今天是二零二六年", True),
         ("漢語", "汉语", True),
+        ("大家好。", "帶家好", True),
+        ("大家好。", "谢谢你们", False),
         ("今天天气很好", "昨天他去了北京", False),
     ],
 )
