@@ -28,8 +28,8 @@ needs = { models = ["faster-whisper-base"] }
 module = "services.mute"
 needs = { commands = ["no-such-command"] }
 
-[heavy]
-module = "services.heavy"
+[large]
+module = "services.large"
 environment = "paddle"
 """
 
@@ -75,7 +75,7 @@ def test_what_is_missing_is_named_with_what_to_do_and_the_rest_starts(
     said = {absent.name: " ".join(absent.reasons) for absent in left_out}
     assert "make models names=faster-whisper-base" in said["deaf"]
     assert "no-such-command" in said["mute"]
-    assert "make environment name=paddle" in said["heavy"]
+    assert "make environment name=paddle" in said["large"]
 
 
 def test_a_node_that_the_rest_cannot_do_without_stops_the_start(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_nodes_are_picked_by_name(tmp_path: Path) -> None:
     """Only what was named is looked at; a name that no node has is refused with those that there are."""
     placed, left_out = place_nodes(section(tmp_path, only=("plain",)), addresses())
     assert [node.row.name for node in placed] == ["plain"] and not left_out
-    with pytest.raises(UnknownNode, match="gone; there are plain, deaf, mute, heavy"):
+    with pytest.raises(UnknownNode, match="gone; there are plain, deaf, mute, large"):
         place_nodes(section(tmp_path, only=("gone",)), addresses())
 
 
