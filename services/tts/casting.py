@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from nodekit.models import model_store
 from services.tts.faults import FaultCode, TtsFault
@@ -13,6 +17,8 @@ from services.tts.speaking import Cast
 from services.tts.voices import VOICES, find_voice
 
 KOKORO_MODEL, KOKORO_VOICES = "kokoro-82m-int8", "kokoro-voices"
+BUILT_IN = ("zh", "en", "es", "fr", "it", "pt")
+FLITE_VOICES = ("slt", "rms", "awb", "kal16", "kal")
 
 
 @dataclass(frozen=True)
@@ -27,11 +33,28 @@ class Part:
 
 
 def choose(
-    *, engine: str, voice: str, language: str, reference: Path | None, prompt_text: str, settings: TtsSection
+    *,
+    engine: str,
+    voice: str,
+    language: str,
+    reference: Path | None,
+    prompt_text: str,
+    settings: TtsSection,
+    seed: int = 0,
+    emotion: Mapping[str, Any] | None = None,
 ) -> Part:
-    """Return who speaks. Raises TtsFault, and ModelMissing, which names the command that fetches it."""
+    """Return who speaks. Raises TtsFault, and ModelMissing, which names the command that fetches it.
+
+    `emotion` has the arguments of IndexTTS2's `infer` beside text and recording; other engines know none.
+    """
     if engine == "auto" and reference is not None:
-        engine = "gptsovits" if settings.gptsovits_url else "cosyvoice"
+        engine = _cloning(settings)
+    if engine == "indextts2":
+        return _indextts2(language, reference, settings, {**(emotion or {}), "seed": seed})
+    if engine == "flite":
+        return _flite(voice, language)
+    if engine == "espeak-ng" or (engine == "auto" and not voice and language not in BUILT_IN):
+        return _espeak(voice, language)
     if engine in ("gptsovits", "cosyvoice"):
         return _server(engine, language, reference, prompt_text, settings)
     found = find_voice(voice, language, zh=settings.voice_zh, en=_english(engine, settings))
@@ -43,7 +66,13 @@ def choose(
         raise TtsFault(FaultCode.LANGUAGE_UNSUPPORTED, f"{engine} does not speak {language!r}", "/language")
     if found.engine == "hibari":
         version = importlib.metadata.version("hibari-tts")
-        return Part(Cast("hibari", found.name), f"hibari/{version}", f"hibari {version}", "Apache-2.0", "en")
+        return Part(
+            Cast("hibari", found.name, seed=seed),
+            f"hibari/{version}",
+            f"hibari {version}",
+            "Apache-2.0",
+            "en",
+        )
     store = model_store()
     model, voices = store.folder(KOKORO_MODEL), store.folder(KOKORO_VOICES)
     entry = store.entry(KOKORO_MODEL)
@@ -64,6 +93,62 @@ def _english(engine: str, settings: TtsSection) -> str:
         if engine == "kokoro" and VOICES[settings.voice_en].engine != "kokoro"
         else settings.voice_en
     )
+
+
+def _cloning(settings: TtsSection) -> str:
+    if settings.indextts_folder is not None:
+        return "indextts2"
+    return "gptsovits" if settings.gptsovits_url else "cosyvoice"
+
+
+def _indextts2(language: str, reference: Path | None, settings: TtsSection, manner: dict[str, Any]) -> Part:
+    root = settings.indextts_folder
+    if root is None or not root.is_dir():
+        message = "IndexTTS2 is not here (tts.indextts_folder names its checkout)"
+        raise TtsFault(FaultCode.ENGINE_UNREACHABLE, message, "/engine")
+    if reference is None:
+        message = "IndexTTS2 needs a recording of the voice"
+        raise TtsFault(FaultCode.REFERENCE_UNUSABLE, message, "/spk_audio_prompt")
+    cast = Cast(
+        "indextts2",
+        model_folder=str(root),
+        voices_folder=str(settings.indextts_model or root / "checkpoints"),
+        reference=str(reference),
+        language=language,
+        python=str(settings.indextts_python or root / ".venv/bin/python"),
+        manner=json.dumps({**manner, "spk_audio_prompt": str(reference)}),
+        fp16=settings.indextts_fp16,
+    )
+    return Part(cast, "indextts2", "IndexTTS2", "bilibili Model Use License", language)
+
+
+def _flite(voice: str, language: str) -> Part:
+    name = {"": "slt", "default": "slt", "female_01": "slt", "male_01": "rms"}.get(voice, voice)
+    if language != "en":
+        raise TtsFault(FaultCode.LANGUAGE_UNSUPPORTED, f"flite does not speak {language!r}", "/language")
+    if name not in FLITE_VOICES:
+        raise TtsFault(FaultCode.VOICE_UNKNOWN, f"flite has no voice {voice!r}", "/voice")
+    return Part(Cast("flite", name), "flite", f"flite {name}", "MIT-like (CMU)", "en")
+
+
+def _espeak(voice: str, language: str) -> Part:
+    if voice not in ("", "default"):
+        raise TtsFault(FaultCode.VOICE_UNKNOWN, "espeak-ng has one voice for each language", "/voice")
+    if language not in espeak_languages():
+        message = (
+            f"no voice here speaks {language!r}; {', '.join(BUILT_IN)} are spoken, and what espeak-ng knows"
+        )
+        raise TtsFault(FaultCode.LANGUAGE_UNSUPPORTED, message, "/language")
+    licence = "GPL-3.0-or-later (program)"
+    return Part(Cast("espeak-ng", language=language), "espeak-ng", f"espeak-ng {language}", licence, language)
+
+
+@cache
+def espeak_languages() -> frozenset[str]:
+    """Return the languages of the espeak-ng that is installed, by its dictionaries; without Japanese, whose kanji it spells."""
+    folders = [*Path("/usr/lib").glob("*/espeak-ng-data"), *Path("/usr").glob("*/espeak-ng-data")]
+    names = {file.name.removesuffix("_dict") for folder in folders for file in folder.glob("*_dict")}
+    return frozenset((names | ({"zh"} if "cmn" in names else set())) - {"ja"})
 
 
 def _server(

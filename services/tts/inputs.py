@@ -31,10 +31,13 @@ class GenerateSpeechInput(TaskInput):
     """The origin's field: its file name, without folders, is what the result is called."""
     voice: str = Field("", max_length=64)
     """A name of `indextts.list_voice_presets`; empty: the language's default."""
-    language: Literal["", "zh", "en", "es", "fr", "it", "pt"] = ""
-    """Language; empty: told by the script."""
-    engine: Literal["auto", "kokoro", "hibari", "gptsovits", "cosyvoice"] = "auto"
-    """auto: a speech server that is configured when a reference is given, else hibari for English and Kokoro for the rest."""
+    language: str = Field("", pattern=r"^([a-z]{2,3})?$")
+    """Language (zh, en, es, fr, it, pt; others as espeak-ng knows them); empty: told by the script."""
+    engine: Literal[
+        "auto", "kokoro", "hibari", "gptsovits", "cosyvoice", "indextts2", "flite", "espeak-ng"
+    ] = "auto"
+    """auto: with a reference IndexTTS2 or a speech server, where configured; else hibari for English, Kokoro for its languages, and
+    espeak-ng for all others."""
     spk_audio_prompt: MediaRef | None = None
     """Recording of the voice to speak with; needs a speech server (`tts.gptsovits_url`, `tts.cosyvoice_url`)."""
     reference_audio: MediaRef | None = None
@@ -44,7 +47,7 @@ class GenerateSpeechInput(TaskInput):
     prompt_text: str = Field("", max_length=1000)
     """What is said in the reference."""
     emo_audio_prompt: MediaRef | None = None
-    """The origin's field for IndexTTS2: a recording of the emotion; no engine here uses it, and a warning says so."""
+    """The origin's field for IndexTTS2: a recording of the emotion; other engines do not use it, and a warning says so."""
     emotion_alpha: Annotated[float, Field(ge=0, le=1)] = 1.0
     """The same: strength of the emotion."""
     emotion_vector: Annotated[list[float], Field(min_length=8, max_length=8)] | None = None
@@ -56,9 +59,11 @@ class GenerateSpeechInput(TaskInput):
     use_random: bool = False
     """The same."""
     max_text_tokens_per_segment: int = Field(120, ge=10, le=1000)
-    """The origin's field; sentences are cut by their own length here, without effect."""
+    """The origin's field; text tokens that IndexTTS2 says at once; without effect on other engines."""
     verbose: bool = False
     """The origin's field, without effect."""
+    seed: int = Field(0, ge=0, le=2**31 - 1)
+    """The same text and seed give the same speech, with engines that vary (hibari, IndexTTS2)."""
     speed: float = Field(1.0, ge=0.5, le=2.0)
     """1 is ordinary."""
     target_duration: float | None = Field(None, gt=0.1, le=36_000)

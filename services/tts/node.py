@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
+from shutil import which
 from typing import Any
 
 import orjson
@@ -53,7 +54,7 @@ async def generate_speech(request: GenerateSpeechInput, context: TaskContext) ->
     """Speaks a text, in the voice, length, loudness and form asked for."""
     with _faults():
         reference = await _reference(request, context)
-        passages = _passages(request, reference)
+        passages = _passages(request, reference, await _emotion(request, context))
         speech = _Speech(request, context, passages)
         await speech.speak()
         return await _publish(request, context, speech)
@@ -65,7 +66,25 @@ async def _reference(request: GenerateSpeechInput, context: TaskContext) -> Path
     return await context.fetch(request.reference, kind=MediaKind.AUDIO)
 
 
-def _passages(request: GenerateSpeechInput, reference: Path | None) -> list[_Passage]:
+async def _emotion(request: GenerateSpeechInput, context: TaskContext) -> dict[str, Any]:
+    """Return what IndexTTS2 is told of the emotion, under its own names."""
+    told: dict[str, Any] = {
+        "emo_alpha": request.emotion_alpha,
+        "use_random": request.use_random,
+        "max_text_tokens_per_segment": request.max_text_tokens_per_segment,
+    }
+    if request.emo_audio_prompt:
+        told["emo_audio_prompt"] = str(await context.fetch(request.emo_audio_prompt, kind=MediaKind.AUDIO))
+    if request.emotion_vector:
+        told["emo_vector"] = list(request.emotion_vector)
+    if request.use_emo_text:
+        told |= {"use_emo_text": True, "emo_text": request.emotion_text or None}
+    return told
+
+
+def _passages(
+    request: GenerateSpeechInput, reference: Path | None, emotion: dict[str, Any]
+) -> list[_Passage]:
     """Cut the text into sentences and give each its voice. Raises TtsFault."""
     settings = tts_settings()
     pieces = [(one.text, one.voice or request.voice, one.pause_after) for one in request.segments]
@@ -87,6 +106,8 @@ def _passages(request: GenerateSpeechInput, reference: Path | None) -> list[_Pas
             reference=reference,
             prompt_text=request.prompt_text,
             settings=settings,
+            seed=request.seed,
+            emotion=emotion,
         )
         if not passages or passages[-1].part.cast != part.cast:
             passages.append(_Passage(part))
@@ -142,8 +163,10 @@ class _Speech:
         cast = passage.part.cast
         threads = self._context.threads
         load = partial(speaking.load, cast, threads)
-        key = f"{cast.engine}/{cast.voice}/{cast.reference}/{threads}"
-        async with self._context.warm(key, load, processor=True) as model:
+        key = f"{cast}/{threads}"
+        on_gpu = cast.engine == "indextts2"
+        memory_mib = tts_settings().indextts_gpu_memory_mib if on_gpu else 0
+        async with self._context.warm(key, load, memory_mib=memory_mib, processor=not on_gpu) as model:
             self.load_seconds += 0.0 if model.warm else model.load_seconds
             began = time.monotonic()
             stream = model.stream(
@@ -192,7 +215,9 @@ async def _publish(
     await context.progress(88, "finishing")
     whole = await _joined(context, speech)
     seconds = await context.call(wav_seconds, whole)
-    tempo = tempo_for(seconds, request.target_duration, free=request.free_stretch)
+    # These engines know no speed: what they say is made faster here.
+    left = request.speed if speech.passages[0].part.engine in ("cosyvoice", "indextts2") else 1.0
+    tempo = left * tempo_for(seconds / left, request.target_duration, free=request.free_stretch)
     stem = PurePosixPath(request.output_path).stem or "speech"
     target = context.output_path(f"{stem}.{request.output_format}")
     level = await measure(context, whole)
@@ -300,15 +325,17 @@ async def _output(
         verified=heard is not None,
         heard_text=heard.text[:20_000] if heard else "",
         error_rate=heard.error_rate if heard else None,
-        warnings=_warnings(request),
+        warnings=_warnings(request, part.engine),
     )
 
 
-def _warnings(request: GenerateSpeechInput) -> list[str]:
+def _warnings(request: GenerateSpeechInput, engine: str) -> list[str]:
+    if engine == "indextts2":
+        return []
     given = request.model_fields_set & {
         "emo_audio_prompt", "emotion_vector", "emotion_text", "use_emo_text", "use_random"
     }  # fmt: skip
-    return [f"{name} has no effect: no engine here knows emotions" for name in sorted(given)]
+    return [f"{name} has no effect: {engine} knows no emotions" for name in sorted(given)]
 
 
 @node.task("indextts.list_voice_presets")
@@ -340,12 +367,20 @@ async def get_model_info(request: AskInput, context: TaskContext) -> GetModelInf
         {"name": "kokoro", "model": casting.KOKORO_MODEL, "license": "Apache-2.0", "available": kokoro,
          "why_not": "" if kokoro else f"`make models names=\"{casting.KOKORO_MODEL} {casting.KOKORO_VOICES}\"` fetches it"},
         {"name": "hibari", "model": "hibari", "license": "Apache-2.0", "available": True, "why_not": ""},
+        {"name": "indextts2", "model": "IndexTTS2", "license": "bilibili Model Use License",
+         "available": settings.indextts_folder is not None,
+         "why_not": "" if settings.indextts_folder else "tts.indextts_folder is not set"},
+        {"name": "flite", "model": "flite", "license": "MIT-like (CMU)", "available": which("flite") is not None,
+         "why_not": "" if which("flite") else "the program flite is not installed"},
+        {"name": "espeak-ng", "model": "espeak-ng", "license": "GPL-3.0-or-later (program)",
+         "available": which("espeak-ng") is not None,
+         "why_not": "" if which("espeak-ng") else "the program espeak-ng is not installed"},
         {"name": "gptsovits", "model": "server", "license": "see the server", "available": bool(settings.gptsovits_url),
          "why_not": "" if settings.gptsovits_url else "tts.gptsovits_url is not set"},
         {"name": "cosyvoice", "model": "server", "license": "see the server", "available": bool(settings.cosyvoice_url),
          "why_not": "" if settings.cosyvoice_url else "tts.cosyvoice_url is not set"},
     ]  # fmt: skip
-    cloning = bool(settings.gptsovits_url or settings.cosyvoice_url)
+    cloning = bool(settings.gptsovits_url or settings.cosyvoice_url or settings.indextts_folder)
     info = {
         "model_type": "Kokoro" if kokoro else "hibari",
         "model_version": store.entry(casting.KOKORO_MODEL).version if kokoro else "",
@@ -355,11 +390,11 @@ async def get_model_info(request: AskInput, context: TaskContext) -> GetModelInf
         "capabilities": {
             "text_to_speech": True,
             "voice_cloning": cloning,
-            "emotion_control": False,
+            "emotion_control": settings.indextts_folder is not None,
             "multi_language": kokoro,
             "real_time": True,
         },
-        "config": {"use_fp16": False, "use_deepspeed": False, "use_cuda_kernel": False},
+        "config": {"use_fp16": settings.indextts_fp16, "use_deepspeed": False, "use_cuda_kernel": False},
     }
     return GetModelInfoOutput(status="success", model_info=info, engines=engines)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 from pydantic import Field
 
@@ -18,6 +19,16 @@ class TtsSection(Section):
     """Voice for English when the task names none."""
     max_characters: int = Field(20_000, ge=1, le=1_000_000)
     """Longest text of one task."""
+    indextts_folder: Path | None = None
+    """Checkout of IndexTTS2's repository; None: it is not here."""
+    indextts_model: Path | None = None
+    """Folder of its weights (config.yaml, gpt.pth, …); None: `checkpoints` in the checkout."""
+    indextts_python: Path | None = None
+    """Python of its environment; None: `.venv/bin/python` in the checkout."""
+    indextts_fp16: bool = False
+    """Half the memory, on a GPU."""
+    indextts_gpu_memory_mib: int = Field(8000, ge=0)
+    """GPU memory that a task with IndexTTS2 asks for; 0: a whole card."""
     gptsovits_url: str = Field("", pattern=r"^$|^https?://[^\s]+$")
     """Address of a GPT-SoVITS server (`api_v2.py`); empty: none."""
     cosyvoice_url: str = Field("", pattern=r"^$|^https?://[^\s]+$")

@@ -6,6 +6,7 @@ long text takes no more memory than its longest sentence.
 
 from __future__ import annotations
 
+import json
 import wave
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class Cast:
     """Who speaks, with what."""
 
     engine: str
-    """`kokoro`, `hibari`, `gptsovits` or `cosyvoice`."""
+    """`kokoro`, `hibari`, `flite`, `espeak-ng`, `indextts2`, `gptsovits` or `cosyvoice`."""
     voice: str = ""
     model_folder: str = ""
     voices_folder: str = ""
@@ -55,6 +56,12 @@ class Cast:
     prompt_text: str = ""
     language: str = ""
     timeout_seconds: float = 600.0
+    seed: int = 0
+    python: str = ""
+    """Interpreter of the engine's own environment."""
+    manner: str = ""
+    """What the engine is told with each sentence, as JSON."""
+    fp16: bool = False
 
 
 def load(cast: Cast, threads: int) -> Speaker:
@@ -67,13 +74,26 @@ def load(cast: Cast, threads: int) -> Speaker:
     if cast.engine == "hibari":
         from services.tts.engines.hibari import HibariSpeaker
 
-        return HibariSpeaker(threads)
+        return HibariSpeaker(threads, cast.seed)
+    if cast.engine in ("flite", "espeak-ng"):
+        from services.tts.engines.programs import EspeakNg, Flite
+
+        return Flite(cast.voice) if cast.engine == "flite" else EspeakNg(cast.language)
+    if cast.engine == "indextts2":
+        return _load_indextts2(cast)
     from services.tts.engines.servers import CosyVoice, GptSovits
 
     reference = Path(cast.reference)
     if cast.engine == "gptsovits":
         return GptSovits(cast.url, reference, cast.prompt_text, cast.language, cast.timeout_seconds)
     return CosyVoice(cast.url, reference, cast.prompt_text, cast.timeout_seconds)
+
+
+def _load_indextts2(cast: Cast) -> Speaker:
+    from services.tts.engines.indextts2 import IndexTts2
+
+    root, model = Path(cast.model_folder), Path(cast.voices_folder)
+    return IndexTts2(root, model, Path(cast.python), fp16=cast.fp16, manner=json.loads(cast.manner))
 
 
 def speak(

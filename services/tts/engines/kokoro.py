@@ -16,6 +16,7 @@ import numpy as np
 from services.tts.engines.speaker import Samples
 from services.tts.faults import FaultCode, TtsFault
 from services.tts.text.chinese import read_figures
+from services.tts.text.english import read_english
 from services.tts.text.runs import split_runs
 from services.tts.voices import ESPEAK_VOICES, Voice
 
@@ -94,7 +95,7 @@ class Kokoro:
             from hibari.g2p import G2P
 
             self._english = G2P(british=self._voice.locale == "en-GB")
-        return str(self._english(text))
+        return str(self._english(read_english(text)))
 
     def _of_chinese(self, text: str) -> str:
         if self._chinese is None:

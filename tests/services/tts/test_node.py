@@ -230,6 +230,8 @@ async def test_presets_model_and_health(tts_node: NodeUnderTest) -> None:
     assert {"default", "male_01", "female_01", "zf_xiaoxiao", "heart"} <= set(presets["presets"])
     assert presets["total_count"] == len(presets["presets"])
     info = (await tts_node.run("indextts.get_model_info", {}, task_id="m")).output
-    assert {engine["name"] for engine in info["engines"]} == {"kokoro", "hibari", "gptsovits", "cosyvoice"}
+    assert {engine["name"] for engine in info["engines"]} == {
+        "kokoro", "hibari", "gptsovits", "cosyvoice", "indextts2", "flite", "espeak-ng"
+    }  # fmt: skip
     health = (await tts_node.run("indextts.health_check", {}, task_id="h")).output
     assert health["status"] in ("healthy", "degraded") and health["service"] == "indextts_service"
