@@ -38,7 +38,15 @@ GATES = {
     "asr_language_errors": 0,
 }
 _NUMBERS = {"one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6"}
-_SPEECH = {"n": [], "zero": [], "s": [(0, 2.3)], "ns": [(1.5, 4)], "nsn": [(1.5, 4.4)], "sn": [(0, 2.8)]}
+_SPEECH: dict[str, list[tuple[float, float]]] = {
+    "n": [],
+    "zero": [],
+    "s": [(0, 2.3)],
+    "ns": [(1.5, 4)],
+    "nsn": [(1.5, 4.4)],
+    "sn": [(0, 2.8)],
+    "sns": [(0, 2.3)],
+}
 """Where speech lies in each file of ../shared/media/vad, in seconds, by its name and the lengths of its parts."""
 
 
@@ -88,7 +96,7 @@ async def invented(under_test: NodeUnderTest, folder: Path) -> int:
     """Return the words that were heard in silence and noise."""
     total = 0
     for name, speech in _SPEECH.items():
-        total += words_outside(await hear(under_test, MEDIA / f"vad/{name}.wav"), list(speech))
+        total += words_outside(await hear(under_test, MEDIA / f"vad/{name}.wav"), speech)
     # Twelve seconds of silence, and twelve of faint noise, between the halves of the speech.
     gap = 12.0
     for noise in ("anullsrc=r=16000:cl=mono", "anoisesrc=r=16000:a=0.003"):
@@ -123,7 +131,7 @@ def start_errors(segments: list[dict[str, Any]]) -> list[float]:
 async def language_errors(under_test: NodeUnderTest) -> int:
     """Return how many stretches were taken for another language."""
     segments = await hear(under_test, MEDIA / "asr/multilingual.mp3")
-    wrong = sum(
+    wrong: int = sum(
         segment["language"] != ("en" if (segment["start"] + segment["end"]) / 2 < 30 else "de")
         for segment in segments
     )
