@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from gateway import monitoring, v1
+from gateway import monitoring, openai, v1
 from gateway.clients.backend import open_backend
 from gateway.clients.shared_watch import SharedWatches
 from gateway.http.application import assemble
@@ -29,7 +29,7 @@ _KEEPALIVE_SECONDS = 75.0
 def facades(settings: GatewaySettings) -> tuple[Facade, ...]:
     """Return the REST surfaces that are served; a new one is one more line here."""
     watched = monitoring.facade(settings)
-    return (v1.facade(settings, described=watched.routes), watched)
+    return (v1.facade(settings, described=watched.routes), watched, openai.facade(settings))
 
 
 def create_app(settings: GatewaySettings, surfaces: Sequence[Facade] | None = None) -> web.Application:

@@ -79,6 +79,10 @@ class GatewaySection(Section):
     a link to it, and the bytes pass none of our processes. `never`: they always come through here."""
     share_root: str = Field("/share", pattern=r"^/[^/]+(/[^/]+)*$")
     """Root that shared paths begin with; the object path is the same without it."""
+    openai_wait_seconds: int = Field(600, ge=1, le=600)
+    """Longest task behind /v1/audio; then the request is answered 504."""
+    openai_keep_tasks: bool = False
+    """Whether tasks behind /v1/audio, and their files, stay when they are answered."""
     serve_metrics: bool = False
     """Whether /metrics is served here too, besides `runtime.metrics_listen`."""
     echo: bool = False

@@ -10,12 +10,13 @@ from typing import Any, Protocol
 from gateway.clients.backend import FILESTORE, Backend
 from gateway.clients.file_bytes import FILE_BYTES
 from gateway.clients.upload_stream import SentUpload
-from runtime.errors import DataLoss
+from runtime.errors import DataLoss, PayloadTooLarge
 from runtime.rpc_errors import rpc_errors
 from yivideo.file.v1 import file_pb2
 
 Buffer = bytes | memoryview
 
+_READ_SECONDS = 30.0
 _SENT = FILE_BYTES.labels("down")
 
 
@@ -139,3 +140,18 @@ async def uploading(
             return
         async with SentUpload(backend, header, limit_bytes) as sent:
             yield sent
+
+
+async def read_file(backend: Backend, bucket: str, path: str, limit_bytes: int) -> bytes:
+    """Return the whole of a small file; raises PayloadTooLarge past the limit, FileNotFound."""
+    pieces: list[bytes] = []
+
+    async def keep(piece: Buffer) -> None:
+        pieces.append(bytes(piece))
+
+    request = file_pb2.DownloadRequest(bucket=bucket, path=path)
+    async with Download(backend, request, _READ_SECONDS) as download:
+        if download.header.length_bytes > limit_bytes:
+            raise PayloadTooLarge(f"{path} is larger than {limit_bytes} bytes")
+        await download.send(keep)
+    return b"".join(pieces)

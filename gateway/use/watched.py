@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager, suppress
 
 from gateway.clients.shared_watch import Reader, SharedWatches, StreamsClosing
@@ -32,7 +32,7 @@ class WatchedTask:
         ) as reader:
             yield reader
 
-    async def events(self) -> AsyncIterator[task_pb2.TaskEvent]:
+    async def events(self) -> AsyncGenerator[task_pb2.TaskEvent]:
         """Yield each event behind the position once, in order, until the terminal one or the drain of this process.
 
         For facades that write one event at a time; `reading` hands out the bytes that readers share.
