@@ -7,14 +7,14 @@ scheduler: `nodekit.serve(node)` runs a node alone. `nodekit.testkit` tests one 
 
 from __future__ import annotations
 
-from nodekit.child import ChildFailed
-from nodekit.child_output import ChildOutput, Completed
 from nodekit.context import TaskContext
 from nodekit.failure import TaskFailed
 from nodekit.gpu.lease import GpuLease
 from nodekit.gpu.warm import WarmModel
 from nodekit.media_ref import MediaKind, MediaRef
 from nodekit.node import Node
+from nodekit.process.child import ChildFailed
+from nodekit.process.child_output import ChildOutput, Completed
 from nodekit.serve import serve
 from nodekit.task_model import TaskInput, TaskOutput
 

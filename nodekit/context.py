@@ -12,20 +12,20 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
-from nodekit import archives
-from nodekit.child import Family
-from nodekit.child_output import ChildOutput, Completed
+from nodekit.attempt.progress import ProgressReporter
 from nodekit.gpu.lease import GpuLease
 from nodekit.gpu.use import GpuUse
 from nodekit.gpu.warm import WarmModel, WarmShelf
-from nodekit.media_in import MediaIn
-from nodekit.media_out import MediaOut
+from nodekit.media import archives
+from nodekit.media.media_in import MediaIn
+from nodekit.media.media_out import MediaOut
+from nodekit.media.names import safe_relative
 from nodekit.media_ref import MediaKind
 from nodekit.metrics import MEDIA_SECONDS, REALTIME_FACTOR
-from nodekit.names import safe_relative
-from nodekit.progress import ProgressReporter
+from nodekit.process.child import Family
+from nodekit.process.child_output import ChildOutput, Completed
+from nodekit.process.worker import WorkerPool
 from nodekit.settings import NodeSection
-from nodekit.worker import WorkerPool
 from runtime.errors import PayloadTooLarge
 from runtime.rpc_errors import clip
 from runtime.structs import to_struct
@@ -41,7 +41,7 @@ _LOG_LEVELS = ("debug", "info", "warning", "error")
 
 @dataclass(frozen=True)
 class Equipment:
-    """What a context works with; one per attempt, made by `nodekit.attempt`."""
+    """What a context works with; one per attempt, made by `nodekit.attempt.attempt`."""
 
     settings: NodeSection
     media_in: MediaIn

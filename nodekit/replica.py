@@ -6,23 +6,23 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from nodekit.attempts import AttemptTable
-from nodekit.cores import thread_environment, threads_for
-from nodekit.execution import Workshop
-from nodekit.file_folder import FolderFiles
-from nodekit.file_service import ServiceFiles
-from nodekit.files import Files
+from nodekit.attempt.attempts import AttemptTable
+from nodekit.attempt.execution import Workshop
+from nodekit.attempt.servicer import NodeServicer
 from nodekit.gpu.lease_client import LeaseClient, open_lease_client
 from nodekit.gpu.transport import OpenStream
 from nodekit.gpu.warm import WarmShelf
-from nodekit.media_cache import MediaCache
-from nodekit.media_in import MediaIn
+from nodekit.media.file_folder import FolderFiles
+from nodekit.media.file_service import ServiceFiles
+from nodekit.media.files import Files
+from nodekit.media.media_cache import MediaCache
+from nodekit.media.media_in import MediaIn
 from nodekit.node import Node
-from nodekit.reaper import reaping
-from nodekit.servicer import NodeServicer
+from nodekit.process.cores import thread_environment, threads_for
+from nodekit.process.reaper import reaping
+from nodekit.process.worker import Wear, WorkerPool
 from nodekit.settings import NodeSettings
 from nodekit.work_folder import WorkFolder, work_folder
-from nodekit.worker import Wear, WorkerPool
 from runtime.channel import open_channel
 from runtime.egress import Egress, EgressPolicy
 from runtime.logs import get_logger

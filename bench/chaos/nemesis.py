@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from bench.chaos.faults import Fault, Plan
 from bench.chaos.receivers import Receivers
 from bench.chaos.room import KINDS, Room
-from nodekit.process_tree import members
+from nodekit.process.process_tree import members
 
 
 @dataclass(frozen=True)

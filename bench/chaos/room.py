@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench.chaos.faults import NODES, SCHEDULERS, WIRES
 from bench.chaos.proxy import PART_VARIABLE
-from nodekit.process_tree import MARK_VARIABLE
+from nodekit.process.process_tree import MARK_VARIABLE
 from runtime.program import Program, dying_with_us
 from stack.assembly import new_callback_secret
 from stack.part import Part, PartFailed, PartSpec, python_part

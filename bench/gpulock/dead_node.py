@@ -19,8 +19,8 @@ from bench.gpulock.session import RUNTIME, open_session
 from nodekit.gpu.orphan_release import to_terms
 from nodekit.gpu.session import LockSession
 from nodekit.gpu.transport import LockReplicas
-from nodekit.process_tree import MARK_VARIABLE
-from nodekit.reaper import reaping
+from nodekit.process.process_tree import MARK_VARIABLE
+from nodekit.process.reaper import reaping
 from runtime.program import Program
 from yivideo.gpulock.v1 import lock_pb2
 

@@ -17,7 +17,7 @@ import grpc
 import redis
 
 from bench.gpulock.servers import ROOT, free_port
-from nodekit.process_tree import kill_members
+from nodekit.process.process_tree import kill_members
 from runtime.program import dying_with_us
 from stack.redis_config import write_redis_config
 

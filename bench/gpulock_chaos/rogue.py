@@ -18,7 +18,7 @@ import uvloop
 from bench.gpulock.session import open_session
 from bench.gpulock_chaos.holder import WORK
 from nodekit.gpu.guard import DeviceGuard, key_of
-from nodekit.process_tree import MARK_VARIABLE
+from nodekit.process.process_tree import MARK_VARIABLE
 from runtime.logs import configure_logs
 
 _TURN_SECONDS = 20.0

@@ -3,7 +3,7 @@ after it.
 
 A GPU cannot check a token by itself, so the nodes of a host do before the first process of a lease starts. Whole-device leases
 admit nobody beside them; memory shares live side by side, so between two shares the order of their tokens says nothing.
-Processes of an older lease that must be gone are known by their mark (`nodekit.process_tree`) and killed. It sees only the
+Processes of an older lease that must be gone are known by their mark (`nodekit.process.process_tree`) and killed. It sees only the
 processes of its own user and process namespace; the folder must be shared by the nodes that share the devices.
 """
 
@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from nodekit.failure import TaskFailed
-from nodekit.process_tree import kill_members, members
+from nodekit.process.process_tree import kill_members, members
 from runtime.logs import get_logger
 from yivideo.gpulock.v1 import lock_pb2
 

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import count
 
-from nodekit.child import uninterrupted
 from nodekit.gpu.devices import own_devices
 from nodekit.gpu.guard import DeviceGuard, default_root
 from nodekit.gpu.holding import Holding, Phase
@@ -20,7 +19,8 @@ from nodekit.gpu.orphan_release import to_terms
 from nodekit.gpu.session import LockSession
 from nodekit.gpu.settings import GpuSection
 from nodekit.gpu.transport import LockReplicas, OpenStream
-from nodekit.reaper import Reaper
+from nodekit.process.child import uninterrupted
+from nodekit.process.reaper import Reaper
 from runtime.logs import get_logger
 from runtime.settings import RuntimeSection
 from yivideo.gpulock.v1 import lock_pb2

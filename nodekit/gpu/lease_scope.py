@@ -7,11 +7,11 @@ import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from nodekit.child import Family, end_tree
 from nodekit.gpu.lease import GpuLease
 from nodekit.gpu.settings import GpuSection
-from nodekit.reaper import Reaper
-from nodekit.worker import WorkerPool
+from nodekit.process.child import Family, end_tree
+from nodekit.process.reaper import Reaper
+from nodekit.process.worker import WorkerPool
 
 
 class LeaseScope:

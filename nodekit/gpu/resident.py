@@ -12,7 +12,7 @@ from nodekit.failure import TaskFailed
 from nodekit.gpu.holding import Holding
 from nodekit.gpu.lease_scope import LeaseScope
 from nodekit.gpu.metrics import MODEL_LOAD_SECONDS, MODEL_RUN_SECONDS
-from nodekit.worker import Wear, Worker
+from nodekit.process.worker import Wear, Worker
 
 
 class Resident:

@@ -13,12 +13,12 @@ import math
 from collections.abc import Callable
 from itertools import count
 
-from nodekit.child import uninterrupted
 from nodekit.gpu.holding import Holding, Phase, boot_time
 from nodekit.gpu.metrics import SESSION_CONNECTED
 from nodekit.gpu.response_handler import PlaceLost, ResponseHandler
 from nodekit.gpu.table import RequestLedger, RequestTable
 from nodekit.gpu.transport import OpenStream, Outbox, Responses, drained, ended
+from nodekit.process.child import uninterrupted
 from runtime.errors import Unavailable, YiVideoError
 from runtime.logs import get_logger
 from yivideo.gpulock.v1 import lock_pb2

@@ -9,7 +9,7 @@ from nodekit.gpu.holding import Holding
 
 
 class RequestLedger(Protocol):
-    """Who gives back what is left when this process dies; `nodekit.reaper.Reaper` is one."""
+    """Who gives back what is left when this process dies; `nodekit.process.reaper.Reaper` is one."""
 
     def note_open(self, request_id: str, token: int) -> None:
         """Note that the lock service may know this request; `token` is that of its grant, 0 before."""

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from itertools import count
 
-from nodekit.child import Family
+from nodekit.attempt.progress import ProgressReporter
 from nodekit.failure import TaskFailed
 from nodekit.gpu.holding import Holding, Phase
 from nodekit.gpu.interruption import Interruption
@@ -17,7 +17,7 @@ from nodekit.gpu.lease import GpuLease, lost_failure, to_lease
 from nodekit.gpu.lease_client import LeaseClient
 from nodekit.gpu.lease_scope import LeaseScope
 from nodekit.gpu.metrics import WAIT_SECONDS
-from nodekit.progress import ProgressReporter
+from nodekit.process.child import Family
 from yivideo.gpulock.v1 import lock_pb2
 from yivideo.task.v1 import task_pb2
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from nodekit.child import uninterrupted
 from nodekit.gpu.holding import Holding, Phase
 from nodekit.gpu.lease import GpuLease, to_lease
 from nodekit.gpu.lease_client import LeaseClient
@@ -23,7 +22,8 @@ from nodekit.gpu.lease_scope import LeaseScope
 from nodekit.gpu.metrics import LEASES, WARM_MODELS, WARM_STARTS
 from nodekit.gpu.resident import Resident
 from nodekit.gpu.use import GpuUse
-from nodekit.worker import NO_WEAR, Wear
+from nodekit.process.child import uninterrupted
+from nodekit.process.worker import NO_WEAR, Wear
 from runtime.logs import get_logger
 from yivideo.gpulock.v1 import lock_pb2
 

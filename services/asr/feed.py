@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from nodekit import TaskContext
-from nodekit.progress import INTERVAL_SECONDS
+from nodekit.attempt.progress import INTERVAL_SECONDS
 from services.asr.transcript import Segment
 
 STAGE = "transcribing"

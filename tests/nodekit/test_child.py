@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from nodekit.child import ChildFailed, Family
 from nodekit.failure import TaskFailed
+from nodekit.process.child import ChildFailed, Family
 from runtime.errors import DeadlineExceeded
 from tests.nodekit.conftest import LOOPS, NodeFactory, processes_with
 
@@ -137,6 +137,6 @@ async def test_children_run_side_by_side(family: Family) -> None:
 
 def test_child_failed_says_the_last_line() -> None:
     """The error of a failed pipe ends with what the program said last."""
-    from nodekit.child_output import Completed
+    from nodekit.process.child_output import Completed
 
     assert str(ChildFailed("ffmpeg", Completed(1, "a\nb\nno such file\n"))).endswith("no such file")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from nodekit.event_log import EventLog
+from nodekit.attempt.event_log import EventLog
 from yivideo.task.v1 import task_pb2
 
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 from pathlib import Path
 
-from nodekit.media_cache import MediaCache
+from nodekit.media.media_cache import MediaCache
 
 
 def put(cache: MediaCache, key: str, body: bytes, target: Path) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from nodekit.failure import TaskFailed
-from nodekit.files import Sink
+from nodekit.media.files import Sink
+from nodekit.media.web_source import WebSource
 from nodekit.testkit import NodeUnderTest
-from nodekit.web_source import WebSource
 from runtime.egress import Egress, EgressPolicy
 from tests.nodekit.conftest import NodeFactory
 from tests.nodekit.web_server import Shelf, serving

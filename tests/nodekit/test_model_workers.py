@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from nodekit import Node, TaskContext, TaskInput, TaskOutput, WarmModel
-from nodekit.cores import thread_environment, threads_for, usable_cores
+from nodekit.process.cores import thread_environment, threads_for, usable_cores
 from nodekit.testkit import NodeUnderTest, TaskResult
 from tests.nodekit import stream_calls as calls
 from tests.nodekit.conftest import eventually, is_alive

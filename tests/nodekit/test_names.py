@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodekit.names import MAX_NAME_BYTES, checked_object_path, safe_name, safe_relative
+from nodekit.media.names import MAX_NAME_BYTES, checked_object_path, safe_name, safe_relative
 from runtime.errors import PathRefused
 
 

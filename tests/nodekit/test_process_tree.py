@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nodekit.process_tree import MARK_VARIABLE, end_tree, exiting, members
+from nodekit.process.process_tree import MARK_VARIABLE, end_tree, exiting, members
 from tests.nodekit.conftest import processes_with
 
 Start = Callable[[str, str], int]

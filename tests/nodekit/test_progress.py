@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from nodekit.progress import ProgressReporter
+from nodekit.attempt.progress import ProgressReporter
 from yivideo.task.v1 import task_pb2
 
 

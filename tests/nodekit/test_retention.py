@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from nodekit.retention import Retention
+from nodekit.attempt.retention import Retention
 
 
 @dataclass

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from nodekit.failure import TaskFailed
-from nodekit.worker import WorkerPool
+from nodekit.process.worker import WorkerPool
 from tests.nodekit.conftest import LOOPS, eventually, is_alive
 from tests.nodekit.worker_calls import double, fail_oddly, fail_plainly, linger, return_a_lock, worker_pid
 

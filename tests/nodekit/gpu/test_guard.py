@@ -12,7 +12,7 @@ import pytest
 
 from nodekit.failure import TaskFailed
 from nodekit.gpu.guard import DeviceGuard
-from nodekit.process_tree import MARK_VARIABLE
+from nodekit.process.process_tree import MARK_VARIABLE
 from tests.nodekit.conftest import is_alive
 from yivideo.gpulock.v1 import lock_pb2
 

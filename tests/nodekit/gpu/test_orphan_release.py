@@ -13,7 +13,7 @@ import pytest
 from nodekit.gpu.orphan_release import to_terms
 from nodekit.gpu.session import LockSession
 from nodekit.gpu.transport import LockReplicas
-from nodekit.reaper import reaping
+from nodekit.process.reaper import reaping
 from runtime.settings import RuntimeSection
 from tests.nodekit.conftest import eventually, is_alive, processes_with
 from tests.nodekit.gpu.conftest import journal, reapers_of, until

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from nodekit.gpu.holding import boot_time
-from nodekit.process_tree import MARK_VARIABLE
-from nodekit.reaper import reaping
+from nodekit.process.process_tree import MARK_VARIABLE
+from nodekit.process.reaper import reaping
 from tests.nodekit.conftest import eventually, is_alive, processes_with
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nodekit.assignment import Assignment, masked
-from nodekit.event_log import EventLog, now
+from nodekit.attempt.assignment import Assignment, masked
+from nodekit.attempt.event_log import EventLog, now
 from yivideo.task.v1 import task_pb2
 
 _STATES = {

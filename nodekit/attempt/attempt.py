@@ -17,12 +17,12 @@ import enum
 import time
 from collections.abc import AsyncIterator, Callable
 
-from nodekit.assignment import Assignment
-from nodekit.event_log import EventLog
-from nodekit.execution import Execution, Workshop
+from nodekit.attempt.assignment import Assignment
+from nodekit.attempt.event_log import EventLog
+from nodekit.attempt.execution import Execution, Workshop
+from nodekit.attempt.task_record import TaskRecord
 from nodekit.failure import is_expected, to_task_error
 from nodekit.metrics import RUN_SECONDS, TASKS, WATCHERS
-from nodekit.task_record import TaskRecord
 from runtime import context as ids
 from runtime.errors import DeadlineExceeded, StaleFence, WrongState
 from runtime.logs import get_logger

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import aiohttp
 
-from nodekit.files import Files, Sink, StoredFile, too_large
-from nodekit.media_cache import MediaCache
+from nodekit.media.files import Files, Sink, StoredFile, too_large
+from nodekit.media.media_cache import MediaCache
+from nodekit.media.names import checked_object_path, safe_name
+from nodekit.media.web_source import WebSource
 from nodekit.media_ref import MediaKind, kind_of
-from nodekit.names import checked_object_path, safe_name
 from nodekit.settings import NodeSection
-from nodekit.web_source import WebSource
 from runtime.egress import Egress
 from runtime.errors import DeadlineExceeded, FileNotFound, InvalidArgument, PathRefused, PayloadTooLarge
 

@@ -13,9 +13,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nodekit.failure import TaskFailed
-from nodekit.files import Files, StoredFile
+from nodekit.media.files import Files, StoredFile
+from nodekit.media.names import checked_object_path, safe_relative
 from nodekit.media_ref import kind_of
-from nodekit.names import checked_object_path, safe_relative
 from runtime.errors import YiVideoError
 from runtime.logs import get_logger
 from yivideo.task.v1 import task_pb2

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 import aiohttp
 
 from nodekit.failure import TaskFailed
-from nodekit.files import CHUNK_BYTES, Sink, too_large
+from nodekit.media.files import CHUNK_BYTES, Sink, too_large
 from runtime.errors import FileNotFound, Internal, Unavailable
 
 Request = Callable[[Mapping[str, str]], AbstractAsyncContextManager[aiohttp.ClientResponse]]

@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nodekit.assignment import Assignment
-from nodekit.child import Family
+from nodekit.attempt.assignment import Assignment
+from nodekit.attempt.progress import ProgressReporter
 from nodekit.context import Equipment, TaskContext
 from nodekit.failure import TaskFailed
-from nodekit.files import Files
 from nodekit.gpu.lease_client import LeaseClient
 from nodekit.gpu.use import GpuUse
 from nodekit.gpu.warm import WarmShelf
-from nodekit.media_in import MediaIn
-from nodekit.media_out import MediaOut, output_prefix
-from nodekit.progress import ProgressReporter
+from nodekit.media.files import Files
+from nodekit.media.media_in import MediaIn
+from nodekit.media.media_out import MediaOut, output_prefix
+from nodekit.process.child import Family
+from nodekit.process.worker import WorkerPool
 from nodekit.settings import NodeSection
-from nodekit.worker import WorkerPool
 from runtime.structs import to_struct
 from yivideo.task.v1 import task_pb2
 

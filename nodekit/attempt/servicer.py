@@ -8,9 +8,9 @@ from typing import Any
 
 import grpc
 
-from nodekit.attempt import Attempt
-from nodekit.attempts import AttemptTable
-from nodekit.following import Following
+from nodekit.attempt.attempt import Attempt
+from nodekit.attempt.attempts import AttemptTable
+from nodekit.attempt.following import Following
 from nodekit.node import Node
 from runtime.errors import InvalidArgument
 from yivideo.task.v1 import task_pb2, task_pb2_grpc

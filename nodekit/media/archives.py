@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from nodekit.failure import TaskFailed
-from nodekit.names import checked_object_path
+from nodekit.media.names import checked_object_path
 from runtime.errors import PathRefused
 
 SUFFIXES = (".zip", ".tar.gz", ".tgz", ".tar")

@@ -1,4 +1,4 @@
-"""The worker's own program; see `nodekit.worker`. Reads calls on standard input, writes results on what was standard output.
+"""The worker's own program (`nodekit.process.worker`). Reads calls on standard input, writes results to what was the output.
 
 Whatever the called function prints goes to standard error, so that it cannot corrupt the results.
 """

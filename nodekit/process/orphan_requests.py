@@ -15,7 +15,8 @@ import sys
 LONGEST_SECONDS = 12.0
 """How long the program may take; it gives up by itself before."""
 
-_PROGRAM = os.path.join(os.path.dirname(__file__), "gpu", "orphan_release.py")  # noqa: PTH118, PTH120
+_NODEKIT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - without pathlib
+_PROGRAM = os.path.join(_NODEKIT, "gpu", "orphan_release.py")  # noqa: PTH118
 
 
 class OrphanRequests:

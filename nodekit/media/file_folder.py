@@ -8,8 +8,8 @@ import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from nodekit.files import StoredFile, copy_file
-from nodekit.names import checked_object_path
+from nodekit.media.files import StoredFile, copy_file
+from nodekit.media.names import checked_object_path
 from runtime.errors import FileNotFound, PathRefused
 
 _PARTIAL_PREFIX = ".partial-"

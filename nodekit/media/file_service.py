@@ -11,9 +11,9 @@ from pathlib import Path
 import aiohttp
 import grpc
 
-from nodekit.files import CHUNK_BYTES, Sink, StoredFile, opened_chunks
+from nodekit.media.files import CHUNK_BYTES, Sink, StoredFile, opened_chunks
+from nodekit.media.web_source import MAX_FAILURES, WebSource
 from nodekit.settings import NodeSection
-from nodekit.web_source import MAX_FAILURES, WebSource
 from runtime.errors import DataLoss, FileNotFound, Unavailable, WrongState
 from runtime.refusal import answered
 from runtime.rpc_errors import rpc_errors

@@ -19,8 +19,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from nodekit.child import Child, Family, uninterrupted
 from nodekit.failure import TaskFailed
+from nodekit.process.child import Child, Family, uninterrupted
 from runtime.errors import PayloadTooLarge
 from runtime.logs import get_logger
 

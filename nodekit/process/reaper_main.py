@@ -1,7 +1,7 @@
-"""The reaper's own program: `reaper_main.py <pid> <mark prefix> <folder or empty> <frozen seconds>`; see `nodekit.reaper`.
+"""The reaper's own program: `reaper_main.py <pid> <mark prefix> <folder or empty> <frozen seconds>`; see `nodekit.process.reaper`.
 
 Runs isolated and without site-packages, so it loads the process tree module from the file beside it. It reads lines, times being
-CLOCK_BOOTTIME in seconds: `alive <time>`, `end <time> <mark prefix>`, `spare <mark prefix>`, and `nodekit.orphan_requests`'s.
+CLOCK_BOOTTIME in seconds: `alive <time>`, `end <time> <mark prefix>`, `spare <mark prefix>`, and those of `orphan_requests`.
 """
 
 from __future__ import annotations

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from itertools import count
 
-from nodekit.assignment import read_request, same_payload, to_assignment
-from nodekit.attempt import Attempt, Stop
-from nodekit.execution import Workshop
+from nodekit.attempt.assignment import read_request, same_payload, to_assignment
+from nodekit.attempt.attempt import Attempt, Stop
+from nodekit.attempt.execution import Workshop
+from nodekit.attempt.retention import Retention
 from nodekit.metrics import FREE_SLOTS, SLOTS
 from nodekit.node import Node
-from nodekit.retention import Retention
 from runtime.errors import Draining, InvalidArgument, NoFreeSlot, StaleFence, TaskConflict, TaskNotFound
 from runtime.logs import get_logger
 from yivideo.task.v1 import task_pb2
@@ -22,7 +22,7 @@ log = get_logger(__name__)
 
 
 class AttemptTable:
-    """At most one current attempt per task; those that have ended are kept for a while (see `nodekit.retention`)."""
+    """At most one current attempt per task; those that have ended are kept for a while (see `nodekit.attempt.retention`)."""
 
     def __init__(self, node: Node, workshop: Workshop) -> None:
         self._node = node

@@ -1,7 +1,7 @@
 """Child processes of an attempt: started in a session of their own, drained, bounded in time, and ended as a whole tree.
 
 A child dies with the node in two ways: the kernel kills it when the node's process ends (PR_SET_PDEATHSIG, set by setpriv, so
-that no Python runs between fork and exec), and the reaper kills what the child has started (see `nodekit.process_tree`).
+that no Python runs between fork and exec), and the reaper kills what the child has started (see `nodekit.process.process_tree`).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from nodekit.child_output import ChildOutput, Completed, Tail, read_lines
 from nodekit.failure import TaskFailed
 from nodekit.metrics import CHILDREN
-from nodekit.process_tree import MARK_VARIABLE, Ending, members
+from nodekit.process.child_output import ChildOutput, Completed, Tail, read_lines
+from nodekit.process.process_tree import MARK_VARIABLE, Ending, members
 from runtime.errors import DeadlineExceeded
 from runtime.logs import get_logger
 from runtime.program import Program, dying_with_us

@@ -1,0 +1,1 @@
+"""Media in and out: references become local files, outputs become objects."""

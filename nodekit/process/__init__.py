@@ -1,0 +1,1 @@
+"""Work that can be killed: child processes, workers, and the reaper that ends them when the node cannot."""
