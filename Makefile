@@ -71,8 +71,11 @@ demo: setup $(stamps)/npm ## Run real tasks through the stack: a film is heard, 
 models: setup $(stamps)/npm ## Fetch models into the store ($$YIVIDEO_MODELS; names="…" picks, default: what demo and tests use)
 	@PATH="$$PATH:$(CURDIR)/.environments/npm/bin" $(python) -m nodekit.models fetch $(names)
 
-test: setup ## Run the tests (under 6 minutes on two cores)
-	@$(python) -m pytest
+test: setup ## Run the tests (under 10 minutes on two cores; room=gateway: of one room)
+	@$(python) -m pytest $(if $(room),tests/$(room))
+
+test-fast: setup ## Run the laws that break most often, in two minutes on a busy machine, half of one on an idle one: contracts, results, errors, rules of subtitles and text
+	@$(python) -m pytest tests/contracts tests/results tests/runtime tests/subtitles tests/services/subtitle -x
 
 test-slow: setup ## Run the long stories of faults, and the searches with many examples
 	@$(python) -m pytest -m 'slow and not s3 and not engines'
@@ -151,5 +154,5 @@ lock: setup ## Compile all requirements to pinned, hashed locks (upgrade=1: the 
 clean: ## Remove what setup and runs made
 	@rm -rf .venv .venv-locks .venv-bench .environments $(stamps) yivideo .run .demo tools/buf/node_modules
 
-.PHONY: map models environment quality-audio quality-ocr bench-audio test-engines help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams \
+.PHONY: test-fast map models environment quality-audio quality-ocr bench-audio test-engines help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams \
 	bench-gpulock chaos-gpulock bench-tasks
