@@ -201,7 +201,9 @@ async def test_a_worker_that_ends_in_the_middle(under_test: NodeUnderTest, tmp_p
     task = asyncio.create_task(
         under_test.run("pyannote_audio.diarize_speakers", request, task_id="long", on_event=note)
     )
-    await comparing.wait()
+    waiting = asyncio.create_task(comparing.wait())
+    await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
+    assert waiting.done(), task.result()
     running = workers()
     assert running
     if how == "cancel":
