@@ -163,7 +163,7 @@ class _Speech:
         cast = passage.part.cast
         threads = self._context.threads
         load = partial(speaking.load, cast, threads)
-        key = f"{cast}/{threads}"
+        key = speaking.model_key(cast, threads)
         on_gpu = cast.engine == "indextts2"
         memory_mib = tts_settings().indextts_gpu_memory_mib if on_gpu else 0
         async with self._context.warm(key, load, memory_mib=memory_mib, processor=not on_gpu) as model:

@@ -6,6 +6,7 @@ long text takes no more memory than its longest sentence.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import wave
 from collections.abc import Iterator, Sequence
@@ -62,6 +63,13 @@ class Cast:
     manner: str = ""
     """What the engine is told with each sentence, as JSON."""
     fp16: bool = False
+
+
+def model_key(cast: Cast, threads: int) -> str:
+    """Return a short name for what a cast loads, equal for equal casts; a digest stands for recordings and texts of users."""
+    own = (cast.url, cast.reference, cast.prompt_text, cast.manner, cast.seed)
+    digest = f"/{hashlib.sha256(repr(own).encode()).hexdigest()[:12]}" if any(own) else ""
+    return f"{cast.engine}/{cast.voice or cast.language}{digest}/{threads}"
 
 
 def load(cast: Cast, threads: int) -> Speaker:

@@ -8,6 +8,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from services.tts.engines.programs import EspeakNg, Flite
 from services.tts.faults import TtsFault
 from services.tts.node import node
 from services.tts.settings import TtsSection
+from services.tts.speaking import Cast, model_key
 
 MODULE = """
 import json, math, struct, warnings, wave
@@ -150,3 +152,15 @@ def test_a_seed_varies_the_voice() -> None:
     first, again, other = (HibariSpeaker(1, seed).say("Same again.", 1.0) for seed in (7, 7, 8))
     assert (first == again).all()
     assert (first != other).any()
+
+
+def test_model_keys_tell_casts_apart_and_show_nothing_of_users() -> None:
+    """Another recording, text or server is another model; what users brought cannot be read in the name."""
+    mine = Cast(
+        "cosyvoice", url="http://a", reference="/in/my-voice.wav", prompt_text="secret", language="zh"
+    )
+    others = [replace(mine, prompt_text="x"), replace(mine, url="http://b"), replace(mine, language="en")]
+    keys = {model_key(cast, 1) for cast in (mine, *others)}
+    assert len(keys) == 4
+    assert not any(word in key for key in keys for word in ("my-voice", "secret"))
+    assert model_key(Cast("hibari", "heart"), 2) == "hibari/heart/2"
