@@ -1,6 +1,7 @@
 """The forms of a callback's body, by the name that `TaskSpec.callback_format` asks for.
 
-A new form is a function here and an entry in FORMATS: submits accept it, deliveries send it, REST lists it.
+A new form is a function here and an entry in FORMATS: submits accept it and deliveries send it. What REST says of the field is
+prose in `gateway/v1/requests.py`.
 """
 
 from __future__ import annotations

@@ -21,8 +21,6 @@ from subtitles.timing import settle
 from subtitles.transcript import to_entries
 from subtitles.writing import AssStyle, to_ass, to_lrc, to_srt, to_ttml, to_txt, to_vtt
 
-FORMS = ("srt", "vtt", "ass", "ttml", "lrc", "txt", "json")
-
 
 @dataclass(frozen=True)
 class Production:

@@ -94,7 +94,9 @@ def load(cast: Cast, threads: int) -> Speaker:
     reference = Path(cast.reference)
     if cast.engine == "gptsovits":
         return GptSovits(cast.url, reference, cast.prompt_text, cast.language, cast.timeout_seconds)
-    return CosyVoice(cast.url, reference, cast.prompt_text, cast.timeout_seconds)
+    if cast.engine == "cosyvoice":
+        return CosyVoice(cast.url, reference, cast.prompt_text, cast.timeout_seconds)
+    raise ValueError(f"no engine is called {cast.engine!r}")
 
 
 def _load_indextts2(cast: Cast) -> Speaker:
