@@ -17,6 +17,7 @@ $(stamps)/system: setup/system.sh
 	@setup/system.sh python3=python3 ffmpeg=ffmpeg flite=flite redis-server=redis-server fc-list=fontconfig curl=curl openssl=openssl
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || setup/system.sh pyvenv=python3-venv
 	@fc-list 2>/dev/null | grep -q . || setup/system.sh no-font=fonts-dejavu-core
+	@fc-list 2>/dev/null | grep -q 'Noto Sans CJK' || setup/system.sh no-cjk-font=fonts-noto-cjk
 	@touch $@
 
 $(stamps)/python: requirements/dev.txt requirements/uv.txt setup/python.sh $(stamps)/system

@@ -1,0 +1,199 @@
+"""Films with burned-in subtitles whose truth is known, because libass burns them here: `make(style, folder)`.
+
+The pictures are Big Buck Bunny and Sintel, looped. Every text of a film is used once, in the order
+of its list, so that what is made depends on the style alone.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass, field
+from itertools import cycle
+from pathlib import Path
+
+VIDEO = Path(__file__).resolve().parents[3] / "shared" / "media" / "video"
+
+ZH = (
+    "今天的天气真不错",
+    "我们一起去公园散步吧",
+    "你昨天晚上去哪里了",
+    "这件事情很重要",
+    "请把门关上，谢谢",
+    "我不知道该说什么好",
+)
+EN = ("The weather is very nice today", "Where did you go last night?", "I do not know what to tell you",
+      "Let us walk in the park together", "Nobody told me about the bridge", "That was 25 years ago")  # fmt: skip
+JA = (
+    "今日はとても天気がいいですね",
+    "一緒に公園を散歩しましょう",
+    "昨日の夜はどこへ行きましたか",
+    "このことは誰にも言わないで",
+    "窓を開けてください",
+    "ありがとうございました",
+)
+NEAR = (
+    "I can see the boat",
+    "I can see the coat",
+    "I can see the goat",
+    "I can see the road",
+    "I can see the load",
+    "I can see the toad",
+)
+PAIRS = tuple(f"{zh}\\N{en}" for zh, en in zip(ZH, EN, strict=True))
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one film is burned."""
+
+    name: str
+    texts: tuple[str, ...]
+    background: str = "big_buck_bunny_0_30.webm"
+    height: int = 720
+    size: int = 40
+    """Font size in pixels of the film."""
+    rate: str = "25"
+    seconds: int = 12
+    gap_frames: int = 12
+    """Between one cue and the next; 0: back to back."""
+    shown_frames: int = 34
+    colour: str = "&H00FFFFFF"
+    fade: bool = False
+    box: bool = False
+    outline: float = 3
+    italic: bool = False
+    logo: str = ""
+    varying: bool = False
+    """Every third frame is left out, and times stay true."""
+
+    @property
+    def frame_seconds(self) -> float:
+        """Of the film before frames are left out."""
+        above, _, below = self.rate.partition("/")
+        return float(below or 1) / float(above)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """One burned cue: the times of the first frame that shows it and of the first that no longer does."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True)
+class BurnedFilm:
+    """One film and what it says."""
+
+    style: Style
+    path: Path
+    truth: tuple[Truth, ...] = field(default=())
+
+
+STYLES = (
+    # Thresholds were chosen on these …
+    Style("zh outline", ZH),
+    Style("en yellow 360p", EN, "sintel_5s.mp4", 360, 20, "24000/1001", colour="&H0000FFFF"),
+    Style("ja box", JA, box=True),
+    Style("en back to back", EN, gap_frames=0),
+    Style("en logo", EN, "sintel_5s.mp4", logo="YiVideo"),
+    Style("zh flashes", ZH, gap_frames=20, shown_frames=5),
+    # … and these are reported.
+    Style("zh italic 1080p", ZH, "sintel_5s.mp4", 1080, 56, italic=True),
+    Style("en near-identical", NEAR, gap_frames=0),
+    Style("zh+en two lines", PAIRS),
+    Style("ja fade", JA, "sintel_5s.mp4", fade=True),
+    Style("en plain thin 360p", EN, height=360, size=20, outline=1),
+    Style("zh one-frame gaps", ZH, gap_frames=1),
+    Style("en 60 fps", EN, "sintel_5s.mp4", rate="60", gap_frames=24, shown_frames=70),
+    Style("zh varying rate", ZH, varying=True),
+    Style("ja grey, cut by the end", JA, colour="&H00B0B0B0", gap_frames=4, shown_frames=60),
+    Style("no subtitles", ()),
+)  # fmt: skip
+CHOSEN_ON = 6
+
+
+def make(style: Style, folder: Path) -> BurnedFilm:
+    """Burn a film into the folder."""
+    width = style.height * 16 // 9
+    step = style.shown_frames + style.gap_frames
+    whole = round(style.seconds / style.frame_seconds)
+    events, truth = [], []
+    for number, text in zip(range(10, whole, step), cycle(style.texts) if style.texts else (), strict=False):
+        if len(truth) == len(style.texts) and style.name != "zh flashes":
+            break
+        last = min(number + style.shown_frames, whole)
+        # Half a frame early: a hundredth of a second, which is all that ASS can say, then never decides.
+        start, end = ((at - 0.5) * style.frame_seconds for at in (number, last))
+        fade = "{\\fad(200,200)}" if style.fade else ""
+        events.append(f"Dialogue: 0,{_clock(start)},{_clock(end)},Main,,0,0,0,,{fade}{text}")
+        truth.append(
+            Truth(number * style.frame_seconds, last * style.frame_seconds, text.replace("\\N", "\n"))
+        )
+    if style.logo:
+        at = f"{{\\an9\\pos({width - 20},{style.height * 7 // 10})}}"
+        events.append(f"Dialogue: 0,0:00:00.00,0:10:00.00,Main,,0,0,0,,{at}{style.logo}")
+    name = "".join(sign if sign.isalnum() else "_" for sign in style.name)
+    script, path = folder / f"{name}.ass", folder / f"{name}.mkv"
+    script.write_text(_script(style, width, events))
+    _burn(style, width, script, path)
+    return BurnedFilm(style, path, _thinned(style, truth) if style.varying else tuple(truth))
+
+
+def _thinned(style: Style, truth: list[Truth]) -> tuple[Truth, ...]:
+    """Move edges to the next frame that was kept."""
+
+    def kept(seconds: float) -> float:
+        number = round(seconds / style.frame_seconds)
+        return (number + (number % 3 == 1)) * style.frame_seconds
+
+    return tuple(Truth(kept(one.start), kept(one.end), one.text) for one in truth)
+
+
+def _clock(seconds: float) -> str:
+    hundredths = max(0, round(seconds * 100))
+    return f"0:{hundredths // 6000:02d}:{hundredths // 100 % 60:02d}.{hundredths % 100:02d}"
+
+
+def _script(style: Style, width: int, events: list[str]) -> str:
+    look = f"{style.colour},&H000000FF,&H00000000,&H00000000,0,{-int(style.italic)},0,0,100,100,0,0"
+    border = f"{3 if style.box else 1},{6 if style.box else style.outline},0,2,10,10,{style.height // 16},1"
+    return "\n".join(
+        (
+            "[Script Info]", "ScriptType: v4.00+", f"PlayResX: {width}", f"PlayResY: {style.height}", "",
+            "[V4+ Styles]",
+            "Format: Name,Fontname,Fontsize,PrimaryColour,SecondaryColour,OutlineColour,BackColour,Bold,Italic,Underline,"
+            "StrikeOut,ScaleX,ScaleY,Spacing,Angle,BorderStyle,Outline,Shadow,Alignment,MarginL,MarginR,MarginV,Encoding",
+            f"Style: Main,Noto Sans CJK SC,{style.size},{look},{border}", "",
+            "[Events]",
+            "Format: Layer,Start,End,Style,Name,MarginL,MarginR,MarginV,Effect,Text",
+            *events, "",
+        )
+    )  # fmt: skip
+
+
+def _burn(style: Style, width: int, script: Path, path: Path) -> None:
+    graph = [
+        f"fps={style.rate}",
+        f"scale={width}:{style.height}:flags=bilinear",
+        "setsar=1",
+        f"ass={script.name}",
+    ]
+    if style.varying:
+        graph.append("select='not(eq(mod(n,3),1))'")
+    looped = ["-stream_loop", "-1", "-i", str(VIDEO / style.background), "-t", str(style.seconds)]
+    written = [
+        "-an",
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-crf",
+        "20",
+        "-fps_mode",
+        "passthrough",
+        path.name,
+    ]
+    argv = ["ffmpeg", "-v", "error", "-y", *looped, "-vf", ",".join(graph), *written]
+    subprocess.run(argv, cwd=script.parent, check=True)

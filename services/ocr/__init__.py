@@ -1,0 +1,1 @@
+"""The node that reads: text in pictures and burned-in subtitles of films."""
