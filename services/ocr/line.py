@@ -20,7 +20,7 @@ _STROKE_SHARE = 0.5
 """Edges with at least this share of the strongest ones' difference are strokes; weaker ones may be the background's."""
 _LEAST_EDGE = 12
 _LEAST_PIXELS = 24
-_LETTER_CORRELATION = 0.5
+_LETTER_CORRELATION = 0.7
 _LINE_CORRELATION = 0.7
 
 
@@ -38,7 +38,8 @@ class Strokes:
         rows, columns = np.nonzero(edge >= limit)
         order = np.argsort(columns, kind="stable")
         rows, columns = rows[order], columns[order]
-        stretches = np.minimum(columns // crop.shape[0], max(0, crop.shape[1] // crop.shape[0] - 1))
+        letter = max(6, crop.shape[0] // 2)
+        stretches = np.minimum(columns // letter, max(0, crop.shape[1] // letter - 1))
         counts = np.bincount(stretches)
         kept = np.isin(stretches, np.flatnonzero(counts >= _LEAST_PIXELS))
         self._flat = rows[kept] * crop.shape[1] + columns[kept]
