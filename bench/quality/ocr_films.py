@@ -119,7 +119,8 @@ def make(style: Style, folder: Path) -> BurnedFilm:
     width = style.height * 16 // 9
     step = style.shown_frames + style.gap_frames
     whole = round(style.seconds / style.frame_seconds)
-    events, truth = [], []
+    events: list[str] = []
+    truth: list[Truth] = []
     for number, text in zip(range(10, whole, step), cycle(style.texts) if style.texts else (), strict=False):
         if len(truth) == len(style.texts) and style.name != "zh flashes":
             break

@@ -76,17 +76,33 @@ class Follower:
         for line in active:
             self._forward(line, piece)
         passed = self._passed(samples, active)
-        found = self._engine.find([one.frame.luma for one in passed])
-        for one, boxes in zip(passed, found, strict=True):
-            for box in rows(boxes):
-                self._meet(one, box, piece)
+        calls, shown = 0, set[int]()
+        while passed:
+            calls += 1
+            shown.update(one.number for one in passed)
+            for one, boxes in zip(passed, self._engine.find([one.frame.luma for one in passed]), strict=True):
+                for box in rows(boxes):
+                    self._meet(one, box, piece)
+            passed = self._after_ends(samples, shown)
         until = piece[-1].frame.time if piece else 0.0
         for line in self._active if final else ():
             line.over, line.end = True, line.end or until + self._frame_seconds
         over = [line for line in self._active if line.over]
         self._active = [line for line in self._active if not line.over]
         self._keep(piece)
-        return Piece(until, over, len(piece), int(bool(passed)))
+        return Piece(until, over, len(piece), calls)
+
+    def _after_ends(self, samples: Sequence[_Numbered], shown: set[int]) -> list[_Numbered]:
+        """Return the samples that follow the ends of lines found in this piece: the next line may have come in the same frame,
+        in the same place, with nearly the same letters, which the gate does not see.
+        """
+        firsts = (
+            next((one for one in samples if one.number > line.last), None)
+            for line in self._active
+            if line.over
+        )
+        fresh = {one.number: one for one in firsts if one is not None and one.number not in shown}
+        return [fresh[number] for number in sorted(fresh)]
 
     def _passed(self, samples: Sequence[_Numbered], lines: Sequence[Line]) -> list[_Numbered]:
         """Return the samples for the detector: those of the gate, and the first after each line's end.
