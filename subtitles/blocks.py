@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"^\s*\d{1,9}\s*$")
 _SPEAKER = re.compile(r"^\s*\[([A-Za-z][\w .-]{0,63})\]\s*")
 _VOICE = re.compile(r"^\s*<v(?:\.[\w.-]+)?\s+([^>]{1,200})>")
 _VTT_BLOCK = re.compile(r"^(NOTE|STYLE|REGION|WEBVTT)(\s|$)")
-_VTT_TAG = re.compile(r"</?(?:c|v|lang|ruby|rt)(?:[. ][^>]*)?>|<\d[\d:.]*>")
+_VTT_TAG = re.compile(r"</?(?:c|v|lang|ruby|rt)(?:[. ][^<>]{0,200})?>|<\d[\d:.]*>")
 
 
 def looks_timed(text: str) -> bool:

@@ -12,7 +12,7 @@ _ABBREVIATION = re.compile(
     r"|sep|sept|oct|nov|dec|a\.m|p\.m|u\.s|u\.k|bzw|z\.b|usw|cf)|\b[A-Z])\.$",
     re.IGNORECASE,
 )
-_END = re.compile(r"[.!?…]+[\"'”’»)\]]*(?=\s|$)|[。！？…]+[」』”’）]*")
+_END = re.compile(r"(?<![.!?…])[.!?…]+[\"'”’»)\]]*(?=\s|$)|[。！？…]+[」』”’）]*")
 _CUTS = (", ", "; ", ": ", "，", "；", "：", "、", ". ", "! ", "? ", " ")
 
 

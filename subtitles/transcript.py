@@ -19,6 +19,8 @@ LISTS = (
     "cues",
 )
 """Names under which a document holds its entries; the first one that is there counts."""
+MAX_SECONDS = 1e8
+"""Three years: a time beyond is none, and larger ones would overflow where they are counted in milliseconds."""
 _START, _END = ("start", "start_time", "startTime"), ("end", "end_time", "endTime")
 
 
@@ -100,9 +102,8 @@ def _first_instant(entry: Mapping[str, Any], names: Iterable[str]) -> float | No
 
 
 def _instant(value: Any) -> float | None:
-    if isinstance(value, str):
-        return parse_clock(value)
-    return _number(value)
+    seconds = parse_clock(value) if isinstance(value, str) else _number(value)
+    return seconds if seconds is not None and abs(seconds) <= MAX_SECONDS else None
 
 
 def _number(value: Any) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from subtitles.clock import format_clock, parse_clock
 from subtitles.cue import Cue, Word
 from subtitles.encoding import decode
 from subtitles.reading import Unreadable, parse_text, read_document
+from subtitles.sentences import split_sentences
 from subtitles.writing import WRITERS, AssStyle, to_ass, to_srt, to_vtt
 
 SUBS = Path(__file__).parents[3] / "shared" / "media" / "subs"
@@ -185,3 +187,18 @@ def test_no_time_is_none(text: str) -> None:
 def test_clocks_come_back(value: int) -> None:
     """Every whole millisecond up to 400 hours is written and read as itself."""
     assert parse_clock(format_clock(value / 1000)) == pytest.approx(value / 1000, abs=1e-9)
+
+
+@pytest.mark.parametrize("value", [1e308, 1.7e308, -1e300, 10**400, "99999999999:00:00"])
+def test_times_beyond_all_films_are_none(value: object) -> None:
+    """A number that no clock can show is no time; it does not reach the writers, where it would overflow."""
+    with pytest.raises(Unreadable):
+        parse_text(json.dumps([{"start": value, "end": value, "text": "x"}]))
+
+
+def test_lines_of_nothing_but_marks_are_read_at_once() -> None:
+    """Work grows with the length of a text and not with its square: a hundred thousand marks take no time to speak of."""
+    dots = "." * 100_000 + "x"
+    assert split_sentences(dots) == [dots]
+    (cue,) = parse_text(f"WEBVTT\n\n00:01.000 --> 00:02.000\n{'<c.' * 100_000}\n")
+    assert cue.start == 1.0
