@@ -42,6 +42,7 @@ def residual_db(mix: Signal, result: TaskResult) -> float:
     return float(10 * np.log10(max((error.astype(float) ** 2).sum(), 1e-20) / (mix.astype(float) ** 2).sum()))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("speech_model")
 async def test_speech_in_music(under_test: NodeUnderTest, tmp_path: Path) -> None:
     """Speech is heard, so the speech engine is taken, and says why; it gains 8 dB; both stems are as the mix, and are the mix."""
@@ -68,6 +69,7 @@ async def test_speech_in_music(under_test: NodeUnderTest, tmp_path: Path) -> Non
     assert result.percents() == sorted(result.percents())
 
 
+@pytest.mark.slow
 async def test_music_without_models(under_test: NodeUnderTest, tmp_path: Path) -> None:
     """The engine without weights keeps rate, channels and length, and its stems are the mix."""
     voice = speech(32_000)[: 5 * 32_000]
@@ -83,6 +85,7 @@ async def test_music_without_models(under_test: NodeUnderTest, tmp_path: Path) -
     assert residual_db(sound, result) <= -100
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("speech_model")
 async def test_speech_is_enhanced_as_much_as_asked(under_test: NodeUnderTest, tmp_path: Path) -> None:
     """All of the noise goes, or nothing at strength 0, which gives the recording back."""
