@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from services.ffmpeg.source import lock_arguments
 from services.ocr.faults import FaultCode, OcrFault
 
 Luma = NDArray[np.uint8]
 """Rows × columns, 0 (black) to 255."""
 
 _TICKS = 1_000_000
-_LOCK = ["-protocol_whitelist", "file,pipe"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Frame:
 
 def probe(path: Path) -> Film:
     """Read a film's headers. Raises OcrFault: MEDIA_UNREADABLE, NO_VIDEO_STREAM."""
-    argv = ["ffprobe", "-v", "error", *_LOCK, "-show_format", "-show_streams", "-of", "json"]
+    argv = ["ffprobe", "-v", "error", *lock_arguments(), "-show_format", "-show_streams", "-of", "json"]
     done = subprocess.run([*argv, "-i", f"file:{path}"], capture_output=True, check=False)
     if done.returncode != 0:
         raise OcrFault(
@@ -150,6 +150,16 @@ def _arguments(film: Film, area: Area, descriptor: int, start_seconds: float) ->
     ]
     seek = max(0.0, start_seconds - film.start_seconds - 10)
     opening = ["-ss", f"{seek:.3f}", "-copyts", "-start_at_zero"] if seek else []
-    reading = [*_LOCK, *opening, "-an", "-sn", "-dn", "-i", f"file:{film.path}", "-map", f"0:{film.index}"]
+    reading = [
+        *lock_arguments(),
+        *opening,
+        "-an",
+        "-sn",
+        "-dn",
+        "-i",
+        f"file:{film.path}",
+        "-map",
+        f"0:{film.index}",
+    ]
     writing = ["-vf", ",".join(graph), "-fps_mode", "passthrough", "-f", "rawvideo", "pipe:1"]
     return ["ffmpeg", "-nostdin", "-v", "error", *reading, *writing]

@@ -9,6 +9,7 @@ from typing import Any
 
 from services.ocr.cue import Cue, ReadLine
 from services.ocr.reading_items import Result
+from subtitles.clock import format_clock
 
 _ASS_HEAD = """[Script Info]
 ScriptType: v4.00+
@@ -33,15 +34,9 @@ def write_files(result: Result, folder: Path, stem: str, forms: Sequence[str]) -
     return paths
 
 
-def _clock(seconds: float, separator: str) -> str:
-    thousandths = max(0, round(seconds * 1000))
-    minutes, rest = divmod(thousandths, 60_000)
-    return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d}{separator}{rest % 1000:03d}"
-
-
 def _srt(result: Result) -> str:
     return "".join(
-        f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{cue.text}\n\n"
+        f"{number}\n{format_clock(cue.start, ',')} --> {format_clock(cue.end, ',')}\n{cue.text}\n\n"
         for number, cue in enumerate(result.cues, 1)
     )
 
@@ -50,7 +45,10 @@ def _vtt(result: Result) -> str:
     def escaped(text: str) -> str:
         return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
-    cues = (f"{_clock(x.start, '.')} --> {_clock(x.end, '.')}\n{escaped(x.text)}\n\n" for x in result.cues)
+    cues = (
+        f"{format_clock(x.start, '.')} --> {format_clock(x.end, '.')}\n{escaped(x.text)}\n\n"
+        for x in result.cues
+    )
     return "WEBVTT\n\n" + "".join(cues)
 
 

@@ -80,3 +80,21 @@ async def test_what_is_no_film_or_says_nothing(tmp_path: Path) -> None:
         assert await read(tmp_path / "text.mp4") == ("failed", "MEDIA_UNREADABLE")
         assert await read(sound) == ("failed", "NO_VIDEO_STREAM")
         assert await read(silent, subtitle_area=[500, 0, 600, 100]) == ("failed", "AREA_OUTSIDE_FRAME")
+
+
+async def test_a_playlist_reads_no_other_film(tmp_path: Path) -> None:
+    """A text that makes ffmpeg open another file is refused, whatever it is called; so no input reads what it was not given."""
+    film = burned(tmp_path / "film.mkv", [(5, 20, "A secret")], frames=30)
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-i", str(film), "-c", "copy", str(tmp_path / "part.ts")], check=True
+    )
+    lines = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1.2,\npart.ts\n#EXT-X-ENDLIST\n"
+    (tmp_path / "list.m3u8").write_text(lines)
+    (tmp_path / "list.mp4").write_text(f"ffconcat version 1.0\nfile {film}\n")
+    async with NodeUnderTest(node, tmp_path) as under_test:
+        for name in ("list.m3u8", "list.mp4"):
+            request = {"video_path": str(tmp_path / name)}
+            result = await under_test.run(
+                "paddleocr.extract_subtitles", request, task_id=name.replace(".", "-")
+            )
+            assert (result.outcome, result.error.code) == ("failed", "MEDIA_UNREADABLE")
