@@ -84,6 +84,9 @@ test-slow: setup ## Run the long stories of faults, and the searches with many e
 test-s3: setup $(stamps)/s3 ## Run the tests that need a real S3 server (one-node radosgw)
 	@$(python) -m pytest -m s3
 
+trials: setup ## Run every case that strangers found, list it by number, media cases by row (only="-k …" or paths: a part)
+	@$(python) -m tests.trials $(only)
+
 check: setup $(stamps)/buf ## Check format, lint, types, import rules and contracts; edits nothing
 	@$(bin)/ruff format --check -q .
 	@$(bin)/ruff check -q .
@@ -155,5 +158,5 @@ lock: setup ## Compile all requirements to pinned, hashed locks (upgrade=1: the 
 clean: ## Remove what setup and runs made
 	@rm -rf .venv .venv-locks .venv-bench .environments $(stamps) yivideo .run .demo tools/buf/node_modules
 
-.PHONY: test-fast map models environment quality-audio quality-ocr bench-audio test-engines help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams \
+.PHONY: trials test-fast map models environment quality-audio quality-ocr bench-audio test-engines help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams \
 	bench-gpulock chaos-gpulock bench-tasks
