@@ -16,6 +16,8 @@ from tests.s3 import radosgw
 
 ROOT = Path(__file__).resolve().parent.parent
 
+pytest_plugins = ["tests.media.films"]
+
 
 @pytest.fixture(scope="session")
 def shared_media() -> Path:

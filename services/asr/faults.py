@@ -1,6 +1,7 @@
 """What can be wrong with a recording or with a request about it, each with a stable code.
 
-The working modules raise `SpeechFault` and know nothing of tasks; `node.py` turns it into the task's failure.
+The working modules raise `SpeechFault` and know nothing of tasks; `node.py` turns it into the task's failure. What can be wrong
+with the file itself is in `media.faults`.
 """
 
 from __future__ import annotations
@@ -11,14 +12,6 @@ from enum import StrEnum
 class FaultCode(StrEnum):
     """The codes that a client may rely on; they never change their meaning."""
 
-    MEDIA_EMPTY = "MEDIA_EMPTY"
-    """The file has no bytes."""
-    MEDIA_UNREADABLE = "MEDIA_UNREADABLE"
-    """No demuxer or decoder makes sense of the file, or its format could make ffmpeg read other files."""
-    NO_AUDIO_STREAM = "NO_AUDIO_STREAM"
-    """The media has no sound."""
-    STREAM_NOT_FOUND = "STREAM_NOT_FOUND"
-    """There are fewer audio streams than the request says."""
     RANGE_OUTSIDE_MEDIA = "RANGE_OUTSIDE_MEDIA"
     """Every clip that was asked for lies behind the end of the recording."""
     LANGUAGE_UNSUPPORTED = "LANGUAGE_UNSUPPORTED"
@@ -33,8 +26,6 @@ class FaultCode(StrEnum):
     """The model is one for another engine."""
     DEVICE_UNAVAILABLE = "DEVICE_UNAVAILABLE"
     """A GPU was asked for where the engine finds none."""
-    DISK_FULL = "DISK_FULL"
-    """The machine's scratch disk is full; another replica may have room."""
 
 
 class SpeechFault(Exception):
@@ -49,8 +40,3 @@ class SpeechFault(Exception):
     def __reduce__(self) -> tuple[type[SpeechFault], tuple[FaultCode, str, str]]:
         # A worker process sends its exceptions by pickle, which would call the class with the message alone.
         return SpeechFault, (self.code, self.message, self.field)
-
-    @property
-    def retryable(self) -> bool:
-        """Whether the same request may succeed on another machine."""
-        return self.code is FaultCode.DISK_FULL

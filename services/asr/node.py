@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from media.faults import FaultCode as MediaCode
+from media.faults import MediaFault
 from nodekit import Node, TaskContext, TaskFailed, WarmModel
 from nodekit.models import model_store
 from services.asr.checkpoints import Progressed, from_checkpoint, to_checkpoint
@@ -69,13 +71,13 @@ class Hearing:
 async def transcribe_audio(request: TranscribeAudioInput, context: TaskContext) -> TranscribeAudioOutput:
     """Writes down what is said in audio or film, with the time of every word; segments come as events while it is heard."""
     settings = asr_settings()
-    media = await context.fetch(request.audio_path)
+    recording = await context.fetch(request.audio_path)
     with _faults():
         choice: Choice = await context.call(choose, to_wish(request, settings), model_store().root)
         await context.progress(1, "decoding")
         target = context.output_path("sound.s16")
         apart = request.channels == "apart"
-        sound = await decode(context, media, target, stream=request.audio_stream, apart=apart)
+        sound = await decode(context, recording, target, stream=request.audio_stream, apart=apart)
         device = await _device(request, choice, settings, context)
         of = _fingerprint(request, choice, sound)
         progressed = from_checkpoint(context.checkpoint, of)
@@ -89,7 +91,7 @@ async def transcribe_audio(request: TranscribeAudioInput, context: TaskContext) 
             warnings=list(choice.warnings),
         )
         await _hear(hearing, settings, context, of)
-    return await _written(hearing, media, context)
+    return await _written(hearing, recording, context)
 
 
 async def _device(
@@ -181,7 +183,7 @@ def _count(hearing: Hearing) -> None:
         REAL_TIME_FACTOR.labels(*labels).observe(hearing.seconds / hearing.sound.seconds)
 
 
-async def _written(hearing: Hearing, media: Path, context: TaskContext) -> TranscribeAudioOutput:
+async def _written(hearing: Hearing, recording: Path, context: TaskContext) -> TranscribeAudioOutput:
     """Write and store the files, and say what they hold."""
     done, request = hearing.progressed, hearing.request
     segments = sorted(done.segments, key=lambda segment: (segment.start, segment.channel or 0))
@@ -203,7 +205,7 @@ async def _written(hearing: Hearing, media: Path, context: TaskContext) -> Trans
     )
     language = max(languages, key=lambda code: languages[code], default="")
     writing = Writing(
-        base=media.stem or "transcript",
+        base=recording.stem or "transcript",
         json_name=f"transcribe_data_{secrets.token_hex(4)}.json",
         forms=tuple(request.formats),
         words=hearing.names_words,
@@ -271,5 +273,8 @@ def _faults() -> Iterator[None]:
     """Turn what an engine says of the recording into the task's failure."""
     try:
         yield
+    except MediaFault as fault:
+        field = "/audio_stream" if fault.code is MediaCode.STREAM_NOT_FOUND else "/audio_path"
+        raise TaskFailed(fault.code.value, fault.message, fault.retryable, field) from fault
     except SpeechFault as fault:
-        raise TaskFailed(fault.code.value, fault.message, fault.retryable, fault.field) from fault
+        raise TaskFailed(fault.code.value, fault.message, field=fault.field) from fault

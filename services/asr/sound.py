@@ -3,52 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.asr.faults import FaultCode, SpeechFault
+from media.faults import FaultCode, MediaFault
+from media.probe import probe
+from media.process import Runner, run_ffmpeg
+from media.source import address, lock_arguments
 
 RATE = 16_000
 MAX_CHANNELS = 8
 Samples = NDArray[np.float32]
-
-_FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,amr,amrnb,amrwb,asf,asf_o,avi,flv,mpeg,mpegts,mpegvideo,mxf,nut,ogg,rm,aac,ac3,adx,"
-    "aiff,ape,au,caf,dts,eac3,flac,g722,g726,gsm,loas,mp3,mpc,mpc8,oma,sox,tak,truehd,tta,voc,w64,wav,wv,xwma"
-)
-"""Demuxers that read only the file they are given: playlists and scripts could name others."""
-_LOCKS = ("-protocol_whitelist", "file", "-format_whitelist", _FORMATS)
-_SYMPTOMS = (
-    ("matches no streams", FaultCode.NO_AUDIO_STREAM, "there is no such audio stream in the file"),
-    ("does not contain any stream", FaultCode.NO_AUDIO_STREAM, "the file has no audio stream"),
-    ("No space left on device", FaultCode.DISK_FULL, "the scratch disk is full"),
-)
-_NOISE = re.compile(r"(?:file:)?/(?:[^\s/':,\]]+/)+| @ 0x[0-9a-f]+|'[^']*,[^']*,[^']*'")
-
-
-class Completed(Protocol):
-    """How a child process ended."""
-
-    @property
-    def returncode(self) -> int:
-        """The exit status; negative is the signal that ended it."""
-
-    @property
-    def stderr_tail(self) -> str:
-        """The last part of what it wrote to stderr."""
-
-
-class Runner(Protocol):
-    """What starts programs and ends them when the task ends."""
-
-    async def run(self, argv: Sequence[str], *, on_line: Callable[[str], None] | None = None) -> Completed:
-        """Run a program to its end; `on_line` gets every line of its stdout."""
 
 
 @dataclass(frozen=True)
@@ -83,65 +53,31 @@ class Sound:
             start += seconds
 
 
-async def decode(runner: Runner, media: Path, target: Path, *, stream: int = 0, apart: bool = False) -> Sound:
+async def decode(
+    runner: Runner, recording: Path, target: Path, *, stream: int = 0, apart: bool = False
+) -> Sound:
     """Decode the audio stream number `stream` (from 0) of any media file, in step with its clock.
 
     Channels are mixed to one, or kept `apart`, at most 8. A stream that begins late gets that much silence in front, holes are
     filled. A stream without a single sample gives a sound of length 0.
 
     Raises:
-        SpeechFault: MEDIA_EMPTY, MEDIA_UNREADABLE, NO_AUDIO_STREAM, STREAM_NOT_FOUND, DISK_FULL.
+        MediaFault: MEDIA_EMPTY, MEDIA_UNREADABLE, MEDIA_FORMAT_REFUSED, NO_AUDIO_STREAM, STREAM_NOT_FOUND, DISK_FULL.
     """
-    if (await asyncio.to_thread(media.stat)).st_size == 0:
-        raise SpeechFault(FaultCode.MEDIA_EMPTY, f"the file {media.name} is empty (0 bytes)", "/audio_path")
-    channels = await _channels(runner, media, stream)
-    kept = min(channels, MAX_CHANNELS) if apart else 1
+    facts = await probe(runner, recording)
+    facts.audio()
+    if stream >= len(facts.audios):
+        message = f"{facts.name} has {len(facts.audios)} audio streams; there is no number {stream}"
+        raise MediaFault(FaultCode.STREAM_NOT_FOUND, message)
+    track = facts.audios[stream]
+    kept = max(1, min(track.channels, MAX_CHANNELS)) if apart else 1
     # A layout by count keeps channels where they are; `-ac` alone mixes them.
-    keep = f",aformat=channel_layouts={kept}c" if apart and channels > 2 else ""
-    completed = await runner.run(
-        [
-            *("ffmpeg", "-nostdin", "-hide_banner", "-v", "error", "-y", *_LOCKS, "-vn", "-sn", "-dn"),
-            *("-i", _address(media), "-map", f"0:a:{stream}"),
-            *("-af", f"aresample={RATE}:async=1:first_pts=0{keep}", "-ac", str(kept)),
-            *("-c:a", "pcm_s16le", "-f", "s16le", _address(target)),
-        ]
-    )
-    if completed.returncode != 0:
-        raise _fault(media, completed)
+    keep = f",aformat=channel_layouts={kept}c" if apart and track.channels > 2 else ""
+    reading = [*lock_arguments(), "-vn", "-sn", "-dn", "-i", address(recording), "-map", f"0:{track.index}"]
+    resampled = ["-af", f"aresample={RATE}:async=1:first_pts=0{keep}", "-ac", str(kept)]
+    await run_ffmpeg(runner, [*reading, *resampled, "-c:a", "pcm_s16le", "-f", "s16le", address(target)])
     await asyncio.to_thread(target.touch)  # ffmpeg writes no file when there is not one sample
     return Sound(target, kept)
-
-
-async def _channels(runner: Runner, media: Path, stream: int) -> int:
-    found: list[int] = []
-    completed = await runner.run(
-        [
-            *("ffprobe", "-hide_banner", "-v", "error", *_LOCKS, "-select_streams", "a"),
-            *("-show_entries", "stream=channels", "-of", "csv=p=0", _address(media)),
-        ],
-        on_line=lambda line: found.append(int(line.strip(" ,") or 0)) if line.strip(" ,").isdigit() else None,
-    )
-    if completed.returncode != 0:
-        raise _fault(media, completed)
-    if not found:
-        raise SpeechFault(FaultCode.NO_AUDIO_STREAM, f"{media.name} has no audio stream", "/audio_path")
-    if stream >= len(found):
-        message = f"{media.name} has {len(found)} audio streams; there is no number {stream}"
-        raise SpeechFault(FaultCode.STREAM_NOT_FOUND, message, "/audio_stream")
-    return max(1, found[stream])
-
-
-def _address(path: Path) -> str:
-    return f"file:{path.absolute()}"
-
-
-def _fault(media: Path, completed: Completed) -> SpeechFault:
-    lines = [line.strip() for line in completed.stderr_tail.splitlines() if line.strip()]
-    words = _NOISE.sub("", "; ".join(lines[-3:])) or "no message"
-    for symptom, code, meaning in _SYMPTOMS:
-        if symptom in completed.stderr_tail:
-            return SpeechFault(code, f"{media.name}: {meaning} ({words})", "/audio_path")
-    return SpeechFault(FaultCode.MEDIA_UNREADABLE, f"{media.name} cannot be decoded: {words}", "/audio_path")
 
 
 def as_int16(samples: Samples) -> Any:

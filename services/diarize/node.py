@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from media.audio import AudioOptions, extract_audio
+from media.faults import FaultCode as MediaCode
+from media.faults import MediaFault
 from nodekit import Node, TaskContext, TaskFailed
 from nodekit.models import model_store
 from services.diarize import jobs
@@ -33,9 +36,6 @@ from services.diarize.outputs import (
 )
 from services.diarize.settings import diarize_settings
 from services.diarize.speakers import SpeakerCount
-from services.ffmpeg.audio import AudioOptions, extract_audio
-from services.ffmpeg.faults import FaultCode as MediaCode
-from services.ffmpeg.faults import MediaFault
 
 _DECODED_PERCENT = 10.0
 _WORKED_PERCENT = 95.0

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from services.ffmpeg.pcm import SAMPLE_BYTES, wave_data_offset
+from media.pcm import SAMPLE_BYTES, wave_data_offset
 
 SAMPLE_RATE = 16_000
 _SCALE = np.float32(1 / 32_768)

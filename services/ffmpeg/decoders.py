@@ -8,9 +8,9 @@ from typing import Any
 
 import ffmpeg
 
-from services.ffmpeg.faults import MediaFault
-from services.ffmpeg.process import Runner, run_ffmpeg
-from services.ffmpeg.source import open_source
+from media.faults import MediaFault
+from media.graph import open_source
+from media.process import Runner, run_ffmpeg
 
 _CUDA_DEVICE = Path("/dev/nvidiactl")
 _TRIAL_FRAMES = 3

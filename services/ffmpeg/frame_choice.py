@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from services.ffmpeg.faults import FaultCode, MediaFault
-from services.ffmpeg.geometry import Region
-from services.ffmpeg.packets import packet_times
-from services.ffmpeg.probe import MediaFacts, VideoStream
-from services.ffmpeg.process import Runner
+from media.faults import FaultCode, MediaFault
+from media.geometry import Region
+from media.packets import packet_times
+from media.probe import MediaFacts, VideoStream
+from media.process import Runner
 
 DEFAULT_COUNT = 100
 SLACK_SECONDS = 0.0005

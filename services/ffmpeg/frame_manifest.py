@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.ffmpeg.geometry import Region, Size
+from media.geometry import Region, Size
+from media.probe import MediaFacts, VideoStream
 from services.ffmpeg.keyframes import Keyframes
-from services.ffmpeg.probe import MediaFacts, VideoStream
 from services.ffmpeg.strips import LUMA_FILE, Strips
 
 

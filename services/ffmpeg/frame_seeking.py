@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 import ffmpeg
 
-from services.ffmpeg.faults import MediaFault
+from media.faults import MediaFault
+from media.graph import open_source
+from media.packets import key_spacing_seconds
+from media.process import Progress, Runner, run_ffmpeg
 from services.ffmpeg.frame_choice import DEFAULT_COUNT, SLACK_SECONDS, Mode, video_span
 from services.ffmpeg.frame_writing import FrameJob, Names, frame_outputs
-from services.ffmpeg.packets import key_spacing_seconds
-from services.ffmpeg.process import Progress, Runner, run_ffmpeg
-from services.ffmpeg.source import open_source
 
 _OPENING_COSTS_SECONDS = 1.5
 """Opening the file once more takes about as long as decoding this much film."""

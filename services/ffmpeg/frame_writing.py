@@ -8,11 +8,11 @@ from typing import Any
 
 import ffmpeg
 
+from media.geometry import Region, Size
+from media.probe import MediaFacts, VideoStream
 from services.ffmpeg.frame_choice import KeyframeOptions
 from services.ffmpeg.frame_hashes import HASH_SIDE
 from services.ffmpeg.frame_times import with_times
-from services.ffmpeg.geometry import Region, Size
-from services.ffmpeg.probe import MediaFacts, VideoStream
 
 PASSTHROUGH = {"fps_mode:v": "passthrough"}
 """Every frame that reaches the output is written once: none doubled, none dropped, to please a frame rate."""

@@ -1,4 +1,4 @@
-"""What the four tasks take. Times are seconds on the film's clock (see `services.ffmpeg.probe`).
+"""What the four tasks take. Times are seconds on the film's clock (see `media.probe`).
 
 Fields of the origin system that said what to do with files on a shared disk are kept and have a defined effect
 here, where outputs are always stored and scratch files always go.
@@ -10,8 +10,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from media.audio import CODECS
 from nodekit import MediaRef, TaskInput
-from services.ffmpeg.audio import CODECS
 from services.ffmpeg.segment_encoding import SEGMENT_FORMATS
 
 ArchiveFormat = Literal["zip", "tar.gz"]

@@ -9,7 +9,12 @@ from typing import Any
 
 import ffmpeg
 
-from services.ffmpeg.faults import FaultCode, MediaFault
+from media.faults import FaultCode, MediaFault
+from media.geometry import Picture, Region, Size, fitted
+from media.graph import open_source
+from media.packets import probe_timed
+from media.probe import MediaFacts, VideoStream
+from media.process import Progress, Runner, run_ffmpeg
 from services.ffmpeg.frame_choice import (
     SLACK_SECONDS,
     KeyframeOptions,
@@ -23,11 +28,6 @@ from services.ffmpeg.frame_hashes import distinct
 from services.ffmpeg.frame_seeking import seek_frames, seek_targets
 from services.ffmpeg.frame_times import read_times
 from services.ffmpeg.frame_writing import PASSTHROUGH, FrameJob, Names, frame_outputs
-from services.ffmpeg.geometry import Picture, Region, Size, fitted
-from services.ffmpeg.packets import probe_timed
-from services.ffmpeg.probe import MediaFacts, VideoStream
-from services.ffmpeg.process import Progress, Runner, run_ffmpeg
-from services.ffmpeg.source import open_source
 
 
 @dataclass(frozen=True)

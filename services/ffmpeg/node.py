@@ -15,11 +15,12 @@ from typing import Any
 
 import orjson
 
+from media.audio import CODECS
+from media.audio import extract_audio as take_audio
+from media.faults import MediaFault
+from media.process import Progress
 from nodekit import MediaKind, Node, TaskContext, TaskFailed
 from services.ffmpeg.archive import SUFFIXES, pack
-from services.ffmpeg.audio import CODECS
-from services.ffmpeg.audio import extract_audio as take_audio
-from services.ffmpeg.faults import MediaFault
 from services.ffmpeg.frame_manifest import keyframe_manifest, strip_manifest
 from services.ffmpeg.hardware import decoding
 from services.ffmpeg.inputs import (
@@ -37,7 +38,6 @@ from services.ffmpeg.outputs import (
     ExtractKeyframesOutput,
     SplitAudioSegmentsOutput,
 )
-from services.ffmpeg.process import Progress
 from services.ffmpeg.release import ffmpeg_release
 from services.ffmpeg.segments import split_audio
 from services.ffmpeg.settings import ffmpeg_settings

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from services.ffmpeg.audio import AudioOptions
+from media.audio import AudioOptions
+from media.geometry import Region, Size
+from media.process import Runner
 from services.ffmpeg.cuts import CutRules, SplitBy
 from services.ffmpeg.frame_choice import KeyframeOptions, Mode
-from services.ffmpeg.geometry import Region, Size
 from services.ffmpeg.inputs import (
     CropSubtitleImagesInput,
     ExtractAudioInput,
     ExtractKeyframesInput,
     SplitAudioSegmentsInput,
 )
-from services.ffmpeg.process import Runner
 from services.ffmpeg.segment_encoding import Concurrency
 from services.ffmpeg.segments import SplitOptions
 from services.ffmpeg.silences import SilenceRule

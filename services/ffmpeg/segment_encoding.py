@@ -11,10 +11,10 @@ from pathlib import Path
 
 import ffmpeg
 
-from services.ffmpeg.audio import CODECS, AudioCodec
-from services.ffmpeg.faults import MediaFault
-from services.ffmpeg.process import Progress, Runner, run_ffmpeg
-from services.ffmpeg.source import open_source
+from media.audio import CODECS, AudioCodec
+from media.faults import MediaFault
+from media.graph import open_source
+from media.process import Progress, Runner, run_ffmpeg
 
 SEGMENT_FORMATS: dict[str, AudioCodec] = {
     "wav": CODECS["pcm_s16le"],

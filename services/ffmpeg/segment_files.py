@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from media.pcm import SAMPLE_BYTES, LevelSum, Samples
 from services.ffmpeg.cuts import Cut, CutRules, Plan, plan_cuts
-from services.ffmpeg.pcm import SAMPLE_BYTES, LevelSum, Samples
 from services.ffmpeg.silences import SoundProfile
 from services.ffmpeg.subtitle_times import Cue
 

@@ -6,10 +6,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from services.ffmpeg.audio import AudioOptions, ExtractedAudio, extract_audio
+from media.audio import AudioOptions, ExtractedAudio, extract_audio
+from media.faults import FaultCode, MediaFault
+from media.process import Progress, Runner
 from services.ffmpeg.cuts import CutRules, Plan
-from services.ffmpeg.faults import FaultCode, MediaFault
-from services.ffmpeg.process import Progress, Runner
 from services.ffmpeg.segment_encoding import SEGMENT_FORMATS, Concurrency, encode_all
 from services.ffmpeg.segment_files import Recording, SegmentFile, cut_recording
 from services.ffmpeg.subtitle_times import Cue

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.ffmpeg.pcm import FULL_SCALE, Samples
+from media.pcm import FULL_SCALE, Samples
 
 WINDOW_SECONDS = 0.01
 _BLOCK_WINDOWS = 6_000

@@ -10,16 +10,16 @@ from typing import Any
 
 import ffmpeg
 
+from media.faults import FaultCode, MediaFault
+from media.geometry import Picture, Region, Size
+from media.graph import open_source
+from media.packets import probe_timed
+from media.probe import Clock, MediaFacts, VideoStream
+from media.process import Progress, Runner, run_ffmpeg
 from services.ffmpeg.decoders import Decoder
-from services.ffmpeg.faults import FaultCode, MediaFault
 from services.ffmpeg.frame_choice import short_by, video_span
 from services.ffmpeg.frame_times import read_times, with_times
 from services.ffmpeg.frame_writing import PASSTHROUGH, shaped
-from services.ffmpeg.geometry import Picture, Region, Size
-from services.ffmpeg.packets import probe_timed
-from services.ffmpeg.probe import Clock, MediaFacts, VideoStream
-from services.ffmpeg.process import Progress, Runner, run_ffmpeg
-from services.ffmpeg.source import open_source
 
 LUMA_FILE = "strips.mkv"
 _TIMES = "times.txt"

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pysubs2
 
-from services.ffmpeg.faults import FaultCode, MediaFault
+from media.faults import FaultCode, MediaFault
 
 MAX_FILE_BYTES = 32 << 20
 _LISTS = ("segments", "merged_segments", "prepared_segments", "subtitles", "cues")

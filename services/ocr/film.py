@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.ffmpeg.source import lock_arguments
+from media.source import lock_arguments
 from services.ocr.faults import FaultCode, OcrFault
 
 Luma = NDArray[np.uint8]

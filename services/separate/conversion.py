@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from services.ffmpeg.faults import FaultCode, MediaFault
-from services.ffmpeg.probe import AudioStream, probe
-from services.ffmpeg.process import Progress, Runner, run_ffmpeg
-from services.ffmpeg.source import address, check_not_empty, lock_arguments
+from media.faults import FaultCode, MediaFault
+from media.probe import AudioStream, probe
+from media.process import Progress, Runner, run_ffmpeg
+from media.source import address, check_not_empty, lock_arguments
 from services.separate.blocks import count_samples
 
 ENCODERS = {

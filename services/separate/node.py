@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.util import find_spec
 
+from media.faults import MediaFault
 from nodekit import Node, TaskContext, TaskFailed
 from nodekit.gpu.devices import find_devices
 from nodekit.models import model_store
-from services.ffmpeg.faults import MediaFault
 from services.separate.engines import DEEPFILTERNET, choose
 from services.separate.inputs import EnhanceSpeechInput, HealthCheckInput, SeparateVocalsInput
 from services.separate.outputs import (

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from media.probe import AudioStream
 from nodekit import TaskContext, TaskFailed
-from services.ffmpeg.probe import AudioStream
 from services.separate import conversion, stems
 from services.separate.blocks import count_samples
 from services.separate.engine import Engine

@@ -14,7 +14,7 @@ from stack.node_table import read_node_table
 ROOT = Path(__file__).resolve().parents[2]
 CORE = pins((ROOT / "requirements/core.txt").read_text(encoding="utf-8"))
 
-ROOMS_OF_NODES = {"nodekit", "services", "subtitles"}
+ROOMS_OF_NODES = {"media", "nodekit", "services", "subtitles"}
 
 IMPORT_ON_CORE_ALONE = """
 import importlib, importlib.metadata, pkgutil, re, sys

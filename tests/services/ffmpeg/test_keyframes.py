@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from media.faults import FaultCode, MediaFault
+from media.geometry import Region, Size
 from services.ffmpeg import frame_seeking
-from services.ffmpeg.faults import FaultCode, MediaFault
 from services.ffmpeg.frame_choice import KeyframeOptions, Mode
-from services.ffmpeg.geometry import Region, Size
 from services.ffmpeg.keyframes import Keyframes, extract_keyframes
-from tests.services.ffmpeg import media
-from tests.services.ffmpeg.local_runner import LocalRunner
+from tests.media import measure as media
+from tests.media.local_runner import LocalRunner
 
 MICROSECOND = 2e-6
 

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 import services.ffmpeg as source_folder
+from media.faults import FaultCode
 from nodekit.testkit import NodeUnderTest, TaskResult
 from runtime.errors import InvalidInput
 from services.ffmpeg.decoders import Decoder, has_cuda_device
-from services.ffmpeg.faults import FaultCode
 from services.ffmpeg.node import node
 from services.ffmpeg.settings import ffmpeg_settings
-from tests.services.ffmpeg import media
+from tests.media import measure as media
 from yivideo.task.v1.task_pb2 import TaskEvent
 
 SRT = """1

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from media.faults import FaultCode, MediaFault
 from services.ffmpeg.cuts import CutRules, SplitBy
-from services.ffmpeg.faults import FaultCode, MediaFault
 from services.ffmpeg.segment_encoding import SEGMENT_FORMATS, Concurrency
 from services.ffmpeg.segments import Split, SplitOptions, split_audio
 from services.ffmpeg.silences import SilenceRule
 from services.ffmpeg.split_info import split_info
 from services.ffmpeg.subtitle_times import Cue
-from tests.services.ffmpeg import media
-from tests.services.ffmpeg.local_runner import LocalRunner
+from tests.media import measure as media
+from tests.media.local_runner import LocalRunner
 
 RATE = 16_000
 

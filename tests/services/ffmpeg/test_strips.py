@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from media.faults import FaultCode, MediaFault
+from media.geometry import Region, Size
 from services.ffmpeg.decoders import Decoder, choose_decoder, has_cuda_device
-from services.ffmpeg.faults import FaultCode, MediaFault
-from services.ffmpeg.geometry import Region, Size
 from services.ffmpeg.strips import StripOptions, cut_strips
-from tests.services.ffmpeg import media
-from tests.services.ffmpeg.local_runner import LocalRunner
+from tests.media import measure as media
+from tests.media.local_runner import LocalRunner
 
 AREA = Region.from_corners(20, 130, 301, 171)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.ffmpeg.faults import FaultCode, MediaFault
+from media.faults import FaultCode, MediaFault
 from services.ffmpeg.subtitle_times import Cue, load_cues
 
 SRT = "1\n00:00:01,000 --> 00:00:02,500\n[SPEAKER_00] Hello <i>you</i>\n\n2\n00:00:03,000 --> 00:00:04,000\nNo name\n"

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Self
 
-from services.ffmpeg.faults import FaultCode, MediaFault
-from services.ffmpeg.probe import VideoStream
+from media.faults import FaultCode, MediaFault
+from media.probe import VideoStream
 
 NAMED_AREAS: dict[str, tuple[Fraction, Fraction]] = {
     "top_third": (Fraction(0), Fraction(1, 3)),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from services.ffmpeg.probe import MediaFacts, probe, to_seconds
-from services.ffmpeg.process import Runner, run_ffprobe
-from services.ffmpeg.source import address, lock_arguments
+from media.probe import MediaFacts, probe, to_seconds
+from media.process import Runner, run_ffprobe
+from media.source import address, lock_arguments
 
 
 async def probe_timed(runner: Runner, path: Path) -> MediaFacts:

@@ -8,11 +8,8 @@ demuxer that a later ffmpeg adds is refused as well until somebody has looked at
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import ffmpeg
-
-from services.ffmpeg.faults import FaultCode, MediaFault
+from media.faults import FaultCode, MediaFault
 
 FORMAT_WHITELIST = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,3dostr,amr,amrnb,amrwb,apng,asf,asf_o,av1,avi,dirac,dnxhd,dv,flv,"
@@ -22,22 +19,18 @@ FORMAT_WHITELIST = (
 )
 """ffmpeg's names of the demuxers that read only the file they are given."""
 
-_LOCKS = {"protocol_whitelist": "file", "format_whitelist": FORMAT_WHITELIST}
+LOCKS = {"protocol_whitelist": "file", "format_whitelist": FORMAT_WHITELIST}
+"""Options of libavformat by name, for every way to open a user's file."""
 
 
 def lock_arguments() -> list[str]:
     """Return the options that must stand before any `-i` of a user's file."""
-    return [word for name, value in _LOCKS.items() for word in (f"-{name}", value)]
+    return [word for name, value in LOCKS.items() for word in (f"-{name}", value)]
 
 
 def address(path: Path) -> str:
     """Return the file as ffmpeg must be given it: a name with a colon or a dash is still a file name."""
     return f"file:{path.absolute()}"
-
-
-def open_source(path: Path, **options: Any) -> Any:
-    """Return the file as ffmpeg-python's input node; `options` are ffmpeg's input options."""
-    return ffmpeg.input(address(path), **_LOCKS, **options)
 
 
 def check_not_empty(path: Path) -> None:

@@ -14,9 +14,9 @@ from typing import Any, Self, TypeVar
 
 import orjson
 
-from services.ffmpeg.faults import FaultCode, MediaFault
-from services.ffmpeg.process import Runner, run_ffprobe
-from services.ffmpeg.source import address, check_not_empty, lock_arguments
+from media.faults import FaultCode, MediaFault
+from media.process import Runner, run_ffprobe
+from media.source import address, check_not_empty, lock_arguments
 
 _FREE_CLOCKS = frozenset(
     (

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.ffmpeg.audio import CODECS, AudioOptions, ExtractedAudio, extract_audio
-from services.ffmpeg.faults import FaultCode, MediaFault
-from tests.services.ffmpeg import media
-from tests.services.ffmpeg.local_runner import LocalRunner
+from media.audio import CODECS, AudioOptions, ExtractedAudio, extract_audio
+from media.faults import FaultCode, MediaFault
+from tests.media import measure as media
+from tests.media.local_runner import LocalRunner
 
 RATE = 16_000
 

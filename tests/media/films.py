@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.ffmpeg.local_runner import LocalRunner
-from tests.services.ffmpeg.media import ffmpeg
+from tests.media.local_runner import LocalRunner
+from tests.media.measure import ffmpeg
 
 PICTURES = "testsrc2=s=320x180:r=25:d=4"
 TONE = "sine=f=440:r=44100:d=4"

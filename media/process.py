@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from services.ffmpeg.faults import FaultCode, MediaFault
+from media.faults import FaultCode, MediaFault
 
 PROGRESS_PERIOD_SECONDS = 0.25
 """How often ffmpeg reports its clock; the scheduler takes at most four reports a second."""

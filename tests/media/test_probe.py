@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from services.ffmpeg.faults import FaultCode, MediaFault
-from services.ffmpeg.packets import packet_times, probe_timed
-from services.ffmpeg.probe import probe
-from tests.services.ffmpeg import media
-from tests.services.ffmpeg.local_runner import LocalRunner
+from media.faults import FaultCode, MediaFault
+from media.packets import packet_times, probe_timed
+from media.probe import probe
+from tests.media import measure as media
+from tests.media.local_runner import LocalRunner
 
 
 async def test_facts_of_a_plain_film(runner: LocalRunner, film: Path) -> None:

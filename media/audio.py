@@ -14,12 +14,13 @@ from typing import Any
 
 import ffmpeg
 
-from services.ffmpeg.faults import FaultCode, MediaFault
-from services.ffmpeg.packets import probe_timed
-from services.ffmpeg.pcm import Levels, follow_levels, wave_data_offset
-from services.ffmpeg.probe import AudioStream, Clock, MediaFacts
-from services.ffmpeg.process import Progress, Runner, run_ffmpeg
-from services.ffmpeg.source import check_not_empty, open_source
+from media.faults import FaultCode, MediaFault
+from media.graph import open_source
+from media.packets import probe_timed
+from media.pcm import Levels, follow_levels, wave_data_offset
+from media.probe import AudioStream, Clock, MediaFacts
+from media.process import Progress, Runner, run_ffmpeg
+from media.source import check_not_empty
 
 _SEEK_MARGIN_SECONDS = 2.0
 """How far before the asked start decoding begins: more than any codec needs to settle."""
