@@ -50,11 +50,11 @@ def error_text(task: task_pb2.Task) -> str | None:
 
 
 def error_detail(error: task_pb2.TaskError) -> dict[str, Any]:
-    """Return a failure as `{code, message, field, retryable}`."""
+    """Return a failure as `{code, message, field, retryable}`; the field is a pointer into the client's body."""
     return {
         "code": error.code,
         "message": error.message,
-        "field": error.field,
+        "field": f"/input_data{error.field}" if error.field else "",
         "retryable": error.retryable,
     }
 

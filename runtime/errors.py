@@ -5,12 +5,14 @@
     │   ├── UnknownTaskType      400
     │   ├── PathRefused          400  traversal, absolute path, symlink escape
     │   ├── AddressRefused       400  a URL this installation will not call
+    │   ├── BadReference         400  `${{ … }}` in an input that means nothing
     │   ├── InvalidInput         422  the input does not fit the task's JSON Schema
     │   └── PayloadTooLarge      413
     ├── Unauthenticated          401
     ├── PermissionDenied         403
     ├── NotFound                 404
     │   ├── TaskNotFound
+    │   ├── WorkflowNotFound
     │   └── FileNotFound
     ├── TaskConflict             409  same task_id, other payload
     ├── StaleFence               409  an attempt that is no longer the owner
@@ -108,6 +110,12 @@ class AddressRefused(InvalidArgument):
     code = "ADDRESS_REFUSED"
 
 
+class BadReference(InvalidArgument):
+    """A reference in an input that is not one, or to a task, stage or output field that is not there."""
+
+    code = "BAD_REFERENCE"
+
+
 class InvalidInput(InvalidArgument):
     """The task's input does not fit its JSON Schema."""
 
@@ -150,6 +158,12 @@ class TaskNotFound(NotFound):
     """No task with this id, or its record has expired."""
 
     code = "TASK_NOT_FOUND"
+
+
+class WorkflowNotFound(NotFound):
+    """No such workflow, or its record has expired."""
+
+    code = "WORKFLOW_NOT_FOUND"
 
 
 class FileNotFound(NotFound):

@@ -23,23 +23,31 @@ from scheduler.api.page_token import PageTokens
 from scheduler.api.queue_report import QueueReport
 from scheduler.api.servicer import TaskServicer
 from scheduler.api.watching import TaskWatch
+from scheduler.api.workflow_listing import WorkflowListing
+from scheduler.api.workflow_servicer import WorkflowServicer
+from scheduler.api.workflow_watching import WorkflowWatch
+from scheduler.callbacks.body import CallbackBodies
 from scheduler.callbacks.delivery import DeliveryWorker
 from scheduler.callbacks.outbox import Outbox
 from scheduler.queue.admission import Admission
 from scheduler.queue.attempt_store import AttemptStore
+from scheduler.queue.bindings import Bindings
 from scheduler.queue.keys import Keys
 from scheduler.queue.redis_link import RedisLink, connected
 from scheduler.queue.task_store import TaskStore
 from scheduler.queue.task_types import TaskTypeCatalog
+from scheduler.queue.workflow_plan import WorkflowAdmission
+from scheduler.queue.workflow_store import WorkflowStore
 from scheduler.run.dispatcher import Dispatcher
 from scheduler.run.lease_keeper import LeaseKeeper
 from scheduler.run.sweeper import Sweeper
 from scheduler.settings import SchedulerSettings
-from yivideo.task.v1 import task_pb2, task_pb2_grpc
+from yivideo.task.v1 import task_pb2, task_pb2_grpc, workflow_pb2, workflow_pb2_grpc
 
 log = get_logger(__name__)
 
 SERVICE = task_pb2.DESCRIPTOR.services_by_name["TaskService"].full_name
+WORKFLOW_SERVICE = workflow_pb2.DESCRIPTOR.services_by_name["WorkflowService"].full_name
 _START_PATIENCE_SECONDS = 60.0
 _STANDSTILL_SECONDS = 5.0
 
@@ -57,30 +65,41 @@ class Scheduler:
         self.types = TaskTypeCatalog(redis, keys)
         self.tasks = TaskStore(redis, keys, section, self.name)
         self.attempts = AttemptStore(redis, keys, section, self.name)
+        callback_policy = EgressPolicy(allow=section.callbacks.allow)
         self.admission = Admission(
             self.types,
-            EgressPolicy(allow=section.callbacks.allow),
+            callback_policy,
             section.limits,
             default_timeout_seconds=section.default_timeout_seconds,
         )
+        self.workflows = WorkflowStore(redis, keys, self.tasks, section)
+        self.workflow_admission = WorkflowAdmission(self.admission, callback_policy, section.limits)
         self.endings = Endings(self.tasks)
         self.dispatcher = Dispatcher(
-            self.attempts, self.tasks, self.types, section, runtime, draining, self.endings.tell
-        )
+            self.attempts, self.tasks, self.types, Bindings(redis, keys), section, runtime, draining,
+            self.endings.tell,
+        )  # fmt: skip
         self.keeper = LeaseKeeper(self.attempts, self.dispatcher, section)
         self.sweeper = Sweeper(self.attempts, self.tasks, self.dispatcher, section)
         self.feed = EventFeed(redis, keys, buffer_events=section.watch_buffer_events, on_wake=self._wake)
         self.watch = TaskWatch(
             self.tasks, self.feed, draining, heartbeat_seconds=section.watch_heartbeat_seconds
         )
+        self.workflow_watch = WorkflowWatch(
+            self.workflows, self.feed, draining, heartbeat_seconds=section.watch_heartbeat_seconds
+        )
         self.cancellation = Cancellation(self.tasks, self.dispatcher)
         self.deletion = Deletion(
             self.tasks, self.cancellation, self.watch, section.filestore_address, runtime
         )
         self.outbox = Outbox(redis, keys)
-        self.delivery = DeliveryWorker(self.outbox, self.tasks, section.callbacks)
+        self.delivery = DeliveryWorker(
+            self.outbox, CallbackBodies(self.tasks, self.workflows), section.callbacks
+        )
         secret = section.page_secret.get_secret_value() if section.page_secret else section.key_prefix
-        self.listing = Listing(redis, keys, self.tasks, PageTokens(hashlib.sha256(secret.encode()).digest()))
+        tokens = PageTokens(hashlib.sha256(secret.encode()).digest())
+        self.listing = Listing(redis, keys, self.tasks, tokens)
+        self.workflow_listing = WorkflowListing(redis, keys, self.workflows, tokens)
         self.queues = QueueReport(redis, keys, self.dispatcher, self.feed, section)
         self._loading: set[asyncio.Task[None]] = set()
 
@@ -161,9 +180,14 @@ async def scheduling(settings: SchedulerSettings) -> AsyncIterator[tuple[Schedul
         scheduler = Scheduler(settings, redis, server.draining)
         servicer = TaskServicer(scheduler, settings.runtime.max_message_bytes)
         server.add(task_pb2_grpc.add_TaskServiceServicer_to_server, servicer, SERVICE)
+        server.add(
+            workflow_pb2_grpc.add_WorkflowServiceServicer_to_server,
+            WorkflowServicer(scheduler),
+            WORKFLOW_SERVICE,
+        )
         async with (
             scheduler.running(),
             server.running() as address,
-            background("health", server.report_health([SERVICE], scheduler.is_keeping_up)),
+            background("health", server.report_health([SERVICE, WORKFLOW_SERVICE], scheduler.is_keeping_up)),
         ):
             yield scheduler, server, address

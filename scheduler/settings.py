@@ -66,6 +66,10 @@ class LimitsSection(Section):
     """Running tasks of one user, over all nodes."""
     max_input_bytes: int = Field(256 * 1024, ge=1024)
     """Largest input, serialised."""
+    max_workflow_tasks: int = Field(100, ge=1, le=100)
+    """Tasks of one workflow that is submitted as a whole."""
+    max_workflow_bytes: int = Field(2 * 1024 * 1024, ge=1024)
+    """Largest workflow, serialised."""
     retry_after_seconds: float = Field(5.0, gt=0)
     """What a refused client is told to wait."""
 
@@ -117,6 +121,9 @@ class SchedulerSection(Section):
     """The same for nodes that were lost before they said that they had begun, which is seldom the task's fault."""
     result_ttl_seconds: float = Field(7 * 86400.0, gt=0)
     """How long an ended task is kept."""
+    workflow_ttl_days: float = Field(7.0, gt=0)
+    """How long a workflow that was submitted as a whole is kept with all of its tasks, from its end on: the first YiVideo's
+    `core.workflow_ttl_days`."""
     default_timeout_seconds: int = Field(1800, ge=1)
     """Attempt timeout when neither client nor task type sets one."""
     cancel_grace_seconds: float = Field(10.0, ge=0, le=60)

@@ -76,7 +76,9 @@ class SubmitTask(Body):
     """Ids of tasks that must have completed first."""
     workflow_id: TaskId | None = None
     """Tasks with one workflow_id see each other's outputs as `${{ stages.<task name>.output.<field> }}`; default:
-    the task's own id."""
+    the task's own id. One task among several of a name is meant by `${{ tasks.<task_id>.output.<field> }}`."""
+    smart_source: bool = True
+    """Whether a task with a workflow_id gets fields that it leaves out, such as `audio_path`, from the workflow's earlier tasks."""
     labels: dict[LabelText, LabelText] = Field(default_factory=dict, max_length=16)
     """Free words; GET /v1/tasks filters on them."""
 

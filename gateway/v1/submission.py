@@ -51,6 +51,7 @@ def to_spec(body: SubmitTask, user: str, idempotency_key: str | None) -> task_pb
         depends_on=body.depends_on,
         workflow_id=body.workflow_id or "",
         labels=body.labels,
+        explicit_input=not body.smart_source,
         delay_seconds=body.delay_seconds or 0,
         traceparent=context.traceparent.get(),
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any
 
 from redis.asyncio.client import PubSub
@@ -149,6 +149,14 @@ class EventFeed:
 
         A jump in the sequence means that the events between are no longer kept. Raises TaskErased when the record goes.
         """
+        async with aclosing(self.follow_stored(task_id, after, quiet_seconds=quiet_seconds)) as stored:
+            async for one in stored:
+                yield None if one is None else await self._complete(task_id, one)
+
+    async def follow_stored(
+        self, task_id: str, after: int, *, quiet_seconds: float
+    ) -> AsyncGenerator[StoredEvent | None, None]:
+        """Do what `follow` does for any record that has events, a workflow's too; gives them as they are stored."""
         channel = self._keys.events_channel(task_id)
         watcher = _Watcher(self._buffer_events)
         await self._join(channel, watcher)
@@ -161,7 +169,7 @@ class EventFeed:
                     if len(page) == _PAGE:
                         watcher.must_read = True
                     for event in page:
-                        yield await self._complete(task_id, event)
+                        yield event
                         after = event[0]
                     continue
                 while watcher.told and not watcher.must_read:
@@ -169,7 +177,7 @@ class EventFeed:
                     if event[0] > after + 1:
                         watcher.must_read = True
                     elif event[0] == after + 1:
-                        yield await self._complete(task_id, event)
+                        yield event
                         after = event[0]
                 if watcher.told or watcher.must_read:
                     continue
@@ -217,10 +225,15 @@ class EventFeed:
         sequence, attempt, time_ms, detached, body = stored
         event = to_event(task_id, sequence, attempt, time_ms, body)
         if detached:
-            (result,) = await self._redis.read(lambda pipe: pipe.get(self._keys.task(task_id, "result")))
-            if result:
-                event.completed.ParseFromString(result)
+            await self.attach_result(event)
         return event
+
+    async def attach_result(self, event: task_pb2.TaskEvent) -> None:
+        """Put a large result into the event that ended its task."""
+        key = self._keys.task(event.task_id, "result")
+        (result,) = await self._redis.read(lambda pipe: pipe.get(key))
+        if result:
+            event.completed.ParseFromString(result)
 
 
 async def _changes(watcher: _Watcher, seconds: float) -> bool:

@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import orjson
 
 from results.callback_formats import callback_content
 from results.file_links import download_link
+from results.node_result import FileUrl
+from results.workflow_context import workflow_callback
+from scheduler.queue.keys import workflow_record
 from scheduler.queue.presenter import StoredTask, to_task
+from scheduler.queue.task_store import TaskStore
+from scheduler.queue.workflow_presenter import to_workflow
+from scheduler.queue.workflow_store import WorkflowStore
+
+MakeBody = Callable[[str], bytes]
+"""Makes a body; its argument begins the file URLs, empty: the bare object path is the URL."""
+
+
+class CallbackBodies:
+    """What is sent of whatever lies in the outbox: tasks and workflows."""
+
+    def __init__(self, tasks: TaskStore, workflows: WorkflowStore) -> None:
+        self._tasks = tasks
+        self._workflows = workflows
+
+    async def of(self, record_id: str) -> MakeBody:
+        """Read what has ended. Raises NotFound."""
+        if not record_id.startswith(_WORKFLOWS):
+            stored = await self._tasks.load(record_id)
+            return lambda public_url: to_body(stored, public_url=public_url)
+        workflow = to_workflow(await self._workflows.load(record_id.removeprefix(_WORKFLOWS)))
+        return lambda public_url: _bytes(workflow_callback(workflow, _links(public_url)))
+
+
+_WORKFLOWS = workflow_record("")
 
 
 def to_body(stored: StoredTask, *, public_url: str) -> bytes:
@@ -16,9 +45,16 @@ def to_body(stored: StoredTask, *, public_url: str) -> bytes:
 
     `public_url` begins the file URLs; empty: the bare object path is the URL.
     """
-    link = partial(download_link, base=public_url) if public_url else _bare_path
+    return _bytes(callback_content(to_task(stored), _links(public_url)))
+
+
+def _links(public_url: str) -> FileUrl:
+    return partial(download_link, base=public_url) if public_url else _bare_path
+
+
+def _bytes(content: dict[str, object]) -> bytes:
     # Protobuf gives the keys of a map in another order in each process, and a repetition must be the same request.
-    return orjson.dumps(callback_content(to_task(stored), link), option=orjson.OPT_SORT_KEYS)
+    return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
 
 
 def _bare_path(_: str, path: str) -> str:

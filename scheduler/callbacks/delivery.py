@@ -18,14 +18,12 @@ from standardwebhooks import Webhook
 from yarl import URL
 
 from runtime.egress import Egress, EgressPolicy
-from runtime.errors import AddressRefused, TaskNotFound, Unavailable, YiVideoError
+from runtime.errors import AddressRefused, NotFound, Unavailable, YiVideoError
 from runtime.logs import get_logger
 from scheduler import metrics
-from scheduler.callbacks.body import to_body
+from scheduler.callbacks.body import CallbackBodies, MakeBody
 from scheduler.callbacks.circuit import HostCircuits
 from scheduler.callbacks.outbox import DueCallback, Outbox
-from scheduler.queue.presenter import StoredTask
-from scheduler.queue.task_store import TaskStore
 from scheduler.settings import CallbackSection
 from yivideo.task.v1 import task_pb2
 
@@ -70,14 +68,14 @@ class DeliveryWorker:
     def __init__(
         self,
         outbox: Outbox,
-        tasks: TaskStore,
+        bodies: CallbackBodies,
         settings: CallbackSection,
         *,
         egress: Egress | None = None,
         utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._outbox = outbox
-        self._tasks = tasks
+        self._bodies = bodies
         self._settings = settings
         self._utc_now = utc_now
         self._secrets = [Webhook(secret.get_secret_value()) for secret in settings.secrets]
@@ -150,22 +148,22 @@ class DeliveryWorker:
         host, begun = _host(due.url), time.monotonic()
         outcome = _Outcome(task_pb2.Delivery(webhook_id=due.webhook_id))
         try:
-            stored = await self._tasks.load(due.task_id)
+            make_body = await self._bodies.of(due.task_id)
             if time.monotonic() > give_up:
                 return
-            await self._attempt(due, stored, outcome)
-        except TaskNotFound:
+            await self._attempt(due, make_body, outcome)
+        except NotFound:
             return
         finally:
             self._circuits.end(host, well=outcome.host_is_well, seconds=time.monotonic() - begun)
         await self._settle(due, outcome)
 
-    async def _attempt(self, due: DueCallback, stored: StoredTask, outcome: _Outcome) -> None:
+    async def _attempt(self, due: DueCallback, make_body: MakeBody, outcome: _Outcome) -> None:
         begun, now = time.monotonic(), self._utc_now()
         delivery = outcome.delivery
         delivery.time.FromDatetime(now)
         try:
-            body = to_body(stored, public_url=self._settings.public_url)
+            body = make_body(self._settings.public_url)
             delivery.http_status, outcome.retry_after = await self._send(due, body, now)
             outcome.host_is_well = outcome.accepted or delivery.http_status == _GONE
             if not outcome.accepted:

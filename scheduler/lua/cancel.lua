@@ -8,12 +8,9 @@ if redis.call('HGET', task_key(id), 'cancel_nonce') == ARGV[3] then
   if record.state == 'cancelled' then return { 'cancelled', redis.call('EXISTS', part(id, 'dependents')) } end
   return { 'cancelling', 0, record.address, record.attempt, record.fence }
 end
-if WAITING[record.state] then
-  redis.call('HSET', task_key(id), 'cancel_nonce', ARGV[3], 'cancel_reason', ARGV[4])
-  return { 'cancelled', close(record, 'cancelled', tonumber(ARGV[8]), record.attempt, ARGV[7], '0') }
-end
-if record.state ~= 'running' then return { 'wrong', record.state } end
-redis.call('HSET', task_key(id), 'state', 'cancelling', 'updated', whole(now), 'cancel_nonce', ARGV[3], 'cancel_reason', ARGV[4],
-  'cancel_grace', ARGV[5])
-emit(id, record.attempt, ARGV[6])
-return { 'cancelling', 0, record.address, record.attempt, record.fence }
+local outcome, must_settle = stop(record, {
+  nonce = ARGV[3], reason = ARGV[4], grace = ARGV[5], cancelling = ARGV[6], cancelled = ARGV[7], ttl = tonumber(ARGV[8]),
+})
+if not outcome then return { 'wrong', record.state } end
+if outcome == 'cancelled' then return { outcome, must_settle } end
+return { outcome, 0, record.address, record.attempt, record.fence }

@@ -5,6 +5,7 @@
 -- Numbers that leave through `..` go through whole(): Lua would print 16 digits as 1.7e+15.
 
 local EVENTS_KEPT = 1000
+local WORKFLOW_EVENTS_KEPT = 4000
 local prefix = ARGV[1]
 local clock = redis.call('TIME')
 local now_us = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
@@ -23,7 +24,7 @@ local LIVE = { running = true, cancelling = true }
 
 local FIELDS = { 'state', 'node', 'user', 'workflow', 'created', 'qscore', 'ready_at', 'not_before', 'start_deadline', 'attempt',
   'tries', 'lost', 'unbegun', 'fence', 'owner', 'replica', 'address', 'nseq', 'run', 'callback', 'cb_state', 'cb_round', 'nonce', 'turn',
-  'waiter' }
+  'waiter', 'wf' }
 
 -- The fields that scripts decide by, as a table; nil when there is no such task.
 local function read(id)
@@ -44,13 +45,26 @@ local function owned(record, fence)
   return record and LIVE[record.state] and record.fence == fence
 end
 
--- Append one event; `detached` is '1' when its result lies in the task's result key, not in the event.
-local function emit(id, attempt, body, detached)
+local function append_event(id, kept, attempt, body, detached)
   local sequence = redis.call('HINCRBY', task_key(id), 'seq', 1)
   local at = whole(now)
-  redis.call('XADD', part(id, 'ev'), 'MAXLEN', '~', EVENTS_KEPT, sequence .. '-0',
-    'a', attempt, 't', at, 'd', detached or '0', 'e', body)
-  redis.call('PUBLISH', prefix .. 'ev:' .. id, sequence .. ' ' .. attempt .. ' ' .. at .. ' ' .. (detached or '0') .. ' ' .. body)
+  redis.call('XADD', part(id, 'ev'), 'MAXLEN', '~', kept, sequence .. '-0', 'a', attempt, 't', at, 'd', detached, 'e', body)
+  redis.call('PUBLISH', prefix .. 'ev:' .. id, sequence .. ' ' .. attempt .. ' ' .. at .. ' ' .. detached .. ' ' .. body)
+  return sequence
+end
+
+-- A workflow's own event: its name and a word of detail. Those of its tasks stand beside it, each behind `<id> <sequence>`.
+local function emit_of_workflow(workflow, name, detail)
+  append_event(workflow, WORKFLOW_EVENTS_KEPT, 0, '\n' .. name .. ' ' .. (detail or ''), '0')
+end
+
+-- Append one event; `detached` is '1' when its result lies in the task's result key, not in the event.
+local function emit(id, attempt, body, detached)
+  local sequence = append_event(id, EVENTS_KEPT, attempt, body, detached or '0')
+  local workflow = redis.call('HGET', task_key(id), 'wf')
+  if workflow and redis.call('EXISTS', part(workflow, 'members')) == 1 then
+    append_event(workflow, WORKFLOW_EVENTS_KEPT, attempt, id .. ' ' .. sequence .. '\n' .. body, detached or '0')
+  end
   return sequence
 end
 
@@ -151,93 +165,4 @@ local function return_to_queue(record)
   count(record.user, 1, 0)
   redis.call('HDEL', task_key(record.id), 'progress', 'heard')
   redis.call('HSET', task_key(record.id), 'waiting', '', 'updated', whole(now), 'owner', '')
-end
-
-local function due_callback(record)
-  if record.callback == '' then return end
-  local round = number(record.cb_round) + 1
-  redis.call('HSET', task_key(record.id), 'cb_state', 'pending', 'cb_round', round, 'cb_tries', 0, 'cb_next', whole(now))
-  redis.call('HDEL', task_key(record.id), 'cb_hold', 'cb_again')
-  redis.call('ZADD', prefix .. 'outbox', now, record.id)
-  redis.call('PUBLISH', prefix .. 'wake', 'outbox')
-end
-
--- Note an ended task whose dependents must be told. Returns 1 when there are any, else 0.
-local function settle_later(record)
-  if redis.call('EXISTS', part(record.id, 'dependents')) == 0 then return 0 end
-  redis.call('ZADD', prefix .. 'settle', now, record.id)
-  return 1
-end
-
--- The one way into a terminal state: frees what the task held, appends the terminal event, makes the callback due.
--- Returns 1 when other tasks wait for this one and must be settled.
-local function close(record, state, ttl_ms, attempt, body, detached, fields)
-  if LIVE[record.state] then release(record) else leave_waiting(record) end
-  local expire = now + ttl_ms
-  redis.call('HSET', task_key(record.id), 'state', state, 'end', whole(now), 'updated', whole(now), 'expire', whole(expire),
-    'waiting', '', 'owner', '', unpack(fields or { 'duration', '0' }))
-  redis.call('ZADD', prefix .. 'expiry', expire, record.id)
-  redis.call('DEL', part(record.id, 'checkpoint'))
-  emit(record.id, attempt, body, detached)
-  if record.waiter ~= '' and record.waiter ~= record.owner then
-    redis.call('PUBLISH', prefix .. 'wake', 'ended ' .. record.waiter .. ' ' .. record.id)
-  end
-  due_callback(record)
-  return settle_later(record)
-end
-
--- Append what a node reported: triples of (kind, the node's own sequence, body). What is not newer than the last one stored is a
--- repetition and is left out, so that a repeated call, or two schedulers on one attempt, never doubles an event.
-local function append_all(record, first)
-  local last = number(record.nseq)
-  for i = first, #ARGV, 3 do
-    local kind, sequence, body = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
-    if sequence > last then
-      last = sequence
-      if kind == 'checkpoint' then
-        redis.call('SET', part(record.id, 'checkpoint'), body)
-      else
-        if kind == 'progress' then
-          redis.call('HSET', task_key(record.id), 'progress', body, 'waiting', '')
-        elseif string.sub(kind, 1, 8) == 'waiting:' then
-          redis.call('HSET', task_key(record.id), 'waiting', string.sub(kind, 9))
-        end
-        emit(record.id, record.attempt, body)
-      end
-    end
-  end
-  redis.call('HSET', task_key(record.id), 'nseq', last, 'updated', whole(now))
-end
-
--- Remove every trace of an ended task but the set of those that wait for it: settle_dependents needs it, and removes it.
-local function erase(record)
-  redis.call('ZREM', prefix .. 'tasks', record.id)
-  redis.call('ZREM', user_key(record.user, 'tasks'), record.id)
-  redis.call('ZREM', prefix .. 'workflow:' .. record.workflow, record.id)
-  redis.call('ZREM', prefix .. 'expiry', record.id)
-  redis.call('ZREM', prefix .. 'outbox', record.id)
-  redis.call('ZREM', prefix .. 'dead', record.id)
-  redis.call('ZREM', queue(record.node, 'dead'), record.id)
-  redis.call('UNLINK', task_key(record.id), part(record.id, 'spec'), part(record.id, 'input'), part(record.id, 'result'),
-    part(record.id, 'checkpoint'), part(record.id, 'ev'), part(record.id, 'deliveries'), part(record.id, 'wait'))
-  redis.call('PUBLISH', prefix .. 'ev:' .. record.id, '')
-  return settle_later(record)
-end
-
--- Let an ended task run again under its own id. Attempt numbers go on growing, because a node tells attempts apart by them.
-local function run_again(record, body, waits, not_before, start_deadline, quiet)
-  redis.call('ZREM', prefix .. 'expiry', record.id)
-  redis.call('ZREM', prefix .. 'outbox', record.id)
-  redis.call('ZREM', prefix .. 'dead', record.id)
-  redis.call('ZREM', queue(record.node, 'dead'), record.id)
-  redis.call('UNLINK', part(record.id, 'result'), part(record.id, 'input'))
-  redis.call('HDEL', task_key(record.id), 'error', 'progress', 'end', 'expire', 'duration', 'cancel_reason', 'cancel_grace',
-    'cancel_nonce', 'cb_state', 'cb_hold', 'cb_again', 'cb_next', 'reusable', 'heard')
-  redis.call('HSET', task_key(record.id), 'tries', 0, 'lost', 0, 'unbegun', 0, 'waiting', '', 'updated', whole(now),
-    'start_deadline', whole(start_deadline))
-  record.start_deadline = start_deadline
-  count(record.user, 1, 0)
-  local sequence = emit(record.id, record.attempt, body)
-  redis.call('HSET', task_key(record.id), 'first_seq', sequence)
-  place(record, waits, not_before, quiet)
 end

@@ -120,6 +120,27 @@ local function named_arguments()
   return given, #ARGV + 1
 end
 
+-- The same for several tasks: what comes before the first name `task`, and a list of {given, fields}, one for each.
+local function named_sections()
+  local given, tasks = setmetatable({}, GIVEN), {}
+  local target, fields = given, nil
+  for i = 2, #ARGV, 2 do
+    local name, value = ARGV[i], ARGV[i + 1]
+    if name == 'task' then
+      target, fields = setmetatable({ task = value }, GIVEN), nil
+      tasks[#tasks + 1] = { given = target, fields = {} }
+    elseif name == 'record' then
+      fields = tasks[#tasks].fields
+    elseif fields then
+      fields[#fields + 1] = name
+      fields[#fields + 1] = value
+    else
+      target[name] = value
+    end
+  end
+  return given, tasks
+end
+
 -- What to claim for; `most` of 0 or less claims nothing, and needs no other name.
 local function claim_ask(node, given)
   local most = tonumber(given.most)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,16 +12,20 @@ import orjson
 
 from results.callback_formats import FORMATS
 from runtime.egress import EgressPolicy
-from runtime.errors import InvalidArgument, PayloadTooLarge
+from runtime.errors import BadReference, FieldViolation, InvalidArgument, PayloadTooLarge
 from runtime.structs import from_struct
+from scheduler.queue.bindings import Source, Want
 from scheduler.queue.payload import fingerprint
-from scheduler.queue.task_types import TaskTypeCatalog, check_input
+from scheduler.queue.references import find_references, to_pointer
+from scheduler.queue.smart_source import missing_fields
+from scheduler.queue.task_types import KnownType, TaskTypeCatalog, check_input
 from scheduler.settings import LimitsSection
 from yivideo.task.v1 import task_pb2
 
 ANONYMOUS = "anonymous"
 
 _ID = re.compile(r"[A-Za-z0-9_:-][A-Za-z0-9._:-]{0,127}")
+_ID_FORM = "1 to 128 of A-Z a-z 0-9 . _ : -, not beginning with a dot"
 _USER = re.compile(r"[\x21-\x7e]{1,128}")
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 _MAX_DEPENDENCIES = 100
@@ -45,6 +49,8 @@ class AdmittedTask:
     """What the record keeps of it from the start."""
     asked_ms: int = 0
     """When its client asked, Unix milliseconds; 0: now."""
+    sources: tuple[Source, ...] = ()
+    """Where its input takes values from the outputs of other tasks."""
 
 
 class Admission:
@@ -80,7 +86,7 @@ class Admission:
         known = await self._types.require(spec.task_name)
         if spec.input.ByteSize() > self._limits.max_input_bytes:
             raise PayloadTooLarge(f"/input: larger than {self._limits.max_input_bytes} bytes")
-        check_input(known, from_struct(spec.input))
+        sources = self._checked_input(known, spec)
         _check_numbers(spec)
         if spec.callback_url:
             self._policy.check_url(spec.callback_url)
@@ -104,7 +110,40 @@ class Admission:
                 "labels": orjson.dumps(dict(spec.labels)) if spec.labels else b"",
             },
             asked_ms=asked_ms,
+            sources=sources,
         )
+
+    def _checked_input(self, known: KnownType, spec: task_pb2.TaskSpec) -> tuple[Source, ...]:
+        """Check the input; gives where it takes values from. Raises BadReference or InvalidInput."""
+        value = from_struct(spec.input)
+        references = find_references(value)
+        sources = []
+        for reference in references:
+            pointer = to_pointer(reference.place)
+            if reference.kind == "stages":
+                self.check_output_field(reference.name, reference.path[0], f"/input{pointer}")
+            elif reference.name == spec.task_id:
+                raise _bad_reference(f"/input{pointer}", "refers to the task itself")
+            want = Want(reference.kind, reference.name, to_pointer(reference.path))
+            sources.append(Source(pointer, (want,)))
+        fills: list[Source] = []
+        if spec.workflow_id and not spec.explicit_input:
+            fills += missing_fields(spec.task_name, value, known=known.fields, required_fields=known.required)
+        check_input(known, value, references, {source.pointer.removeprefix("/") for source in fills})
+        return (*sources, *fills)
+
+    def check_output_field(self, stage: str, field: str, at: str) -> None:
+        """Check that a task type can give a field. Raises BadReference, with the pointer `at`."""
+        kind = self._types.known(stage)
+        if kind is None:
+            raise _bad_reference(at, f"no node offers task {stage!r}")
+        if kind.output_fields is not None and field not in kind.output_fields:
+            names = ", ".join(sorted(kind.output_fields))
+            raise _bad_reference(at, f"{stage} has no output field {field!r}; it has {names}")
+
+
+def _bad_reference(at: str, detail: str) -> BadReference:
+    return BadReference(f"{at}: {detail}", fields=[FieldViolation(at, detail)])
 
 
 def _not_before(spec: task_pb2.TaskSpec) -> str:
@@ -128,11 +167,28 @@ def milliseconds(message: Any, field: str) -> int:
         raise InvalidArgument.at(f"/{field}", "not a time") from None
 
 
+def check_workflow_id(workflow_id: str) -> None:
+    """Raise InvalidArgument for an id that no workflow can have."""
+    if not _ID.fullmatch(workflow_id):
+        raise InvalidArgument.at("/workflow_id", _ID_FORM)
+
+
+def check_labels(labels: Mapping[str, str]) -> None:
+    """Raise InvalidArgument for labels that are too many or too long."""
+    if len(labels) > _MAX_LABELS:
+        raise InvalidArgument.at("/labels", f"more than {_MAX_LABELS} labels")
+    for key, value in labels.items():
+        if not key or len(key.encode()) > _MAX_LABEL_BYTES or len(value.encode()) > _MAX_LABEL_BYTES:
+            raise InvalidArgument.at(
+                "/labels", f"a label's name and value have at most {_MAX_LABEL_BYTES} bytes"
+            )
+
+
 def _check_names(spec: task_pb2.TaskSpec) -> None:
     if not _ID.fullmatch(spec.task_id):
-        raise InvalidArgument.at("/task_id", "1 to 128 of A-Z a-z 0-9 . _ : -, not beginning with a dot")
-    if spec.workflow_id and not _ID.fullmatch(spec.workflow_id):
-        raise InvalidArgument.at("/workflow_id", "1 to 128 of A-Z a-z 0-9 . _ : -, not beginning with a dot")
+        raise InvalidArgument.at("/task_id", _ID_FORM)
+    if spec.workflow_id:
+        check_workflow_id(spec.workflow_id)
     if not _USER.fullmatch(spec.user):
         raise InvalidArgument.at("/user", "1 to 128 printable ASCII characters without spaces")
     if len(spec.depends_on) > _MAX_DEPENDENCIES:
@@ -142,13 +198,7 @@ def _check_names(spec: task_pb2.TaskSpec) -> None:
     for index, dependency in enumerate(spec.depends_on):
         if not _ID.fullmatch(dependency) or dependency == spec.task_id:
             raise InvalidArgument.at(f"/depends_on/{index}", "not the id of another task")
-    if len(spec.labels) > _MAX_LABELS:
-        raise InvalidArgument.at("/labels", f"more than {_MAX_LABELS} labels")
-    for key, value in spec.labels.items():
-        if not key or len(key.encode()) > _MAX_LABEL_BYTES or len(value.encode()) > _MAX_LABEL_BYTES:
-            raise InvalidArgument.at(
-                "/labels", f"a label's name and value have at most {_MAX_LABEL_BYTES} bytes"
-            )
+    check_labels(spec.labels)
 
 
 def _check_numbers(spec: task_pb2.TaskSpec) -> None:

@@ -13,6 +13,12 @@ Of one task:
     t:ID:wait         set     ids that this task still waits for
     t:ID:dependents   set     ids that wait for this task; outlives the record until they are settled
 
+Of one workflow that was submitted as a whole: a record as a task's, under the id `workflow/ID`, so that events, callback,
+deliveries and expiry are one machine for both; besides
+    t:workflow/ID:spec     string  WorkflowSpec as asked
+    t:workflow/ID:members  list    its tasks in order
+    t:workflow/ID:open     set     those that have not ended; with the last one it ends
+
 Of one node's queue:
     q:NODE:users      zset    ring of users with ready tasks, by turn; the claim takes the lowest
     q:NODE:turn       int     turns served; where a new user joins the ring
@@ -27,9 +33,11 @@ Of one user:
     u:USER:count      hash    queued, running: what limits are checked against
     u:USER:held       set     nodes whose ring this user left because of max_running
     u:USER:tasks      zset    all tasks by accepted µs, for listing
+    u:USER:workflows  zset    records of workflows by accepted µs, for listing
 
 Of all:
     tasks             zset    all tasks by accepted µs, for listing
+    workflows         zset    records of all workflows by accepted µs, for listing
     workflow:ID       zset    a workflow's tasks by accepted µs: listing and references
     totals            hash    queued, running of the installation
     nodes             set     nodes that ever had a task
@@ -53,12 +61,18 @@ Channels (nothing rests on their delivery):
 from __future__ import annotations
 
 
+def workflow_record(workflow_id: str) -> str:
+    """Return the id under which a workflow's own record lies among those of tasks; no task can have it."""
+    return f"workflow/{workflow_id}"
+
+
 class Keys:
     """Names of keys under one prefix."""
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         self.tasks = f"{prefix}tasks"
+        self.workflows = f"{prefix}workflows"
         self.nodes = f"{prefix}nodes"
         self.dead = f"{prefix}dead"
         self.types = f"{prefix}types"
@@ -79,6 +93,10 @@ class Keys:
     def user_tasks(self, user: str) -> str:
         """Return the key of a user's listing."""
         return f"{self.prefix}u:{user}:tasks"
+
+    def user_workflows(self, user: str) -> str:
+        """Return the key of a user's listing of workflows."""
+        return f"{self.prefix}u:{user}:workflows"
 
     def workflow(self, workflow_id: str) -> str:
         """Return the key of a workflow's tasks."""

@@ -54,6 +54,8 @@ def fingerprint(spec: task_pb2.TaskSpec) -> str:
         DEFAULT_FORMAT,
     ):  # tasks that were stored before there was a choice keep their print
         plain["callback_format"] = spec.callback_format
+    if spec.explicit_input:
+        plain["explicit_input"] = True
     return hashlib.sha256(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

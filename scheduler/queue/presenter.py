@@ -77,6 +77,7 @@ def to_task(stored: StoredTask, *, brief: bool = False) -> task_pb2.Task:
         task.run_time.FromMilliseconds(record.run_ms)
     if record.ended:
         task.end_time.FromMilliseconds(record.end_ms)
+    if record.ended and record.expire_ms:  # a workflow's tasks age from its end
         task.expire_time.FromMilliseconds(record.expire_ms)
     if record.error and record.state == "failed":
         task.error.ParseFromString(record.error)

@@ -48,6 +48,10 @@ class TaskRecord:
     """Serialised TaskEvent with the last progress of the current attempt."""
     error: bytes
     """Serialised TaskError."""
+    bindings: bytes
+    """JSON: which values of its input come from which tasks (`scheduler.queue.bindings`); empty: none."""
+    depends_on: frozenset[str]
+    """Ids of all tasks that it waited for, or waits for still."""
     cancel_reason: str
     callback_state: str
     callback_round: int
@@ -102,6 +106,8 @@ def to_record(task_id: str, fields: Mapping[bytes, bytes]) -> TaskRecord:
         waiting_reason=get(b"waiting", b"").decode(),
         progress=get(b"progress", b""),
         error=get(b"error", b""),
+        bindings=get(b"refs", b""),
+        depends_on=frozenset(get(b"deps", b"").decode().split()),
         cancel_reason=get(b"cancel_reason", b"").decode(),
         callback_state=get(b"cb_state", b"").decode(),
         callback_round=int(get(b"cb_round") or 0),

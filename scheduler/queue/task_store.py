@@ -9,8 +9,9 @@ from typing import Any
 
 from redislink.pipe import Argument
 from runtime.errors import InvalidArgument, TaskConflict, TaskNotFound, TooManyTasks, WrongState
-from runtime.structs import from_struct
+from runtime.rpc_errors import clip
 from scheduler.queue.admission import AdmittedTask
+from scheduler.queue.bindings import to_json, unbound
 from scheduler.queue.claim import NOTHING_ASKED, ClaimAsk, Claimed, claim_names, read_claimed
 from scheduler.queue.keys import Keys
 from scheduler.queue.presenter import StoredTask
@@ -29,21 +30,27 @@ ACCEPTED_BLOCKED = task_pb2.TaskEvent(
 ).SerializeToString()
 
 
-def _run_again(code: str, message: str) -> bytes:
+def again_event(code: str, message: str) -> bytes:
+    """Return the event of an ended task that runs again, as it is stored."""
     error = task_pb2.TaskError(code=code, message=message, retryable=True)
     return task_pb2.TaskEvent(retrying=task_pb2.TaskRetrying(error=error)).SerializeToString()
 
 
-RESUBMITTED = _run_again(
+RESUBMITTED = again_event(
     "RESUBMITTED", "the task was submitted again after it had ended without a usable result"
 )
-REPLAYED = _run_again("REPLAYED", "the dead letter was put back into its queue")
+REPLAYED = again_event("REPLAYED", "the dead letter was put back into its queue")
 
 
 def failed_event(error: task_pb2.TaskError, duration_seconds: float = 0.0) -> bytes:
     """Return the terminal event of a failure, as it is stored."""
     failed = task_pb2.TaskFailed(error=error, duration_seconds=duration_seconds)
     return task_pb2.TaskEvent(failed=failed).SerializeToString()
+
+
+def cancelling_event(reason: str) -> bytes:
+    """Return the event of a running task that is told to stop, as it is stored."""
+    return task_pb2.TaskEvent(cancelling=task_pb2.TaskCancelling(reason=reason)).SerializeToString()
 
 
 def cancelled_event(reason: str, duration_seconds: float = 0.0) -> bytes:
@@ -101,40 +108,52 @@ class TaskStore:
             keys=[self._keys.task(spec.task_id), self._keys.task(spec.task_id, "spec"), self._keys.tasks],
         )
         outcome, state = answer[0].decode(), answer[1].decode()
-        self._raise_refusal(outcome, state, spec)
-        if answer[3]:
-            for dependency in spec.depends_on:
-                await self.settle(dependency)
+        self._raise_refusal(outcome, state, task)
+        for dependency in answer[3]:
+            await self.settle(dependency.decode())
         claimed = read_claimed(answer[4]) if len(answer) > 4 else NOTHING_ASKED
         return Submitted(outcome, int(answer[2]), state, claimed)
 
     def _submit_names(self, task: AdmittedTask, ask: ClaimAsk | None) -> dict[str, Argument]:
-        spec, limits = task.spec, self._limits
+        limits = self._limits
         return {
-            "id": spec.task_id,
-            "sha": task.sha,
-            "nonce": uuid.uuid4().hex,
+            **self.store_names(task, uuid.uuid4().hex),
             "caller": self._scheduler,
-            "user": spec.user,
-            "spec": spec.SerializeToString(),
-            "depends_on": " ".join(spec.depends_on),
-            "priority": spec.priority,
-            "not_before": task.not_before,
-            "start_deadline": task.start_deadline_ms,
             "asked": task.asked_ms,
             "max_queued_of_user": limits.max_queued_per_user,
             "max_queued": limits.max_queued,
-            "accepted": ACCEPTED,
-            "accepted_blocked": ACCEPTED_BLOCKED,
             "run_again": RESUBMITTED,
             **claim_names(ask, self._settings),
         }
 
-    def _raise_refusal(self, outcome: str, detail: str, spec: task_pb2.TaskSpec) -> None:
-        wait = self._limits.retry_after_seconds
+    @staticmethod
+    def store_names(task: AdmittedTask, nonce: str) -> dict[str, Argument]:
+        """Return the named arguments by which a script knows a new task."""
+        spec = task.spec
+        return {
+            "id": spec.task_id,
+            "sha": task.sha,
+            "nonce": nonce,
+            "user": spec.user,
+            "spec": spec.SerializeToString(),
+            "workflow": task.fields["workflow"],
+            "depends_on": " ".join(spec.depends_on),
+            "sources": to_json(task.sources) if task.sources else "",
+            "priority": spec.priority,
+            "not_before": task.not_before,
+            "start_deadline": task.start_deadline_ms,
+            "accepted": ACCEPTED,
+            "accepted_blocked": ACCEPTED_BLOCKED,
+        }
+
+    def _raise_refusal(self, outcome: str, detail: str, task: AdmittedTask) -> None:
+        spec, wait = task.spec, self._limits.retry_after_seconds
         match outcome:
             case "conflict":
-                raise TaskConflict(f"task {spec.task_id!r} exists with another payload")
+                raise TaskConflict(
+                    f"task {spec.task_id!r} exists with another payload; tasks that belong together have their own "
+                    "task_ids and share a workflow_id"
+                )
             case "user_full":
                 raise TooManyTasks(
                     f"user {spec.user!r} has {self._limits.max_queued_per_user} waiting tasks",
@@ -144,6 +163,8 @@ class TaskStore:
                 raise TooManyTasks(f"{self._limits.max_queued} tasks wait already", retry_after_seconds=wait)
             case "no_dependency":
                 raise InvalidArgument.at(f"/depends_on/{detail}", "no such task")
+            case "unbound":
+                raise unbound(task.sources[int(detail)])
 
     async def load(self, task_id: str) -> StoredTask:
         """Return a task with everything that is kept of it. Raises TaskNotFound."""
@@ -174,33 +195,43 @@ class TaskStore:
             raise TaskNotFound(f"no task {task_id!r}")
         return record
 
-    async def load_many(self, task_ids: Sequence[str]) -> list[StoredTask]:
-        """Return those of the tasks that exist, in the order given, without results."""
+    async def load_many(self, task_ids: Sequence[str], *, whole: bool = False) -> list[StoredTask]:
+        """Return those of the tasks that exist, in the order given; without results, unless they are `whole`."""
         if not task_ids:
             return []
 
         def reads(pipe: Any) -> None:
             for task_id in task_ids:
                 pipe.hgetall(self._keys.task(task_id))
-            pipe.mget(*(self._keys.task(task_id, "spec") for task_id in task_ids))
+            for part in parts:
+                pipe.mget(*(self._keys.task(task_id, part) for task_id in task_ids))
             pipe.time()
 
-        *hashes, specs, (seconds, _) = await self._redis.read(reads)
+        parts = ("spec", "result", "input") if whole else ("spec",)
+        *answers, (seconds, _) = await self._redis.read(reads)
+        hashes, texts = answers[: len(task_ids)], zip(*answers[len(task_ids) :], strict=True)
         found = []
-        for task_id, fields, spec in zip(task_ids, hashes, specs, strict=True):
+        for task_id, fields, (spec, *rest) in zip(task_ids, hashes, texts, strict=True):
             if fields and spec is not None:
                 record = to_record(task_id, fields)
                 if not record.expired(seconds * 1000):
-                    found.append(StoredTask(record, spec))
+                    found.append(StoredTask(record, spec, *(one or b"" for one in rest)))
         return found
 
     async def cancel(self, task_id: str, reason: str, grace_seconds: float | None) -> Cancelled:
         """Stop a task that waits, or mark one that runs. Raises TaskNotFound or WrongState."""
-        cancelling = task_pb2.TaskEvent(cancelling=task_pb2.TaskCancelling(reason=reason)).SerializeToString()
         grace = "" if grace_seconds is None else str(grace_seconds)
         answer = await self._redis.run(
             "cancel",
-            [task_id, uuid.uuid4().hex, reason, grace, cancelling, cancelled_event(reason), self._ttl_ms],
+            [
+                task_id,
+                uuid.uuid4().hex,
+                reason,
+                grace,
+                cancelling_event(reason),
+                cancelled_event(reason),
+                self._ttl_ms,
+            ],
             keys=[self._keys.task(task_id)],
         )
         match answer[0]:
@@ -248,6 +279,18 @@ class TaskStore:
         if must_settle:
             await self.settle(task_id)
 
+    async def _end_of(self, task_id: str) -> str:
+        """Return in words how a task ended that has not completed."""
+        ((state, raw),) = await self._redis.read(
+            lambda pipe: pipe.hmget(self._keys.task(task_id), "state", "error")
+        )
+        if state is None:
+            return "was deleted"
+        if state != b"failed" or not raw:
+            return "did not complete" if state == b"running" else f"is {state.decode()}"
+        error = task_pb2.TaskError.FromString(raw)
+        return f"failed: {error.code}: {error.message}"
+
     async def settle(self, task_id: str) -> None:
         """Tell all tasks that wait for an ended one, and those that wait for them in turn."""
         pending = [task_id]
@@ -255,8 +298,7 @@ class TaskStore:
             current = pending.pop()
             error = task_pb2.TaskError(
                 code="DEPENDENCY_FAILED",
-                message=f"task {current!r}, which this one depends on, did not complete",
-                field="/depends_on",
+                message=clip(f"task {current!r}, which this one depends on, {await self._end_of(current)}"),
             )
             left, further = await self._redis.run(
                 "settle_dependents",
@@ -266,24 +308,3 @@ class TaskStore:
             pending.extend(name.decode() for name in further)
             if left:
                 pending.append(current)
-
-    async def stage_output(self, workflow_id: str, task_name: str, user: str) -> Mapping[str, Any] | None:
-        """Return the output of the workflow's newest completed task of a name, None when there is none."""
-        (names,) = await self._redis.read(
-            lambda pipe: pipe.zrevrange(self._keys.workflow(workflow_id), 0, 499)
-        )
-        if not names:
-            return None
-
-        def reads(pipe: Any) -> None:
-            for name in names:
-                pipe.hmget(self._keys.task(name.decode()), "name", "state", "user")
-
-        for name, (kind, state, owner) in zip(names, await self._redis.read(reads), strict=True):
-            if (kind, state, owner) == (task_name.encode(), b"completed", user.encode()):
-                key = self._keys.task(name.decode(), "result")
-                (raw,) = await self._redis.read(lambda pipe, key=key: pipe.get(key))  # type: ignore[misc]
-                if not isinstance(raw, bytes):
-                    return None
-                return from_struct(task_pb2.TaskCompleted.FromString(raw).output)
-        return None

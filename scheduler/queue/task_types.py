@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from runtime.errors import FieldViolation, InvalidInput, UnknownTaskType
 from runtime.logs import get_logger
 from scheduler.queue.keys import Keys
 from scheduler.queue.redis_link import RedisLink
-from scheduler.queue.references import find_references, to_pointer
+from scheduler.queue.references import Place, Reference, to_pointer
 from yivideo.task.v1 import task_pb2
 
 log = get_logger(__name__)
@@ -21,10 +22,7 @@ log = get_logger(__name__)
 _MAX_VIOLATIONS = 16
 _COMPOSITE_KEYWORDS = frozenset({"anyOf", "oneOf", "allOf", "not", "if", "contains", "dependentSchemas"})
 _UNKNOWN_RETRY_SECONDS = 1.0
-
-
-Place = tuple[str | int, ...]
-"""Where a value lies in an input: keys and indexes from the outside in."""
+_REQUIRED = "is required"
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,12 @@ class KnownType:
 
     published: task_pb2.TaskType
     validator: Any
+    fields: frozenset[str]
+    """Fields of the input that the schema names."""
+    required: frozenset[str]
+    """Those that it requires."""
+    output_fields: frozenset[str] | None
+    """All fields that the output can have; None: the schema does not say."""
 
 
 class TaskTypeCatalog:
@@ -56,6 +60,10 @@ class TaskTypeCatalog:
         """Return a task type that this process has seen."""
         known = self._known.get(name)
         return known.published if known else None
+
+    def known(self, name: str) -> KnownType | None:
+        """Return a task type with what is known of its schemas."""
+        return self._known.get(name)
 
     async def load(self) -> None:
         """Read all task types from Redis; called at start and when another replica has learned something."""
@@ -86,11 +94,20 @@ class TaskTypeCatalog:
 
     def _keep(self, kind: task_pb2.TaskType) -> bool:
         try:
-            validator = jsonschema_rs.Draft202012Validator(orjson.loads(kind.input_schema or "{}"))
+            schema = orjson.loads(kind.input_schema or "{}")
+            output = orjson.loads(kind.output_schema or "{}")
+            validator = jsonschema_rs.Draft202012Validator(schema)
         except ValueError as error:
             log.error("a node published a schema that cannot be used", task_name=kind.name, error=str(error))
             return False
-        self._known[kind.name] = KnownType(kind, validator)
+        closed = output.get("additionalProperties") is False
+        self._known[kind.name] = KnownType(
+            kind,
+            validator,
+            fields=frozenset(schema.get("properties", ())),
+            required=frozenset(schema.get("required", ())),
+            output_fields=frozenset(output.get("properties", ())) if closed else None,
+        )
         return True
 
     async def require(self, name: str) -> KnownType:
@@ -106,22 +123,30 @@ class TaskTypeCatalog:
         return known
 
 
-def check_input(known: KnownType, value: dict[str, Any]) -> None:
-    """Check an input against its type's JSON Schema; the places of references are left to the claim.
+def check_input(
+    known: KnownType,
+    value: dict[str, Any],
+    references: Sequence[Reference] = (),
+    filled: Collection[str] = (),
+) -> None:
+    """Check an input against its type's JSON Schema; the places of references, and the fields that the workflow fills, are left to
+    the node.
 
     Raises InvalidInput with pointers below `/input`.
     """
     faults = list(known.validator.iter_errors(value))
     if not faults:
         return
-    places = [place for place, _, _ in find_references(value)]
+    places = [reference.place for reference in references]
     violations = []
     for fault in faults:
         at = tuple(fault.instance_path)
         if any(_excused(at, place, fault) for place in places):
             continue
         violations += [
-            FieldViolation("/input" + to_pointer(where), detail) for where, detail in _named(at, fault)
+            FieldViolation("/input" + to_pointer(where), detail)
+            for where, detail in _named(at, fault)
+            if detail != _REQUIRED or len(where) > 1 or where[0] not in filled
         ]
     if violations:
         first = violations[0]
@@ -132,7 +157,7 @@ def _named(at: Place, fault: Any) -> list[tuple[Place, str]]:
     """Return the fields that a fault is about: a missing or unknown one is named itself, not the object around it."""
     match fault.kind:
         case jsonschema_rs.ValidationErrorKind.Required(property=name):
-            return [((*at, name), "is required")]
+            return [((*at, name), _REQUIRED)]
         case jsonschema_rs.ValidationErrorKind.AdditionalProperties(unexpected=names):
             return [((*at, name), "is not a field of this task") for name in names]
     return [(at, fault.message)]

@@ -13,14 +13,17 @@ from functools import partial
 from google.protobuf import struct_pb2
 
 from runtime.channel import open_channel
+from runtime.errors import InvalidArgument
 from runtime.logs import get_logger
+from runtime.rpc_errors import clip
 from runtime.settings import RuntimeSection
 from runtime.structs import from_struct, to_struct
 from scheduler import metrics
 from scheduler.queue.admission import AdmittedTask
 from scheduler.queue.attempt_store import AttemptStore
+from scheduler.queue.bindings import Bindings, ReferenceUnresolved
 from scheduler.queue.claim import Claim
-from scheduler.queue.references import ReferenceUnresolved, find_references, resolve, to_pointer
+from scheduler.queue.references import MARK
 from scheduler.queue.task_store import Submitted, TaskStore
 from scheduler.queue.task_types import TaskTypeCatalog
 from scheduler.run import node_addresses
@@ -34,6 +37,7 @@ from yivideo.task.v1 import task_pb2, task_pb2_grpc
 log = get_logger(__name__)
 
 _CONCLUDE_SECONDS = 5.0
+_MARK = MARK.encode()
 
 
 class Dispatcher:
@@ -44,6 +48,7 @@ class Dispatcher:
         attempts: AttemptStore,
         tasks: TaskStore,
         types: TaskTypeCatalog,
+        bindings: Bindings,
         settings: SchedulerSection,
         runtime: RuntimeSection,
         draining: asyncio.Event,
@@ -52,6 +57,7 @@ class Dispatcher:
         self._attempts = attempts
         self._tasks = tasks
         self._types = types
+        self._bindings = bindings
         self._settings = settings
         self._runtime = runtime
         self._conclusion = Conclusion(attempts, tasks, types, on_end)
@@ -263,16 +269,20 @@ class Dispatcher:
         spec.workflow_id = claim.record.workflow_id
         if claim.resolved_input:
             spec.input.CopyFrom(task_pb2.TaskSpec.FromString(claim.resolved_input).input)
-        elif any(find_references(value := from_struct(spec.input))):
+        elif claim.record.bindings or _MARK in claim.spec:
             try:
-                spec.input.CopyFrom(to_struct(await self._resolved(claim, value)))
+                value = await self._bindings.resolved(claim.record, from_struct(spec.input))
+                spec.input.CopyFrom(to_struct(value))
             except ReferenceUnresolved as missing:
                 error = task_pb2.TaskError(
                     code="REFERENCE_UNRESOLVED",
-                    message=str(missing),
-                    field=f"/input{to_pointer(missing.pointer)}",
+                    message=clip(str(missing)),
+                    field=missing.pointer,
                 )
                 await self._conclusion.fail(claim, error, (), 0.0)
+                return None
+            except InvalidArgument as refused:  # what was filled in lies too deep in the input
+                await self._conclusion.refuse(claim, refused, 0.0)
                 return None
             await self._attempts.keep_input(claim, task_pb2.TaskSpec(input=spec.input))
         request = task_pb2.RunTaskRequest(spec=spec, attempt=claim.record.attempt, fence=claim.record.fence)
@@ -281,15 +291,6 @@ class Dispatcher:
         if claim.checkpoint:
             request.checkpoint.CopyFrom(struct_pb2.Struct.FromString(claim.checkpoint))
         return request
-
-    async def _resolved(self, claim: Claim, value: dict[str, object]) -> dict[str, object]:
-        record = claim.record
-
-        async def output_of(stage: str) -> object:
-            return await self._tasks.stage_output(record.workflow_id, stage, record.user)
-
-        resolved: dict[str, object] = await resolve(value, output_of)  # type: ignore[arg-type]
-        return resolved
 
     async def detach(self, runner: Runner) -> None:
         """Let go of one attempt: another scheduler owns it."""

@@ -18,10 +18,12 @@ class RoomLaws:
 
     service: ClassVar[Any]
     absent: ClassVar[frozenset[str]] = frozenset()
+    beside: ClassVar[frozenset[str]] = frozenset()
+    """Full names of the services that the room offers beside it."""
 
     def test_reflection_lists_the_room(self, grpc_channel: grpc.Channel) -> None:
         """A client without stubs finds the service, health and reflection, and gets the contract itself."""
-        assert services_of(grpc_channel) == {
+        assert services_of(grpc_channel) == self.beside | {
             self.service.full_name, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection",
         }  # fmt: skip
         file = FileDescriptorProto.FromString(symbol_file(grpc_channel, self.service.full_name))

@@ -26,7 +26,7 @@ def test_the_baseline_is_the_contracts_own_words() -> None:
 
 
 def _task_file() -> FileDescriptorProto:
-    (file,) = [copy.deepcopy(file) for file in compiled().file if file.package == "yivideo.task.v1"]
+    (file,) = [copy.deepcopy(file) for file in compiled().file if file.name.endswith("task/v1/task.proto")]
     return file
 
 

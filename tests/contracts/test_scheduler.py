@@ -21,9 +21,10 @@ from tests.contracts.calls import details_of, refused
 from tests.contracts.conftest import Room
 from tests.contracts.contract_node import node
 from tests.contracts.laws import RoomLaws, only_of
-from yivideo.task.v1 import task_pb2, task_pb2_grpc
+from yivideo.task.v1 import task_pb2, task_pb2_grpc, workflow_pb2
 
 SECONDS = 30.0
+WORKFLOW_SERVICE = workflow_pb2.DESCRIPTOR.services_by_name["WorkflowService"]
 TASK_SERVICE = task_pb2.DESCRIPTOR.services_by_name["TaskService"]
 MOST_QUEUED = 50
 
@@ -96,10 +97,18 @@ class TestLaws(RoomLaws):
 
     service = TASK_SERVICE
     absent = only_of("Node", TASK_SERVICE)
+    beside = frozenset({WORKFLOW_SERVICE.full_name})
 
     def test_it_lacks_only_the_nodes_own(self) -> None:
         """The laws above rest on the comments that say `Node only`."""
         assert self.absent == {"WatchNode", "FollowAttempts"}
+
+
+class TestWorkflowLaws(RoomLaws):
+    """What every service of the room keeps."""
+
+    service = WORKFLOW_SERVICE
+    beside = frozenset({TASK_SERVICE.full_name})
 
 
 def test_a_task_runs_and_its_history_is_kept(stub: Any) -> None:

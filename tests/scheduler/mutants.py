@@ -21,7 +21,9 @@ from stack.assembly import free_address
 from tests.mutation import ROOT, Mutant, load_mutants, tally, tests_notice
 from tests.scheduler.test_queue_machine import run_machine
 
-PLAIN_TESTS = ("test_queue.py", "test_queue_attempts.py", "test_queue_again.py", "test_delivery.py")
+PLAIN_TESTS = (
+    "test_queue.py", "test_queue_attempts.py", "test_queue_again.py", "test_delivery.py", "test_references.py", "test_workflows.py",
+)  # fmt: skip
 
 
 def scripts_with(mutant: Mutant) -> dict[str, str]:

@@ -298,7 +298,7 @@ async def test_a_fault_of_ours_is_an_attempt(
     def broken(*_: object, **__: object) -> bytes:
         raise ValueError("a bug")
 
-    monkeypatch.setattr("scheduler.callbacks.delivery.to_body", broken)
+    monkeypatch.setattr("scheduler.callbacks.body.to_body", broken)
     client, _ = await run(harness, receiver, schedule_seconds=(0.01,))
     found = await log_of(client, "t1", 2)
     assert found.status == task_pb2.CALLBACK_STATUS_FAILED

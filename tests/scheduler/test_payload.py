@@ -16,6 +16,7 @@ OTHER_VALUE = {
     FieldDescriptor.TYPE_STRING: "other",
     FieldDescriptor.TYPE_INT32: 7,
     FieldDescriptor.TYPE_DOUBLE: 7.5,
+    FieldDescriptor.TYPE_BOOL: True,
 }
 
 

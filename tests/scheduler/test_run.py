@@ -204,17 +204,21 @@ async def test_references_are_resolved_from_the_workflow(harness: Harness) -> No
 
 
 async def test_a_reference_without_a_value_fails_the_task(harness: Harness) -> None:
-    """A stage or field that the workflow does not have ends the task with its own code; no attempt reaches a node."""
+    """A field that the output turns out not to have ends the task with its own code; no attempt reaches a node."""
     node = await harness.node(auto=True)
     client = await harness.scheduler()
-    await client.submit("t1", input={"video_path": "${{ stages.media.split.output.segments }}"})
+    await client.submit("t0", "media.split", workflow_id="w")
+    await client.submit(
+        "t1", workflow_id="w", input={"video_path": "${{ stages.media.split.output.segments }}"}
+    )
     task = await client.ended("t1")
     assert task.error.code == "REFERENCE_UNRESOLVED"
     assert (
-        task.error.message == "cannot resolve reference: stage 'media.split' has no output field 'segments'"
+        task.error.message
+        == "the output of task 't0' (media.split) has no field 'segments'; it has audio_path"
     )
-    assert task.error.field == "/input/video_path"
-    assert node.started == []
+    assert task.error.field == "/video_path"
+    assert node.started == [("t0", 1)]
     await client.submit("t2")
     await client.ended("t2")
 

@@ -16,7 +16,7 @@ class ErrorDetail(Answer):
     message: str
     """English text for the developer who called."""
     field: str
-    """JSON pointer of the input field at fault; empty: none."""
+    """JSON pointer of the field at fault in the request, `/input_data/…`; empty: none."""
     retryable: bool
     """Whether the same input may succeed later."""
 

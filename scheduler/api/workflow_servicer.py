@@ -1,0 +1,126 @@
+# ruff: noqa: N802 - the contract names the methods
+"""WorkflowService: unpacks a request, calls one part of the scheduler, packs the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from runtime.errors import Draining, InvalidArgument
+from runtime.rpc_errors import clip
+from scheduler.queue.presenter import STATES, from_milliseconds
+from scheduler.queue.workflow_presenter import to_workflow
+from scheduler.queue.workflow_store import StoredWorkflow
+from yivideo.task.v1 import task_pb2, workflow_pb2, workflow_pb2_grpc
+
+if TYPE_CHECKING:
+    from scheduler.app import Scheduler
+
+_REASON_BYTES = 500
+_MAX_GRACE_SECONDS = 60
+
+
+class WorkflowServicer(workflow_pb2_grpc.WorkflowServiceServicer):
+    """The scheduler's face to clients that ask for workflows."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+
+    async def SubmitWorkflow(
+        self, request: workflow_pb2.SubmitWorkflowRequest, context: Any
+    ) -> workflow_pb2.Workflow:
+        """Store a workflow. It is not broken off when the client leaves meanwhile."""
+        return await asyncio.shield(self._submit(request.spec))
+
+    async def _submit(self, spec: workflow_pb2.WorkflowSpec) -> workflow_pb2.Workflow:
+        scheduler = self._scheduler
+        if scheduler.draining.is_set():
+            raise Draining("this scheduler is shutting down")
+        admitted = await scheduler.workflow_admission.admit(spec)
+        outcome = await scheduler.workflows.submit(admitted)
+        for node in {task.node for task in admitted.tasks}:
+            scheduler.dispatcher.want(node)
+        stored = await scheduler.workflows.load(admitted.spec.workflow_id)
+        workflow = to_workflow(stored)
+        if outcome == "existing":
+            workflow.reuse.CopyFrom(_reuse(stored))
+        return workflow
+
+    async def GetWorkflow(
+        self, request: workflow_pb2.GetWorkflowRequest, context: Any
+    ) -> workflow_pb2.Workflow:
+        """Return one workflow."""
+        return to_workflow(await self._scheduler.workflows.load(request.workflow_id, request.user))
+
+    async def ListWorkflows(
+        self, request: workflow_pb2.ListWorkflowsRequest, context: Any
+    ) -> workflow_pb2.ListWorkflowsResponse:
+        """Return a page of workflows."""
+        return await self._scheduler.workflow_listing.page(request)
+
+    async def CancelWorkflow(
+        self, request: workflow_pb2.CancelWorkflowRequest, context: Any
+    ) -> workflow_pb2.Workflow:
+        """Stop a workflow."""
+        grace = request.grace_seconds if request.HasField("grace_seconds") else None
+        if grace is not None and not 0 <= grace <= _MAX_GRACE_SECONDS:
+            raise InvalidArgument.at("/grace_seconds", f"must be 0 to {_MAX_GRACE_SECONDS}")
+        scheduler, reason = self._scheduler, clip(request.reason, _REASON_BYTES)
+        running = await scheduler.workflows.cancel(request.workflow_id, reason, grace)
+        await asyncio.gather(
+            *(
+                scheduler.cancellation.tell(one.task_id, one.address, one.attempt, reason, grace)
+                for one in running
+            )
+        )
+        return to_workflow(await scheduler.workflows.load(request.workflow_id))
+
+    async def RetryWorkflow(
+        self, request: workflow_pb2.RetryWorkflowRequest, context: Any
+    ) -> workflow_pb2.Workflow:
+        """Let an ended workflow go on."""
+        workflows = self._scheduler.workflows
+        task_ids = []
+        if request.from_keys:
+            task_ids = _downstream(
+                await workflows.load(request.workflow_id, brief=True), list(request.from_keys)
+            )
+        await workflows.retry(request.workflow_id, task_ids)
+        return to_workflow(await workflows.load(request.workflow_id))
+
+    async def WatchWorkflow(
+        self, request: workflow_pb2.WatchWorkflowRequest, context: Any
+    ) -> AsyncIterator[workflow_pb2.WorkflowEvent]:
+        """Stream a workflow's events."""
+        watching = self._scheduler.workflow_watch.watch(request.workflow_id, request.after_sequence)
+        async with aclosing(watching) as events:
+            async for event in events:
+                yield event
+
+
+def _reuse(stored: StoredWorkflow) -> task_pb2.Reuse:
+    record = stored.record
+    assert record is not None
+    reuse = task_pb2.Reuse(hit=True, source="redis")
+    if record.ended:
+        reuse.cached_time.CopyFrom(from_milliseconds(record.end_ms))
+    else:
+        reuse.state = task_pb2.TaskState.Name(STATES[record.state]).removeprefix("TASK_STATE_").lower()
+    return reuse
+
+
+def _downstream(stored: StoredWorkflow, keys: list[str]) -> list[str]:
+    """Return the ids of the tasks of these keys and of all that depend on them. Raises InvalidArgument."""
+    ids = {task.key: task.spec.task_id or f"{stored.workflow_id}-{task.key}" for task in stored.spec.tasks}
+    for index, key in enumerate(keys):
+        if key not in ids:
+            raise InvalidArgument.at(
+                f"/from_keys/{index}", f"the workflow has no task of this key; it has {', '.join(ids)}"
+            )
+    chosen = {ids[key] for key in keys}
+    waiting = {task.record.task_id: task.record.depends_on for task in stored.tasks}
+    while more := {task_id for task_id, needed in waiting.items() if needed & chosen} - chosen:
+        chosen |= more
+    return [task_id for task_id in ids.values() if task_id in chosen]

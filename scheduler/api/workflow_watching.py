@@ -1,0 +1,103 @@
+"""WatchWorkflow: a workflow's history from a sequence on, then its future until it has ended, with every gap said aloud."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from runtime.errors import Draining, InvalidArgument, WorkflowNotFound
+from scheduler.api.event_feed import EventFeed, StoredEvent, TaskErased
+from scheduler.queue.keys import workflow_record
+from scheduler.queue.workflow_presenter import to_workflow, to_workflow_event
+from scheduler.queue.workflow_store import WorkflowStore
+from yivideo.task.v1 import task_pb2, workflow_pb2
+
+
+class WorkflowWatch:
+    """Watches workflows on behalf of clients."""
+
+    def __init__(
+        self, workflows: WorkflowStore, feed: EventFeed, draining: asyncio.Event, *, heartbeat_seconds: float
+    ) -> None:
+        self._workflows = workflows
+        self._feed = feed
+        self._draining = draining
+        self._heartbeat_seconds = heartbeat_seconds
+
+    async def watch(self, workflow_id: str, after: int) -> AsyncGenerator[workflow_pb2.WorkflowEvent, None]:
+        """Yield events until the workflow has ended; a heartbeat when nothing happens, a gap where events are no longer kept.
+
+        Raises WorkflowNotFound; InvalidArgument; Draining when this replica stops (call again elsewhere with the last sequence).
+        """
+        if after < 0:
+            raise InvalidArgument.at("/after_sequence", "must not be negative")
+        record = await self._workflows.load_record(workflow_id)
+        cursor = after
+        if cursor > record.last_sequence:  # a sequence that never was
+            gap = await self._gap(workflow_id, 0, 0)
+            cursor = gap.gap.snapshot.last_sequence
+            yield gap
+        if await self._over(workflow_id, cursor):
+            return
+        async with aclosing(self._follow(workflow_id, cursor)) as events:
+            async for event in events:
+                yield event
+
+    async def _over(self, workflow_id: str, cursor: int) -> bool:
+        """Whether the workflow has ended, and nothing follows."""
+        record = await self._workflows.load_record(workflow_id)
+        return record.ended and cursor >= record.last_sequence
+
+    async def _follow(
+        self, workflow_id: str, cursor: int
+    ) -> AsyncGenerator[workflow_pb2.WorkflowEvent, None]:
+        feed = self._feed.follow_stored(
+            workflow_record(workflow_id), cursor, quiet_seconds=self._heartbeat_seconds
+        )
+        draining = asyncio.ensure_future(self._draining.wait())
+        step: asyncio.Future[StoredEvent | None] | None = None
+        try:
+            while True:
+                step = asyncio.ensure_future(anext(feed))
+                await asyncio.wait({step, draining}, return_when=asyncio.FIRST_COMPLETED)
+                if not step.done():
+                    raise Draining("this scheduler is shutting down; watch again with the last sequence")
+                stored = step.result()
+                if stored is None:
+                    beat = workflow_pb2.WorkflowEvent(workflow_id=workflow_id, heartbeat=task_pb2.Heartbeat())
+                    beat.time.GetCurrentTime()
+                    yield beat
+                    continue
+                if stored[0] > cursor + 1:
+                    yield await self._gap(workflow_id, cursor + 1, stored[0] - 1)
+                cursor = stored[0]
+                event = await self._complete(workflow_id, stored)
+                yield event
+                if event.HasField("ended") and await self._over(workflow_id, cursor):
+                    return
+        except TaskErased:
+            raise WorkflowNotFound(f"workflow {workflow_id!r} was deleted") from None
+        finally:
+            draining.cancel()
+            if step is not None and not step.done():
+                step.cancel()
+                await asyncio.wait({step})
+            await feed.aclose()
+
+    async def _complete(self, workflow_id: str, stored: StoredEvent) -> workflow_pb2.WorkflowEvent:
+        sequence, attempt, time_ms, detached, body = stored
+        event = to_workflow_event(workflow_id, sequence, attempt, time_ms, body)
+        if detached:
+            await self._feed.attach_result(event.task_event)
+        return event
+
+    async def _gap(self, workflow_id: str, first: int, last: int) -> workflow_pb2.WorkflowEvent:
+        gap = workflow_pb2.WorkflowGap(
+            first_missing_sequence=first,
+            last_missing_sequence=last,
+            snapshot=to_workflow(await self._workflows.load(workflow_id, brief=True), brief=True),
+        )
+        event = workflow_pb2.WorkflowEvent(workflow_id=workflow_id, gap=gap)
+        event.time.GetCurrentTime()
+        return event
