@@ -132,10 +132,13 @@ bench-streams: setup ## Cut event streams at random and count what is missing; s
 benches = $(subst /,.,$(basename $(filter-out %/__main__.py,$(shell grep -ls '__name__ == .__main__' $(1)))))
 
 quality-audio: models ## Score what is heard, told apart, separated and spoken, against texts and recordings with their truth
-	@$(python) -m bench.together $(call benches,$(filter-out bench/quality/ocr%,$(wildcard bench/quality/*.py)))
+	@$(python) -m bench.together $(call benches,$(filter-out bench/quality/ocr% bench/quality/text%,$(wildcard bench/quality/*.py)))
 
 quality-ocr: models ## Score what is read off pictures
 	@$(python) -m bench.together $(call benches,$(wildcard bench/quality/ocr*.py))
+
+quality-text: models ## Attack texts with a hostile language model, damage subtitles in every way, and score what comes of it
+	@$(python) -m bench.together $(call benches,$(wildcard bench/quality/text*.py))
 
 bench-audio: models ## Measure the nodes that hear and speak against their bare engines and against real time
 	@$(python) -m bench.together $(call benches,$(wildcard bench/audio/*.py))
@@ -158,5 +161,5 @@ lock: setup ## Compile all requirements to pinned, hashed locks (upgrade=1: the 
 clean: ## Remove what setup and runs made
 	@rm -rf .venv .venv-locks .venv-bench .environments $(stamps) yivideo .run .demo tools/buf/node_modules
 
-.PHONY: trials test-fast map models environment quality-audio quality-ocr bench-audio test-engines help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams \
+.PHONY: trials test-fast map models environment quality-audio quality-ocr quality-text bench-audio test-engines help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams \
 	bench-gpulock chaos-gpulock bench-tasks

@@ -1,4 +1,4 @@
-"""Where there is speech: Silero's network, which ships inside faster-whisper, block by block, and rules on what it says.
+"""Where there is speech: rules on what the network of the room `voice_activity` says, block by block.
 
 Measured on ../shared/media/vad (noise, silence and speech in known order): every file right at the default threshold.
 """
@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from services.asr.options import VadRules
-from services.asr.sound import RATE, Samples, Sound
+from services.asr.sound import Sound
+from voice_activity import FRAME_SECONDS, probabilities
 
-FRAME_SAMPLES = 512
-FRAME_SECONDS = FRAME_SAMPLES / RATE
-_CONTEXT_SAMPLES = 64
 _WARM_UP_SECONDS = 2.0
 """Sound before a stretch that the network hears first, so that a stretch gives the same wherever it begins."""
 
@@ -41,32 +38,12 @@ def find_speech(
     lead = max(0.0, start - _WARM_UP_SECONDS)
     skipped = round((start - lead) / FRAME_SECONDS)
     blocks = sound.blocks(lead, end, channel, seconds=FRAME_SECONDS * 1000)
-    frames = (share for number, share in enumerate(_probabilities(blocks)) if number >= skipped)
+    frames = (share for number, share in enumerate(probabilities(blocks)) if number >= skipped)
     origin = lead + skipped * FRAME_SECONDS
     for first, last in _runs(frames, rules):
         found = Speech(max(start, origin + first * FRAME_SECONDS), min(end, origin + last * FRAME_SECONDS))
         if found.seconds > rules.min_speech_seconds:
             yield found
-
-
-def _probabilities(blocks: Iterable[Samples]) -> Iterator[float]:
-    """Give the probability of speech of each frame of 32 ms; the network's state goes on from block to block."""
-    # The engine is imported where it is used: a node that waits stays small.
-    from faster_whisper.vad import get_vad_model
-
-    session: Any = get_vad_model().session
-    hidden, cell = (np.zeros((1, 1, 128), np.float32) for _ in range(2))
-    tail = np.zeros(_CONTEXT_SAMPLES, np.float32)
-    for block in blocks:
-        frames = np.pad(block, (0, -len(block) % FRAME_SAMPLES)).reshape(-1, FRAME_SAMPLES)
-        if not len(frames):
-            continue
-        before = np.concatenate([tail[None], frames[:-1, -_CONTEXT_SAMPLES:]])
-        tail = frames[-1, -_CONTEXT_SAMPLES:]
-        shares, hidden, cell = session.run(
-            None, {"input": np.concatenate([before, frames], 1), "h": hidden, "c": cell}
-        )
-        yield from shares.reshape(-1).tolist()
 
 
 def _runs(frames: Iterable[float], rules: VadRules) -> Iterator[tuple[int, int]]:

@@ -5,13 +5,13 @@ A task here fetches, has a worker do the work, and stores; the rules are in `sub
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from nodekit import MediaKind, Node, TaskContext, TaskFailed
+from nodekit import MediaKind, TaskContext
 from services.subtitle import merging, production, rework
+from services.subtitle import revision_tasks as revision_tasks  # declares its tasks on the node
 from services.subtitle.faults import FaultCode, SubtitleFault
+from services.subtitle.fetching import fetch_file, fetch_transcript, stem_of
 from services.subtitle.inputs import (
     CompareSubtitlesInput,
     ConvertSubtitlesInput,
@@ -25,8 +25,9 @@ from services.subtitle.inputs import (
     RebuildSubtitleInput,
     RetimingInput,
     SegmentSubtitlesInput,
-    TranscriptInput,
 )
+from services.subtitle.offer import faults
+from services.subtitle.offer import node as node
 from services.subtitle.outputs import (
     CharacterLimit,
     CompareSubtitlesOutput,
@@ -51,18 +52,16 @@ from subtitles.writing import AssStyle
 MAX_INLINE = 2_000
 """Segments that an output shows besides its file; a task's output may have 1 MiB."""
 
-node = Node("wservice", slots=2)
-
 
 @node.task("wservice.generate_subtitle_files", reuse_field="subtitle_path")
 async def generate_subtitle_files(
     request: GenerateSubtitleFilesInput, context: TaskContext
 ) -> GenerateSubtitleFilesOutput:
     """Makes subtitle files of a transcript: cues that people can read, in every form asked for."""
-    transcript = await _transcript(request, context)
+    transcript = await fetch_transcript(request, context)
     speakers = await _optional(request.diarization_file, "/diarization_file", context)
     wanted = production.Production(
-        base=request.output_filename or _stem(transcript, "subtitle"),
+        base=request.output_filename or stem_of(transcript, "subtitle"),
         forms=tuple(request.formats),
         language=request.language,
         audio_duration=request.audio_duration,
@@ -75,7 +74,7 @@ async def generate_subtitle_files(
     )
     await context.progress(10, "reading")
     folder = context.output_directory("subtitles")
-    with _faults():
+    with faults():
         made = await context.call(production.produce, transcript, speakers, folder, wanted)
     await context.progress(80, "storing")
     stored = {key: await context.store(path, name=path.name) for key, path in made.files.items()}
@@ -98,7 +97,7 @@ async def merge_speaker_segments(request: MergeSpeakerSegmentsInput, context: Ta
     """Gives each segment of a transcript its speaker, and cuts it where the speaker changes."""
     transcript, speakers = await _both(request, context)
     target = context.output_path("merged_segments.json")
-    with _faults():
+    with faults():
         merged = await context.call(merging.merge_segments, transcript, speakers, target, request.max_gap)
     return await _merged(merged, target, transcript, context)
 
@@ -111,7 +110,7 @@ async def merge_with_word_timestamps(
     transcript, speakers = await _both(request, context)
     target = context.output_path("merged_segments.json")
     nearest = request.rule == "keep_words"
-    with _faults():
+    with faults():
         merged = await context.call(merging.merge_words, transcript, speakers, target, nearest=nearest)
     return await _merged(merged, target, transcript, context)
 
@@ -124,7 +123,7 @@ async def merge_speaker_based_subtitles(
     transcript, speakers = await _both(request, context)
     target = context.output_path("merged_segments.json")
     keep_all = request.rule == "keep_words"
-    with _faults():
+    with faults():
         merged = await context.call(
             merging.merge_turns, transcript, speakers, target, request.overlap_threshold, keep_all=keep_all
         )
@@ -148,7 +147,7 @@ async def prepare_tts_segments(
     source = (
         Source(f"/{name}", data=data)
         if name
-        else await _file(request.segments_file, "/segments_file", context)
+        else await fetch_file(request.segments_file, "/segments_file", context)
     )
     lengths = SpeechLengths(
         request.min_duration,
@@ -158,7 +157,7 @@ async def prepare_tts_segments(
         keep_words=request.rule == "keep_words",
     )
     target = context.output_path("prepared_segments.json")
-    with _faults():
+    with faults():
         entries, before = await context.call(merging.prepare_segments, source, target, lengths)
     summary = PrepareSummary(
         original_segments_count=before, prepared_segments_count=len(entries), data_source=source.name
@@ -177,7 +176,7 @@ async def segment_subtitles(request: SegmentSubtitlesInput, context: TaskContext
     """Cuts a running text into sentences, and these into lines of a length."""
     words = [word.model_dump() for word in request.words]
     text = request.subtitle_text or ""
-    with _faults():
+    with faults():
         if request.subtitle_file is not None:
             path = await context.fetch(request.subtitle_file, kind=MediaKind.DATA)
             text, words = await _queried(path, request, context)
@@ -207,7 +206,7 @@ async def rebuild_subtitle_with_words(
     request: RebuildSubtitleInput, context: TaskContext
 ) -> RebuildSubtitleOutput:
     """Gives a text that was corrected as a whole the word times of its transcript, and cuts it into segments."""
-    transcript = await _transcript(request, context)
+    transcript = await fetch_transcript(request, context)
     text, field = request.optimized_text or "", "/optimized_text"
     if request.optimized_text_file is not None:
         field = "/optimized_text_file"
@@ -215,7 +214,7 @@ async def rebuild_subtitle_with_words(
         text = await context.call(_read_text, path)
     target = context.output_path("optimized_segments.json")
     report = context.output_path("alignment_report.json") if request.report else None
-    with _faults():
+    with faults():
         count, ratio = await context.call(rework.rebuild, transcript, text, target, report, field)
     return RebuildSubtitleOutput(
         optimized_segments_file=await context.store(target),
@@ -228,8 +227,8 @@ async def rebuild_subtitle_with_words(
 @node.task("wservice.fix_subtitles", reuse_field="fixed_subtitle_path")
 async def fix_subtitles(request: FixSubtitlesInput, context: TaskContext) -> FixSubtitlesOutput:
     """Mends a subtitle file by rule: encoding, times, order, overlaps, repeats, spelling of scanners, lines."""
-    source = await _file(request.subtitle_path, "/subtitle_path", context, request.encoding)
-    target = context.output_path(f"{_stem(source, 'subtitle')}_fixed.{request.output_format}")
+    source = await fetch_file(request.subtitle_path, "/subtitle_path", context, request.encoding)
+    target = context.output_path(f"{stem_of(source, 'subtitle')}_fixed.{request.output_format}")
     report = context.output_path("fix_report.json")
     options = Repair(
         language=request.language,
@@ -238,7 +237,7 @@ async def fix_subtitles(request: FixSubtitlesInput, context: TaskContext) -> Fix
         readable=request.readable,
         shot_changes=tuple(sorted(request.shot_changes)),
     )
-    with _faults():
+    with faults():
         done = await context.call(
             rework.repair_file, source, target, report, options, request.overrides(), _retiming(request)
         )
@@ -258,10 +257,10 @@ async def fix_subtitles(request: FixSubtitlesInput, context: TaskContext) -> Fix
 @node.task("wservice.convert_subtitles")
 async def convert_subtitles(request: ConvertSubtitlesInput, context: TaskContext) -> ConvertSubtitlesOutput:
     """Writes a subtitle file in other forms, moved in time if asked for."""
-    source = await _file(request.subtitle_path, "/subtitle_path", context, request.encoding)
-    base = request.output_filename or _stem(source, "subtitle")
+    source = await fetch_file(request.subtitle_path, "/subtitle_path", context, request.encoding)
+    base = request.output_filename or stem_of(source, "subtitle")
     targets = {form: context.output_path(f"{base}.{form}") for form in dict.fromkeys(request.output_formats)}
-    with _faults():
+    with faults():
         count, form, encoding = await context.call(
             rework.convert_file,
             source,
@@ -283,10 +282,10 @@ async def convert_subtitles(request: ConvertSubtitlesInput, context: TaskContext
 @node.task("wservice.compare_subtitles")
 async def compare_subtitles(request: CompareSubtitlesInput, context: TaskContext) -> CompareSubtitlesOutput:
     """Scores a subtitle file against one that is right: words, times, cues that are missing or made up."""
-    reference = await _file(request.reference_path, "/reference_path", context)
-    hypothesis = await _file(request.subtitle_path, "/subtitle_path", context)
+    reference = await fetch_file(request.reference_path, "/reference_path", context)
+    hypothesis = await fetch_file(request.subtitle_path, "/subtitle_path", context)
     report = context.output_path("comparison.json")
-    with _faults():
+    with faults():
         scores = await context.call(rework.compare_files, reference, hypothesis, report)
     return CompareSubtitlesOutput(report_path=await context.store(report), **scores)
 
@@ -302,32 +301,15 @@ def _retiming(request: RetimingInput) -> Retiming:
     return Retiming(rate, request.offset_seconds)
 
 
-async def _transcript(request: TranscriptInput, context: TaskContext) -> Source:
-    if request.segments_data is not None:
-        return Source("/segments_data", data=request.segments_data)
-    return await _file(request.segments_file, "/segments_file", context)
-
-
 async def _both(request: MergeInput, context: TaskContext) -> tuple[Source, Source]:
-    transcript = await _transcript(request, context)
+    transcript = await fetch_transcript(request, context)
     if request.speaker_segments_data is not None:
         return transcript, Source("/speaker_segments_data", data=request.speaker_segments_data)
-    return transcript, await _file(request.diarization_file, "/diarization_file", context)
-
-
-async def _file(ref: str | None, field: str, context: TaskContext, encoding: str | None = None) -> Source:
-    if ref is None:
-        message = f"give {field[1:]}, or the data itself"
-        raise TaskFailed(FaultCode.NO_DATA_SOURCE, message, field=field)
-    return Source(field, path=await context.fetch(ref, kind=MediaKind.SUBTITLE), encoding=encoding)
+    return transcript, await fetch_file(request.diarization_file, "/diarization_file", context)
 
 
 async def _optional(ref: str | None, field: str, context: TaskContext) -> Source | None:
-    return None if ref is None else await _file(ref, field, context)
-
-
-def _stem(source: Source, default: str) -> str:
-    return PurePosixPath(source.name).stem or default if source.path is not None else default
+    return None if ref is None else await fetch_file(ref, field, context)
 
 
 async def _queried(
@@ -357,12 +339,3 @@ async def _merged(
             data_source=transcript.name,
         ),
     )
-
-
-@contextmanager
-def _faults() -> Iterator[None]:
-    """Turn a fault of the work into the task's failure."""
-    try:
-        yield
-    except SubtitleFault as fault:
-        raise TaskFailed(fault.code, fault.message, field=fault.field) from None

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Literal
 
 from subtitles.fixes.change import Change, Kind, Numbered
+from subtitles.fixes.spelling import mend_words
 from subtitles.measure import is_cjk
 
 ChineseScript = Literal["simplified", "traditional"]
@@ -85,6 +86,7 @@ def _steps(
         yield Kind.SCRIPT, _converter(script)
     if language.split("-")[0] == "en":
         yield Kind.TYPO, _without_scanning_errors
+        yield Kind.TYPO, mend_words
     if typos:
         yield Kind.TYPO, _replacer(typos)
 

@@ -1,0 +1,63 @@
+"""The requests that the READMEs of the nodes print are run as they stand, against the node and a model's server."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nodekit import Node
+from nodekit.testkit import NodeUnderTest
+from services.llm.node import node as llm_node
+from services.subtitle.node import node as subtitle_node
+from tests.conftest import ROOT
+from tests.language_models.minds import faithful, lines_of, speaking
+from tests.services.llm.conftest import Serve, fresh_settings, model_server
+
+__all__ = ["fresh_settings", "model_server"]
+
+NUMBERS = count(1)
+NODES = {"services/llm": llm_node, "services/subtitle": subtitle_node}
+FILM = "1\n00:00:01,000 --> 00:00:03,000\nHe began a confused complaint\n\n2\n00:00:04,000 --> 00:00:06,000\nagainst the wizard.\n"
+
+
+def requests_of(folder: str) -> list[dict[str, Any]]:
+    """The bodies of a README's calls of POST /v1/tasks."""
+    text = (ROOT / folder / "README.md").read_text(encoding="utf-8")
+    bodies = re.findall(r"curl -sS http://127\.0\.0\.1:8788/v1/tasks [^\n]*-d '(\{.*?\})'\n", text, re.DOTALL)
+    assert len(bodies) == text.count("/v1/tasks ")
+    return [json.loads(body) for body in bodies]
+
+
+def answer(body: dict[str, Any]) -> str:
+    """Answer subtitles faithfully, and everything else with titles."""
+    try:
+        lines_of(body)
+    except (ValueError, KeyError):
+        return '{"titles": ["Bread", "Light", "Salt"]}'
+    return speaking(faithful)(body)
+
+
+@pytest.mark.parametrize("folder", NODES)
+async def test_every_request_works_as_printed(folder: str, tmp_path: Path, model_server: Serve) -> None:
+    """Each is accepted as it stands and completes."""
+    node: Node = NODES[folder]
+    async with model_server(answer=answer), NodeUnderTest(node, tmp_path) as under_test:
+        (under_test.root / "films").mkdir(parents=True)
+        (under_test.root / "films/old.srt").write_text(FILM)
+        for request in requests_of(folder):
+            result = await under_test.run(
+                request["task_name"], request["input_data"], task_id=f"readme{next(NUMBERS)}"
+            )
+            assert result.outcome == "completed", (request, result.error)
+
+
+def test_tasks_that_revise_or_ask_have_their_request() -> None:
+    """Every task of the language model node, and every task that has texts revised, is shown."""
+    shown = {request["task_name"] for folder in NODES for request in requests_of(folder)}
+    asking = {"correct_subtitles", "ai_optimize_subtitles", "ai_optimize_text", "translate_subtitles"}
+    assert shown >= {task.name for task in llm_node.tasks} | {f"wservice.{name}" for name in asking}
