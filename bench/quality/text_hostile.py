@@ -2,7 +2,7 @@
 
 A real server that speaks the OpenAI form answers every question of the revising tasks with each of the minds of
 `tests/language_models/minds.py` (merges, drops, shifts, copies, translates, obeys subtitles …) and with each trouble of a server
-(hangs, storms of 429 and 500, breaks, half answers, a gigabyte). Subtitles: the file in windows-1251 of ../shared/media/subs and the
+(hangs, storms of 429 and 500, breaks, half answers, a gigabyte). Subtitles: that in windows-1251 of ../shared/media/subs and the
 sonnet, with an order to the model in one cue. Ends with `RESULT {...}`, and with status 1 when anything was harmed.
 
 A word is lost when it is neither at its place, nor a filler, nor said twice in a row, nor replaced by one that is like it.
