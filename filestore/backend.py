@@ -1,18 +1,20 @@
 """What an object store must do for YiVideo; `local` and `s3` do it and pass one test suite.
 
-A backend trusts the names it is given (`filestore.names` checks them) and knows neither quota, gRPC nor tasks.
+A backend trusts the names it is given (`filestore.names` checks them) and knows neither quota, gRPC nor tasks. Who may do what is
+decided by rules that it is handed (`filestore.access`) and asks in the very step that reads, replaces or deletes.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from filestore.signing import PresignMethod, UrlSigner
+from filestore.access import ANONYMOUS, EVERYTHING, Check, Guard, Reach, free
+from filestore.signing import Grant, UrlSigner
 from runtime.errors import RangeRefused
 
 Chunk = bytes | memoryview
@@ -36,6 +38,10 @@ class FileInfo:
     """Opaque; changes when the content does."""
     update_time: datetime
     """When the content was last replaced, in UTC."""
+    owner: str = ANONYMOUS
+    """Whose it is; in a listing of everybody's files an S3 is not asked, and this may be wrong."""
+    task_id: str = ""
+    """Task that stored it as an output; empty: none."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +55,19 @@ class NewFile:
     """Checked at the end; None: unknown."""
     sha256: str = ""
     """Lower-case hex, checked at the end; empty: unknown."""
-    if_absent: bool = False
-    """Refuse with FileExists instead of replacing a file."""
     allow_empty: bool = False
     """Accept 0 bytes."""
+    owner: str = ANONYMOUS
+    task_id: str = ""
+    """Task whose output it is; empty: none."""
+    may_replace: Guard = free
+    """Raises for a file at this path that must stay."""
+    named: Callable[[], NewFile] | None = None
+    """Gives the same file with its bucket and path, once its content has come; None: they are known already."""
+
+    def final(self) -> NewFile:
+        """Return the file as it is named now that its content has come; raises what is wrong with the name."""
+        return self.named() if self.named is not None else self
 
 
 @dataclass(frozen=True)
@@ -121,6 +136,15 @@ class ByteRange:
 WHOLE = ByteRange()
 
 
+@dataclass(frozen=True)
+class SignedUrl:
+    """A URL that works by itself."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """What a request with it must carry."""
+
+
 class Loan(Protocol):
     """A file of the store's own folder in the hands of a writer on the same machine; it becomes a stored file by `commit`."""
 
@@ -164,11 +188,12 @@ class Backend(Protocol):
         ...
 
     def open(
-        self, bucket: str, path: str, wanted: ByteRange = WHOLE
+        self, bucket: str, path: str, wanted: ByteRange = WHOLE, readable: Check = free
     ) -> AbstractAsyncContextManager[OpenFile]:
-        """Read one file or a range; one version of it, even when it is replaced meanwhile.
+        """Read one file or a range; one version of it, even when it is replaced meanwhile: the one that `readable` was asked about.
 
-        Raises FileNotFound, RangeRefused, and DataLoss when the stored bytes are not what the store promised.
+        Raises what `readable` says against it, FileNotFound, RangeRefused, and DataLoss when the stored bytes are not what the
+        store promised.
         """
         ...
 
@@ -181,30 +206,29 @@ class Backend(Protocol):
         ...
 
     async def list_page(
-        self, bucket: str, prefix: str, *, recursive: bool, limit: int, after: str
+        self, bucket: str, prefix: str, *, recursive: bool, limit: int, after: str, reach: Reach = EVERYTHING
     ) -> FilePage:
-        """List at most `limit` files and folders that begin with `prefix`, those after `after` only."""
+        """List at most `limit` files and folders that begin with `prefix`, those after `after` only.
+
+        Only files within reach, and folders that hold one. A page may have fewer than `limit`, even none, and yet go on.
+        """
         ...
 
-    async def delete(self, bucket: str, path: str) -> FileInfo:
-        """Delete one file and return what it was; raises FileNotFound."""
+    async def delete(self, bucket: str, path: str, guard: Guard = free) -> FileInfo:
+        """Delete one file and return what it was; raises FileNotFound, and what the guard says against it."""
         ...
 
-    async def delete_prefix(self, bucket: str, prefix: str) -> Deletion:
-        """Delete every file whose path begins with `prefix`, which ends in `/`; goes on past those that fail."""
+    async def delete_prefix(self, bucket: str, prefix: str, reach: Reach = EVERYTHING) -> Deletion:
+        """Delete every file within reach whose path begins with `prefix`, which ends in `/`; goes on past those that fail."""
         ...
 
     async def presign(
-        self,
-        bucket: str,
-        path: str,
-        method: PresignMethod,
-        expires_seconds: int,
-        *,
-        download_name: str,
-        internal: bool,
-    ) -> str:
-        """Return a URL that reads or writes one file until it expires; does not check that the file exists."""
+        self, bucket: str, path: str, grant: Grant, *, internal: bool, may_replace: Guard = free
+    ) -> SignedUrl:
+        """Return a URL that reads or writes one file until it expires; does not check that a file to read exists.
+
+        Where the store itself serves a PUT, raises what `may_replace` says now against the file that is there.
+        """
         ...
 
     async def usage(self, bucket: str) -> Usage:

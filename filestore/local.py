@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from filestore.access import EVERYTHING, Check, Guard, Reach, free
 from filestore.backend import (
     READ_BYTES,
     WHOLE,
@@ -21,12 +22,13 @@ from filestore.backend import (
     Loan,
     NewFile,
     OpenFile,
+    SignedUrl,
     Usage,
 )
 from filestore.blobs import BlobFolder, PartialBlob
 from filestore.index import FileIndex, Row
 from filestore.intake import check_announced
-from filestore.signing import PresignMethod, UrlSigner, key_in
+from filestore.signing import Grant, UrlSigner, key_in
 from runtime.batches import Checksum, batches
 from runtime.disk_reader import DiskReader
 from runtime.disk_writer import DIRECT_BYTES
@@ -102,10 +104,13 @@ class LocalBackend:
         return await self._threads.run(self._commit, partial, size_bytes, sha256, file)
 
     @asynccontextmanager
-    async def open(self, bucket: str, path: str, wanted: ByteRange = WHOLE) -> AsyncIterator[OpenFile]:
+    async def open(
+        self, bucket: str, path: str, wanted: ByteRange = WHOLE, readable: Check = free
+    ) -> AsyncIterator[OpenFile]:
         """Read one file; the open descriptor keeps its version readable while others replace or delete it."""
         row, file = await self._threads.run(self._open_blob, bucket, path)
         try:
+            readable(row.info)
             offset, length = wanted.within(row.info)
             chunks = self._read(file, offset, length)
             try:
@@ -125,40 +130,36 @@ class LocalBackend:
         return (await self._threads.run(self._index.get, bucket, path)).info
 
     async def list_page(
-        self, bucket: str, prefix: str, *, recursive: bool, limit: int, after: str
+        self, bucket: str, prefix: str, *, recursive: bool, limit: int, after: str, reach: Reach = EVERYTHING
     ) -> FilePage:
         """List one page."""
         return await self._threads.run(
-            self._index.list_page, bucket, prefix, recursive=recursive, limit=limit, after=after
+            self._index.list_page, bucket, prefix, recursive=recursive, limit=limit, after=after, reach=reach
         )
 
-    async def delete(self, bucket: str, path: str) -> FileInfo:
+    async def delete(self, bucket: str, path: str, guard: Guard = free) -> FileInfo:
         """Delete one file."""
-        row = await self._threads.run(self._forget, bucket, path)
+        row = await self._threads.run(self._forget, bucket, path, guard)
         return row.info
 
-    async def delete_prefix(self, bucket: str, prefix: str) -> Deletion:
+    async def delete_prefix(self, bucket: str, prefix: str, reach: Reach = EVERYTHING) -> Deletion:
         """Delete a folder, some hundred files at a time."""
         deleted = deleted_bytes = 0
-        while rows := await self._threads.run(self._forget_some, bucket, prefix):
+        after = ""
+        while True:
+            rows, after = await self._threads.run(self._forget_some, bucket, prefix, reach, after)
             deleted += len(rows)
             deleted_bytes += sum(row.info.size_bytes for row in rows)
-        return Deletion(deleted, deleted_bytes)
+            if not after:
+                return Deletion(deleted, deleted_bytes)
 
     async def presign(
-        self,
-        bucket: str,
-        path: str,
-        method: PresignMethod,
-        expires_seconds: int,
-        *,
-        download_name: str,
-        internal: bool,
-    ) -> str:
+        self, bucket: str, path: str, grant: Grant, *, internal: bool, may_replace: Guard = free
+    ) -> SignedUrl:
         """Return path and query of a URL that the gateway serves; inside and outside it is the same one."""
         if self.signer is None:
             raise RuntimeError("the local store was not started")
-        return self.signer.url(bucket, path, method, expires_seconds, download_name)
+        return SignedUrl(self.signer.url(bucket, path, grant))
 
     async def usage(self, bucket: str) -> Usage:
         """Return the index's own count."""
@@ -204,6 +205,7 @@ class LocalBackend:
 
     def _commit(self, partial: PartialBlob, size_bytes: int, sha256: str, file: NewFile) -> FileInfo:
         check_announced(file, size_bytes, sha256)
+        file = file.final()
         partial.seal(size_bytes)
         info = FileInfo(
             file.bucket,
@@ -213,8 +215,10 @@ class LocalBackend:
             file.content_type,
             etag=sha256,
             update_time=datetime.now(UTC),
+            owner=file.owner,
+            task_id=file.task_id,
         )
-        replaced = self._index.put(info, partial.name, if_absent=file.if_absent)
+        replaced = self._index.put(info, partial.name, file.may_replace)
         partial.keep()
         if replaced is not None:
             self._remove_or_leave(replaced)
@@ -232,16 +236,16 @@ class LocalBackend:
                     raise
                 row = now
 
-    def _forget(self, bucket: str, path: str) -> Row:
-        row = self._index.take(bucket, path)
+    def _forget(self, bucket: str, path: str, guard: Guard) -> Row:
+        row = self._index.take(bucket, path, guard)
         self._remove_or_leave(row.blob)
         return row
 
-    def _forget_some(self, bucket: str, folder: str) -> list[Row]:
-        rows = self._index.take_some(bucket, folder, _DELETE_ROWS)
+    def _forget_some(self, bucket: str, folder: str, reach: Reach, after: str) -> tuple[list[Row], str]:
+        rows, last = self._index.take_some(bucket, folder, _DELETE_ROWS, reach, after)
         for row in rows:
             self._remove_or_leave(row.blob)
-        return rows
+        return rows, last
 
     def _remove_or_leave(self, blob: str) -> None:
         """Remove a blob that no file has any more; if the disk refuses, the next start does it."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import quote
 
 import aiohttp
 from minio.xml import unmarshal
 
+from filestore.access import EVERYTHING, Check, Guard, Reach, free
 from filestore.backend import (
     READ_BYTES,
     WHOLE,
@@ -24,15 +25,20 @@ from filestore.backend import (
     Loan,
     NewFile,
     OpenFile,
+    SignedUrl,
     Usage,
 )
-from filestore.names import DEFAULT_CONTENT_TYPE, content_type_of
-from filestore.s3_answers import S3Deleted, S3Page, S3Tags, S3Uploads, deletion
+from filestore.s3_answers import S3Deleted, S3Tags, deletion
+from filestore.s3_cleaning import clean
+from filestore.s3_copy import copy, forget, incoming_path
+from filestore.s3_head import head, named
+from filestore.s3_listing import list_page
+from filestore.s3_upload import finish_despite_cancel
 from filestore.s3_wire import S3Refused, S3Wire
-from filestore.s3_write import IN_TAG, SHA256, TAG, S3Writer, content_md5
+from filestore.s3_write import IN_TAG, TAG, S3Writer, content_md5, owning
 from filestore.settings import S3Section
-from filestore.signing import PresignMethod, UrlSigner
-from runtime.errors import FileExists, FileNotFound, Unavailable, WrongState
+from filestore.signing import Grant, PresignMethod, UrlSigner
+from runtime.errors import FileNotFound, Unavailable, WrongState
 from runtime.logs import get_logger
 from runtime.threads import Threads
 
@@ -81,24 +87,46 @@ class S3Backend:
 
     async def put(self, file: NewFile, chunks: AsyncIterator[Chunk]) -> FileInfo:
         """Write one file: one request when it is small, parts side by side when it is not."""
-        if file.if_absent:
-            # Refused early here; the write itself is conditional too, on stores that know If-None-Match.
-            await self._refuse_existing(file.bucket, file.path)
+        if file.named is not None:
+            return await self._put_named_last(file, chunks)
+
+        async def condition() -> dict[str, str]:
+            return await self._condition(file)
+
         try:
-            checksum = await self._writer.write(file, chunks)
+            # Refused before its bytes come; the write itself is conditional too, on stores that know that.
+            await condition()
+            checksum = await self._writer.write(file, chunks, condition)
         except S3Refused as refused:
             raise refused.to_error() from refused
         return replace(await self.stat(file.bucket, file.path), sha256=checksum.sha256)
+
+    async def _put_named_last(self, file: NewFile, chunks: AsyncIterator[Chunk]) -> FileInfo:
+        """Write a file aside, and have the store copy it to its place when its name has come; nothing stays aside."""
+        aside = replace(file, path=incoming_path(), named=None, may_replace=free)
+        try:
+            written = await self.put(aside, chunks)
+            final = file.final()
+            try:
+                await copy(self._wire, written, final, lambda: self._condition(final))
+            except S3Refused as refused:
+                raise refused.to_error() from refused
+            return replace(await self.stat(final.bucket, final.path), sha256=written.sha256)
+        finally:
+            await finish_despite_cancel(asyncio.create_task(forget(self._wire, aside.bucket, aside.path)))
 
     def lend(self, file: NewFile) -> AbstractAsyncContextManager[Loan]:
         """Refuse: the bytes of an object are written by its store alone."""
         raise WrongState("this store lends no files; upload the bytes")
 
     @asynccontextmanager
-    async def open(self, bucket: str, path: str, wanted: ByteRange = WHOLE) -> AsyncIterator[OpenFile]:
+    async def open(
+        self, bucket: str, path: str, wanted: ByteRange = WHOLE, readable: Check = free
+    ) -> AsyncIterator[OpenFile]:
         """Read one file; the etag pins the version, so a file replaced in between is asked for anew."""
         while True:
             info = await self.stat(bucket, path)
+            readable(info)
             offset, length = wanted.within(info)
             headers = {"If-Match": f'"{info.etag}"'}
             if length < info.size_bytes:
@@ -113,7 +141,7 @@ class S3Backend:
                     return
             except S3Refused as refused:
                 if refused.status != 412:
-                    raise _named(refused, bucket, path) from refused
+                    raise named(refused, bucket, path) from refused
 
     async def locate(self, bucket: str, path: str) -> tuple[FileInfo, Path]:
         """Refuse: an object lies on no disk of ours."""
@@ -121,56 +149,57 @@ class S3Backend:
 
     async def stat(self, bucket: str, path: str) -> FileInfo:
         """Describe one file; a second request fetches a checksum that is in a tag."""
+        info = await head(self._wire, bucket, path)
+        if info.sha256 != IN_TAG:
+            return info
         try:
-            headers, _ = await self._wire.call("HEAD", bucket, path)
-            sha256 = headers.get(SHA256, "")
-            if sha256 == IN_TAG:
-                _, answer = await self._wire.call("GET", bucket, path, query={"tagging": ""})
-                sha256 = unmarshal(S3Tags, answer.decode()).values.get(TAG, "")
+            _, answer = await self._wire.call("GET", bucket, path, query={"tagging": ""})
         except S3Refused as refused:
-            raise _named(refused, bucket, path) from refused
-        return _to_info(bucket, path, headers, sha256)
+            raise named(refused, bucket, path) from refused
+        return replace(info, sha256=unmarshal(S3Tags, answer.decode()).values.get(TAG, ""))
+
+    async def _condition(self, file: NewFile) -> dict[str, str]:
+        """Return the headers that make a write replace what is there now and nothing else; raises what forbids that."""
+        if file.may_replace is free:
+            return {}
+        try:
+            there = await head(self._wire, file.bucket, file.path)
+        except FileNotFound:
+            return {"If-None-Match": "*"}
+        file.may_replace(there)
+        return {"If-Match": f'"{there.etag}"'}
 
     async def list_page(
-        self, bucket: str, prefix: str, *, recursive: bool, limit: int, after: str
+        self, bucket: str, prefix: str, *, recursive: bool, limit: int, after: str, reach: Reach = EVERYTHING
     ) -> FilePage:
-        """List one page; `after` is the store's own continuation token. An absent bucket is an empty one."""
-        query = {"list-type": "2", "encoding-type": "url", "max-keys": str(limit), "prefix": prefix}
-        if not recursive:
-            query["delimiter"] = "/"
-        if after:
-            query["continuation-token"] = after
-        try:
-            _, answer = await self._wire.call("GET", bucket, query=query)
-        except S3Refused as refused:
-            if refused.code == "NoSuchBucket":
-                return FilePage((), (), "")
-            raise refused.to_error() from refused
-        page = unmarshal(S3Page, answer.decode())
-        files = tuple(
-            FileInfo(
-                bucket, each.key, each.size_bytes, "", content_type_of(each.key), each.etag, each.update_time
-            )
-            for each in page.objects
-        )
-        return FilePage(files, page.prefixes, page.next_token)
+        """List one page; `after` is the store's own continuation token. An absent bucket is an empty one.
 
-    async def delete(self, bucket: str, path: str) -> FileInfo:
-        """Delete one file; S3 itself does not tell whether there was one."""
+        A listing tells no owners, so each file is asked for its own, some side by side; see docs/adr/0022-files-have-owners.md.
+        """
+        return await list_page(
+            self._wire, bucket, prefix, recursive=recursive, limit=limit, after=after, reach=reach
+        )
+
+    async def delete(self, bucket: str, path: str, guard: Guard = free) -> FileInfo:
+        """Delete one file; S3 itself does not tell whether there was one. Conditional, on stores that know that."""
         info = await self.stat(bucket, path)
+        guard(info)
+        headers = {} if guard is free else {"If-Match": f'"{info.etag}"'}
         try:
-            await self._wire.call("DELETE", bucket, path)
+            await self._wire.call("DELETE", bucket, path, headers=headers)
         except S3Refused as refused:
-            raise _named(refused, bucket, path) from refused
+            raise named(refused, bucket, path) from refused
         return info
 
-    async def delete_prefix(self, bucket: str, prefix: str) -> Deletion:
+    async def delete_prefix(self, bucket: str, prefix: str, reach: Reach = EVERYTHING) -> Deletion:
         """Delete a folder, a thousand files a request."""
         deleted = deleted_bytes = 0
         failed: list[str] = []
         after = ""
         while True:
-            page = await self.list_page(bucket, prefix, recursive=True, limit=_LIST_ROWS, after=after)
+            page = await self.list_page(
+                bucket, prefix, recursive=True, limit=_LIST_ROWS, after=after, reach=reach
+            )
             if page.files:
                 refused = await self._delete_all(bucket, [info.path for info in page.files])
                 gone = [info for info in page.files if info.path not in refused]
@@ -182,28 +211,32 @@ class S3Backend:
                 return Deletion(deleted, deleted_bytes, tuple(failed))
 
     async def presign(
-        self,
-        bucket: str,
-        path: str,
-        method: PresignMethod,
-        expires_seconds: int,
-        *,
-        download_name: str,
-        internal: bool,
-    ) -> str:
-        """Sign a URL of the store itself, or, without a public endpoint, one that the gateway serves."""
-        query = {}
-        if method is PresignMethod.GET:
-            name = quote(download_name or path.rsplit("/", 1)[-1], safe="")
-            query["response-content-disposition"] = f"attachment; filename*=UTF-8''{name}"
-        url = self._wire.presigned(method.value, bucket, path, expires_seconds, query, inside=internal)
-        if url is None and self.signer is not None:
-            url = self.signer.url(bucket, path, method, expires_seconds, download_name)
-        if url is None:
+        self, bucket: str, path: str, grant: Grant, *, internal: bool, may_replace: Guard = free
+    ) -> SignedUrl:
+        """Sign a URL of the store itself, or, without a public endpoint, one that the gateway serves.
+
+        One that writes makes the object the grant's user's, and replaces only what is there now.
+        """
+        if not self._wire.serves(inside=internal):
+            if self.signer is not None:
+                return SignedUrl(self.signer.url(bucket, path, grant))
             raise WrongState(
                 "this store has no public endpoint (filestore.s3.public_endpoint) and no filestore.url_key"
             )
-        return url
+        query: dict[str, str] = {}
+        headers: dict[str, str] = {}
+        if grant.method is PresignMethod.GET:
+            name = quote(grant.download_name or path.rsplit("/", 1)[-1], safe="")
+            query["response-content-disposition"] = f"attachment; filename*=UTF-8''{name}"
+        else:
+            file = NewFile(
+                bucket, path, "", owner=grant.caller.user, task_id=grant.task_id, may_replace=may_replace
+            )
+            headers = {**owning(file.owner, file.task_id), **await self._condition(file)}
+        url = self._wire.presigned(
+            grant.method.value, bucket, path, grant.expires_seconds, query, headers, inside=internal
+        )
+        return SignedUrl(url, headers)
 
     async def usage(self, bucket: str) -> Usage:
         """Count by listing the whole bucket."""
@@ -218,26 +251,8 @@ class S3Backend:
                 return Usage(files, size_bytes)
 
     async def clean(self, bucket: str, older_than_seconds: float) -> int:
-        """Abort multipart uploads that began that long ago, whoever began them."""
-        before = datetime.now(UTC) - timedelta(seconds=older_than_seconds)
-        markers: dict[str, str] = {}
-        removed = 0
-        try:
-            while True:
-                query = {"uploads": "", "encoding-type": "url", **markers}
-                _, answer = await self._wire.call("GET", bucket, query=query)
-                page = unmarshal(S3Uploads, answer.decode())
-                for upload in page.uploads:
-                    if upload.begin_time <= before:
-                        await self._wire.call(
-                            "DELETE", bucket, upload.key, query={"uploadId": upload.upload_id}
-                        )
-                        removed += 1
-                if not page.truncated:
-                    return removed
-                markers = {"key-marker": page.next_key, "upload-id-marker": page.next_upload_id}
-        except S3Refused as refused:
-            raise refused.to_error() from refused
+        """Remove uploads that began that long ago and never ended, whoever began them."""
+        return await clean(self._wire, bucket, datetime.now(UTC) - timedelta(seconds=older_than_seconds))
 
     async def ping(self) -> None:
         """Ask for the default bucket's head."""
@@ -256,13 +271,6 @@ class S3Backend:
     def _writer(self) -> S3Writer:
         return S3Writer(self._wire, self._threads, self._section.part_mib * MIB, self._section.parallel_parts)
 
-    async def _refuse_existing(self, bucket: str, path: str) -> None:
-        try:
-            await self.stat(bucket, path)
-        except FileNotFound:
-            return
-        raise FileExists(f"{path} exists")
-
     async def _delete_all(self, bucket: str, paths: list[str]) -> set[str]:
         body = deletion(paths)
         try:
@@ -272,23 +280,6 @@ class S3Backend:
         except S3Refused as refused:
             raise refused.to_error() from refused
         return set(unmarshal(S3Deleted, answer.decode()).failed_keys)
-
-
-def _named(refused: S3Refused, bucket: str, path: str) -> Exception:
-    error = refused.to_error()
-    return FileNotFound(f"no file {path} in bucket {bucket}") if isinstance(error, FileNotFound) else error
-
-
-def _to_info(bucket: str, path: str, headers: Mapping[str, str], sha256: str) -> FileInfo:
-    return FileInfo(
-        bucket,
-        path,
-        int(headers["Content-Length"]),
-        sha256,
-        headers.get("Content-Type") or DEFAULT_CONTENT_TYPE,
-        headers.get("ETag", "").strip('"'),
-        parsedate_to_datetime(headers["Last-Modified"]).astimezone(UTC),
-    )
 
 
 async def _body(response: aiohttp.ClientResponse, length: int) -> AsyncGenerator[bytes, None]:

@@ -17,12 +17,13 @@ from urllib.parse import urlunsplit
 import aiohttp
 from minio.credentials.credentials import Credentials
 from minio.helpers import BaseURL
-from minio.signer import presign_v4, sign_v4_s3
+from minio.signer import sign_v4_s3
 from minio.time import to_amz_date
 from yarl import URL
 
 from filestore.backend import Chunk
 from filestore.s3_answers import S3Fault
+from filestore.s3_presign import presigned
 from filestore.settings import S3Section
 from runtime.errors import (
     DataLoss,
@@ -224,6 +225,10 @@ class S3Wire:
             if refused.code not in _BUCKET_IS_THERE:
                 raise refused.to_error() from refused
 
+    def serves(self, *, inside: bool) -> bool:
+        """Say whether whoever is inside, or else clients, have a way to the store itself."""
+        return inside or self._outside is not None
+
     def presigned(
         self,
         method: str,
@@ -231,13 +236,14 @@ class S3Wire:
         key: str,
         expires_seconds: int,
         query: Mapping[str, str],
+        headers: Mapping[str, str],
         *,
         inside: bool,
-    ) -> str | None:
-        """Sign a URL, without a round trip; None when clients have no way to the store itself."""
+    ) -> str:
+        """Sign a URL, without a round trip, for requests that carry these headers; see `serves`."""
         base = self._inside if inside else self._outside
         if base is None:
-            return None
+            raise RuntimeError("clients have no way to this store")
         url = base.build(
             method=method,
             region=self._region,
@@ -245,15 +251,16 @@ class S3Wire:
             object_name=key,
             query_params=dict(query),
         )
-        signed = presign_v4(
-            method=method,
-            url=url,
+        return presigned(
+            method,
+            url,
             region=self._region,
-            credentials=self._credentials,
+            access_key=self._credentials.access_key,
+            secret_key=self._credentials.secret_key,
             date=datetime.now(UTC),
-            expires=expires_seconds,
+            expires_seconds=expires_seconds,
+            headers={name.lower(): value for name, value in headers.items()},
         )
-        return urlunsplit(signed)
 
 
 def _unreachable(error: Exception) -> Unavailable:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from filestore.backend import Chunk, NewFile
 from filestore.intake import check_announced
@@ -22,10 +22,23 @@ log = get_logger(__name__)
 SHA256 = "x-amz-meta-sha256"
 """Metadata of every object that is written here."""
 
+OWNER = "x-amz-meta-owner"
+TASK_ID = "x-amz-meta-task-id"
+"""Metadata: whose the object is, and which task has stored it."""
+
 IN_TAG = "tagged"
 """Value of the metadata when the checksum was not known before the bytes: then it is in a tag."""
 
 TAG = "sha256"
+
+_OVERTAKEN = (409, 412)
+"""What a store answers to a condition that no longer holds, and to two writers at one instant."""
+
+Condition = Callable[[], Awaitable[dict[str, str]]]
+"""Looks at what is at the path now and returns the headers by which only that is replaced; raises what forbids it."""
+
+_TURNS = 5
+"""Writers of one path that may come first, one after another, before a write gives up."""
 
 
 class S3Writer:
@@ -37,8 +50,11 @@ class S3Writer:
         self._part_bytes = part_bytes
         self._parallel = parallel
 
-    async def write(self, file: NewFile, chunks: AsyncIterator[Chunk]) -> Checksum:
-        """Write one file and return what came; raises S3Refused, and InvalidArgument when it is not what was announced."""
+    async def write(self, file: NewFile, chunks: AsyncIterator[Chunk], condition: Condition) -> Checksum:
+        """Write one file and return what came; raises S3Refused, and InvalidArgument when it is not what was announced.
+
+        The condition is asked again when the object appears, because much may have happened while its bytes came.
+        """
         part_bytes = self._part_bytes
         if file.size_bytes is not None:
             part_bytes = max(part_bytes, -(-file.size_bytes // MAX_PARTS))
@@ -49,21 +65,27 @@ class S3Writer:
         for part in waiting:
             await self._threads.run(checksum.update, part)
         if len(waiting) < 2:
-            await self._write_small(file, checksum, waiting[0] if waiting else [])
+            await self._write_small(file, checksum, waiting[0] if waiting else [], condition)
         else:
-            await self._write_large(file, checksum, waiting, parts)
+            await self._write_large(file, checksum, waiting, parts, condition)
         return checksum
 
-    async def _write_small(self, file: NewFile, checksum: Checksum, body: list[Chunk]) -> None:
+    async def _write_small(
+        self, file: NewFile, checksum: Checksum, body: list[Chunk], condition: Condition
+    ) -> None:
         check_announced(file, checksum.size_bytes, checksum.sha256)
-        headers = {**_describing(file, checksum.sha256), **_conditional(file)}
-        try:
+
+        async def put(conditional: dict[str, str]) -> None:
+            headers = {**describing(file, checksum.sha256), **conditional}
             await self._wire.call("PUT", file.bucket, file.path, headers=headers, body=body)
+
+        try:
+            await in_turn(put, condition)
         except S3Refused as refused:
             if refused.code != "NoSuchBucket":
                 raise
             await self._wire.make_bucket(file.bucket)
-            await self._wire.call("PUT", file.bucket, file.path, headers=headers, body=body)
+            await in_turn(put, condition)
 
     async def _write_large(
         self,
@@ -71,6 +93,7 @@ class S3Writer:
         checksum: Checksum,
         waiting: list[list[Chunk]],
         others: AsyncIterator[list[Chunk]],
+        condition: Condition,
     ) -> None:
         upload = await self._begin(file)
         try:
@@ -81,7 +104,7 @@ class S3Writer:
                 await self._threads.run(checksum.update, part)
             await upload.wait()
             check_announced(file, checksum.size_bytes, checksum.sha256)
-            await upload.complete(_conditional(file))
+            await in_turn(upload.complete, condition)
         except BaseException:
             await finish_despite_cancel(asyncio.create_task(upload.abort()))
             raise
@@ -89,7 +112,7 @@ class S3Writer:
             await self._tag(file, checksum.sha256)
 
     async def _begin(self, file: NewFile) -> MultipartUpload:
-        headers = _describing(file, file.sha256 or IN_TAG)
+        headers = describing(file, file.sha256 or IN_TAG)
         try:
             return await MultipartUpload.begin(self._wire, file.bucket, file.path, headers, self._parallel)
         except S3Refused as refused:
@@ -124,9 +147,24 @@ def content_md5(body: bytes) -> dict[str, str]:
     return {"Content-MD5": base64.b64encode(digest).decode()}
 
 
-def _describing(file: NewFile, sha256: str) -> dict[str, str]:
-    return {"Content-Type": file.content_type, SHA256: sha256}
+def describing(file: NewFile, sha256: str) -> dict[str, str]:
+    """Return the headers that an object is written with."""
+    headers = {"Content-Type": file.content_type, SHA256: sha256, **owning(file.owner, file.task_id)}
+    return {name: value for name, value in headers.items() if value}
 
 
-def _conditional(file: NewFile) -> dict[str, str]:
-    return {"If-None-Match": "*"} if file.if_absent else {}
+def owning(owner: str, task_id: str) -> dict[str, str]:
+    """Return the headers that say whose an object is."""
+    return {OWNER: owner, **({TASK_ID: task_id} if task_id else {})}
+
+
+async def in_turn(write: Callable[[dict[str, str]], Awaitable[None]], condition: Condition) -> None:
+    """Write as the condition allows, looking again each time another writer came first."""
+    for turn in range(_TURNS):
+        try:
+            await write(await condition())
+        except S3Refused as refused:
+            if refused.status not in _OVERTAKEN or turn == _TURNS - 1:
+                raise
+        else:
+            return

@@ -12,8 +12,10 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from filestore import metrics
+from filestore.access import Caller, checked_caller
 from filestore.backend import ByteRange, Chunk, FileInfo, NewFile
-from filestore.signing import PresignMethod
+from filestore.naming import Naming
+from filestore.signing import Grant, PresignMethod
 from filestore.store import FileStore
 from runtime.chunk_codec import chunk_tag, encode
 from runtime.errors import DeadlineExceeded, InvalidArgument
@@ -42,8 +44,9 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
     ) -> file_pb2.UploadResponse:
         """Write one file."""
         requests = aiter(request_iterator)
-        file = _announced(await self._next(requests))
-        info = await self._store.put(file, self._chunks(requests, context))
+        naming = Naming()
+        file = self._announced(await self._next(requests), naming)
+        info = await self._store.put(file, self._chunks(requests, naming))
         return file_pb2.UploadResponse(file=to_file(info))
 
     async def UploadInPlace(  # noqa: N802
@@ -51,7 +54,8 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
     ) -> AsyncIterator[file_pb2.UploadInPlaceResponse]:
         """Lend one file to a writer on this machine."""
         requests = aiter(request_iterator)
-        file = _announced(await self._next(requests))
+        naming = Naming()
+        file = self._announced(await self._next(requests), naming)
         async with self._store.lend(file) as lent:
             yield file_pb2.UploadInPlaceResponse(lent=file_pb2.LentFile(path=str(lent.path)))
             written = 0
@@ -64,6 +68,7 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
                         written = max(written, size)
                         yield file_pb2.UploadInPlaceResponse(covered=request.progress)
                     case "trailer":
+                        naming.take(request.trailer)
                         info = await lent.commit(
                             request.trailer.size_bytes, _required(request.trailer.sha256)
                         )
@@ -78,7 +83,8 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
     ) -> AsyncIterator[Any]:
         """Read one file or a range of it; the chunks are messages already written."""
         wanted = ByteRange(request.offset_bytes, request.length_bytes, request.if_range_etag)
-        async with self._store.open(request.bucket, request.path, wanted) as opened:
+        caller = to_caller(request.caller)
+        async with self._store.open(request.bucket, request.path, wanted, caller) as opened:
             header = file_pb2.DownloadHeader(
                 file=to_file(opened.info),
                 offset_bytes=opened.offset_bytes,
@@ -94,14 +100,15 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
         self, request: file_pb2.LocateFileRequest, context: Context
     ) -> file_pb2.LocateFileResponse:
         """Say where the content lies on this machine."""
-        info, path = await self._store.locate(request.bucket, request.path)
+        info, path = await self._store.locate(request.bucket, request.path, to_caller(request.caller))
         return file_pb2.LocateFileResponse(file=to_file(info), local_path=str(path))
 
     async def StatFile(  # noqa: N802
         self, request: file_pb2.StatFileRequest, context: Context
     ) -> file_pb2.StatFileResponse:
         """Describe one file."""
-        return file_pb2.StatFileResponse(file=to_file(await self._store.stat(request.bucket, request.path)))
+        info = await self._store.stat(request.bucket, request.path, to_caller(request.caller))
+        return file_pb2.StatFileResponse(file=to_file(info))
 
     async def ListFiles(  # noqa: N802
         self, request: file_pb2.ListFilesRequest, context: Context
@@ -113,6 +120,7 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
             recursive=request.recursive,
             page_size=request.page_size,
             token=request.page_token,
+            caller=to_caller(request.caller),
         )
         return file_pb2.ListFilesResponse(
             files=[to_file(info) for info in page.files], prefixes=page.prefixes, next_page_token=token
@@ -122,15 +130,18 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
         self, request: file_pb2.DeleteFileRequest, context: Context
     ) -> file_pb2.DeleteFileResponse:
         """Delete one file."""
-        return file_pb2.DeleteFileResponse(
-            file=to_file(await self._store.delete(request.bucket, request.path))
+        info = await self._store.delete(
+            request.bucket, request.path, to_caller(request.caller), task_id=request.task_id
         )
+        return file_pb2.DeleteFileResponse(file=to_file(info))
 
     async def DeleteFiles(  # noqa: N802
         self, request: file_pb2.DeleteFilesRequest, context: Context
     ) -> file_pb2.DeleteFilesResponse:
         """Delete a folder."""
-        done = await self._store.delete_folder(request.bucket, request.prefix)
+        done = await self._store.delete_folder(
+            request.bucket, request.prefix, to_caller(request.caller), task_id=request.task_id
+        )
         return file_pb2.DeleteFilesResponse(
             deleted_count=done.deleted, deleted_bytes=done.deleted_bytes, failed_paths=done.failed_paths
         )
@@ -139,26 +150,31 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
         self, request: file_pb2.PresignFileRequest, context: Context
     ) -> file_pb2.PresignFileResponse:
         """Sign a URL."""
-        url, expire_time = await self._store.presign(
-            request.bucket,
-            request.path,
+        grant = Grant(
             to_method(request.method),
             request.expires_seconds,
-            download_name=request.download_name,
-            internal=request.internal,
+            request.download_name,
+            to_caller(request.caller),
+            request.task_id,
+        )
+        made, expire_time = await self._store.presign(
+            request.bucket, request.path, grant, internal=request.internal
         )
         stamp = Timestamp()
         stamp.FromDatetime(expire_time)
-        return file_pb2.PresignFileResponse(url=url, expire_time=stamp)
+        return file_pb2.PresignFileResponse(url=made.url, expire_time=stamp, headers=made.headers)
 
     async def VerifyPresigned(  # noqa: N802
         self, request: file_pb2.VerifyPresignedRequest, context: Context
     ) -> file_pb2.VerifyPresignedResponse:
         """Check a URL's token."""
-        name = self._store.verify_presigned(
+        grant = self._store.verify_presigned(
             request.bucket, request.path, to_method(request.method), request.token
         )
-        return file_pb2.VerifyPresignedResponse(download_name=name)
+        caller = file_pb2.Caller(user=grant.caller.user, all_files=grant.caller.all_files)
+        return file_pb2.VerifyPresignedResponse(
+            download_name=grant.download_name, caller=caller, task_id=grant.task_id
+        )
 
     async def GetStorage(  # noqa: N802
         self, request: file_pb2.GetStorageRequest, context: Context
@@ -175,6 +191,25 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
             healthy=await store.healthy(),
         )
 
+    def _announced(self, first: object, naming: Naming) -> NewFile:
+        """Return the file that an upload's first message announces."""
+        header = getattr(first, "header", None)
+        if not isinstance(header, file_pb2.UploadHeader) or not cast(Message, first).HasField("header"):
+            raise InvalidArgument.at("/header", "the first message must be the header")
+        if header.size_bytes < 0:
+            raise InvalidArgument.at("/size_bytes", "must be 0 or more")
+        file = NewFile(
+            header.bucket,
+            header.path,
+            header.content_type,
+            size_bytes=header.size_bytes or None,
+            sha256=header.sha256,
+            allow_empty=header.allow_empty,
+            task_id=header.task_id,
+        )
+        file = self._store.announced(file, to_caller(header.caller), if_absent=header.if_absent)
+        return naming.of(file) if header.named_last else file
+
     async def _next(self, requests: AsyncIterator[T]) -> T | None:
         try:
             async with asyncio.timeout(self._idle_seconds):
@@ -184,11 +219,12 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
                 f"nothing came for {self._idle_seconds:g} s; the upload is dropped"
             ) from None
 
-    async def _chunks(self, requests: AsyncIterator[Incoming], context: Context) -> AsyncIterator[Chunk]:
+    async def _chunks(self, requests: AsyncIterator[Incoming], naming: Naming) -> AsyncIterator[Chunk]:
         sent = 0
         while (request := await self._next(requests)) is not None:
             chunk = request if isinstance(request, memoryview) else _chunk_of(request, sent)
             if chunk is None:
+                naming.take(cast(file_pb2.UploadRequest, request).trailer)
                 return
             if len(chunk) > _MAX_CHUNK_BYTES:
                 raise InvalidArgument.at("/chunk", f"a chunk may have {_MAX_CHUNK_BYTES} bytes")
@@ -209,24 +245,6 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
             yield
         finally:
             timer.cancel()
-
-
-def _announced(first: object) -> NewFile:
-    """Return the file that an upload's first message announces."""
-    header = getattr(first, "header", None)
-    if not isinstance(header, file_pb2.UploadHeader) or not cast(Message, first).HasField("header"):
-        raise InvalidArgument.at("/header", "the first message must be the header")
-    if header.size_bytes < 0:
-        raise InvalidArgument.at("/size_bytes", "must be 0 or more")
-    return NewFile(
-        header.bucket,
-        header.path,
-        header.content_type,
-        size_bytes=header.size_bytes or None,
-        sha256=header.sha256,
-        if_absent=header.if_absent,
-        allow_empty=header.allow_empty,
-    )
 
 
 def _required(sha256: str) -> str:
@@ -260,7 +278,14 @@ def to_file(info: FileInfo) -> file_pb2.File:
         content_type=info.content_type,
         etag=info.etag,
         update_time=stamp,
+        owner=info.owner,
+        task_id=info.task_id,
     )
+
+
+def to_caller(caller: file_pb2.Caller) -> Caller:
+    """Return for whom a request is made; raises InvalidArgument."""
+    return checked_caller(caller.user, caller.all_files)
 
 
 def to_method(method: int) -> PresignMethod:

@@ -10,8 +10,8 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-from filestore.names import checked_bucket
-from runtime.errors import InvalidArgument
+from filestore.names import checked_bucket, checked_prefix
+from runtime.errors import InvalidArgument, PathRefused
 from runtime.settings import ProcessSettings, Section
 
 _LEAST_KEY_CHARACTERS = 32
@@ -56,6 +56,11 @@ class FilestoreSection(Section):
     """Bucket that an empty bucket name means; made when absent."""
     buckets: tuple[str, ...] = ()
     """Other buckets that may be named. Empty: any; one that is absent is made when a file is put there."""
+    shared_prefixes: tuple[str, ...] = ()
+    """Beginnings of paths (`library/`) below which everybody reads and lists every file; only its owner replaces or deletes one."""
+    share_anonymous: bool = False
+    """Whether everybody reads the files of `anonymous`: those from before files had owners or keys were set, and those written past
+    the filestore."""
     quota_mib: int = Field(0, ge=0)
     """Most that the default bucket may hold; 0: no limit."""
     max_file_mib: int = Field(16 * 1024, ge=1, le=5 * 1024 * 1024)
@@ -90,6 +95,18 @@ class FilestoreSection(Section):
                 checked_bucket(name)
             except InvalidArgument as error:
                 raise ValueError(error.message) from None
+        return value
+
+    @field_validator("shared_prefixes")
+    @classmethod
+    def _good_prefixes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for prefix in value:
+            try:
+                checked_prefix(prefix)
+            except PathRefused as error:
+                raise ValueError(error.message) from None
+            if not prefix.endswith("/") or prefix == "/":
+                raise ValueError(f"{prefix!r}: a shared prefix is a folder and ends in '/'")
         return value
 
     @field_validator("url_key")

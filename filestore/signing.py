@@ -11,8 +11,10 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from filestore.access import ANONYMOUS, NOBODY, Caller
 from results.file_links import presigned_link
 from runtime.errors import PermissionDenied
 
@@ -26,24 +28,44 @@ class PresignMethod(enum.StrEnum):
     PUT = "PUT"
 
 
+@dataclass(frozen=True)
+class Grant:
+    """What a link lets whoever holds it do."""
+
+    method: PresignMethod = PresignMethod.GET
+    expires_seconds: int = 60
+    download_name: str = ""
+    caller: Caller = NOBODY
+    """For whom the link was made; what is done by it is done for them."""
+    task_id: str = ""
+    """Task whose output a PUT writes; empty: none."""
+
+
 class UrlSigner:
-    """Makes tokens and checks them. A token names one file, one method and an instant; it cannot be changed."""
+    """Makes tokens and checks them. A token names one file, one method, a user and an instant; it cannot be changed."""
 
     def __init__(self, key: bytes, clock: Callable[[], float] = time.time) -> None:
         self._key = key
         self._clock = clock
 
-    def url(
-        self, bucket: str, path: str, method: PresignMethod, expires_seconds: int, download_name: str = ""
-    ) -> str:
+    def url(self, bucket: str, path: str, grant: Grant) -> str:
         """Return path and query of a URL, to be joined to the gateway's public address."""
-        claims = {"e": int(self._clock()) + expires_seconds, "n": download_name}
+        claims = {
+            "e": int(self._clock()) + grant.expires_seconds,
+            "n": grant.download_name,
+            "u": grant.caller.user,
+            "a": int(grant.caller.all_files),
+            "t": grant.task_id,
+        }
         body = json.dumps(claims, separators=(",", ":"), ensure_ascii=False).encode()
-        token = f"{_to_text(body)}.{_to_text(self._mac(bucket, path, method, body))}"
+        token = f"{_to_text(body)}.{_to_text(self._mac(bucket, path, grant.method, body))}"
         return presigned_link(bucket, path, token)
 
-    def verify(self, bucket: str, path: str, method: PresignMethod, token: str) -> str:
-        """Return the token's download name; raises PermissionDenied unless it is ours, current, and for exactly this."""
+    def verify(self, bucket: str, path: str, method: PresignMethod, token: str) -> Grant:
+        """Return what the token grants; raises PermissionDenied unless it is ours, current, and for exactly this.
+
+        A token from before files had owners grants what it did, to `anonymous`, who owns the files of that time.
+        """
         refusal = PermissionDenied("this link is wrong or was made for another file or method")
         body_text, _, mac_text = token.partition(".")
         try:
@@ -55,7 +77,9 @@ class UrlSigner:
         claims = json.loads(body)
         if self._clock() >= claims["e"]:
             raise PermissionDenied("this link has expired")
-        return str(claims["n"])
+        caller = Caller(str(claims.get("u") or ANONYMOUS), bool(claims.get("a")))
+        left = max(0, int(claims["e"] - self._clock()))
+        return Grant(method, left, str(claims["n"]), caller, str(claims.get("t", "")))
 
     def _mac(self, bucket: str, path: str, method: PresignMethod, body: bytes) -> bytes:
         # Every field is preceded by its length, so no two requests sign the same bytes.

@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from filestore import metrics, pages
+from filestore.access import EVERYBODY, AccessRules, Caller, checked_task_id
 from filestore.backend import (
     WHOLE,
     Backend,
@@ -18,9 +20,9 @@ from filestore.backend import (
     Deletion,
     FileInfo,
     FilePage,
-    Loan,
     NewFile,
     OpenFile,
+    SignedUrl,
     Usage,
 )
 from filestore.names import (
@@ -32,8 +34,9 @@ from filestore.names import (
     content_type_of,
 )
 from filestore.quota import Quota, Reservation
+from filestore.room import Lent, Room
 from filestore.settings import FilestoreSection
-from filestore.signing import PresignMethod
+from filestore.signing import Grant, PresignMethod
 from runtime.errors import InvalidArgument, PayloadTooLarge, PermissionDenied, ResourceExhausted, YiVideoError
 from runtime.logs import get_logger
 
@@ -46,44 +49,6 @@ MAX_EXPIRES_SECONDS = 604_800
 _PING_SECONDS = 5.0
 
 
-class Room:
-    """What one upload may fill."""
-
-    def __init__(self, store: FileStore, reservation: Reservation | None) -> None:
-        self._store = store
-        self._reservation = reservation
-
-    def cover(self, size_bytes: int) -> None:
-        """Have room for so many bytes in all; raises PayloadTooLarge and QuotaExceeded."""
-        self._store.check_size(size_bytes)
-        if self._reservation is not None:
-            self._reservation.cover(size_bytes)
-
-    async def stored(self, info: FileInfo) -> FileInfo:
-        """Count the file that has appeared, and return it."""
-        if self._reservation is not None:
-            await self._store.changed(1, info.size_bytes, self._reservation)
-        return info
-
-
-class Lent:
-    """One file in the hands of a writer on this machine."""
-
-    def __init__(self, loan: Loan, room: Room) -> None:
-        self._loan = loan
-        self._room = room
-        self.path = loan.path
-
-    def cover(self, size_bytes: int) -> None:
-        """Take note of how far the writer is; raises PayloadTooLarge and QuotaExceeded."""
-        self._room.cover(size_bytes)
-
-    async def commit(self, size_bytes: int, sha256: str) -> FileInfo:
-        """Make the file appear; raises InvalidArgument for content that was not announced so, and FileExists."""
-        self._room.cover(size_bytes)
-        return await self._room.stored(await self._loan.commit(size_bytes, checked_sha256(sha256)))
-
-
 class FileStore:
     """Names, limits and counts; the bytes are the backend's."""
 
@@ -91,12 +56,19 @@ class FileStore:
         self.backend = backend
         self.section = section
         self.quota = Quota(section.quota_mib * MIB)
+        self._rules = AccessRules(section.shared_prefixes, share_anonymous=section.share_anonymous)
         self._transfers = 0
 
     async def start(self) -> None:
         """Start the backend and count what it holds."""
         await self.backend.start(self.section.default_bucket)
         await self.recount()
+
+    def announced(self, file: NewFile, caller: Caller, *, if_absent: bool) -> NewFile:
+        """Return a file that a caller is about to write: theirs, and allowed to replace what the rules let them replace."""
+        task_id = checked_task_id(file.task_id)
+        guard = self._rules.replacing(caller, task_id=task_id, if_absent=if_absent)
+        return replace(file, owner=caller.user, may_replace=guard)
 
     async def put(self, file: NewFile, chunks: AsyncIterator[Chunk]) -> FileInfo:
         """Write one file, atomically; see Backend.put. Raises PayloadTooLarge and QuotaExceeded before they are reached."""
@@ -113,24 +85,37 @@ class FileStore:
                 yield Lent(loan, room)
 
     @asynccontextmanager
-    async def open(self, bucket: str, path: str, wanted: ByteRange = WHOLE) -> AsyncIterator[OpenFile]:
-        """Read one file or a range of it; see Backend.open."""
+    async def open(
+        self, bucket: str, path: str, wanted: ByteRange = WHOLE, caller: Caller = EVERYBODY
+    ) -> AsyncIterator[OpenFile]:
+        """Read one file or a range of it; see Backend.open. What was opened is what was checked."""
         if wanted.length_bytes < 0:
             raise InvalidArgument.at("/length_bytes", "must be 0 or more")
         with self._transfer("down"):
-            async with self.backend.open(self._bucket(bucket), checked_path(path), wanted) as opened:
+            readable = partial(self._rules.require_readable, caller)
+            opening = self.backend.open(self._bucket(bucket), checked_path(path), wanted, readable)
+            async with opening as opened:
                 yield opened
 
-    async def locate(self, bucket: str, path: str) -> tuple[FileInfo, Path]:
+    async def locate(self, bucket: str, path: str, caller: Caller = EVERYBODY) -> tuple[FileInfo, Path]:
         """Return where on this machine a file's content lies; see Backend.locate."""
-        return await self.backend.locate(self._bucket(bucket), checked_path(path))
+        info, place = await self.backend.locate(self._bucket(bucket), checked_path(path))
+        return self._rules.require_readable(caller, info), place
 
-    async def stat(self, bucket: str, path: str) -> FileInfo:
+    async def stat(self, bucket: str, path: str, caller: Caller = EVERYBODY) -> FileInfo:
         """Describe one file; raises FileNotFound."""
-        return await self.backend.stat(self._bucket(bucket), checked_path(path))
+        info = await self.backend.stat(self._bucket(bucket), checked_path(path))
+        return self._rules.require_readable(caller, info)
 
     async def list_page(
-        self, bucket: str, prefix: str, *, recursive: bool, page_size: int, token: str
+        self,
+        bucket: str,
+        prefix: str,
+        *,
+        recursive: bool,
+        page_size: int,
+        token: str,
+        caller: Caller = EVERYBODY,
     ) -> tuple[FilePage, str]:
         """Return one page and the token of the next; raises InvalidArgument for a token of another listing."""
         bucket, prefix = self._bucket(bucket), checked_prefix(prefix)
@@ -138,53 +123,56 @@ class FileStore:
             raise InvalidArgument.at("/page_size", f"must be 0 to {MAX_PAGE}")
         after = pages.from_token(bucket, prefix, recursive, token)
         page = await self.backend.list_page(
-            bucket, prefix, recursive=recursive, limit=page_size or MAX_PAGE, after=after
+            bucket,
+            prefix,
+            recursive=recursive,
+            limit=page_size or MAX_PAGE,
+            after=after,
+            reach=self._rules.readable(caller),
         )
         return page, pages.to_token(bucket, prefix, recursive, page.last)
 
-    async def delete(self, bucket: str, path: str) -> FileInfo:
-        """Delete one file; raises FileNotFound."""
-        info = await self.backend.delete(self._bucket(bucket), checked_path(path))
+    async def delete(
+        self, bucket: str, path: str, caller: Caller = EVERYBODY, *, task_id: str = ""
+    ) -> FileInfo:
+        """Delete one file, one that a task has stored when `task_id` is given; raises FileNotFound, PermissionDenied."""
+        guard = self._rules.deleting(caller, checked_task_id(task_id))
+        info = await self.backend.delete(self._bucket(bucket), checked_path(path), guard)
         if info.bucket == self.section.default_bucket:
             await self.changed(-1, -info.size_bytes)
         return info
 
-    async def delete_folder(self, bucket: str, prefix: str) -> Deletion:
-        """Delete every file of a folder; deleting nothing is a success."""
+    async def delete_folder(
+        self, bucket: str, prefix: str, caller: Caller = EVERYBODY, *, task_id: str = ""
+    ) -> Deletion:
+        """Delete the caller's files of a folder, those that one task has stored when `task_id` is given; nothing is a success."""
         bucket = self._bucket(bucket)
-        done = await self.backend.delete_prefix(bucket, checked_folder(prefix))
+        reach = self._rules.own(caller, checked_task_id(task_id))
+        done = await self.backend.delete_prefix(bucket, checked_folder(prefix), reach)
         if bucket == self.section.default_bucket:
             await self.changed(-done.deleted, -done.deleted_bytes)
         return done
 
     async def presign(
-        self,
-        bucket: str,
-        path: str,
-        method: PresignMethod,
-        expires_seconds: int,
-        *,
-        download_name: str,
-        internal: bool,
-    ) -> tuple[str, datetime]:
+        self, bucket: str, path: str, grant: Grant, *, internal: bool
+    ) -> tuple[SignedUrl, datetime]:
         """Return a URL and when it stops working; raises FileNotFound for a GET of nothing, WrongState without a way in."""
         bucket, path = self._bucket(bucket), checked_path(path)
-        expires_seconds = expires_seconds or DEFAULT_EXPIRES_SECONDS
-        if not 1 <= expires_seconds <= MAX_EXPIRES_SECONDS:
+        grant = replace(grant, expires_seconds=grant.expires_seconds or DEFAULT_EXPIRES_SECONDS)
+        if not 1 <= grant.expires_seconds <= MAX_EXPIRES_SECONDS:
             raise InvalidArgument.at("/expires_seconds", f"must be 1 to {MAX_EXPIRES_SECONDS}")
-        if len(download_name) > 255 or not download_name.isprintable():
+        if len(grant.download_name) > 255 or not grant.download_name.isprintable():
             raise InvalidArgument.at("/download_name", "at most 255 printable characters")
-        if method is PresignMethod.GET:
-            await self.backend.stat(bucket, path)
-        url = await self.backend.presign(
-            bucket, path, method, expires_seconds, download_name=download_name, internal=internal
-        )
-        if url.startswith("/") and not internal:  # a link that the gateway serves
-            url = self.section.gateway_url + url
-        return url, datetime.now(UTC) + timedelta(seconds=expires_seconds)
+        guard = self._rules.replacing(grant.caller, task_id=checked_task_id(grant.task_id))
+        if grant.method is PresignMethod.GET:
+            self._rules.require_readable(grant.caller, await self.backend.stat(bucket, path))
+        made = await self.backend.presign(bucket, path, grant, internal=internal, may_replace=guard)
+        if made.url.startswith("/") and not internal:  # a link that the gateway serves
+            made = replace(made, url=self.section.gateway_url + made.url)
+        return made, datetime.now(UTC) + timedelta(seconds=grant.expires_seconds)
 
-    def verify_presigned(self, bucket: str, path: str, method: PresignMethod, token: str) -> str:
-        """Return the download name of a good token; raises PermissionDenied for any other."""
+    def verify_presigned(self, bucket: str, path: str, method: PresignMethod, token: str) -> Grant:
+        """Return what a good token grants; raises PermissionDenied for any other."""
         bucket, path = self._bucket(bucket), checked_path(path)
         if self.backend.signer is None:
             raise PermissionDenied("this store's own links do not go through the gateway")
@@ -214,6 +202,11 @@ class FileStore:
         return removed
 
     @property
+    def default_bucket(self) -> str:
+        """The bucket that an empty name means, the one that is counted."""
+        return self.section.default_bucket
+
+    @property
     def used(self) -> Usage:
         """What the default bucket holds, as last counted."""
         return self.quota.used
@@ -235,6 +228,9 @@ class FileStore:
 
     def _checked(self, file: NewFile) -> NewFile:
         self.check_size(file.size_bytes or 0)
+        if (named := file.named) is not None:
+            late = replace(file, named=lambda: self._checked(named()), sha256=checked_sha256(file.sha256))
+            return replace(late, bucket=self.section.default_bucket)
         return replace(
             file,
             bucket=self._bucket(file.bucket),

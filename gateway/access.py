@@ -17,6 +17,7 @@ from gateway.keys import KEY_PREFIX, MAX_KEY_LENGTH, key_sha256
 from gateway.settings import ApiKey, GatewaySection, Scope
 from gateway.use.viewer import Viewer
 from runtime.errors import Unauthenticated
+from yivideo.file.v1 import file_pb2
 
 ANONYMOUS = "anonymous"
 
@@ -102,6 +103,12 @@ def cors_policy(section: GatewaySection) -> CorsPolicy:
     return CorsPolicy(
         origins=section.cors_origins, accepted_headers=_ACCEPTED_HEADERS, exposed_headers=_EXPOSED_HEADERS
     )
+
+
+def file_caller(request: web.Request) -> file_pb2.Caller:
+    """Return the caller of a request as far as files are concerned: one's own, or every file."""
+    caller = principal(request)
+    return file_pb2.Caller(user=caller.user, all_files=Scope.FILES_ALL in caller.scopes)
 
 
 def viewer(request: web.Request) -> Viewer:

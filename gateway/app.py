@@ -49,6 +49,7 @@ def create_app(settings: GatewaySettings, surfaces: Sequence[Facade] | None = No
     app = assemble(
         facades(settings) if surfaces is None else surfaces,
         max_body_bytes=section.max_body_bytes,
+        stalled_seconds=section.stalled_client_seconds,
         lifespans=(behind,),
     )
     app[SETTINGS] = section

@@ -23,7 +23,8 @@ def new_key() -> str:
 
 def key_sha256(key: str) -> str:
     """Return what is stored of a key. A plain hash is enough: nobody can try 2^256 keys."""
-    return hashlib.sha256(key.encode()).hexdigest()
+    # What is not UTF-8 in a header comes as surrogates: such a key is as unknown as any other, and no fault of ours.
+    return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     new.add_argument("--user", required=True, help="whose tasks the key's tasks are")
     new.add_argument("--days", type=int, default=0, help="days until it expires; 0: never")
     new.add_argument(
-        "--scopes", default="tasks,files", help="comma-separated out of tasks, files, operations"
+        "--scopes", default="tasks,files", help="comma-separated out of tasks, files, files:all, operations"
     )
     wanted = parser.parse_args(arguments)
     key = new_key()

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from runtime.addresses import is_local
 from runtime.settings import ProcessSettings, Section
@@ -18,7 +18,9 @@ class Scope(StrEnum):
     TASKS = "tasks"
     """Submit tasks; see, cancel, retry and delete one's own."""
     FILES = "files"
-    """Read and write files. Files have no owner: whoever holds this scope reaches every file."""
+    """Read, write and delete one's own files, and read those below the shared prefixes."""
+    FILES_ALL = "files:all"
+    """Do so with every file, whoever owns it; has `files` in it. Tasks of such a key read every file too."""
     OPERATIONS = "operations"
     """See queues, dead letters and GPU locks, act on them, and see and act on everybody's tasks."""
 
@@ -34,6 +36,11 @@ class ApiKey(Section):
     """When the key stops working; none: never. A time without zone is UTC."""
     scopes: frozenset[Scope] = frozenset({Scope.TASKS, Scope.FILES})
     """What the key may do."""
+
+    @field_validator("scopes")
+    @classmethod
+    def _all_files_are_files(cls, value: frozenset[Scope]) -> frozenset[Scope]:
+        return value | {Scope.FILES} if Scope.FILES_ALL in value else value
 
 
 class GatewaySection(Section):
@@ -65,7 +72,8 @@ class GatewaySection(Section):
     ping_seconds: float = Field(15.0, gt=0, le=300)
     """Silence after which an event stream carries a comment, so that proxies keep it open."""
     stalled_client_seconds: float = Field(30.0, gt=0, le=600)
-    """How long a client may take nothing off an open stream, upload or download before it is dropped."""
+    """How long a client may send nothing of a body, or take nothing off an open stream or download, before it is dropped. Of
+    bodies and downloads less than 64 KiB in that time count as nothing."""
     in_place_upload_bytes: int = Field(4 * 1024**2, ge=0)
     """Uploads from this size on are written into the filestore's own folder, past the filestore, where that folder is on this
     machine; 0: never."""

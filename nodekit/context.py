@@ -66,7 +66,8 @@ class TaskContext:
         self.task_id: str = spec.task_id
         """The task's id."""
         self.output_prefix: str = equipment.media_out.prefix
-        """Object prefix of what this attempt stores: `<task_id>/`, or `<task_id>/attempt-<n>/` from the second attempt on."""
+        """Object prefix of what this attempt stores: `<task_id>/`, or `<task_id>/attempt-<n>/` from the second attempt on. Where
+        a file of another origin is in the way, an output goes elsewhere: only `store` tells where a file is."""
         self.attempt: int = attempt
         """Which attempt this is, ≥ 1."""
         self.user: str = spec.user or "anonymous"

@@ -13,8 +13,8 @@ from nodekit.gpu.lease_client import LeaseClient, open_lease_client
 from nodekit.gpu.transport import OpenStream
 from nodekit.gpu.warm import WarmShelf
 from nodekit.media.file_folder import FolderFiles
-from nodekit.media.file_service import ServiceFiles
-from nodekit.media.files import Files
+from nodekit.media.file_service import ServiceStore
+from nodekit.media.files import Store
 from nodekit.media.media_cache import MediaCache
 from nodekit.media.media_in import MediaIn
 from nodekit.node import Node
@@ -92,11 +92,11 @@ class Replica:
 
     def _workshop(self, folder: WorkFolder, lease_client: LeaseClient, stack: AsyncExitStack) -> Workshop:
         settings = self._settings.node
-        files: Files
+        store: Store
         if settings.filestore:
-            files = ServiceFiles(open_channel(settings.filestore, self._settings.runtime), settings)
+            store = ServiceStore(open_channel(settings.filestore, self._settings.runtime), settings)
         else:
-            files = FolderFiles(settings.output_root)
+            store = FolderFiles(settings.output_root)
         egress = Egress(EgressPolicy(allow=settings.egress_allow))
         slots = settings.slots or self._node.slots
         threads = threads_for(settings.threads, slots)
@@ -110,15 +110,15 @@ class Replica:
             wear,
         )
         shelf = WarmShelf(lease_client, environment, wear)
-        for close in (files.aclose, egress.aclose, workers.aclose, shelf.aclose):
+        for close in (store.aclose, egress.aclose, workers.aclose, shelf.aclose):
             stack.push_async_callback(close)
         cache = MediaCache(folder.cache, int(settings.cache_mib * 1024 * 1024))
         return Workshop(
             node=self._node.name,
             replica=self.name,
             settings=settings,
-            files=files,
-            media_in=MediaIn(settings, files, cache, egress),
+            store=store,
+            media_in=lambda files: MediaIn(settings, files, cache, egress),
             workers=workers,
             lease_client=lease_client,
             shelf=shelf,

@@ -26,6 +26,7 @@
     ├── Unavailable              503
     │   └── Draining             503
     ├── DeadlineExceeded         504
+    │   └── RequestTimeout       408
     ├── Cancelled                499
     ├── Unimplemented            501
     └── Internal                 500
@@ -263,6 +264,13 @@ class DeadlineExceeded(YiVideoError):
     grpc_status = grpc.StatusCode.DEADLINE_EXCEEDED
     http_status = 504
     retryable = True
+
+
+class RequestTimeout(DeadlineExceeded):
+    """A client sends its request too slowly."""
+
+    code = "REQUEST_TIMEOUT"
+    http_status = 408
 
 
 class Cancelled(YiVideoError):

@@ -18,6 +18,7 @@ from scheduler.api.cancellation import Cancellation
 from scheduler.api.deletion import Deletion
 from scheduler.api.endings import Endings
 from scheduler.api.event_feed import EventFeed
+from scheduler.api.input_files import InputFiles
 from scheduler.api.listing import Listing
 from scheduler.api.page_token import PageTokens
 from scheduler.api.queue_report import QueueReport
@@ -89,6 +90,7 @@ class Scheduler:
             self.workflows, self.feed, draining, heartbeat_seconds=section.watch_heartbeat_seconds
         )
         self.cancellation = Cancellation(self.tasks, self.dispatcher)
+        self.input_files = InputFiles(section.filestore_address, runtime)
         self.deletion = Deletion(
             self.tasks, self.cancellation, self.watch, section.filestore_address, runtime
         )
@@ -145,6 +147,7 @@ class Scheduler:
         await self.keeper.beat()
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.deletion.aclose)
+            stack.push_async_callback(self.input_files.aclose)
             await stack.enter_async_context(background("event feed", self.feed.run()))
             await stack.enter_async_context(background("endings", self.endings.close_on(self.draining)))
             await stack.enter_async_context(background("callbacks", self.delivery.run()))

@@ -4,10 +4,10 @@ One client carries a 1 GiB film from a file to the store and back to another fil
 through `/v1/files` (gateway, filestore, backend, each its own process) and straight at the backend: into and out of a
 folder of the same disk, with the sync that the store promises, and to radosgw with the `minio` library. Both ways take
 turns in one run; a ratio is the median over the rounds. Before a download from the disk the page cache is told to forget
-the film both ways, because the store keeps no film there; how fast the client alone copies out of the page cache is shown
-too. S3 is measured twice: `s3` as it is set up for clients, with a public endpoint, where a download is answered with a link
-to the store; `s3_proxied` without one, where every byte passes the gateway. Memory is the growth of the two processes' peak
-over their size after a small warm-up.
+the film both ways; then it is fetched once more out of the page cache (`warm`). Beside each stands what a GiB costs the gateway
+in processor seconds. S3 is measured twice: `s3` as it is set up for clients, with a public endpoint, where a download is answered
+with a link to the store; `s3_proxied` without one, where every byte passes the gateway. Memory is the growth of the two processes'
+peak over their size after a small warm-up.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import statistics
 import sys
 import tempfile
 from pathlib import Path
@@ -46,13 +45,15 @@ def measure(
         for each in servers:
             each.settle()
         rates = compare(
-            film, direct, gateway, rounds, [] if server else [folder / "direct", folder / "files"]
+            film,
+            direct,
+            gateway,
+            rounds,
+            [] if server else [folder / "direct", folder / "files" / "blobs"],
+            next(each for each in servers if each.name == "gateway").cpu_seconds,
         )
         rates.print(name)
-        if rates.cached_down:
-            cached = statistics.median(rates.cached_down)
-            print(f"      (straight out of the page cache: {cached:.0f} MiB/s)")
-        carried = 2 * (rounds + 1) * film.size / 1024**3
+        carried = (2 if server else 3) * (rounds + 1) * film.size / 1024**3
         for each in servers:
             print(
                 f"      {each.name}: {each.idle_mib:.0f} MiB idle, +{each.growth_mib():.0f} MiB at its peak, "
@@ -70,7 +71,15 @@ def main() -> int:
     options = parser.parse_args()
     keep_large_blocks()
     result: dict[str, float | None] = dict.fromkeys(
-        ("disk_up_ratio", "disk_down_ratio", "s3_up_ratio", "s3_down_ratio"), None
+        (
+            "disk_up_ratio",
+            "disk_down_ratio",
+            "s3_up_ratio",
+            "s3_down_ratio",
+            "gateway_cpu_up",
+            "gateway_cpu_down",
+        ),
+        None,
     )
     growths: list[float] = []
     with (
@@ -95,6 +104,11 @@ def main() -> int:
             rates, growth = measure(film, small, label, folder, server, environment, options.rounds)
             result[f"{label}_up_ratio"] = round(rates.ratio("up"), 2)
             result[f"{label}_down_ratio"] = round(rates.ratio("down"), 2)
+            if label == "disk":
+                result["disk_down_warm_ratio"] = round(rates.ratio("warm"), 2)
+                result["gateway_cpu_up"] = round(rates.cpu("up"), 2)
+                result["gateway_cpu_down"] = round(rates.cpu("down"), 2)
+                result["gateway_cpu_down_warm"] = round(rates.cpu("warm"), 2)
             growths.append(growth)
     print("RESULT " + json.dumps({**result, "rss_growth_mib": round(max(growths), 1)}))
     return 0

@@ -80,6 +80,15 @@ def evict(folder: Path) -> None:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
+def warm(folder: Path) -> None:
+    """Read every file of a folder, so that the page cache has it."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb", buffering=0) as file:
+                while file.read(MIB):
+                    pass
+
+
 def make_film(folder: Path, size: int) -> Film:
     """Write random bytes, and the file that downloads overwrite."""
     block = os.urandom(16 * MIB)

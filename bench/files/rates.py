@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.files.film import Film, evict
+from bench.files.film import MIB, Film, evict, warm
 from bench.files.ways import Gateway, Way
 
 
@@ -18,8 +19,16 @@ class Rates:
     ours_up: list[float] = field(default_factory=list)
     direct_down: list[float] = field(default_factory=list)
     ours_down: list[float] = field(default_factory=list)
-    cached_down: list[float] = field(default_factory=list)
-    """Straight from the page cache; shown, not compared."""
+    direct_warm: list[float] = field(default_factory=list)
+    """Down again, out of the page cache."""
+    ours_warm: list[float] = field(default_factory=list)
+    cpu_seconds: dict[str, list[float]] = field(default_factory=lambda: {"up": [], "down": [], "warm": []})
+    """Processor seconds of the gateway for each GiB, by direction."""
+
+    def cpu(self, direction: str) -> float:
+        """Return the gateway's median processor seconds for a GiB; NaN where nothing was measured."""
+        taken = self.cpu_seconds[direction]
+        return float(statistics.median(taken)) if taken else float("nan")
 
     def ratio(self, direction: str) -> float:
         """Return the median of ours over direct."""
@@ -28,35 +37,42 @@ class Rates:
 
     def print(self, name: str) -> None:
         """Print a line for each direction."""
-        for direction in ("up", "down"):
+        for direction in ("up", "down", "warm"):
+            if not getattr(self, f"ours_{direction}"):
+                continue
             direct, ours = getattr(self, f"direct_{direction}"), getattr(self, f"ours_{direction}")
             each = " ".join(f"{value:5.0f}" for value in ours)
             print(
                 f"{name:10} {direction:5} {statistics.median(direct):8.0f} {statistics.median(ours):8.0f}"
-                f" {self.ratio(direction):7.2f}   [{each} ]"
+                f" {self.ratio(direction):7.2f}   [{each} ]   gateway {self.cpu(direction):.2f} CPU s/GiB"
             )
 
 
-def compare(film: Film, direct: Way, gateway: Gateway, rounds: int, cold: list[Path]) -> Rates:
-    """Carry the film both ways by turns; the first round only warms up. Folders of `cold` are evicted before a download."""
+def compare(
+    film: Film, direct: Way, gateway: Gateway, rounds: int, cold: list[Path], cpu: Callable[[], float]
+) -> Rates:
+    """Carry the film both ways by turns; the first round only warms up.
+
+    Folders of `cold` are evicted before a download, which then is made again out of the page cache. `cpu` tells the gateway's
+    processor seconds so far.
+    """
     rates = Rates()
     for number in range(rounds + 1):
         found = rates if number else Rates()
-        for direct_rates, our_rates, carry in (
-            (found.direct_up, found.ours_up, film.up),
-            (found.direct_down, found.ours_down, film.down),
-        ):
-            turns: list[tuple[list[float], Way, str]] = [
-                (direct_rates, direct, "direct"),
-                (our_rates, gateway, "ours"),
-            ]
-            for into, way, path in turns if number % 2 else reversed(turns):
-                if carry == film.down:
+        directions = [("up", film.up), ("down", film.down), *([("warm", film.down)] if cold else [])]
+        for direction, carry in directions:
+            turns: list[tuple[str, Way, str]] = [("direct", direct, "direct"), ("ours", gateway, "ours")]
+            for side, way, path in turns if number % 2 else reversed(turns):
+                if direction == "down":
                     for folder in cold:
                         evict(folder)
-                into.append(carry(way, path))
-        if cold:
-            found.cached_down.append(film.down(direct, "direct"))
+                if direction == "warm":
+                    for folder in cold:
+                        warm(folder)
+                begun = cpu()
+                getattr(found, f"{side}_{direction}").append(carry(way, path))
+                if side == "ours":
+                    found.cpu_seconds[direction].append((cpu() - begun) * 1024 * MIB / film.size)
         direct.remove("direct")
         gateway.remove("ours")
     return rates

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from gateway.clients.default_bucket import DefaultBucket
 from gateway.clients.direct import DirectReads
 from gateway.clients.read_in_place import InPlaceReads
 from gateway.clients.redirect import Redirects
@@ -66,6 +67,8 @@ class Backend:
     """Uploads into the filestore's own folder."""
     in_place_reads: InPlaceReads
     """Reads from it."""
+    default_bucket: DefaultBucket
+    """What an empty bucket means."""
     redirects: Redirects
     """Where clients can read files past this gateway."""
     health: Mapping[str, Any]
@@ -147,11 +150,13 @@ async def open_backend(settings: GatewaySettings) -> AsyncIterator[Backend]:
     direct = DirectReads(settings.gateway.direct_download_bytes, settings.gateway.stalled_client_seconds)
     in_place_uploads = InPlaceUploads(settings.gateway.in_place_upload_bytes)
     in_place_reads = InPlaceReads(wanted=settings.gateway.in_place_reads)
+    files = FileServiceStub(filestore)
     try:
         yield Backend(
             tasks=tasks,
             submitter=submitter,
-            files=FileServiceStub(filestore),
+            files=files,
+            default_bucket=DefaultBucket(files),
             upload=filestore.stream_unary(
                 f"/{_FILE_SERVICE}/Upload",
                 request_serializer=writer(),

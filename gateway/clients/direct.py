@@ -15,6 +15,7 @@ from yarl import URL
 
 from gateway.clients.detour import Detour
 from gateway.http.range_header import content_range, quoted
+from runtime.disk_range import DiskRange
 from runtime.errors import Unavailable, YiVideoError
 from runtime.logs import get_logger
 from runtime.rpc_errors import rpc_errors
@@ -36,6 +37,9 @@ _READ_BUFFER_BYTES = 64 * 1024
 
 class DirectBody:
     """The body of one answer of the store."""
+
+    range: DiskRange | None = None
+    """It is on no disk of this machine."""
 
     def __init__(self, header: file_pb2.DownloadHeader, response: aiohttp.ClientResponse) -> None:
         self.header = header
@@ -84,7 +88,7 @@ class DirectReads:
                 header = await _described(files, request)
                 if header.length_bytes < self._least_bytes:
                     return None
-                if url := await _link(files, header.file):
+                if url := await _link(files, header.file, request.caller):
                     return await self._get(url, header)
             self._detour.close()
         except YiVideoError as error:
@@ -125,7 +129,7 @@ async def _described(
 ) -> file_pb2.DownloadHeader:
     """Return the header that a download would begin with; without length when its range is to be refused."""
     async with rpc_errors():
-        wanted = file_pb2.StatFileRequest(bucket=request.bucket, path=request.path)
+        wanted = file_pb2.StatFileRequest(bucket=request.bucket, path=request.path, caller=request.caller)
         file = (await files.StatFile(wanted)).file
     return ranged(file, request)
 
@@ -141,7 +145,7 @@ def ranged(file: file_pb2.File, request: file_pb2.DownloadRequest) -> file_pb2.D
     return file_pb2.DownloadHeader(file=file, offset_bytes=offset, length_bytes=length)
 
 
-async def _link(files: FileServiceAsyncStub, file: file_pb2.File) -> str:
+async def _link(files: FileServiceAsyncStub, file: file_pb2.File, caller: file_pb2.Caller) -> str:
     """Return a URL of the store itself; empty when the store signs only such that the gateway serves."""
     wanted = file_pb2.PresignFileRequest(
         bucket=file.bucket,
@@ -149,6 +153,7 @@ async def _link(files: FileServiceAsyncStub, file: file_pb2.File) -> str:
         method=file_pb2.PRESIGN_METHOD_GET,
         expires_seconds=_LINK_SECONDS,
         internal=True,
+        caller=caller,
     )
     async with rpc_errors():
         made = await files.PresignFile(wanted)

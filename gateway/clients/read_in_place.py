@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from gateway.clients.detour import Detour
 from gateway.clients.direct import ranged
+from runtime.disk_range import DiskRange
 from runtime.disk_reader import DiskReader
 from runtime.errors import Unimplemented, WrongState, YiVideoError
 from runtime.logs import get_logger
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-_STEP_BYTES = 4 * 1024 * 1024
+_STEP_BYTES = 1024 * 1024
+"""What one download reads ahead; it holds about three times that."""
 _CHUNK_BYTES = 1024 * 1024
 _CLOSED_SECONDS = 60.0
 """How long a filestore is left alone that has no folder, or is on another machine."""
@@ -32,24 +34,28 @@ _THREADS = 4
 
 
 class InPlaceBody:
-    """The content of one file, or a range of it; a thread reads the next step while this one is sent."""
+    """The content of one file, or a range of it: for the kernel to send, or read by a thread a step ahead of what is sent."""
 
     def __init__(self, header: file_pb2.DownloadHeader, file: int, threads: Threads) -> None:
         self.header = header
         self._file = file
         self._threads = threads
-        self._reader = DiskReader(file, header.length_bytes, _STEP_BYTES)
         self._at = header.offset_bytes
         self._end = header.offset_bytes + header.length_bytes
         self._chunks: list[bytes] = []
         self._ahead: asyncio.Future[list[bytes]] | None = None
-        self._begin()
+        self._reader: DiskReader | None = None
+        self.range = DiskRange(file, header.offset_bytes, header.length_bytes, threads)
+        """Where the bytes are, for who can send them without reading them."""
 
     async def read(self) -> bytes:
         """Return the next bytes; empty at the end. Raises DataLoss when the disk has less, Unavailable when it fails."""
+        if self._reader is None:
+            self._reader = DiskReader(self._file, self.header.length_bytes, _STEP_BYTES)
+            self._begin(self._reader)
         if not self._chunks and self._ahead is not None:
             self._chunks = (await self._threads.wait(self._ahead))[::-1]
-            self._begin()
+            self._begin(self._reader)
         return self._chunks.pop() if self._chunks else b""
 
     async def aclose(self) -> None:
@@ -58,11 +64,9 @@ class InPlaceBody:
             await self._threads.settle(self._ahead)
         os.close(self._file)
 
-    def _begin(self) -> None:
+    def _begin(self, reader: DiskReader) -> None:
         size = min(_STEP_BYTES, self._end - self._at)
-        self._ahead = (
-            self._threads.begin(self._reader.read, self._at, size, _CHUNK_BYTES) if size > 0 else None
-        )
+        self._ahead = self._threads.begin(reader.read, self._at, size, _CHUNK_BYTES) if size > 0 else None
         self._at += size
 
 
@@ -89,7 +93,9 @@ class InPlaceReads:
             return None
         try:
             async with rpc_errors():
-                wanted = file_pb2.LocateFileRequest(bucket=request.bucket, path=request.path)
+                wanted = file_pb2.LocateFileRequest(
+                    bucket=request.bucket, path=request.path, caller=request.caller
+                )
                 found = await files.LocateFile(wanted)
         except (WrongState, Unimplemented) as refused:
             self._close_detour(refused.message)

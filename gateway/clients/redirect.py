@@ -26,13 +26,11 @@ class Redirects:
         self._wanted = wanted
         self._detour = Detour(_CLOSED_SECONDS)
 
-    async def location(self, files: FileServiceAsyncStub, bucket: str, path: str, name: str) -> str:
+    async def location(self, files: FileServiceAsyncStub, wanted: file_pb2.PresignFileRequest) -> str:
         """Return a URL of the store; empty when the bytes come through here. Raises FileNotFound and what bad paths raise."""
         if not self._wanted or not self._detour.is_open:
             return ""
-        wanted = file_pb2.PresignFileRequest(
-            bucket=bucket, path=path, expires_seconds=_LINK_SECONDS, download_name=name
-        )
+        wanted.expires_seconds = _LINK_SECONDS
         try:
             async with rpc_errors():
                 url: str = (await files.PresignFile(wanted)).url

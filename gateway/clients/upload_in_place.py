@@ -69,10 +69,10 @@ class InPlaceUpload:
                 FILE_BYTES.labels("up").inc(size)
             await self._written()
 
-    async def finish(self) -> file_pb2.File:
-        """Make the file appear, and return it."""
+    async def finish(self, bucket: str = "", path: str = "") -> file_pb2.File:
+        """Make the file appear, and return it; bucket and path name one that is `named_last`."""
         trailer = file_pb2.UploadInPlaceTrailer(
-            size_bytes=self._checksum.size_bytes, sha256=self._checksum.sha256
+            size_bytes=self._checksum.size_bytes, sha256=self._checksum.sha256, bucket=bucket, path=path
         )
         async with rpc_errors():
             await self._answer()

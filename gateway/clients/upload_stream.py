@@ -67,9 +67,9 @@ class SentUpload:
                 self._sent_bytes += size_bytes
                 FILE_BYTES.labels("up").inc(size_bytes)
 
-    async def finish(self) -> file_pb2.File:
-        """Make the file appear, and return it."""
-        trailer = file_pb2.UploadTrailer(size_bytes=self._sent_bytes)
+    async def finish(self, bucket: str = "", path: str = "") -> file_pb2.File:
+        """Make the file appear, and return it; bucket and path name one that is `named_last`."""
+        trailer = file_pb2.UploadTrailer(size_bytes=self._sent_bytes, bucket=bucket, path=path)
         async with rpc_errors():
             await self._write(file_pb2.UploadRequest(trailer=trailer))
             with suppress(asyncio.InvalidStateError):

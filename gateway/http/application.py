@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from gateway.http.body_stream import STALLED_SECONDS
 from gateway.http.cors import allow_origins
 from gateway.http.errors import error_middleware
 from gateway.http.facade import Facade, RouteTable
@@ -34,7 +35,11 @@ Lifespan = Callable[[web.Application], AsyncIterator[None]]
 
 
 def assemble(
-    facades: Iterable[Facade], *, max_body_bytes: int, lifespans: Iterable[Lifespan] = ()
+    facades: Iterable[Facade],
+    *,
+    max_body_bytes: int,
+    stalled_seconds: float = 30.0,
+    lifespans: Iterable[Lifespan] = (),
 ) -> web.Application:
     """Make the application. One server carries all facades; each keeps its own policies.
 
@@ -51,6 +56,7 @@ def assemble(
         ],
     )
     app[DRAINING] = asyncio.Event()
+    app[STALLED_SECONDS] = stalled_seconds
     allow_origins(app, [(route, facade.cors) for route, facade in table.install(app)])
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_begin_drain)

@@ -11,8 +11,9 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from gateway.http.body_stream import STALLED_SECONDS, whole
 from gateway.http.route import JSON
-from runtime.errors import FieldViolation, InvalidArgument, PayloadTooLarge
+from runtime.errors import FieldViolation, InvalidArgument
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -26,12 +27,9 @@ async def read_body(request: web.Request, kind: type[B], *, optional: bool = Fal
     """Return the JSON body as a model.
 
     Raises InvalidArgument (with JSON pointers) for another content type, text that is not JSON, a name that comes
-    twice, NaN, or fields that do not fit; PayloadTooLarge past `max_body_bytes`. An optional body may be empty.
+    twice, NaN, or fields that do not fit; PayloadTooLarge past `max_body_bytes`, RequestTimeout. An optional body may be empty.
     """
-    try:
-        raw = await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        raise PayloadTooLarge(f"the body is larger than {request.client_max_size} bytes") from None
+    raw = await whole(request, request.client_max_size, request.app[STALLED_SECONDS])
     if not raw and optional:
         return kind()
     if request.content_type != JSON:

@@ -163,7 +163,14 @@ def _content(body: type[BaseModel] | Content) -> dict[str, Any]:
 def _responses(route: Route, error: str) -> Iterator[tuple[str, Any]]:
     for status in sorted(route.answers):
         yield str(status), _response(status, route.answers[status])
-    refusals = {400, 500, 503, *route.faults, *((401, 403) if route.scope else ())}
+    refusals = {
+        400,
+        500,
+        503,
+        *((408,) if route.body is not None else ()),
+        *route.faults,
+        *((401, 403) if route.scope else ()),
+    }
     for status in sorted(refusals - set(route.answers)):
         yield str(status), {"$ref": f"#/components/responses/{error}"}
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from aiohttp import web
 
+from gateway.access import file_caller
 from gateway.http.body import checked
 from gateway.http.body_stream import reading
 from gateway.http.multipart import FormReader, boundary_of
@@ -46,7 +47,8 @@ async def read_audio_form(request: web.Request, kind: type[F], task_id: str) -> 
             if path:
                 raise InvalidArgument.at("/file", "comes twice")
             path = f"{task_id}/input/{_file_name(part.filename)}"
-            await _store(request, reader, path)
+            header = file_pb2.UploadHeader(path=path, caller=file_caller(request), task_id=task_id)
+            await _store(request, reader, header)
         else:
             _take(values, part.name, await reader.text())
     if not path:
@@ -54,8 +56,7 @@ async def read_audio_form(request: web.Request, kind: type[F], task_id: str) -> 
     return checked(kind, values), path
 
 
-async def _store(request: web.Request, reader: FormReader, path: str) -> None:
-    header = file_pb2.UploadHeader(path=path)
+async def _store(request: web.Request, reader: FormReader, header: file_pb2.UploadHeader) -> None:
     expected, limit = request.content_length or 0, request.app[SETTINGS].max_upload_bytes
     try:
         async with uploading(request.app[BACKEND], header, expected, limit) as upload:

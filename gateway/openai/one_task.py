@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.access import viewer
+from gateway.access import file_caller, viewer
 from gateway.clients.backend import FILESTORE, Backend
 from gateway.installation import BACKEND, SETTINGS, TASKS
 from runtime import context
@@ -52,6 +52,7 @@ class OneTask:
             task_name=self._task_name,
             input=to_struct(values),
             user=viewer(self._request).user,
+            all_files=file_caller(self._request).all_files,
             timeout_seconds=self._wait_seconds,
             traceparent=context.traceparent.get(),
         )
@@ -120,9 +121,9 @@ class Removals:
         self._backend = backend
         self._running: set[asyncio.Task[None]] = set()
 
-    def begin(self, task_id: str) -> None:
-        """Remove a task, which is cancelled first when it has not ended, with everything under its id."""
-        task = asyncio.create_task(self._remove(task_id))
+    def begin(self, task_id: str, caller: file_pb2.Caller) -> None:
+        """Remove a caller's task, which is cancelled first when it has not ended, with the files that were stored for it."""
+        task = asyncio.create_task(self._remove(task_id, caller))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
@@ -130,13 +131,13 @@ class Removals:
         """Wait for those under way."""
         await asyncio.wait(self._running, timeout=_GONE_SECONDS) if self._running else None
 
-    async def _remove(self, task_id: str) -> None:
+    async def _remove(self, task_id: str, caller: file_pb2.Caller) -> None:
         backend = self._backend
         try:
             wanted = task_pb2.DeleteTaskRequest(task_id=task_id, force=True)
             await backend.change(backend.tasks.DeleteTask, wanted)
         except TaskNotFound:  # its request was refused after its file had come
-            files = file_pb2.DeleteFilesRequest(prefix=f"{task_id}/")
+            files = file_pb2.DeleteFilesRequest(prefix=f"{task_id}/", task_id=task_id, caller=caller)
             await self._delete(files)
         except YiVideoError as error:
             log.warning("a task of the audio endpoints stays behind", task=task_id, reason=error.message)
@@ -174,4 +175,4 @@ async def one_task(request: web.Request, task_name: str, start: str) -> AsyncIte
         raise
     finally:
         if not request.app[SETTINGS].openai_keep_tasks:
-            request.app[REMOVALS].begin(task.task_id)
+            request.app[REMOVALS].begin(task.task_id, file_caller(request))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
+from gateway.access import file_caller
 from gateway.http.body import read_body
 from gateway.http.errors import UNDER_WAY
+from gateway.http.kernel_send import send_range
 from gateway.http.model import NoQuery
 from gateway.http.query import read_query
 from gateway.http.route import Content, Route
@@ -67,18 +70,18 @@ async def create_speech(request: web.Request) -> web.StreamResponse:
         done = await task.run(values)
         path = from_struct(done.output)["audio_path"]
         bucket = next((file.bucket for file in done.files if file.path == path), "")
+        ask = file_pb2.DownloadRequest(bucket=bucket, path=path, caller=file_caller(request))
         kind = _MEDIA_TYPES[body.response_format]
         if body.response_format == "pcm":
-            wave = await read_file(request.app[BACKEND], bucket, path, _MAX_PCM_BYTES)
+            wave = await read_file(request.app[BACKEND], ask, _MAX_PCM_BYTES)
             return web.Response(body=samples(wave), content_type=kind)
-        ask = file_pb2.DownloadRequest(bucket=bucket, path=path)
         stalled = request.app[SETTINGS].stalled_client_seconds
         async with Download(request.app[BACKEND], ask, stalled) as audio:
             response = web.StreamResponse(headers={"Content-Type": kind})
             response.content_length = audio.header.length_bytes
             await response.prepare(request)
             request[UNDER_WAY] = response
-            await audio.send(response.write)
+            await audio.send(response.write, partial(send_range, request))
             await response.write_eof()
             return response
 

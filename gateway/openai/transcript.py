@@ -9,6 +9,7 @@ import orjson
 from gateway.clients.backend import Backend
 from gateway.use.transfer import read_file
 from runtime.structs import from_struct
+from yivideo.file.v1 import file_pb2
 from yivideo.task.v1 import task_pb2
 
 _MAX_BYTES = 128 * 1024 * 1024
@@ -18,8 +19,9 @@ _MAX_BYTES = 128 * 1024 * 1024
 class Transcript:
     """What the task has given."""
 
-    def __init__(self, backend: Backend, task: task_pb2.Task) -> None:
+    def __init__(self, backend: Backend, task: task_pb2.Task, caller: file_pb2.Caller) -> None:
         self._backend = backend
+        self._caller = caller
         self._task = task
         self.output: dict[str, Any] = from_struct(task.output)
 
@@ -59,7 +61,8 @@ class Transcript:
     async def _read(self, path: str) -> bytes:
         file = next((one for one in self._task.files if one.path == path), None)
         bucket = file.bucket if file is not None else ""
-        return await read_file(self._backend, bucket, path, _MAX_BYTES)
+        request = file_pb2.DownloadRequest(bucket=bucket, path=path, caller=self._caller)
+        return await read_file(self._backend, request, _MAX_BYTES)
 
 
 def joined(texts: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from gateway.access import viewer
+from gateway.access import file_caller, viewer
 from gateway.http.application import DRAINING
 from gateway.http.model import NoQuery
 from gateway.http.query import read_query
@@ -82,7 +82,7 @@ async def _answered(
     fields: TranslationFields,
     granularities: list[Any],
 ) -> web.StreamResponse:
-    transcript = Transcript(request.app[BACKEND], await task.run(values))
+    transcript = Transcript(request.app[BACKEND], await task.run(values), file_caller(request))
     form = fields.response_format
     if form in ("srt", "vtt"):
         return web.Response(
@@ -132,7 +132,7 @@ async def _told(request: web.Request, task_id: str) -> AsyncGenerator[dict[str, 
                 if event.HasField("cancelled"):
                     raise Cancelled("the task was cancelled")
         task = completed(await request.app[TASKS].get(task_id))
-        text = await Transcript(request.app[BACKEND], task).text()
+        text = await Transcript(request.app[BACKEND], task, file_caller(request)).text()
     except YiVideoError as error:
         yield error_value(error)
         return

@@ -10,11 +10,15 @@ from typing import Any, Protocol
 from gateway.clients.backend import FILESTORE, Backend
 from gateway.clients.file_bytes import FILE_BYTES
 from gateway.clients.upload_stream import SentUpload
+from runtime.disk_range import DiskRange
 from runtime.errors import DataLoss, PayloadTooLarge
 from runtime.rpc_errors import rpc_errors
 from yivideo.file.v1 import file_pb2
 
 Buffer = bytes | memoryview
+
+InKernel = Callable[[DiskRange, float, Callable[[int], None]], Awaitable[bool]]
+"""Sends a range of a file to the client without its bytes coming here; False, with nothing sent, where that is impossible."""
 
 _READ_SECONDS = 30.0
 _SENT = FILE_BYTES.labels("down")
@@ -24,6 +28,11 @@ class Body(Protocol):
     """Bytes that do not come through the filestore."""
 
     header: file_pb2.DownloadHeader
+
+    @property
+    def range(self) -> DiskRange | None:
+        """Where on this machine's disk they are; None: nowhere."""
+        ...
 
     async def read(self) -> bytes:
         """Return the next bytes; empty at the end."""
@@ -76,11 +85,17 @@ class Download:
         else:
             self._call.cancel()
 
-    async def send(self, write: Callable[[Buffer], Awaitable[None]]) -> None:
-        """Write the bytes; each piece puts the one timeout off, instead of having one of its own.
+    async def send(
+        self, write: Callable[[Buffer], Awaitable[None]], in_kernel: InKernel | None = None
+    ) -> None:
+        """Write the bytes, or have the kernel send them by `in_kernel` where it can.
 
         Raises DataLoss when the store sends more or fewer than it announced, TimeoutError when either side stands still.
         """
+        place = self._body.range if self._body is not None else None
+        if place and in_kernel and await in_kernel(place, self._stalled_seconds, _SENT.inc):
+            return
+        # Each piece puts the one timeout off, instead of having one of its own.
         async with asyncio.timeout(self._stalled_seconds) as stalled:
             await self._carry(write, stalled)
 
@@ -121,8 +136,8 @@ class FileUpload(Protocol):
         """Send the content; raises what the store says against it as soon as it does."""
         ...
 
-    async def finish(self) -> file_pb2.File:
-        """Make the file appear, and return it."""
+    async def finish(self, bucket: str = "", path: str = "") -> file_pb2.File:
+        """Make the file appear, and return it; bucket and path name one that is `named_last`."""
         ...
 
 
@@ -142,16 +157,15 @@ async def uploading(
             yield sent
 
 
-async def read_file(backend: Backend, bucket: str, path: str, limit_bytes: int) -> bytes:
+async def read_file(backend: Backend, request: file_pb2.DownloadRequest, limit_bytes: int) -> bytes:
     """Return the whole of a small file; raises PayloadTooLarge past the limit, FileNotFound."""
     pieces: list[bytes] = []
 
     async def keep(piece: Buffer) -> None:
         pieces.append(bytes(piece))
 
-    request = file_pb2.DownloadRequest(bucket=bucket, path=path)
     async with Download(backend, request, _READ_SECONDS) as download:
         if download.header.length_bytes > limit_bytes:
-            raise PayloadTooLarge(f"{path} is larger than {limit_bytes} bytes")
+            raise PayloadTooLarge(f"{request.path} is larger than {limit_bytes} bytes")
         await download.send(keep)
     return b"".join(pieces)

@@ -34,8 +34,13 @@ def task_id_from_key(key: str, user: str) -> str:
     return f"task-idem-{digest[:32]}"
 
 
-def to_spec(body: SubmitTask, user: str, idempotency_key: str | None) -> task_pb2.TaskSpec:
-    """Write the spec. A task id is always set, so that a repeated call to the scheduler cannot make a second task."""
+def to_spec(
+    body: SubmitTask, user: str, idempotency_key: str | None, *, all_files: bool = False
+) -> task_pb2.TaskSpec:
+    """Write the spec; `all_files`: its inputs may be other users' files.
+
+    A task id is always set, so that a repeated call to the scheduler cannot make a second task.
+    """
     task_id = body.task_id
     if task_id is None:
         task_id = task_id_from_key(idempotency_key, user) if idempotency_key else f"task-{uuid.uuid4()}"
@@ -44,6 +49,7 @@ def to_spec(body: SubmitTask, user: str, idempotency_key: str | None) -> task_pb
         task_name=body.task_name,
         input=_input(body),
         user=user,
+        all_files=all_files,
         priority=body.priority,
         callback_url=body.callback or "",
         callback_format=body.callback_format,

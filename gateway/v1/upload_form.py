@@ -12,9 +12,9 @@ FORM_SCHEMA = {
     "properties": {
         "file_path": {
             "type": "string",
-            "description": "Target path; before the file, or as a query parameter.",
+            "description": "Target path; also as a query parameter.",
         },
-        "bucket": {"type": "string", "description": "Bucket; default: the store's own. Before the file."},
+        "bucket": {"type": "string", "description": "Bucket; default: the store's own."},
         "file": {"type": "string", "format": "binary", "description": "The file."},
     },
 }
@@ -25,10 +25,12 @@ _FILE = "file"
 
 
 class UploadForm:
-    """Collects the fields; query parameters come first and a form field may only repeat them."""
+    """Collects the fields, in any order; query parameters come first and a form field may only repeat them."""
 
     def __init__(self, *, file_path: str, bucket: str) -> None:
         self._values = {"file_path": file_path, "bucket": bucket}
+        self.named_last = False
+        """Whether the file began before its path was known."""
 
     @property
     def file_path(self) -> str:
@@ -41,24 +43,25 @@ class UploadForm:
         return self._values["bucket"]
 
     async def until_file(self, reader: FormReader) -> Part:
-        """Read the fields before the file; raises InvalidArgument when there is no file, or no path for it yet."""
+        """Read the fields before the file; raises InvalidArgument when there is no file."""
         while (part := await reader.next_part()) is not None:
             if part.name == _FILE:
-                if not self.file_path:
-                    raise InvalidArgument.at(
-                        "/file_path",
-                        "is not known when the file begins: put it before the file, or in the query",
-                    )
+                self.named_last = not self.file_path
                 return part
             await self._take(part, reader, fixed=False)
         raise InvalidArgument.at("/file", "is missing: the form has no part of this name")
 
     async def after_file(self, reader: FormReader) -> None:
-        """Read what follows the file, which must be fields that say the same again; raises InvalidArgument."""
+        """Read what follows the file: its name, or fields that say the same again; raises InvalidArgument.
+
+        A bucket that comes behind a file whose path was known already is refused: the file is in another one by then.
+        """
         while (part := await reader.next_part()) is not None:
             if part.name == _FILE:
                 raise InvalidArgument.at("/file", "comes twice; upload one file a request")
-            await self._take(part, reader, fixed=True)
+            await self._take(part, reader, fixed=not self.named_last)
+        if not self.file_path:
+            raise InvalidArgument.at("/file_path", "is missing: the form has no part of this name")
 
     async def _take(self, part: Part, reader: FormReader, *, fixed: bool) -> None:
         if part.name not in _FIELDS:

@@ -16,9 +16,9 @@ from nodekit.failure import TaskFailed
 from nodekit.gpu.lease_client import LeaseClient
 from nodekit.gpu.use import GpuUse
 from nodekit.gpu.warm import WarmShelf
-from nodekit.media.files import Files
+from nodekit.media.files import Files, Store
 from nodekit.media.media_in import MediaIn
-from nodekit.media.media_out import MediaOut, output_prefix
+from nodekit.media.media_out import MediaOut
 from nodekit.process.child import Family
 from nodekit.process.worker import WorkerPool
 from nodekit.settings import NodeSection
@@ -36,8 +36,8 @@ class Workshop:
     node: str
     replica: str
     settings: NodeSection
-    files: Files
-    media_in: MediaIn
+    store: Store
+    media_in: Callable[[Files], MediaIn]
     workers: WorkerPool
     lease_client: LeaseClient
     shelf: WarmShelf
@@ -58,7 +58,8 @@ class Execution:
         self._assignment = assignment
         self._folder = workshop.scratch / str(number)
         self._family = Family(f"{workshop.replica}/{number}/", workshop.settings.kill_grace_seconds)
-        self._media_out = MediaOut(workshop.files, output_prefix(assignment.spec.task_id, assignment.attempt))
+        files = workshop.store.of_task(assignment.spec)
+        self._media_out = MediaOut(files, assignment.spec.task_id, assignment.attempt)
         loop = asyncio.get_running_loop()
         self._progress = ProgressReporter(
             lambda progress: emit(task_pb2.TaskEvent(progress=progress)),
@@ -82,7 +83,7 @@ class Execution:
             assignment.checkpoint,
             Equipment(
                 settings=workshop.settings,
-                media_in=workshop.media_in,
+                media_in=workshop.media_in(files),
                 media_out=self._media_out,
                 family=self._family,
                 workers=workshop.workers,

@@ -11,6 +11,7 @@ from pathlib import Path
 from nodekit.media.files import StoredFile, copy_file
 from nodekit.media.names import checked_object_path
 from runtime.errors import FileNotFound, PathRefused
+from yivideo.task.v1 import task_pb2
 
 _PARTIAL_PREFIX = ".partial-"
 
@@ -20,6 +21,10 @@ class FolderFiles:
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
+
+    def of_task(self, spec: task_pb2.TaskSpec) -> FolderFiles:
+        """Return the store itself: whoever can call a node that runs alone is its one user."""
+        return self
 
     def _locate(self, bucket: str, path: str) -> Path:
         if bucket:

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, cast
 
 from runtime.errors import PayloadTooLarge
+from yivideo.task.v1 import task_pb2
 
 CHUNK_BYTES = 1024 * 1024
 
@@ -28,7 +29,7 @@ class StoredFile:
 
 
 class Files(Protocol):
-    """An object store as a node sees it. Every call raises runtime errors (FileNotFound, QuotaExceeded, Unavailable …)."""
+    """An object store as one task may use it. Every call raises runtime errors (FileNotFound, QuotaExceeded, Unavailable …)."""
 
     async def stat(self, bucket: str, path: str) -> StoredFile:
         """Describe an object."""
@@ -40,13 +41,23 @@ class Files(Protocol):
         """List every object under a prefix that ends in `/`, in path order."""
 
     async def upload(self, source: Path, path: str) -> StoredFile:
-        """Store a local file in the default bucket; it appears whole and replaces an older one."""
+        """Store a local file in the default bucket; it appears whole and replaces an older one of the same task.
+
+        Raises FileExists and PermissionDenied where something lies that the task has not stored.
+        """
 
     async def delete(self, file: StoredFile) -> None:
-        """Delete an object; one that is not there is no error."""
+        """Delete an object that the task has stored; one that is not there or is not the task's is no error."""
 
     async def url(self, file: StoredFile) -> str:
         """Return a URL that reads the object without credentials for a time; empty when the store has none."""
+
+
+class Store(Protocol):
+    """An object store as a node has it."""
+
+    def of_task(self, spec: task_pb2.TaskSpec) -> Files:
+        """Return the store as a task may use it: what its user may read, and in place of what the task itself has stored."""
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -63,7 +74,7 @@ class Sink:
         self.size_bytes = 0
 
     async def __aenter__(self) -> Sink:
-        self._file = await asyncio.to_thread(self._target.open, "wb")
+        self._file = await _opened(self._target, "wb")
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -103,13 +114,28 @@ def too_large(limit_bytes: int) -> PayloadTooLarge:
     )
 
 
+async def _opened(path: Path, mode: str) -> BinaryIO:
+    """Open a file in a thread; when the caller is cancelled meanwhile, what the thread still opens is closed."""
+    opening = asyncio.ensure_future(asyncio.to_thread(open, path, mode))
+    try:
+        return cast(BinaryIO, await asyncio.shield(opening))
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close)
+        raise
+
+
+def _close(opening: asyncio.Future[Any]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
+
+
 @asynccontextmanager
 async def opened_chunks(source: Path) -> AsyncIterator[AsyncIterator[bytes]]:
     """Open a file for the time of the block; gives its chunks, each read in a thread.
 
     The file is closed by the block and not by the iterator, which whoever consumes it may leave in the middle.
     """
-    file = await asyncio.to_thread(source.open, "rb")
+    file = await _opened(source, "rb")
 
     async def chunks() -> AsyncIterator[bytes]:
         while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):

@@ -28,6 +28,8 @@ _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):")
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?((?:;[\w.+-]+=[^;,]*)*)(;base64)?,", re.ASCII)
 _EXTENSION_BY_TYPE = {"image/jpeg": "jpg", "audio/mpeg": "mp3", "audio/x-wav": "wav", "text/plain": "txt"}
 _PARALLEL_DOWNLOADS = 4
+_MAX_SHARED_BYTES = 4096
+"""Linux' longest path, with its closing zero."""
 
 
 class MediaIn:
@@ -90,6 +92,8 @@ class MediaIn:
         """Return where an absolute path really leads. Raises PathRefused when that is under no allowed root."""
         if "\0" in ref:
             raise PathRefused("a path has no control characters")
+        if len(ref.encode()) >= _MAX_SHARED_BYTES or any(len(part.encode()) > 255 for part in ref.split("/")):
+            raise PathRefused("the path, or a name in it, is longer than any on a disk")
         path = Path(ref).resolve()
         if not any(path.is_relative_to(root.resolve()) for root in self._settings.allowed_roots):
             raise PathRefused(f"{ref} is not under a folder that this node may read")

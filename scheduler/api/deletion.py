@@ -15,6 +15,7 @@ from runtime.settings import RuntimeSection
 from runtime.structs import to_struct
 from scheduler.api.cancellation import Cancellation
 from scheduler.api.watching import TaskWatch
+from scheduler.queue.record import TaskRecord
 from scheduler.queue.task_store import TaskStore
 from yivideo.file.v1 import file_pb2, file_pb2_grpc
 from yivideo.task.v1 import task_pb2
@@ -62,7 +63,7 @@ class Deletion:
                 )
                 return self._finished(answer)
             answer.warnings.append("the task was cancelled first")
-        await self._delete_files(task_id, answer)
+        await self._delete_files(record, answer)
         await self._delete_record(task_id, answer)
         return self._finished(answer)
 
@@ -78,16 +79,20 @@ class Deletion:
             return False
         return (await self._tasks.load_record(task_id)).ended
 
-    async def _delete_files(self, task_id: str, answer: task_pb2.DeleteTaskResponse) -> None:
+    async def _delete_files(self, record: TaskRecord, answer: task_pb2.DeleteTaskResponse) -> None:
+        """Delete what the task's attempts have stored, and nothing else that lies below its id."""
         entry = answer.results.add(resource="minio", status="skipped")
         if self._channel is None:
             entry.message = "no filestore is configured"
             return
         stub = file_pb2_grpc.FileServiceStub(self._channel)
         try:
-            done = await stub.DeleteFiles(
-                file_pb2.DeleteFilesRequest(prefix=f"{task_id}/"), timeout=_FILES_TIMEOUT_SECONDS
+            request = file_pb2.DeleteFilesRequest(
+                prefix=f"{record.task_id}/",
+                task_id=record.task_id,
+                caller=file_pb2.Caller(user=record.user),
             )
+            done = await stub.DeleteFiles(request, timeout=_FILES_TIMEOUT_SECONDS)
         except grpc.aio.AioRpcError as failed:
             error = translate(failed)
             entry.status, entry.message, entry.retriable = "failed", error.message, error.retryable

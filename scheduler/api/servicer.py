@@ -10,7 +10,7 @@ from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
 from results.states import TERMINAL
-from runtime.errors import Draining, InvalidArgument, TaskNotFound, WrongState
+from runtime.errors import Draining, InvalidArgument, InvalidInput, TaskNotFound, WrongState
 from runtime.rpc_errors import clip
 from scheduler import metrics
 from scheduler.api.submitting import answers
@@ -120,9 +120,24 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
         if scheduler.draining.is_set():
             raise Draining("this scheduler is shutting down")
         admitted = await scheduler.admission.admit(spec, asked_ms)
+        await self._look_for_inputs(admitted)
         submitted = await scheduler.dispatcher.submit(admitted, awaited=awaited)
         metrics.TASKS_SUBMITTED.labels(admitted.node, submitted.outcome).inc()
         return admitted, submitted
+
+    async def _look_for_inputs(self, admitted: AdmittedTask) -> None:
+        """Refuse a new task whose files are not there for its user; the same request made again finds its task all the same."""
+        scheduler, spec = self._scheduler, admitted.spec
+        kind = scheduler.types.find(spec.task_name)
+        wanted = scheduler.input_files.wanted(spec, kind.input_schema) if kind else []
+        if wanted:
+            try:
+                await scheduler.input_files.check(spec, wanted)
+            except InvalidInput:
+                with suppress(TaskNotFound):
+                    await scheduler.tasks.load_record(spec.task_id)
+                    return
+                raise
 
     async def _show(self, admitted: AdmittedTask, submitted: Submitted) -> task_pb2.Task:
         """Return a task that was submitted as it is now; a new one without reading it back."""

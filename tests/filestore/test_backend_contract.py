@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from filestore.access import EVERYBODY, AccessRules
 from filestore.backend import Backend, ByteRange, FileInfo
 from runtime.errors import FileExists, FileNotFound, InvalidArgument, RangeRefused
 from tests.filestore.contents import new_file, pieces, read_all
+
+ONLY_NEW = AccessRules().replacing(EVERYBODY, if_absent=True)
 
 MIB = 1024 * 1024
 LARGE = os.urandom(11 * MIB + 17)
@@ -118,10 +121,10 @@ async def test_replacing_is_atomic(backend: Backend, bucket: str) -> None:
 
 async def test_if_absent_never_replaces(backend: Backend, bucket: str) -> None:
     """`if_absent` writes a new file, and refuses where one is, whatever its size."""
-    await backend.put(new_file(bucket, "once", b"first", if_absent=True), pieces(b"first"))
+    await backend.put(new_file(bucket, "once", b"first", may_replace=ONLY_NEW), pieces(b"first"))
     for content in (b"second", LARGE):
         with pytest.raises(FileExists):
-            await backend.put(new_file(bucket, "once", content, if_absent=True), pieces(content))
+            await backend.put(new_file(bucket, "once", content, may_replace=ONLY_NEW), pieces(content))
     assert await read_all(backend, bucket, "once") == b"first"
     assert await uploads_left(backend, bucket) == 0
 
@@ -130,7 +133,8 @@ async def test_if_absent_has_one_winner(backend: Backend, bucket: str) -> None:
     """Of writers that race for one new path exactly one wins."""
     contents = [os.urandom(50_000) for _ in range(6)]
     writes = [
-        backend.put(new_file(bucket, "race", each, if_absent=True), pieces(each, 5000)) for each in contents
+        backend.put(new_file(bucket, "race", each, may_replace=ONLY_NEW), pieces(each, 5000))
+        for each in contents
     ]
     outcomes = await asyncio.gather(*writes, return_exceptions=True)
     winners = [

@@ -15,7 +15,7 @@ import pytest
 
 from filestore.local import LocalBackend
 from filestore.settings import FilestoreSection
-from filestore.signing import PresignMethod
+from filestore.signing import Grant, PresignMethod
 from filestore.store import FileStore
 from runtime.errors import DataLoss, FileNotFound, Unavailable
 from tests.filestore import crash
@@ -130,7 +130,7 @@ async def test_files_outlive_a_restart(tmp_path: Path) -> None:
         new_file(BUCKET, "ü/film.mp4", b"content", content_type="video/mp4"), pieces(b"content")
     )
     assert store.signer is not None
-    url = store.signer.url(BUCKET, "ü/film.mp4", PresignMethod.GET, 60)
+    url = store.signer.url(BUCKET, "ü/film.mp4", Grant(PresignMethod.GET, 60))
     await store.aclose()
     again = LocalBackend(tmp_path)
     await again.start(BUCKET)
@@ -139,7 +139,7 @@ async def test_files_outlive_a_restart(tmp_path: Path) -> None:
     assert (await again.usage(BUCKET)).size_bytes == 7
     assert again.signer is not None
     [token] = parse_qs(urlsplit(url).query)["token"]
-    assert again.signer.verify(BUCKET, "ü/film.mp4", PresignMethod.GET, token) == ""
+    assert again.signer.verify(BUCKET, "ü/film.mp4", PresignMethod.GET, token).download_name == ""
     await again.aclose()
 
 
@@ -192,6 +192,6 @@ async def test_links_begin_with_the_gateways_address_where_it_is_known(tmp_path:
         (False, "https://media.example/v1/files/presigned/a"),
         (True, "/v1/files/presigned/a"),
     ):
-        url, _ = await store.presign("", "a", PresignMethod.PUT, 60, download_name="", internal=internal)
-        assert url.startswith(begin)
+        made, _ = await store.presign("", "a", Grant(PresignMethod.PUT), internal=internal)
+        assert made.url.startswith(begin)
     await backend.aclose()

@@ -10,9 +10,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import aiohttp
 import pytest
 
+from filestore.access import Caller
 from filestore.s3 import S3Backend
+from filestore.s3_write import OWNER
 from filestore.settings import S3Section
-from filestore.signing import PresignMethod, UrlSigner
+from filestore.signing import Grant, PresignMethod, UrlSigner
 from results.file_links import PRESIGNED
 from runtime.errors import FileNotFound, Internal, QuotaExceeded, Unavailable, WrongState
 from tests.filestore.contents import new_file, pieces, read_all
@@ -35,13 +37,16 @@ async def real(s3_section: S3Section, bucket: str) -> AsyncIterator[S3Backend]:
 async def test_links_open_exactly_one_file(real: S3Backend, bucket: str) -> None:
     """A GET link reads without credentials under its download name, a PUT link writes; changed or expired ones do not."""
     await real.put(new_file(bucket, "ü/film 1.mp4", b"content"), pieces(b"content"))
-    url = await real.presign(bucket, "ü/film 1.mp4", GET, 60, download_name="für dich.mp4", internal=False)
-    write = await real.presign(bucket, "new/file", PUT, 60, download_name="", internal=False)
-    short = await real.presign(bucket, "ü/film 1.mp4", GET, 1, download_name="", internal=True)
+    url = (await real.presign(bucket, "ü/film 1.mp4", Grant(GET, 60, "für dich.mp4"), internal=False)).url
+    write = await real.presign(
+        bucket, "new/file", Grant(PUT, caller=Caller("bob"), task_id="t1"), internal=False
+    )
+    short = (await real.presign(bucket, "ü/film 1.mp4", Grant(GET, 1), internal=True)).url
     async with aiohttp.ClientSession() as client:
 
-        async def status(method: str, link: str, data: bytes | None = None) -> int:
-            async with client.request(method, aiohttp.client.URL(link, encoded=True), data=data) as answer:
+        async def status(method: str, link: str, data: bytes | None = None, **headers: str) -> int:
+            target = aiohttp.client.URL(link, encoded=True)
+            async with client.request(method, target, data=data, headers=headers) as answer:
                 return answer.status
 
         async with client.get(aiohttp.client.URL(url, encoded=True)) as answer:
@@ -50,9 +55,12 @@ async def test_links_open_exactly_one_file(real: S3Backend, bucket: str) -> None
         assert await status("GET", url.replace("film", "filn")) == 403
         assert await status("PUT", url, b"evil") == 403
         assert await status("GET", url.split("?")[0]) == 403
-        assert await status("PUT", write, b"written") == 200
+        assert await status("PUT", write.url, b"evil") == 403
+        assert await status("PUT", write.url, b"evil", **{**write.headers, OWNER: "mallory"}) == 403
+        assert await status("PUT", write.url, b"written", **write.headers) == 200
         assert await read_all(real, bucket, "new/file") == b"written"
-        assert (await real.stat(bucket, "new/file")).sha256 == ""
+        written = await real.stat(bucket, "new/file")
+        assert (written.sha256, written.owner, written.task_id) == ("", "bob", "t1")
         await asyncio.sleep(2.1)
         assert await status("GET", short) == 403
 
@@ -213,8 +221,8 @@ async def test_links_are_signed_offline_for_the_public_endpoint(scripted: Script
     async with scripted(lambda n: http(200)) as (store, seen):
         endpoint = store.endpoint
         with pytest.raises(WrongState):
-            await store.presign("bucket", "a b", GET, 60, download_name="", internal=False)
-        inside = urlsplit(await store.presign("bucket", "a b", GET, 60, download_name="", internal=True))
+            await store.presign("bucket", "a b", Grant(GET, 60, ""), internal=False)
+        inside = urlsplit((await store.presign("bucket", "a b", Grant(GET, 60), internal=True)).url)
         assert (inside.netloc, unquote(inside.path)) == (endpoint, "/bucket/a b")
         assert parse_qs(inside.query)["X-Amz-Expires"] == ["60"]
         assert len(seen) == 1
@@ -226,7 +234,7 @@ async def test_links_are_signed_offline_for_the_public_endpoint(scripted: Script
     )
     store = S3Backend(section)
     store._connect()
-    outside = urlsplit(await store.presign("bucket", "a", PUT, 60, download_name="", internal=False))
+    outside = urlsplit((await store.presign("bucket", "a", Grant(PUT, 60), internal=False)).url)
     assert (outside.scheme, outside.netloc, outside.path) == ("https", "files.example.org", "/bucket/a")
     await store.aclose()
 
@@ -235,7 +243,7 @@ async def test_without_a_public_endpoint_links_go_through_the_gateway(scripted: 
     """With a URL key the gateway serves links for a store that clients cannot reach."""
     async with scripted(lambda n: http(200)) as (store, _):
         store.signer = UrlSigner(b"k" * 32)
-        url = await store.presign("bucket", "a/b", GET, 60, download_name="n", internal=False)
+        url = (await store.presign("bucket", "a/b", Grant(GET, 60, "n"), internal=False)).url
         assert url.startswith(f"{PRESIGNED}/a/b?bucket=bucket&token=")
         [token] = parse_qs(urlsplit(url).query)["token"]
-        assert store.signer.verify("bucket", "a/b", GET, token) == "n"
+        assert store.signer.verify("bucket", "a/b", GET, token).download_name == "n"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from filestore.signing import PresignMethod, UrlSigner, key_in
+from filestore.access import Caller
+from filestore.signing import Grant, PresignMethod, UrlSigner, key_in
 from results.file_links import PRESIGNED
 from runtime.errors import PermissionDenied
 
@@ -39,17 +41,28 @@ def token_of(url: str) -> str:
 
 def test_a_url_names_its_file(signer: UrlSigner) -> None:
     """Path and bucket can be read back from the URL, whatever letters they have."""
-    url = urlsplit(signer.url("bucket", "t 1/ü?&#.srt", GET, 60, "für dich.srt"))
+    url = urlsplit(signer.url("bucket", "t 1/ü?&#.srt", Grant(GET, 60, "für dich.srt")))
     assert unquote(url.path) == f"{PRESIGNED}/t 1/ü?&#.srt"
     assert parse_qs(url.query)["bucket"] == ["bucket"]
-    assert signer.verify("bucket", "t 1/ü?&#.srt", GET, token_of(url.geturl())) == "für dich.srt"
+    granted = signer.verify("bucket", "t 1/ü?&#.srt", GET, token_of(url.geturl()))
+    assert granted == Grant(GET, 60, "für dich.srt")
+
+
+def test_a_url_is_somebodys(signer: UrlSigner) -> None:
+    """A token says for whom it was made and for which task; one of a time before owners stands for `anonymous`."""
+    grant = Grant(PUT, 60, caller=Caller("alice", all_files=True), task_id="t1")
+    assert signer.verify("b", "p", PUT, token_of(signer.url("b", "p", grant))) == grant
+    body = b'{"e":1000060,"n":"old.wav"}'
+    parts = (body, signer._mac("b", "p", GET, body))
+    token = ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
+    assert signer.verify("b", "p", GET, token) == Grant(GET, 60, "old.wav", Caller("anonymous"))
 
 
 def test_it_works_until_its_time(signer: UrlSigner, clock: Clock) -> None:
     """A token is good in its last second and refused from the next on."""
-    token = token_of(signer.url("b", "p", GET, 60))
+    token = token_of(signer.url("b", "p", Grant(GET, 60)))
     clock.now += 59.9
-    assert signer.verify("b", "p", GET, token) == ""
+    assert signer.verify("b", "p", GET, token).download_name == ""
     clock.now += 0.2
     with pytest.raises(PermissionDenied, match="expired"):
         signer.verify("b", "p", GET, token)
@@ -57,7 +70,7 @@ def test_it_works_until_its_time(signer: UrlSigner, clock: Clock) -> None:
 
 def test_it_opens_nothing_else(signer: UrlSigner) -> None:
     """Another bucket, path, method or key is refused, also where the joined names are the same letters."""
-    token = token_of(signer.url("bu", "cket/p", GET, 60))
+    token = token_of(signer.url("bu", "cket/p", Grant(GET, 60)))
     for bucket, path, method in (
         ("bu", "cket/q", GET),
         ("bu", "cket/p", PUT),
@@ -72,7 +85,7 @@ def test_it_opens_nothing_else(signer: UrlSigner) -> None:
 
 def test_no_changed_token_passes(signer: UrlSigner) -> None:
     """Every single-character change of a token is refused, and so is anything that is no token."""
-    token = token_of(signer.url("b", "p", GET, 60))
+    token = token_of(signer.url("b", "p", Grant(GET, 60)))
     body, mac = token.split(".")
     # The last character of base64 carries unused bits; all others are significant.
     for place in [*range(len(body) - 1), *range(len(body) + 1, len(token) - 1)]:

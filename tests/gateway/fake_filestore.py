@@ -100,6 +100,8 @@ class FakeFilestore(FileServiceServicer):
     async def _upload(self, requests: AsyncIterator[pb.UploadRequest], context: Any) -> pb.UploadResponse:
         header = (await anext(aiter(requests))).header
         self.headers.append(header)
+        if header.path == "" and not header.named_last:
+            raise errors.PathRefused("the path is empty")
         bucket = header.bucket or BUCKET
         if ".." in header.path.split("/") or header.path.startswith("/"):
             raise errors.PathRefused("the path leaves the bucket")
@@ -110,6 +112,9 @@ class FakeFilestore(FileServiceServicer):
         async for message in requests:
             if message.HasField("trailer"):
                 complete = message.trailer.size_bytes == size
+                if header.named_last:
+                    header.path = message.trailer.path
+                    bucket = message.trailer.bucket or BUCKET
                 break
             self.largest_chunk = max(self.largest_chunk, len(message.chunk))
             assert 0 < len(message.chunk) <= 2 * 1024 * 1024, "FileService takes chunks of 1 byte to 2 MiB"
@@ -128,7 +133,8 @@ class FakeFilestore(FileServiceServicer):
         stored = self.put(header.path, bytes(kept), header.content_type or "application/octet-stream")
         stored.file.size_bytes, stored.file.sha256 = size, digest.hexdigest()
         stored.file.bucket = bucket
-        self.files[bucket, header.path] = stored
+        if bucket != BUCKET:
+            self.files[bucket, header.path] = self.files.pop((BUCKET, header.path))
         return pb.UploadResponse(file=stored.file)
 
     async def Download(self, request: pb.DownloadRequest, context: Any) -> AsyncIterator[pb.DownloadResponse]:

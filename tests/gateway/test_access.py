@@ -42,6 +42,8 @@ CREDENTIALS = [
     ({"X-API-Key": "yiv_wrong"}, 401),
     ({"X-API-Key": ""}, 401),
     ({"X-API-Key": "y" * 5000}, 401),
+    ({"X-API-Key": "yiv_\udcff"}, 401),
+    ({"X-API-Key": "yiv_ü"}, 401),
     ({"X-API-Key": OLD}, 401),
     ({"Authorization": f"Bearer {OLD}"}, 401),
     ({"Authorization": f"Basic {ALICE}"}, 401),

@@ -53,6 +53,15 @@ async def test_shared_path(start_node: NodeFactory, tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.trial("10.19")
+async def test_a_path_longer_than_any_is_refused(start_node: NodeFactory, tmp_path: Path) -> None:
+    """A shared path of 5,000 characters, or with a name of 256, is the client's fault."""
+    node = await start_node()
+    for path in ("/" + "x/" * 2500, str(tmp_path / ("x" * 256)), "/" + "x" * 5000):
+        for directory in (False, True):
+            assert await refused(node, path, directory) == "PATH_REFUSED"
+
+
 async def test_paths_out_of_the_roots_are_refused(
     start_node: NodeFactory, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

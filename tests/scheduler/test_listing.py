@@ -107,7 +107,7 @@ class FakeFilestore(FileServiceServicer):
     """A file store that deletes what the test says."""
 
     def __init__(self) -> None:
-        self.prefixes: list[str] = []
+        self.asked: list[tuple[str, str, str, bool]] = []
         self.answer: file_pb2.DeleteFilesResponse | Exception = file_pb2.DeleteFilesResponse(
             deleted_count=2, deleted_bytes=10
         )
@@ -115,7 +115,8 @@ class FakeFilestore(FileServiceServicer):
     async def DeleteFiles(
         self, request: file_pb2.DeleteFilesRequest, context: Any
     ) -> file_pb2.DeleteFilesResponse:
-        self.prefixes.append(request.prefix)
+        caller = request.caller
+        self.asked.append((request.prefix, request.task_id, caller.user, caller.all_files))
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -150,7 +151,9 @@ async def test_deletion_reports_each_resource(harness: Harness) -> None:
         "success", [("minio", "deleted"), ("redis", "deleted")],
     )  # fmt: skip
     assert report.results[0].details["files"] == 2
-    assert files.prefixes == ["t1/"] * 3
+    assert files.asked == [("t1/", "t1", "anonymous", False)] * 3, (
+        "what the task has stored, and nothing else"
+    )
     for again in (_delete(client, "t1"), client.get("t1")):
         with pytest.raises(TaskNotFound):
             await again

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
+from gateway.access import file_caller
 from gateway.clients.backend import FILESTORE
 from gateway.http.answer import answer
 from gateway.http.model import NoQuery
@@ -34,12 +35,13 @@ async def list_files(request: web.Request) -> web.StreamResponse:
         recursive=query.recursive,
         page_size=query.page_size,
         page_token=query.page_token,
+        caller=file_caller(request),
     )
     page = await backend.read(backend.files.ListFiles, wanted)
     return answer(
         answers.FilePage(
             prefix=prefix,
-            bucket=query.bucket or (page.files[0].bucket if page.files else ""),
+            bucket=await backend.default_bucket.named(query.bucket),
             files=[files.file_info(file) for file in page.files],
             prefixes=list(page.prefixes),
             total_count=len(page.files),
@@ -53,11 +55,12 @@ async def file_exists(request: web.Request) -> web.StreamResponse:
     query = read_query(request, BucketQuery)
     path = path_part(request)
     backend = request.app[BACKEND]
-    wanted = file_pb2.StatFileRequest(bucket=query.bucket, path=path)
+    wanted = file_pb2.StatFileRequest(bucket=query.bucket, path=path, caller=file_caller(request))
     try:
         found = await backend.read(backend.files.StatFile, wanted)
     except FileNotFound:
-        return answer(answers.FileExistsAnswer(file_path=path, bucket=query.bucket, exists=False))
+        bucket = await backend.default_bucket.named(query.bucket)
+        return answer(answers.FileExistsAnswer(file_path=path, bucket=bucket, exists=False))
     return answer(answers.FileExistsAnswer(file_path=path, bucket=found.file.bucket, exists=True))
 
 
@@ -67,13 +70,16 @@ async def file_url(request: web.Request) -> web.StreamResponse:
     path = path_part(request)
     backend = request.app[BACKEND]
     wanted = file_pb2.PresignFileRequest(
-        bucket=query.bucket, path=path, expires_seconds=query.expires_hours * _HOUR_SECONDS
+        bucket=query.bucket,
+        path=path,
+        expires_seconds=query.expires_hours * _HOUR_SECONDS,
+        caller=file_caller(request),
     )
     made = await backend.read(backend.files.PresignFile, wanted)
     return answer(
         answers.FileUrl(
             file_path=path,
-            bucket=query.bucket,
+            bucket=await backend.default_bucket.named(query.bucket),
             download_url=base_url(request) + made.url if made.url.startswith("/") else made.url,
             expires_in_hours=query.expires_hours,
             expires_at=instant(made.expire_time),
@@ -85,7 +91,9 @@ async def delete_file(request: web.Request) -> web.StreamResponse:
     """Delete one file. 404 when there is no such file."""
     query = read_query(request, BucketQuery)
     backend = request.app[BACKEND]
-    wanted = file_pb2.DeleteFileRequest(bucket=query.bucket, path=path_part(request))
+    wanted = file_pb2.DeleteFileRequest(
+        bucket=query.bucket, path=path_part(request), caller=file_caller(request)
+    )
     gone = (await backend.change(backend.files.DeleteFile, wanted, service=FILESTORE)).file
     return answer(
         answers.DeleteFileAnswer(
@@ -95,11 +103,11 @@ async def delete_file(request: web.Request) -> web.StreamResponse:
 
 
 async def delete_directory(request: web.Request) -> web.StreamResponse:
-    """Delete every file below a folder of the shared root; deleting nothing is a success. 403 outside the root."""
+    """Delete one's own files below a folder of the shared root; deleting nothing is a success. 403 outside the root."""
     query = read_query(request, DirectoryQuery)
     prefix = files.object_prefix(query.directory_path, request.app[SETTINGS].share_root)
     backend = request.app[BACKEND]
-    wanted = file_pb2.DeleteFilesRequest(bucket=query.bucket, prefix=prefix)
+    wanted = file_pb2.DeleteFilesRequest(bucket=query.bucket, prefix=prefix, caller=file_caller(request))
     done = await backend.change(backend.files.DeleteFiles, wanted, service=FILESTORE)
     message = (
         f"{done.deleted_count} files were deleted." if done.deleted_count else "There was nothing to delete."

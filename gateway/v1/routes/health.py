@@ -11,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from gateway.clients.backend import GPULOCK
 from gateway.http.answer import answer
 from gateway.http.application import DRAINING
+from gateway.http.body_stream import STALLED_SECONDS, whole
 from gateway.http.model import NoQuery
 from gateway.http.query import read_query
 from gateway.http.route import Content, Route
@@ -81,7 +82,9 @@ async def echo(request: web.Request) -> web.StreamResponse:
     """Answer with what was sent: a sink for trying out callbacks. 404 unless the settings offer it."""
     if not request.app[SETTINGS].echo:
         raise web.HTTPNotFound
-    body = (await request.read()).decode(errors="replace")
+    body = (await whole(request, request.client_max_size, request.app[STALLED_SECONDS])).decode(
+        errors="replace"
+    )
     shown = answers.Echo(
         method=request.method,
         query=dict(request.query),

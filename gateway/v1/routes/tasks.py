@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from gateway.access import viewer
+from gateway.access import file_caller, viewer
 from gateway.http.answer import answer, tagged
 from gateway.http.body import read_body
 from gateway.http.model import NoQuery
@@ -39,7 +39,12 @@ async def submit_task(request: web.Request) -> web.StreamResponse:
     """
     read_query(request, NoQuery)
     body = await read_body(request, SubmitTask)
-    spec = to_spec(body, viewer(request).user, request.headers.get(IDEMPOTENCY_HEADER))
+    spec = to_spec(
+        body,
+        viewer(request).user,
+        request.headers.get(IDEMPOTENCY_HEADER),
+        all_files=file_caller(request).all_files,
+    )
     seconds = wished_wait_seconds(request)
     seen = await _submitted(request, spec, seconds)
     headers = {"Location": task_path(seen.task.spec.task_id), **applied(seen, seconds)}

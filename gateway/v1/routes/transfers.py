@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 
 from aiohttp import web
 
+from gateway.access import file_caller
 from gateway.http.answer import answer
 from gateway.http.body_stream import pieces, reading
 from gateway.http.conditions import not_modified, resolved_range
 from gateway.http.errors import UNDER_WAY
+from gateway.http.kernel_send import send_range
 from gateway.http.multipart import FormReader, boundary_of
 from gateway.http.query import path_part, read_query
 from gateway.http.range_header import content_disposition, content_range, http_date, quoted
@@ -32,11 +36,23 @@ _UNTOLD_TYPES = frozenset({"application/octet-stream", "application/x-www-form-u
 """What HTTP clients send when nobody told them the type."""
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """A file that a request names, and for whom."""
+
+    bucket: str
+    path: str
+    caller: file_pb2.Caller
+    name: str = ""
+    """What a browser saves it as; empty: its own name."""
+    task_id: str = ""
+
+
 async def upload_form(request: web.Request) -> web.StreamResponse:
     """Upload one file as multipart/form-data.
 
-    The part is named `file`; `file_path` and `bucket` are form fields before it or query parameters. Bytes are stored as
-    they arrive, so the path must be known when the file begins: `file_path` behind the file, and nowhere else, is refused.
+    The part is named `file`; `file_path` and `bucket` are form fields, in any order, or query parameters. Bytes are stored as they
+    arrive: a file that comes before its path gets its name in the end, and is nowhere to be seen until then.
     """
     query = read_query(request, UploadQuery)
     settings = request.app[SETTINGS]
@@ -48,36 +64,40 @@ async def upload_form(request: web.Request) -> web.StreamResponse:
     form = UploadForm(file_path=query.file_path, bucket=query.bucket)
     part = await form.until_file(reader)
     header = file_pb2.UploadHeader(
-        bucket=form.bucket, path=form.file_path, content_type=_content_type(part.content_type)
+        bucket=form.bucket,
+        path=form.file_path,
+        content_type=_content_type(part.content_type),
+        caller=file_caller(request),
     )
+    if form.named_last:
+        header.named_last = True
+        header.ClearField("bucket")
     expected = request.content_length or 0
     async with uploading(request.app[BACKEND], header, expected, settings.max_upload_bytes) as upload:
         await upload.send(reader.content())
         await form.after_file(reader)
-        file = await upload.finish()
+        file = await (upload.finish(form.bucket, form.file_path) if form.named_last else upload.finish())
     return answer(files.uploaded(file, await _download_url(request, file)))
 
 
 async def upload_raw(request: web.Request) -> web.StreamResponse:
     """Upload one file as the body itself. `If-None-Match: *` refuses to replace an existing one with 409."""
     query = read_query(request, BucketQuery)
-    file = await _store_body(request, query.bucket, path_part(request))
+    header = file_pb2.UploadHeader(bucket=query.bucket, path=path_part(request), caller=file_caller(request))
+    file = await _store_body(request, header)
     return answer(files.uploaded(file, await _download_url(request, file)))
 
 
-async def _store_body(request: web.Request, bucket: str, path: str) -> file_pb2.File:
+async def _store_body(request: web.Request, header: file_pb2.UploadHeader) -> file_pb2.File:
+    """Store the body; the header names the file and for whom it is."""
     settings = request.app[SETTINGS]
     _require_plain(request)
     size = request.content_length or 0
     if size > settings.max_upload_bytes:
         raise PayloadTooLarge(f"the file is larger than {settings.max_upload_bytes} bytes")
-    header = file_pb2.UploadHeader(
-        bucket=bucket,
-        path=path,
-        content_type=_content_type(request.headers.get("Content-Type", "")),
-        size_bytes=size,
-        if_absent=request.headers.get("If-None-Match", "").strip() == "*",
-    )
+    header.content_type = _content_type(request.headers.get("Content-Type", ""))
+    header.size_bytes = size
+    header.if_absent = request.headers.get("If-None-Match", "").strip() == "*"
     async with uploading(request.app[BACKEND], header, size, settings.max_upload_bytes) as upload:
         await upload.send(pieces(reading(request, settings.stalled_client_seconds)))
         return await upload.finish()
@@ -96,7 +116,9 @@ def _require_plain(request: web.Request) -> None:
 async def _download_url(request: web.Request, file: file_pb2.File) -> str:
     """Return a signed link; the plain address when this store cannot sign, because the upload has succeeded anyway."""
     backend = request.app[BACKEND]
-    wanted = file_pb2.PresignFileRequest(bucket=file.bucket, path=file.path, expires_seconds=_LINK_SECONDS)
+    wanted = file_pb2.PresignFileRequest(
+        bucket=file.bucket, path=file.path, expires_seconds=_LINK_SECONDS, caller=file_caller(request)
+    )
     try:
         url = (await backend.read(backend.files.PresignFile, wanted)).url
     except YiVideoError:
@@ -110,30 +132,35 @@ async def download(request: web.Request) -> web.StreamResponse:
     307 leads to the object store itself where that has an address for clients.
     """
     query = read_query(request, BucketQuery)
-    path = path_part(request)
+    wanted = _Wanted(query.bucket, path_part(request), file_caller(request))
     if not _CONDITIONS & request.headers.keys():  # which the store may understand otherwise
         backend = request.app[BACKEND]
-        url = await backend.redirects.location(backend.files, query.bucket, path, path.rpartition("/")[2])
-        if url:
+        link = file_pb2.PresignFileRequest(
+            bucket=wanted.bucket,
+            path=wanted.path,
+            download_name=wanted.path.rpartition("/")[2],
+            caller=wanted.caller,
+        )
+        if url := await backend.redirects.location(backend.files, link):
             headers = {"Location": url, "Cache-Control": "no-store"}
             return web.Response(status=HTTPStatus.TEMPORARY_REDIRECT, headers=headers)
-    return await _send(request, query.bucket, path)
+    return await _send(request, wanted)
 
 
 async def describe(request: web.Request) -> web.StreamResponse:
     """Say in headers what a download would send, without sending it."""
     query = read_query(request, BucketQuery)
-    return await _describe(request, query.bucket, path_part(request))
+    return await _describe(request, _Wanted(query.bucket, path_part(request), file_caller(request)))
 
 
 def _update_time(file: file_pb2.File) -> datetime:
     return file.update_time.ToDatetime(tzinfo=UTC)
 
 
-async def _stat(request: web.Request, bucket: str, path: str) -> file_pb2.File:
+async def _stat(request: web.Request, wanted: _Wanted) -> file_pb2.File:
     backend = request.app[BACKEND]
-    wanted = file_pb2.StatFileRequest(bucket=bucket, path=path)
-    return (await backend.read(backend.files.StatFile, wanted)).file
+    asked = file_pb2.StatFileRequest(bucket=wanted.bucket, path=wanted.path, caller=wanted.caller)
+    return (await backend.read(backend.files.StatFile, asked)).file
 
 
 def _headers(file: file_pb2.File, download_name: str) -> dict[str, str]:
@@ -148,9 +175,9 @@ def _headers(file: file_pb2.File, download_name: str) -> dict[str, str]:
     }
 
 
-async def _describe(request: web.Request, bucket: str, path: str, name: str = "") -> web.StreamResponse:
-    file = await _stat(request, bucket, path)
-    headers = _headers(file, name)
+async def _describe(request: web.Request, wanted: _Wanted) -> web.StreamResponse:
+    file = await _stat(request, wanted)
+    headers = _headers(file, wanted.name)
     if not_modified(request, file.etag, _update_time(file)):
         return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
     response = web.StreamResponse(headers=headers)
@@ -158,28 +185,28 @@ async def _describe(request: web.Request, bucket: str, path: str, name: str = ""
     return response
 
 
-async def _send(request: web.Request, bucket: str, path: str, name: str = "") -> web.StreamResponse:
+async def _send(request: web.Request, wanted: _Wanted) -> web.StreamResponse:
     file: file_pb2.File | None = None
     if _CONDITIONS & request.headers.keys():
-        file = await _stat(request, bucket, path)
+        file = await _stat(request, wanted)
         if not_modified(request, file.etag, _update_time(file)):
-            return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=_headers(file, name))
+            return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=_headers(file, wanted.name))
     known = (None, None) if file is None else (file.etag, _update_time(file))
-    wanted = resolved_range(request, *known)
-    ask = file_pb2.DownloadRequest(bucket=bucket, path=path)
-    if wanted is not None:
-        ask.offset_bytes, ask.length_bytes = wanted.offset_bytes, wanted.length_bytes
+    part = resolved_range(request, *known)
+    ask = file_pb2.DownloadRequest(bucket=wanted.bucket, path=wanted.path, caller=wanted.caller)
+    if part is not None:
+        ask.offset_bytes, ask.length_bytes = part.offset_bytes, part.length_bytes
         if file is not None and "If-Range" in request.headers:
             ask.if_range_etag = file.etag
     stalled = request.app[SETTINGS].stalled_client_seconds
     try:
-        if wanted is not None and wanted.empty:
+        if part is not None and part.empty:
             raise RangeRefused("the range is empty")
         async with Download(request.app[BACKEND], ask, stalled) as sent:
             header = sent.header
-            response = web.StreamResponse(headers=_headers(header.file, name))
+            response = web.StreamResponse(headers=_headers(header.file, wanted.name))
             changed = ask.if_range_etag and ask.if_range_etag != header.file.etag
-            if wanted is not None and header.length_bytes and not changed:
+            if part is not None and header.length_bytes and not changed:
                 response.set_status(HTTPStatus.PARTIAL_CONTENT)
                 response.headers["Content-Range"] = content_range(
                     header.offset_bytes, header.length_bytes, header.file.size_bytes
@@ -187,37 +214,41 @@ async def _send(request: web.Request, bucket: str, path: str, name: str = "") ->
             response.content_length = header.length_bytes
             await response.prepare(request)
             request[UNDER_WAY] = response
-            await sent.send(response.write)
+            await sent.send(response.write, partial(send_range, request))
             await response.write_eof()
             return response
     except RangeRefused:
-        size = (await _stat(request, bucket, path)).size_bytes
+        size = (await _stat(request, wanted)).size_bytes
         raise web.HTTPRequestRangeNotSatisfiable(headers={"Content-Range": f"bytes */{size}"}) from None
 
 
-async def _verified(request: web.Request, method: file_pb2.PresignMethod.ValueType) -> tuple[str, str, str]:
+async def _verified(request: web.Request, method: file_pb2.PresignMethod.ValueType) -> _Wanted:
+    """Return what a signed link names. It is done for whom the link was made, by what they may do now."""
     query = read_query(request, PresignedQuery)
     path = path_part(request)
     backend = request.app[BACKEND]
     wanted = file_pb2.VerifyPresignedRequest(bucket=query.bucket, path=path, method=method, token=query.token)
     good = await backend.read(backend.files.VerifyPresigned, wanted)
-    return query.bucket, path, good.download_name
+    return _Wanted(query.bucket, path, good.caller, good.download_name, good.task_id)
 
 
 async def presigned_download(request: web.Request) -> web.StreamResponse:
     """Download a file by a signed link, which needs no key. 403 when the link is wrong or has expired."""
-    return await _send(request, *await _verified(request, file_pb2.PRESIGN_METHOD_GET))
+    return await _send(request, await _verified(request, file_pb2.PRESIGN_METHOD_GET))
 
 
 async def presigned_describe(request: web.Request) -> web.StreamResponse:
     """Say in headers what a signed link would send."""
-    return await _describe(request, *await _verified(request, file_pb2.PRESIGN_METHOD_GET))
+    return await _describe(request, await _verified(request, file_pb2.PRESIGN_METHOD_GET))
 
 
 async def presigned_upload(request: web.Request) -> web.StreamResponse:
     """Upload a file by a signed link, which needs no key. 403 when the link is wrong or has expired."""
-    bucket, path, _ = await _verified(request, file_pb2.PRESIGN_METHOD_PUT)
-    file = await _store_body(request, bucket, path)
+    wanted = await _verified(request, file_pb2.PRESIGN_METHOD_PUT)
+    header = file_pb2.UploadHeader(
+        bucket=wanted.bucket, path=wanted.path, caller=wanted.caller, task_id=wanted.task_id
+    )
+    file = await _store_body(request, header)
     return answer(files.uploaded(file, download_link(file.bucket, file.path, base_url(request))))
 
 

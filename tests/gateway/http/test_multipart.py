@@ -177,7 +177,8 @@ async def test_fields_around_the_file() -> None:
 
 FORMS = {
     "no file": part("file_path", b"x") + END,
-    "path behind the file": GOOD + part("file_path", b"x") + END,
+    "no path at all": GOOD + part("bucket", b"x") + END,
+    "two paths behind": GOOD + part("file_path", b"x") + part("file_path", b"y") + END,
     "unknown field": part("file_path", b"x") + part("folder", b"x") + GOOD + END,
     "another path behind": part("file_path", b"x") + GOOD + part("file_path", b"y") + END,
     "bucket behind": part("file_path", b"x") + GOOD + part("bucket", b"y") + END,

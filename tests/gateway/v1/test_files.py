@@ -19,7 +19,7 @@ async def test_a_missing_file_is_404_everywhere(harness: Harness) -> None:
         async with harness.http.request(method, f"/v1/files/{path}") as response:
             assert (response.status, (await response.json())["code"]) == (404, "FILE_NOT_FOUND")
     async with harness.http.get("/v1/files/exists/no") as response:
-        assert (await response.json()) == {"file_path": "no", "bucket": "", "exists": False}
+        assert (await response.json()) == {"file_path": "no", "bucket": "yivideo", "exists": False}
 
 
 @pytest.mark.parametrize("path", ["a%ff", "%00", "a%ed%a0%80", "a" * 1100, "..%2f..%2fetc"])
@@ -53,6 +53,9 @@ async def test_list_exists_url_delete(harness: Harness) -> None:
     async with harness.http.get("/v1/files/url/t1/a.wav?expires_hours=2") as response:
         body = await response.json()
         assert (body["expires_in_hours"], body["download_url"].startswith("http://")) == (2, True)
+        assert body["bucket"] == "yivideo"
+    async with harness.http.get("/v1/files/list/nothing/") as response:
+        assert (await response.json())["bucket"] == "yivideo"
     for hours in (0, 169, "x"):
         async with harness.http.get(f"/v1/files/url/t1/a.wav?expires_hours={hours}") as response:
             assert response.status == 400

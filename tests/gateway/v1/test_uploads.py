@@ -49,16 +49,21 @@ async def test_the_path_may_come_in_the_query(harness: Harness) -> None:
     assert ("b2", "x/y.wav") in harness.filestore.files
 
 
-async def test_a_path_behind_the_file_is_explained(harness: Harness) -> None:
-    """file_path behind the file and nowhere else: 400 that says what to do; nothing is stored."""
-    data = aiohttp.FormData()
-    data.add_field("file", WAV, filename="a.wav")
-    data.add_field("file_path", "x.wav")
-    async with harness.http.post("/v1/files/upload", data=data) as response:
-        body = await response.json()
-        assert (response.status, body["errors"][0]["pointer"]) == (400, "/file_path")
-        assert "before the file" in body["detail"]
-    assert harness.filestore.headers == []
+@pytest.mark.trial("10.21")
+async def test_the_file_may_come_first(harness: Harness) -> None:
+    """The first YiVideo's own order: the file gets its name in the end; without one nothing is stored."""
+    for fields in ([("file_path", "a/x.wav")], [("bucket", "other"), ("file_path", "a/y.wav")], []):
+        data = aiohttp.FormData()
+        data.add_field("file", WAV, filename="a.wav")
+        for name, value in fields:
+            data.add_field(name, value)
+        async with harness.http.post("/v1/files/upload", data=data) as response:
+            body = await response.json()
+            if fields:
+                assert (response.status, body["file_path"]) == (200, fields[-1][1])
+            else:
+                assert (response.status, body["errors"][0]["pointer"]) == (400, "/file_path")
+    assert harness.filestore.files.keys() == {("yivideo", "a/x.wav"), ("other", "a/y.wav")}
 
 
 @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../b"])
