@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from filestore.access import EVERYTHING, Check, Guard, Reach, free
 from filestore.backend import (
-    READ_BYTES,
     WHOLE,
     ByteRange,
     Chunk,
@@ -28,9 +27,9 @@ from filestore.backend import (
 from filestore.blobs import BlobFolder, PartialBlob
 from filestore.index import FileIndex, Row
 from filestore.intake import check_announced
+from filestore.read_ahead import read_chunks
 from filestore.signing import Grant, UrlSigner, key_in
 from runtime.batches import Checksum, batches
-from runtime.disk_reader import DiskReader
 from runtime.disk_writer import DIRECT_BYTES
 from runtime.errors import DataLoss
 from runtime.logs import get_logger
@@ -38,7 +37,6 @@ from runtime.threads import Threads
 
 log = get_logger(__name__)
 
-_READ_AHEAD_CHUNKS = 4
 _DELETE_ROWS = 500
 
 
@@ -108,11 +106,11 @@ class LocalBackend:
         self, bucket: str, path: str, wanted: ByteRange = WHOLE, readable: Check = free
     ) -> AsyncIterator[OpenFile]:
         """Read one file; the open descriptor keeps its version readable while others replace or delete it."""
-        row, file = await self._threads.run(self._open_blob, bucket, path)
+        row, file = await self._threads.acquire(_close_blob, self._open_blob, bucket, path)
         try:
             readable(row.info)
             offset, length = wanted.within(row.info)
-            chunks = self._read(file, offset, length)
+            chunks = read_chunks(self._threads, file, offset, length)
             try:
                 yield OpenFile(row.info, offset, length, chunks)
             finally:
@@ -277,24 +275,6 @@ class LocalBackend:
         finally:
             await self._threads.settle(*under_way)
 
-    async def _read(self, file: int, offset: int, length: int) -> AsyncGenerator[bytes, None]:
-        """Yield chunks while a thread reads the next few; ends its thread's work before it ends itself."""
-        step = READ_BYTES * _READ_AHEAD_CHUNKS
-        end = offset + length
-        reader = DiskReader(file, length, step)
 
-        def begin(at: int) -> asyncio.Future[list[bytes]]:
-            return self._threads.begin(reader.read, at, min(step, end - at), READ_BYTES)
-
-        ahead = begin(offset)
-        try:
-            while offset < end:
-                batch = await self._threads.wait(ahead)
-                offset += step
-                if offset < end:
-                    ahead = begin(offset)
-                for chunk in batch:
-                    yield chunk
-        finally:
-            # The descriptor is closed after this: no thread may still read from it.
-            await self._threads.settle(ahead)
+def _close_blob(opened: tuple[Row, int]) -> None:
+    os.close(opened[1])

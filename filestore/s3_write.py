@@ -160,11 +160,17 @@ def owning(owner: str, task_id: str) -> dict[str, str]:
 
 async def in_turn(write: Callable[[dict[str, str]], Awaitable[None]], condition: Condition) -> None:
     """Write as the condition allows, looking again each time another writer came first."""
+    refused_headers: dict[str, str] = {}
     for turn in range(_TURNS):
+        headers = await condition()
+        if headers == refused_headers and "If-Match" in headers:
+            # It does hold: this store (a radosgw, of a multipart upload) refuses whatever has such a condition.
+            headers = {}
         try:
-            await write(await condition())
+            await write(headers)
         except S3Refused as refused:
             if refused.status not in _OVERTAKEN or turn == _TURNS - 1:
                 raise
+            refused_headers = headers
         else:
             return

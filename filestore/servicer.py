@@ -12,10 +12,10 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from filestore import metrics
-from filestore.access import Caller, checked_caller
-from filestore.backend import ByteRange, Chunk, FileInfo, NewFile
+from filestore.backend import ByteRange, Chunk, NewFile
 from filestore.naming import Naming
-from filestore.signing import Grant, PresignMethod
+from filestore.packing import to_caller, to_file, to_method
+from filestore.signing import Grant
 from filestore.store import FileStore
 from runtime.chunk_codec import chunk_tag, encode
 from runtime.errors import DeadlineExceeded, InvalidArgument
@@ -176,6 +176,19 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
             download_name=grant.download_name, caller=caller, task_id=grant.task_id
         )
 
+    async def ResolveUrl(  # noqa: N802
+        self, request: file_pb2.ResolveUrlRequest, context: Context
+    ) -> file_pb2.ResolveUrlResponse:
+        """Say which file a URL names."""
+        found = self._store.resolve(request.url)
+        if found is None:
+            return file_pb2.ResolveUrlResponse()
+        bucket, path, caller = found
+        answer = file_pb2.ResolveUrlResponse(found=True, bucket=bucket, path=path)
+        if caller is not None:
+            answer.caller.CopyFrom(file_pb2.Caller(user=caller.user, all_files=caller.all_files))
+        return answer
+
     async def GetStorage(  # noqa: N802
         self, request: file_pb2.GetStorageRequest, context: Context
     ) -> file_pb2.GetStorageResponse:
@@ -264,37 +277,3 @@ def _chunk_of(request: file_pb2.UploadRequest, sent: int) -> bytes | None:
     if payload != "chunk":
         raise InvalidArgument.at("/header", "the header comes once and first")
     return request.chunk
-
-
-def to_file(info: FileInfo) -> file_pb2.File:
-    """Pack a file's description."""
-    stamp = Timestamp()
-    stamp.FromDatetime(info.update_time)
-    return file_pb2.File(
-        bucket=info.bucket,
-        path=info.path,
-        size_bytes=info.size_bytes,
-        sha256=info.sha256,
-        content_type=info.content_type,
-        etag=info.etag,
-        update_time=stamp,
-        owner=info.owner,
-        task_id=info.task_id,
-    )
-
-
-def to_caller(caller: file_pb2.Caller) -> Caller:
-    """Return for whom a request is made; raises InvalidArgument."""
-    return checked_caller(caller.user, caller.all_files)
-
-
-def to_method(method: int) -> PresignMethod:
-    """Return what a URL allows; raises InvalidArgument for a value that this program does not know."""
-    known: dict[int, PresignMethod] = {
-        file_pb2.PRESIGN_METHOD_UNSPECIFIED: PresignMethod.GET,
-        file_pb2.PRESIGN_METHOD_GET: PresignMethod.GET,
-        file_pb2.PRESIGN_METHOD_PUT: PresignMethod.PUT,
-    }
-    if method not in known:
-        raise InvalidArgument.at("/method", "must be GET or PUT")
-    return known[method]

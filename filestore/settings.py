@@ -58,6 +58,9 @@ class FilestoreSection(Section):
     """Other buckets that may be named. Empty: any; one that is absent is made when a file is put there."""
     shared_prefixes: tuple[str, ...] = ()
     """Beginnings of paths (`library/`) below which everybody reads and lists every file; only its owner replaces or deletes one."""
+    url_aliases: tuple[str, ...] = ("http://minio:9000",)
+    """`http(s)://host[:port]` that the store is also known by. A task's input that begins with one of them, with the store's own
+    addresses or with `gateway_url` is read from the store, on behalf of the task's user, and not fetched over the network."""
     share_anonymous: bool = False
     """Whether everybody reads the files of `anonymous`: those from before files had owners or keys were set, and those written past
     the filestore."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from filestore import metrics, pages
 from filestore.access import EVERYBODY, AccessRules, Caller, checked_task_id
+from filestore.addresses import Addresses
 from filestore.backend import (
     WHOLE,
     Backend,
@@ -56,6 +57,7 @@ class FileStore:
         self.backend = backend
         self.section = section
         self.quota = Quota(section.quota_mib * MIB)
+        self._addresses = Addresses(section)
         self._rules = AccessRules(section.shared_prefixes, share_anonymous=section.share_anonymous)
         self._transfers = 0
 
@@ -177,6 +179,19 @@ class FileStore:
         if self.backend.signer is None:
             raise PermissionDenied("this store's own links do not go through the gateway")
         return self.backend.signer.verify(bucket, path, method, token)
+
+    def resolve(self, url: str) -> tuple[str, str, Caller | None] | None:
+        """Return bucket and path of a URL of this store, and for whom a signed link may be read; None for any other URL.
+
+        Raises PathRefused, and PermissionDenied for a signed link that is wrong or has expired.
+        """
+        named = self._addresses.named(url)
+        if named is None:
+            return None
+        bucket, path = self._bucket(named.bucket), checked_path(named.path)
+        if named.token is None:
+            return bucket, path, None
+        return bucket, path, self.verify_presigned(bucket, path, PresignMethod.GET, named.token).caller
 
     async def healthy(self) -> bool:
         """Return whether the store answers within five seconds."""

@@ -96,9 +96,13 @@ class TaskContext:
     async def fetch_directory(self, ref: str) -> Path:
         """Return a local folder: of an object prefix (`task-1/frames/`), a shared folder, or an archive (zip, tar), unpacked."""
         if ref.startswith("/"):
-            shared = self._own.media_in.shared_path(ref)
-            if shared.is_dir():
-                return shared
+            if (stored := await self._own.media_in.stored_path(ref)) is None:
+                shared = self._own.media_in.shared_path(ref)
+                if shared.is_dir():
+                    return shared
+            elif not stored.lower().endswith(archives.SUFFIXES):
+                prefix = stored.rstrip("/") + "/"
+                return await self._own.media_in.fetch_folder("", prefix, self._own.folder / "in")
         elif ref.endswith("/") and "://" not in ref:
             return await self._own.media_in.fetch_folder("", ref, self._own.folder / "in")
         elif ref.startswith("s3://") and ref.endswith("/"):

@@ -26,6 +26,9 @@ class NodeSection(Section):
     """Folder for scratch files and the media cache, used by one replica at a time; unset: a temporary one, removed at the end."""
     allowed_roots: tuple[Path, ...] = (Path("/share"),)
     """Folders whose files an input may name by absolute path."""
+    share_root: str = Field("/share", pattern=r"^/[^/]+(/[^/]+)*$")
+    """Root of shared paths in clients' words. A path below it that is no file of this machine names the object of the same path
+    without it, as it does where the gateway deletes folders (`gateway.share_root`)."""
     egress_allow: tuple[str, ...] = ()
     """Addresses, networks or host names (each with or without `:port`) that an input's URL may name besides public ones."""
     image_limit_mib: float = Field(50, gt=0)

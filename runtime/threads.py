@@ -25,6 +25,18 @@ class Threads:
         """Call the function in a thread and wait for it, as `wait` does."""
         return await self.wait(self.begin(function, *args, **kwargs))
 
+    async def acquire(
+        self, release: Callable[[R], object], function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Return what a function has opened in a thread; when the caller is cancelled meanwhile, it is released again."""
+        future = self.begin(function, *args, **kwargs)
+        cancelled = await _until_done(future)
+        if cancelled is not None:
+            if future.exception() is None:
+                release(future.result())
+            raise cancelled
+        return future.result()
+
     async def wait(self, future: asyncio.Future[R]) -> R:
         """Wait for what was begun.
 

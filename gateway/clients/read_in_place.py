@@ -106,7 +106,7 @@ class InPlaceReads:
         header = ranged(found.file, request)
         if not header.length_bytes:
             return None
-        file = await self._threads.run(_opened, found.local_path, found.file.size_bytes)
+        file = await self._threads.acquire(_closed, _opened, found.local_path, found.file.size_bytes)
         if file is None:
             self._close_detour("the content cannot be opened here")
             return None
@@ -115,6 +115,11 @@ class InPlaceReads:
     def _close_detour(self, reason: str) -> None:
         self._detour.close()
         log.debug("files come through the filestore", reason=reason, again_in_seconds=_CLOSED_SECONDS)
+
+
+def _closed(file: int | None) -> None:
+    if file is not None:
+        os.close(file)
 
 
 def _opened(path: str, size_bytes: int) -> int | None:

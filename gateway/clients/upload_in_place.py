@@ -186,7 +186,8 @@ class InPlaceUploads:
             async with rpc_errors():
                 await call.say(file_pb2.UploadInPlaceRequest(header=header))
                 path = (await call.hear("lent")).lent.path
-            return await self._threads.run(os.open, path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+            return await self._threads.acquire(os.close, os.open, path, flags)
         except (WrongState, Unimplemented) as refused:
             reason = refused.message
         except OSError as error:

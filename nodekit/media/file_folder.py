@@ -8,7 +8,7 @@ import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from nodekit.media.files import StoredFile, copy_file
+from nodekit.media.files import Files, StoredFile, copy_file
 from nodekit.media.names import checked_object_path
 from runtime.errors import FileNotFound, PathRefused
 from yivideo.task.v1 import task_pb2
@@ -74,6 +74,10 @@ class FolderFiles:
         """Delete an object."""
         found = self._locate(file.bucket, file.path)
         await asyncio.to_thread(found.unlink, missing_ok=True)
+
+    async def resolve(self, url: str) -> tuple[Files, str, str] | None:
+        """A folder has no URLs."""
+        return None
 
     async def url(self, file: StoredFile) -> str:
         """A folder has no URLs."""

@@ -12,10 +12,18 @@ from pathlib import Path
 import aiohttp
 import grpc
 
-from nodekit.media.files import CHUNK_BYTES, Sink, StoredFile, opened_chunks
+from nodekit.media.files import CHUNK_BYTES, Files, Sink, StoredFile, opened_chunks
 from nodekit.media.web_source import MAX_FAILURES, WebSource
 from nodekit.settings import NodeSection
-from runtime.errors import DataLoss, FileExists, FileNotFound, PermissionDenied, Unavailable, WrongState
+from runtime.errors import (
+    DataLoss,
+    FileExists,
+    FileNotFound,
+    PermissionDenied,
+    Unavailable,
+    Unimplemented,
+    WrongState,
+)
 from runtime.refusal import answered
 from runtime.rpc_errors import rpc_errors
 from yivideo.file.v1 import file_pb2, file_pb2_grpc
@@ -131,6 +139,18 @@ class ServiceFiles:
         with contextlib.suppress(FileNotFound, PermissionDenied):
             async with rpc_errors():
                 await self._stub.DeleteFile(request)
+
+    async def resolve(self, url: str) -> tuple[Files, str, str] | None:
+        """Ask the filestore; what a signed link of the gateway names is read as its maker."""
+        try:
+            async with rpc_errors():
+                found = await self._stub.ResolveUrl(file_pb2.ResolveUrlRequest(url=url))
+        except Unimplemented:
+            return None
+        if not found.found:
+            return None
+        whom = found.caller if found.HasField("caller") else self._caller
+        return ServiceFiles(self._store, whom, self._task_id), found.bucket, found.path
 
     async def url(self, file: StoredFile) -> str:
         """Return a presigned GET; empty when the store has no public endpoint."""

@@ -49,6 +49,9 @@ class Files(Protocol):
     async def delete(self, file: StoredFile) -> None:
         """Delete an object that the task has stored; one that is not there or is not the task's is no error."""
 
+    async def resolve(self, url: str) -> tuple[Files, str, str] | None:
+        """Return where in the store a URL leads, as bucket and path, and whose eyes it is read by; None for a URL of elsewhere."""
+
     async def url(self, file: StoredFile) -> str:
         """Return a URL that reads the object without credentials for a time; empty when the store has none."""
 
@@ -79,7 +82,7 @@ class Sink:
 
     async def __aexit__(self, *_: object) -> None:
         assert self._file is not None
-        await asyncio.to_thread(self._file.close)
+        await _closed(self._file)
 
     async def write(self, chunk: bytes) -> None:
         """Append bytes. Raises PayloadTooLarge past the limit."""
@@ -124,6 +127,11 @@ async def _opened(path: Path, mode: str) -> BinaryIO:
         raise
 
 
+async def _closed(file: BinaryIO) -> None:
+    """Close a file in a thread, also when the caller is cancelled before the thread has begun."""
+    await asyncio.shield(asyncio.ensure_future(asyncio.to_thread(file.close)))
+
+
 def _close(opening: asyncio.Future[Any]) -> None:
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close()
@@ -144,7 +152,7 @@ async def opened_chunks(source: Path) -> AsyncIterator[AsyncIterator[bytes]]:
     try:
         yield chunks()
     finally:
-        await asyncio.to_thread(file.close)
+        await _closed(file)
 
 
 async def copy_file(source: Path, target: Path, limit_bytes: int = 2**63) -> Sink:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import hashlib
+import os
 import re
 import urllib.parse
 from collections.abc import Callable
@@ -56,21 +57,25 @@ class MediaIn:
 
     async def _fetch(self, ref: str, kind: MediaKind | None, folder: Path) -> Path:
         if ref.startswith("/"):
+            if (path := await self.stored_path(ref)) is not None:
+                return await self._object(self._files, "", path, kind, folder)
             return await asyncio.to_thread(self._shared, ref, kind)
         scheme = _SCHEME.match(ref)
         match scheme[1].lower() if scheme else "":
             case "data":
                 return await self._inline(ref, kind, folder)
             case "http" | "https":
+                if found := await self._files.resolve(ref):
+                    return await self._object(*found, kind, folder)
                 return await self._web(ref, kind, folder)
             case "s3":
                 bucket, _, path = ref[5:].partition("/")
-                return await self._object(bucket, path, kind, folder)
+                return await self._object(self._files, bucket, path, kind, folder)
             case _ if "://" in ref or ref.lower().startswith("file:"):
                 raise PathRefused(
                     "a media reference is an object path, s3://, http(s)://, data: or a shared path"
                 )
-        return await self._object("", ref, kind, folder)
+        return await self._object(self._files, "", ref, kind, folder)
 
     def _limit(self, kind: MediaKind | None, name: str) -> int:
         return self._settings.limit_bytes(kind or kind_of(name))
@@ -87,6 +92,13 @@ class MediaIn:
         if path.stat().st_size > (limit := self._limit(kind, path.name)):
             raise too_large(limit)
         return path
+
+    async def stored_path(self, ref: str) -> str | None:
+        """Return the object path that an absolute path below the share root stands for; None when it is a path of this machine."""
+        below = ref.removeprefix(f"{self._settings.share_root}/")
+        if below == ref or ".." in ref.split("/") or await asyncio.to_thread(_is_here, ref):
+            return None
+        return re.sub(r"/+", "/", below).lstrip("/") or None
 
     def shared_path(self, ref: str) -> Path:
         """Return where an absolute path really leads. Raises PathRefused when that is under no allowed root."""
@@ -116,15 +128,17 @@ class MediaIn:
             await sink.write(body)
         return target
 
-    async def _object(self, bucket: str, path: str, kind: MediaKind | None, folder: Path) -> Path:
-        file = await self._files.stat(bucket, checked_object_path(path))
+    async def _object(
+        self, files: Files, bucket: str, path: str, kind: MediaKind | None, folder: Path
+    ) -> Path:
+        file = await files.stat(bucket, checked_object_path(path))
         if file.size_bytes > (limit := self._limit(kind, path)):
             raise too_large(limit)
         target = self._target(folder, path)
-        await self._take(file, target)
+        await self._take(files, file, target)
         return target
 
-    async def _take(self, file: StoredFile, target: Path) -> None:
+    async def _take(self, files: Files, file: StoredFile, target: Path) -> None:
         """Bring an object to a new local name, from the cache when it is there."""
         key = file.sha256 or _key("object", file.bucket, file.path, file.etag)
         async with self._cache.one_at_a_time(key):
@@ -132,7 +146,7 @@ class MediaIn:
                 return
             fresh = self._cache.partial()
             try:
-                await self._files.download(file, fresh)
+                await files.download(file, fresh)
                 self._cache.add(key, fresh, target)
             finally:
                 fresh.unlink(missing_ok=True)
@@ -199,7 +213,7 @@ class MediaIn:
             local = target / checked_object_path(file.path.removeprefix(prefix))
             local.parent.mkdir(parents=True, exist_ok=True)
             async with turns:
-                await self._take(file, local)
+                await self._take(self._files, file, local)
 
         for start in range(0, len(found), 256):
             batch = [asyncio.ensure_future(take(file)) for file in found[start : start + 256]]
@@ -209,6 +223,14 @@ class MediaIn:
                 for task in batch:
                     task.cancel()
                 await asyncio.gather(*batch, return_exceptions=True)
+
+
+def _is_here(ref: str) -> bool:
+    """Say whether something lies at a path of this machine, whatever it is and wherever it leads."""
+    try:
+        return os.path.lexists(ref)
+    except ValueError:  # a control character
+        return True
 
 
 def _key(*parts: str) -> str:

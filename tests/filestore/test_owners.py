@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sqlite3
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,13 @@ import pytest
 from filestore.access import EVERYBODY, Caller
 from filestore.backend import Backend, FileInfo, NewFile
 from filestore.local import LocalBackend
+from filestore.naming import Naming
 from filestore.settings import FilestoreSection
 from filestore.signing import Grant
 from filestore.store import FileStore
-from runtime.errors import FileExists, FileNotFound, PermissionDenied, YiVideoError
+from runtime.errors import FileExists, FileNotFound, PathRefused, PermissionDenied, YiVideoError
 from tests.filestore.contents import pieces
+from yivideo.file.v1 import file_pb2
 
 pytestmark = pytest.mark.trial("10.13")
 
@@ -154,6 +157,41 @@ async def test_users_who_race_for_a_path_do_not_write_over_each_other(
     assert len(won) == 1 and len(lost) == 3, outcomes
     there = await store.stat("", "race", EVERYBODY)
     assert (there.owner, there.sha256) == (won[0].owner, won[0].sha256)
+
+
+async def named_last(
+    store: FileStore, path: str, caller: Caller, content: bytes, bucket: str = ""
+) -> FileInfo:
+    """Write a file whose name comes behind its content."""
+    naming = Naming()
+    file = naming.of(store.announced(NewFile("", "", ""), caller, if_absent=False))
+
+    async def chunks() -> AsyncIterator[bytes]:
+        async for piece in pieces(content):
+            yield piece
+        naming.take(file_pb2.UploadTrailer(path=path, bucket=bucket))
+
+    return await store.put(file, chunks())
+
+
+@pytest.mark.trial("10.21")
+@pytest.mark.parametrize("content", [b"small", LARGE], ids=["small", "multipart"])
+async def test_a_file_may_be_named_last(store: FileStore, content: bytes) -> None:
+    """It appears whole under its name, with its type, owner and checksum; a bad name or a path that is taken leaves nothing."""
+    info = await named_last(store, "late/film.mp4", ALICE, content)
+    assert (info.path, info.owner, info.content_type, info.size_bytes) == (
+        "late/film.mp4", "alice", "video/mp4", len(content),
+    )  # fmt: skip
+    assert info.sha256 == hashlib.sha256(content).hexdigest()
+    assert (await store.stat("", "late/film.mp4", ALICE)).sha256 == info.sha256
+    with pytest.raises(PathRefused):
+        await named_last(store, "../x", ALICE, content)
+    with pytest.raises(PathRefused):
+        await named_last(store, "", ALICE, content)
+    with pytest.raises(PermissionDenied):
+        await named_last(store, "late/film.mp4", BOB, content)
+    assert await listed(store, EVERYBODY) == ["late/film.mp4"]
+    assert store.used.files == 1
 
 
 async def test_files_without_owner_are_anonymous(tmp_path: Path) -> None:

@@ -90,7 +90,9 @@ async def house(start_harness: Any, tmp_path: Path) -> AsyncIterator[House]:
     """A house where alice has files and an ended task."""
     backend = LocalBackend(tmp_path / "store")
     await backend.start("yivideo")
-    store = FileStore(backend, FilestoreSection(shared_prefixes=("library/",)))
+    store = FileStore(
+        backend, FilestoreSection(shared_prefixes=("library/",), gateway_url="http://gateway.example")
+    )
     server = RpcServer(RUNTIME)
     server.add(add_file_service, FileServicer(store), SERVICE)
     keys = tuple(

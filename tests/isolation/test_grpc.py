@@ -19,7 +19,7 @@ from yivideo.file.v1.file_pb2_grpc import FileServiceStub
 pytestmark = pytest.mark.trial("10.13")
 
 METHODS = pb.DESCRIPTOR.services_by_name["FileService"].methods_by_name
-NAMES_NOTHING = {"GetStorage", "VerifyPresigned"}
+NAMES_NOTHING = {"GetStorage", "VerifyPresigned", "ResolveUrl"}
 """Calls that reach no file."""
 CALLERS = [pb.Caller(user="bob"), pb.Caller(user="eve"), pb.Caller(), None]
 

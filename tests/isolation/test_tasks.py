@@ -19,6 +19,10 @@ INPUTS = {
     "bucket": (f"s3://yivideo/{SECRET}", False),
     "folder": ("archive-1/", True),
     "folder of a bucket": ("s3://yivideo/archive-1/", True),
+    "the store's address": (f"http://minio:9000/yivideo/{SECRET}", False),
+    "the gateway's address": (f"http://gateway.example/v1/files/download/{SECRET}?bucket=yivideo", False),
+    "shared path": (f"/share/{SECRET}", False),
+    "shared folder": ("/share/archive-1", True),
     "beginning of a name": ("archive-1/fi", True),
 }
 
