@@ -85,11 +85,20 @@ class MediaOut:
     async def _upload_all(self, local: list[tuple[Path, str]], folder: str) -> str:
         turns = iter([(path, checked_object_path(f"{folder}/{relative}")) for path, relative in local])
 
+        taken: list[YiVideoError] = []
+
         async def carry() -> None:
             for path, target in turns:
-                await self._upload(path, target)
+                if taken:
+                    return  # and not broken off: what a store has not heard the end of may still arrive there
+                try:
+                    await self._upload(path, target)
+                except _TAKEN as error:
+                    taken.append(error)
 
         await _side_by_side(carry, _PARALLEL_TRANSFERS)
+        if taken:
+            raise taken[0]
         return f"{folder}/"
 
     async def _upload(self, source: Path, path: str) -> None:

@@ -19,7 +19,7 @@ from runtime.errors import FieldViolation, InvalidInput
 from runtime.logs import get_logger
 from runtime.settings import RuntimeSection
 from runtime.structs import from_struct
-from scheduler.queue.references import Pointer, to_pointer
+from scheduler.queue.references import Place, to_pointer
 from yivideo.file.v1 import file_pb2, file_pb2_grpc
 from yivideo.task.v1 import task_pb2
 
@@ -50,7 +50,7 @@ class InputFiles:
         if self._channel is not None:
             await self._channel.close()
 
-    def wanted(self, spec: task_pb2.TaskSpec, input_schema: str) -> list[tuple[Pointer, str]]:
+    def wanted(self, spec: task_pb2.TaskSpec, input_schema: str) -> list[tuple[Place, str]]:
         """Return the stored files that a task's input names; none when they may come before it starts, or need no look."""
         later = spec.depends_on or spec.delay_seconds or spec.HasField("start_time")
         if self._stub is None or later or _MARK not in input_schema:
@@ -59,7 +59,7 @@ class InputFiles:
         found = media_references(schema, schema, from_struct(spec.input))
         return [(place, ref) for place, ref in found if _is_stored(ref)][:_MOST_REFERENCES]
 
-    async def check(self, spec: task_pb2.TaskSpec, wanted: list[tuple[Pointer, str]]) -> None:
+    async def check(self, spec: task_pb2.TaskSpec, wanted: list[tuple[Place, str]]) -> None:
         """Raise InvalidInput, with a pointer below `/input`, for files that are not there for the task's user."""
         try:
             async with asyncio.timeout(_CHECK_SECONDS):
@@ -104,8 +104,8 @@ def _is_stored(ref: str) -> bool:
 
 
 def media_references(
-    schema: dict[str, Any], part: object, value: object, at: Pointer = (), seen: set[int] | None = None
-) -> Iterator[tuple[Pointer, str]]:
+    schema: dict[str, Any], part: object, value: object, at: Place = (), seen: set[int] | None = None
+) -> Iterator[tuple[Place, str]]:
     """Yield the place and text of every media reference in a value.
 
     `part` is the piece of the schema that is about it; `seen` are those that were looked at for it already: a foreign node's schema

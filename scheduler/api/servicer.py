@@ -129,7 +129,9 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
         """Refuse a new task whose files are not there for its user; the same request made again finds its task all the same."""
         scheduler, spec = self._scheduler, admitted.spec
         kind = scheduler.types.find(spec.task_name)
-        wanted = scheduler.input_files.wanted(spec, kind.input_schema) if kind else []
+        wanted = (
+            scheduler.input_files.wanted(spec, kind.input_schema) if kind and not admitted.sources else []
+        )
         if wanted:
             try:
                 await scheduler.input_files.check(spec, wanted)
