@@ -17,8 +17,14 @@ from runtime.errors import NotFound
 _STATES = health_pb2.HealthCheckResponse
 
 
+PROCESS = ""
+"""The name that stands for the whole process: as healthy as the worst of its services."""
+
+
 class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
-    """Knows which services are served; the empty name stands for the whole process."""
+    """Knows which services are served. A probe that asks for no service in particular hears of the worst of them: a process
+    that answers and cannot do what it is there for is not ready.
+    """
 
     def __init__(self) -> None:
         self._states: dict[str, int] = {}
@@ -27,7 +33,9 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         self._ended = False
 
     def set(self, service: str, serving: bool) -> None:
-        """Report one service healthy or not; without effect once the drain has begun."""
+        """Report one service healthy or not; without effect once the drain has begun. Raises ValueError for the process's name."""
+        if service == PROCESS:
+            raise ValueError("the process's health follows from that of its services")
         if not self._draining:
             self._states[service] = _STATES.SERVING if serving else _STATES.NOT_SERVING
             self._tell()
@@ -43,13 +51,20 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         self._ended = True
         self._tell()
 
+    def _state(self, service: str) -> int | None:
+        """Return a service's state, None for one that is not here; a process without services serves unless it drains."""
+        if service != PROCESS:
+            return self._states.get(service)
+        good = not self._draining and all(state == _STATES.SERVING for state in self._states.values())
+        return int(_STATES.SERVING if good else _STATES.NOT_SERVING)
+
     def _tell(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
 
     async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> Any:  # noqa: N802
         """Answer a probe. Raises NotFound for a service that this server does not have."""
-        state = self._states.get(request.service)
+        state = self._state(request.service)
         if state is None:
             raise NotFound(f"this server has no service {request.service!r}")
         return _STATES(status=state)
@@ -61,7 +76,9 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         told = None
         while True:
             changed = self._changed
-            state = self._states.get(request.service, _STATES.SERVICE_UNKNOWN)
+            state = self._state(request.service)
+            if state is None:
+                state = _STATES.SERVICE_UNKNOWN
             if state != told:
                 yield _STATES(status=state)
                 told = state

@@ -96,7 +96,7 @@ class RpcServer:
             reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], self._server)
         address = self._bind()
         await self._server.start()
-        for name in ("", *self._services):
+        for name in self._services:
             self._health.set(name, True)
         log.info("listening", address=address)
         try:

@@ -18,7 +18,6 @@ def asked(service: str = "shop") -> health_pb2.HealthCheckRequest:
 @pytest.fixture
 def health() -> HealthServicer:
     made = HealthServicer()
-    made.set("", True)
     made.set("shop", True)
     return made
 
@@ -28,7 +27,7 @@ async def test_a_probe_tells_the_state_now(health: HealthServicer) -> None:
     assert (await health.Check(asked(), None)).status == STATES.SERVING
     health.set("shop", False)
     assert (await health.Check(asked(), None)).status == STATES.NOT_SERVING
-    assert (await health.Check(asked(""), None)).status == STATES.SERVING
+    assert (await health.Check(asked(""), None)).status == STATES.NOT_SERVING
     with pytest.raises(NotFound):
         await health.Check(asked("nobody"), None)
 
@@ -67,3 +66,29 @@ async def test_nothing_turns_healthy_again_during_a_drain(health: HealthServicer
     assert (await health.Check(asked(), None)).status == STATES.NOT_SERVING
     with pytest.raises(NotFound):
         await health.Check(asked("new"), None)
+
+
+@pytest.mark.trial("10.2")
+async def test_a_process_is_as_healthy_as_the_worst_of_its_services(health: HealthServicer) -> None:
+    """Asked for no service in particular, a process serves only while every one of its services does; a watch hears each change."""
+    health.set("bakery", True)
+    watch = health.Watch(asked(""), None)
+    for shop, bakery, process in (
+        (True, True, STATES.SERVING),
+        (False, True, STATES.NOT_SERVING),
+        (False, False, STATES.NOT_SERVING),
+        (True, False, STATES.NOT_SERVING),
+        (True, True, STATES.SERVING),
+    ):
+        health.set("shop", shop)
+        health.set("bakery", bakery)
+        assert (await health.Check(asked(""), None)).status == process
+    assert (await anext(watch)).status == STATES.SERVING
+    health.set("bakery", False)
+    assert (await anext(watch)).status == STATES.NOT_SERVING
+
+
+def test_nobody_says_that_a_process_serves_when_its_services_do_not(health: HealthServicer) -> None:
+    """The process's own state is not set but follows."""
+    with pytest.raises(ValueError, match="follows"):
+        health.set("", True)
