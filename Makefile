@@ -96,6 +96,9 @@ check: setup $(stamps)/buf ## Check format, lint, types, import rules and contra
 	@if [ -x $(buf) ]; then $(buf) lint; \
 	    else echo "check: buf is not here (npm, Linux x86-64) and was left out; tests/contracts checks the contracts too"; fi
 
+settings: setup ## Write docs/settings.md out of the settings classes
+	@$(python) -m tests.settings_page
+
 map: setup ## Check that READMEs name every file, and that ARCHITECTURE.md names only what exists
 	@$(python) -m tests.map
 
@@ -103,10 +106,10 @@ fix: setup ## Format and mend what the linter can
 	@$(bin)/ruff format -q .
 	@$(bin)/ruff check -q --fix .
 
-chaos: setup ## Kill, freeze and cut off everything under 1,000 tasks, and judge (5 minutes; seed=N repeats a plan, tasks=N)
+chaos: setup ## Kill, freeze and cut off everything under 1,000 tasks, and judge (7 minutes; seed=N repeats a plan, tasks=N)
 	@$(python) -m bench.chaos $(if $(seed),--seed $(seed)) $(if $(tasks),--tasks $(tasks))
 
-chaos-short: setup ## The same with 100 tasks in a minute and a half
+chaos-short: setup ## The same with 100 tasks in two minutes
 	@$(python) -m bench.chaos --tasks 100 $(if $(seed),--seed $(seed))
 
 fuzz: setup $(stamps)/fuzz ## Send malformed requests to a whole stack (requests=10000); no fault, no crash, no leak
@@ -161,5 +164,5 @@ lock: setup ## Compile all requirements to pinned, hashed locks (upgrade=1: the 
 clean: ## Remove what setup and runs made
 	@rm -rf .venv .venv-locks .venv-bench .environments $(stamps) yivideo .run .demo tools/buf/node_modules
 
-.PHONY: trials test-fast map models environment quality-audio quality-ocr quality-text bench-audio test-engines help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams \
+.PHONY: settings trials test-fast map models environment quality-audio quality-ocr quality-text bench-audio test-engines help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams \
 	bench-gpulock chaos-gpulock bench-tasks

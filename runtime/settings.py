@@ -1,19 +1,23 @@
 """Settings: one frozen, typed object per process, read once (environment > YAML file > defaults).
 
-One YAML file, named by `YIVIDEO_CONFIG`, may serve every process: each reads the sections it knows and ignores the
-others; inside a section an unknown key is an error. Environment names are `YIVIDEO_<SECTION>__<FIELD>`, for example
-`YIVIDEO_RUNTIME__LOG_LEVEL=debug`. Secrets are `SecretStr`, so printing a settings object never shows them.
+One YAML file, named by `YIVIDEO_CONFIG`, may serve every process: each reads its own sections and leaves those of the
+others alone. A section that no process has is an error, and so is an unknown key in one's own. Environment names are
+`YIVIDEO_<SECTION>__<FIELD>`, for example `YIVIDEO_RUNTIME__LOG_LEVEL=debug`; docs/settings.md lists them all. Secrets are
+`SecretStr`, so printing a settings object never shows them.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -24,13 +28,32 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     YamlConfigSettingsSource,
 )
 from pydantic_settings import SettingsError as EnvironmentFault
 
-CONFIG_VARIABLE = "YIVIDEO_CONFIG"
+from runtime.addresses import split_host_port
+from runtime.errors import InvalidArgument
+from runtime.section_names import CONFIG_VARIABLE, DELIMITER, PREFIX
+from runtime.settings_faults import Given, broken_json, told, unknown_sections
+
+_ENVIRONMENT: ContextVar[Mapping[str, str] | None] = ContextVar("environment", default=None)
+"""What is read as the environment, when that is not this process's own."""
+
+
+def _environment() -> Mapping[str, str]:
+    given = _ENVIRONMENT.get()
+    return os.environ if given is None else given
+
+
+class _Environment(EnvSettingsSource):
+    """The variables of the environment that is read."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {name.lower(): value for name, value in _environment().items()}
 
 
 class SettingsError(SystemExit):
@@ -41,6 +64,20 @@ class Section(BaseModel):
     """One part of the settings; frozen, and loud about a key it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def _listenable(address: str) -> str:
+    """Refuse what no server can listen on; empty, `host:port` and `unix:/path` can be right."""
+    if address and not address.startswith("unix:"):
+        try:
+            split_host_port(address)
+        except InvalidArgument:
+            raise ValueError("must be host:port, for example 127.0.0.1:8788") from None
+    return address
+
+
+Listen = Annotated[str, AfterValidator(_listenable)]
+"""An address that a server of ours listens on."""
 
 
 class TlsSection(Section):
@@ -80,11 +117,11 @@ class TlsSection(Section):
 class RuntimeSection(Section):
     """What every process has."""
 
-    listen: str = "127.0.0.1:0"
+    listen: Listen = "127.0.0.1:0"
     """`host:port` or `unix:/path` of the gRPC server; port 0 picks a free one and logs it."""
     advertise: str = ""
     """Address that others reach this process by; empty: the one it listens on."""
-    metrics_listen: str = "127.0.0.1:0"
+    metrics_listen: Listen = "127.0.0.1:0"
     """`host:port` of the Prometheus endpoint; empty: none."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least serious log line that is written."""
@@ -116,8 +153,8 @@ class ProcessSettings(BaseSettings):
     """What a process's settings class derives from; adds its own sections beside `runtime`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="YIVIDEO_",
-        env_nested_delimiter="__",
+        env_prefix=PREFIX,
+        env_nested_delimiter=DELIMITER,
         extra="ignore",
         frozen=True,
         use_attribute_docstrings=True,
@@ -137,10 +174,11 @@ class ProcessSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Order the sources: arguments, environment, YAML file, defaults."""
-        path = os.environ.get(CONFIG_VARIABLE)
+        environment = _Environment(settings_cls)
+        path = _environment().get(CONFIG_VARIABLE)
         if not path:
-            return init_settings, env_settings
-        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=path)
+            return init_settings, environment
+        return init_settings, environment, YamlConfigSettingsSource(settings_cls, yaml_file=path)
 
 
 def read_pem(path: Path) -> bytes:
@@ -154,32 +192,47 @@ def read_pem(path: Path) -> bytes:
 S = TypeVar("S", bound=ProcessSettings)
 
 
-def load_settings(kind: type[S]) -> S:
-    """Read the settings of this process.
+def load_settings(kind: type[S], environment: Mapping[str, str] | None = None) -> S:
+    """Read the settings of this process, or those that a process with another environment would read.
 
     Raises SettingsError (which ends the process with exit code 1 and the reasons on standard error) when the YAML
-    file is missing or a value does not fit.
+    file is missing, a name is not known or a value does not fit: every fault at once, each with its variable or its line.
     """
-    path = os.environ.get(CONFIG_VARIABLE)
-    if path:
-        _check_file(Path(path))
+    token = _ENVIRONMENT.set(environment)
     try:
-        return kind()
-    except EnvironmentFault as error:
-        raise SettingsError(f"settings: {error}") from None
-    except ValidationError as error:
-        faults = "\n".join(
-            f"  {'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()
-        )
-        raise SettingsError(f"settings: cannot start\n{faults}") from None
+        given = read_given()
+        faults = unknown_sections(kind, given) + broken_json(kind, given)
+        if faults:
+            raise _cannot_start(faults)
+        try:
+            return kind()
+        except EnvironmentFault as error:
+            raise SettingsError(f"settings: {error}") from None
+        except ValidationError as error:
+            raise _cannot_start(told(kind, error, given)) from None
+    finally:
+        _ENVIRONMENT.reset(token)
 
 
-def _check_file(path: Path) -> None:
-    """Raise SettingsError when the file is not a YAML mapping; the parser's own text would quote it, secrets and all."""
+def read_given() -> Given:
+    """Return what the operator has given. Raises SettingsError when the YAML file cannot be used."""
+    path = _environment().get(CONFIG_VARIABLE)
+    return Given(_environment(), Path(path), _file_text(Path(path))) if path else Given(_environment(), None)
+
+
+def _cannot_start(faults: list[str]) -> SettingsError:
+    return SettingsError("settings: cannot start\n" + "\n".join(f"  {fault}" for fault in faults))
+
+
+def _file_text(path: Path) -> str:
+    """Return the file's text. Raises SettingsError when it is not a YAML mapping; the parser's own text would quote it, secrets and
+    all.
+    """
     if not path.is_file():
         raise SettingsError(f"settings: {CONFIG_VARIABLE} names {str(path)!r}, which is not a file")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -188,3 +241,4 @@ def _check_file(path: Path) -> None:
         raise SettingsError(f"settings: {str(path)!r} cannot be read: {type(error).__name__}") from None
     if not isinstance(content, dict | None):
         raise SettingsError(f"settings: {str(path)!r} is not a mapping of sections")
+    return text

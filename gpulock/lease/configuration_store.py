@@ -22,7 +22,8 @@ from gpulock.store.keys import Keys
 from gpulock.store.script_store import ScriptStore
 from runtime.errors import InvalidArgument, WrongState, YiVideoError
 from runtime.logs import get_logger
-from runtime.settings import CONFIG_VARIABLE, ProcessSettings
+from runtime.section_names import CONFIG_VARIABLE
+from runtime.settings import ProcessSettings
 
 log = get_logger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from runtime.settings import CONFIG_VARIABLE
+from runtime.section_names import CONFIG_VARIABLE
 from tests.gpulock.replicas import Replicas, Running
 from yivideo.gpulock.v1 import monitor_pb2
 

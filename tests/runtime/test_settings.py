@@ -184,3 +184,123 @@ def test_a_token_that_cannot_travel_in_a_header_is_refused(token: str) -> None:
     """The usual slip is the line end of a secret's file; it is found at the start."""
     with pytest.raises(ValidationError, match="printable ASCII"):
         RuntimeSection(token=SecretStr(token))
+
+
+class SiteSection(Section):
+    """One site of a shop."""
+
+    street: str
+    """Where it is."""
+    rooms: int = 1
+    """How many."""
+
+
+class DeepSection(Section):
+    """A section in a section."""
+
+    most_open: int = 2
+    """How many."""
+
+
+class MarketSection(Section):
+    """A section as a room writes it, with all that one can have."""
+
+    sites: tuple[SiteSection, ...] = ()
+    """Where it is."""
+    limits: DeepSection = DeepSection()
+    """How much."""
+
+
+class MarketSettings(ProcessSettings):
+    """A process with that section, under the name of one that every process knows."""
+
+    gateway: MarketSection = MarketSection()
+
+
+def refusal(environment: dict[str, str]) -> str:
+    """What a process with such an environment ends with."""
+    with pytest.raises(SettingsError) as caught:
+        load_settings(MarketSettings, environment)
+    return str(caught.value)
+
+
+@pytest.mark.trial("10.5")
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("YIVIDEO_GATEWAY__SITS", "gateway.sites (YIVIDEO_GATEWAY__SITES)"),
+        ("YIVIDEO_GATEWAY__MOST_OPEN", "gateway.limits.most_open (YIVIDEO_GATEWAY__LIMITS__MOST_OPEN)"),
+        (
+            "YIVIDEO_GATEWAY__LIMITS__MOST_OPENED",
+            "gateway.limits.most_open (YIVIDEO_GATEWAY__LIMITS__MOST_OPEN)",
+        ),
+        ("YIVIDEO_RUNTIME__LOGLEVEL", "runtime.log_level (YIVIDEO_RUNTIME__LOG_LEVEL)"),
+        ("yivideo_runtime__lisen", "runtime.listen (YIVIDEO_RUNTIME__LISTEN)"),
+        ("YIVIDEO_GATEWY__SITES", "gateway (YIVIDEO_GATEWAY__"),
+        ("YIVIDEO_SCHEDULERS__NODES", "scheduler (YIVIDEO_SCHEDULER__"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest(variable: str, meant: str) -> None:
+    """A setting that there is not, a section included, names its variable and what was probably meant."""
+    said = refusal({variable: "7"})
+    assert meant in said
+    assert f"[{variable.upper()}]" in said
+    assert "7" not in said
+
+
+@pytest.mark.trial("10.5")
+def test_a_fault_inside_json_has_its_position() -> None:
+    """What is wrong in a list is found by variable and JSON pointer; what is no JSON, by line and column."""
+    said = refusal({"YIVIDEO_GATEWAY__SITES": '[{"street": "a"}, {"stret": "hunter2", "rooms": "many"}]'})
+    assert "gateway.sites.1.rooms: " in said and "[YIVIDEO_GATEWAY__SITES at /1/rooms]" in said
+    assert "gateway.sites.1.stret: there is no such setting; did you mean street?" in said
+    assert "gateway.sites.1.street: Field required [YIVIDEO_GATEWAY__SITES at /1/street]" in said
+    assert "hunter2" not in said
+    said = refusal({"YIVIDEO_GATEWAY__SITES": '[{"street": "hunter2"},\n {"rooms" 2}]'})
+    assert "gateway.sites: is not JSON at line 2, column 11: " in said and "[YIVIDEO_GATEWAY__SITES]" in said
+    assert "hunter2" not in said
+    said = refusal({"YIVIDEO_GATEWAY": '{"limits": {"most_open": "x"}}'})
+    assert "[YIVIDEO_GATEWAY at /limits/most_open]" in said
+
+
+@pytest.mark.trial("10.5")
+def test_a_fault_in_the_file_has_its_line(tmp_path: Path) -> None:
+    """Names that nobody knows and values that do not fit, each with the file and the line; all of them at once."""
+    path = tmp_path / "yivideo.yaml"
+    path.write_text("x-common: &here {street: a}\nruntime:\n  log_level: loud\ngatewey:\n  sites: []\n")
+    said = refusal({"YIVIDEO_CONFIG": str(path)})
+    assert (
+        f"gatewey: no process has such a section; did you mean gateway (YIVIDEO_GATEWAY__…)? [{path} line 4]"
+        in said
+    )
+    path.write_text(
+        "x-common: &here {street: a}\nruntime:\n  log_level: loud\ngateway:\n  limits:\n    most: 1\n"
+        "  sites:\n    - *here\n    - rooms: 2\nscheduler: {whatever: 1}\n"
+    )
+    said = refusal({"YIVIDEO_CONFIG": str(path)})
+    assert f"[{path} line 3]" in said
+    meant = "did you mean gateway.limits.most_open (YIVIDEO_GATEWAY__LIMITS__MOST_OPEN)?"
+    assert f"gateway.limits.most: there is no such setting; {meant} [{path} line 6]" in said
+    assert f"gateway.sites.1.street: Field required [{path} line 9]" in said
+    assert "whatever" not in said, "that is for a scheduler to say"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "YIVIDEO_MODELS", "YIVIDEO_GATEWAY_SERVICE_HOST", "YIVIDEO_GATEWAY_SERVICE_PORT_HTTP", "YIVIDEO_GATEWAY_PORT",
+        "YIVIDEO_GATEWAY_PORT_8788_TCP_ADDR", "YIVIDEO_ASR__MODEL", "YIVIDEO_PAINTER__BRUSH", "OTHER__THING",
+    ],
+)  # fmt: skip
+def test_what_is_not_for_us_is_left_alone(name: str) -> None:
+    """Variables of others, those that Kubernetes makes of a service's name, and sections that the operator has named."""
+    given = {name: "tcp://10.0.0.1:8788", "YIVIDEO_SECTIONS": "painter sculptor"}
+    assert load_settings(MarketSettings, given) == MarketSettings()
+
+
+@pytest.mark.parametrize("name", ["LISTEN", "METRICS_LISTEN"])
+@pytest.mark.parametrize("address", ["8901", "localhost:http", "127.0.0.1:70000", "::1:80"])
+def test_an_address_that_nobody_can_listen_on_is_refused_as_a_setting(name: str, address: str) -> None:
+    """It names the setting, instead of a traceback when the server is made."""
+    said = refusal({f"YIVIDEO_RUNTIME__{name}": address})
+    assert f"runtime.{name.lower()}: " in said and "host:port" in said and address not in said
