@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from nodekit.attempt.attempts import AttemptTable
 from nodekit.attempt.execution import Workshop
+from nodekit.attempt.kept_ends import KeptEnds
 from nodekit.attempt.servicer import NodeServicer
 from nodekit.gpu.lease_client import LeaseClient, open_lease_client
 from nodekit.gpu.transport import OpenStream
@@ -75,7 +77,10 @@ class Replica:
                     self._locks,
                 )
             )
-            attempts = AttemptTable(self._node, self._workshop(folder, lease_client, stack))
+            kept_ends = None if folder.temporary else KeptEnds(folder.ends)
+            past = await asyncio.to_thread(kept_ends.read) if kept_ends else []
+            workshop = self._workshop(folder, lease_client, stack)
+            attempts = AttemptTable(self._node, workshop, kept_ends, past)
             servicer = NodeServicer(self._node, self.name, attempts, self._settings.node.heartbeat_seconds)
             server = RpcServer(self._settings.runtime)
             server.add(task_pb2_grpc.add_TaskServiceServicer_to_server, servicer, SERVICE)

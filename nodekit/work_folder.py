@@ -28,6 +28,11 @@ class WorkFolder:
         return self.root / "scratch"
 
     @property
+    def ends(self) -> Path:
+        """Folder of the ends of attempts that the next process is to tell; a temporary work folder has no next process."""
+        return self.root / "ends"
+
+    @property
     def cache(self) -> Path:
         """Folder of fetched media; on the same filesystem as the scratch folder, so that files can be linked."""
         return self.root / "cache"

@@ -158,6 +158,7 @@ class Scheduler:
             try:
                 yield self
             finally:
+                await self.dispatcher.hear_nodes_out()
                 for task in (keeping, sweeping):
                     task.cancel()
                 await self.dispatcher.drain()

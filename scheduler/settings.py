@@ -107,6 +107,10 @@ class SchedulerSection(Section):
     refused_seconds: float = Field(5.0, ge=0)
     """The same for a node whose address refuses connections: its process is gone, and its reaper has had this time to end what
     it left. Set it to `lost_seconds` where something between refuses connections for nodes that live."""
+    hand_back_seconds: float = Field(20.0, ge=0, le=3600)
+    """How long a scheduler that is told to stop goes on listening to nodes that are told to stop, too, so that what they hand back
+    counts as handed back; more than their drain and their `node.kill_grace_seconds` together. Nodes that do not drain are let go
+    of at once."""
     beat_seconds: float = Field(2.0, gt=0)
     """Period of the lease renewal."""
     scheduler_ttl_seconds: float = Field(6.0, gt=0)

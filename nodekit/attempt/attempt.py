@@ -15,14 +15,15 @@ from __future__ import annotations
 import asyncio
 import enum
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 from nodekit.attempt.assignment import Assignment
 from nodekit.attempt.event_log import EventLog
 from nodekit.attempt.execution import Execution, Workshop
 from nodekit.attempt.task_record import TaskRecord
+from nodekit.attempt.watch import Watch
 from nodekit.failure import is_expected, to_task_error
-from nodekit.metrics import RUN_SECONDS, TASKS, WATCHERS
+from nodekit.metrics import ATTEMPTS, RUN_SECONDS, WATCHERS
 from runtime import context as ids
 from runtime.errors import DeadlineExceeded, StaleFence, WrongState
 from runtime.logs import get_logger
@@ -47,16 +48,17 @@ class Stop(enum.Enum):
 
 
 class Attempt:
-    """One attempt. Everything is called from the event loop; nothing but `wait_ended` and `Watch.events` waits."""
+    """One attempt. Everything is called from the event loop; nothing but `wait_ended` waits."""
 
     def __init__(
         self, assignment: Assignment, workshop: Workshop, number: int, on_change: Callable[[Attempt], None]
     ) -> None:
         self.assignment = assignment
         self._settings = workshop.settings
+        self.heartbeat_seconds = workshop.settings.heartbeat_seconds
         self._on_change = on_change
-        self._events = EventLog(assignment.spec.task_id, assignment.attempt, self._settings.max_events)
-        self._execution = Execution(assignment, workshop, number, self._events.append)
+        self.events = EventLog(assignment.spec.task_id, assignment.attempt, self._settings.max_events)
+        self._execution = Execution(assignment, workshop, number, self.events.append)
         self._task: asyncio.Task[None] | None = None
         self._stop: Stop | None = None
         self._over = asyncio.Event()
@@ -64,7 +66,7 @@ class Attempt:
         self._reason = ""
         self._watchers = 0
         self._orphan_timer: asyncio.TimerHandle | None = None
-        self._record = TaskRecord(assignment, workshop.replica, self._events)
+        self._record = TaskRecord(assignment, workshop.replica, self.events)
         self._workshop = workshop
         self.read = False
         """Whether a watcher was given the terminal event."""
@@ -77,7 +79,7 @@ class Attempt:
     @property
     def ended(self) -> bool:
         """Whether its terminal event is there, and so nothing of it is left."""
-        return self._events.ended
+        return self.events.ended
 
     def start(self, predecessor: Attempt | None) -> None:
         """Begin to run, once the predecessor (an older attempt at the same task) is gone."""
@@ -101,7 +103,7 @@ class Attempt:
         if self._stop is None:
             self._record.started()
             begun = task_pb2.TaskStarted(node=self._workshop.node, replica=self._workshop.replica)
-            self._events.append(task_pb2.TaskEvent(started=begun))
+            self.events.append(task_pb2.TaskEvent(started=begun))
         log.info("attempt started", task_name=spec.task_name, attempt=self.assignment.attempt)
         terminal = await self._outcome(started)
         self._end(terminal, time.monotonic() - started)
@@ -165,10 +167,10 @@ class Attempt:
         self._record.ended(terminal, seconds)
         if self._orphan_timer is not None:
             self._orphan_timer.cancel()
-        self._events.append(terminal)
+        self.events.append(terminal)
         name = self.assignment.definition.name
         RUN_SECONDS.labels(name).observe(seconds)
-        TASKS.labels(name, kind).inc()
+        ATTEMPTS.labels(name, kind).inc()
         code = terminal.failed.error.code if kind == "failed" else ""
         log.info(
             "attempt ended",
@@ -189,10 +191,10 @@ class Attempt:
             self._execution.set_grace(grace_seconds)
         if why is Stop.CANCEL:
             self._record.cancelling()
-            self._events.append(task_pb2.TaskEvent(cancelling=task_pb2.TaskCancelling(reason=self._reason)))
+            self.events.append(task_pb2.TaskEvent(cancelling=task_pb2.TaskCancelling(reason=self._reason)))
         log.info("attempt is stopped", why=why.value, reason=self._reason)
         self._over.set()
-        self._events.wake()
+        self.events.wake()
 
     def cancel(self, reason: str, grace_seconds: float | None) -> None:
         """Stop on request. Raises WrongState when it has ended or is being stopped already."""
@@ -206,7 +208,8 @@ class Attempt:
         """Register a watcher; release it when it goes."""
         return Watch(self)
 
-    def _count(self, change: int) -> None:
+    def count_watchers(self, change: int) -> None:
+        """Watchers have come, or gone."""
         self._watchers += change
         WATCHERS.inc(change)
         self._mind_orphan()
@@ -219,9 +222,16 @@ class Attempt:
             loop = asyncio.get_running_loop()
             self._orphan_timer = loop.call_later(self._settings.orphan_seconds, self.stop, Stop.ORPHANED)
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise StaleFence when a newer attempt takes over."""
         if self._stop is Stop.SUPERSEDED:
             raise StaleFence(f"a newer attempt at the task {self.task_id} is here")
+
+    def note_read(self) -> None:
+        """A watcher has the terminal event."""
+        if not self.read:
+            self.read = True
+            self._on_change(self)
 
     def to_proto(self) -> task_pb2.Task:
         """Describe the task as GetTask answers it."""
@@ -233,53 +243,3 @@ class Attempt:
         return task_pb2.RunningAttempt(
             task_id=self.task_id, attempt=told.attempt, fence=told.fence, ended=self.ended
         )
-
-
-class Watch:
-    """One watcher of one attempt; while there is one, the attempt is no orphan."""
-
-    def __init__(self, attempt: Attempt) -> None:
-        self._attempt = attempt
-        self._held = True
-        self._listener: Callable[[], None] | None = None
-        attempt._count(1)
-
-    def release(self) -> None:
-        """The watcher is gone; calling it again does nothing."""
-        if self._held:
-            self._held = False
-            if self._listener is not None:
-                self._attempt._events.forget(self._listener)
-            self._attempt._count(-1)
-
-    def listen(self, listener: Callable[[], None]) -> None:
-        """Call a function whenever there may be something to tell, until the watch is released."""
-        self._listener = listener
-        self._attempt._events.listen(listener)
-
-    def told_after(self, sequence: int) -> list[task_pb2.TaskEvent]:
-        """Return the events after a sequence that are there. Raises StaleFence when a newer attempt takes over."""
-        self._attempt._check()
-        return self._attempt._events.told_after(sequence, self._attempt.to_proto)
-
-    def is_told(self, sequence: int) -> bool:
-        """Whether nothing will ever follow a sequence."""
-        return self._attempt._events.is_told(sequence)
-
-    def note_read(self) -> None:
-        """The watcher has the terminal event."""
-        if not self._attempt.read:
-            self._attempt.read = True
-            self._attempt._on_change(self._attempt)
-
-    async def events(self, after_sequence: int) -> AsyncIterator[task_pb2.TaskEvent]:
-        """Give the events after a sequence until the terminal one. Raises StaleFence when a newer attempt takes over."""
-        attempt = self._attempt
-        async for event in attempt._events.follow(
-            after_sequence,
-            heartbeat_seconds=attempt._settings.heartbeat_seconds,
-            snapshot=attempt.to_proto,
-            check=attempt._check,
-        ):
-            yield event
-        self.note_read()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 
 from nodekit.attempt.assignment import read_request, same_payload, to_assignment
 from nodekit.attempt.attempt import Attempt, Stop
 from nodekit.attempt.execution import Workshop
+from nodekit.attempt.kept_ends import KeptEnd, KeptEnds
+from nodekit.attempt.past_attempt import PastAssignment, PastAttempt
 from nodekit.attempt.retention import Retention
 from nodekit.metrics import FREE_SLOTS, SLOTS
 from nodekit.node import Node
@@ -24,13 +26,26 @@ log = get_logger(__name__)
 class AttemptTable:
     """At most one current attempt per task; those that have ended are kept for a while (see `nodekit.attempt.retention`)."""
 
-    def __init__(self, node: Node, workshop: Workshop) -> None:
+    def __init__(
+        self,
+        node: Node,
+        workshop: Workshop,
+        kept_ends: KeptEnds | None = None,
+        past: Sequence[KeptEnd] = (),
+    ) -> None:
+        """`kept_ends`: where to write how the last attempts ended; `past`: those of earlier processes."""
         self._node = node
         self._workshop = workshop
+        self._kept_ends = kept_ends
         self._running: dict[str, Attempt] = {}
-        self._ended: Retention[Attempt] = Retention(
+        self._ended: Retention[Attempt | PastAttempt] = Retention(
             workshop.settings.retain_seconds, asyncio.get_running_loop().time
         )
+        for end in past:
+            attempt = PastAttempt(
+                end.assignment, list(end.events), workshop.settings.heartbeat_seconds, self._changed_attempt
+            )
+            self._ended.keep(attempt, read=False)
         self._numbers = count(1)
         self.slots = workshop.settings.slots or node.slots
         self.draining = False
@@ -44,14 +59,14 @@ class AttemptTable:
         """Attempts that could start now; 0 while draining."""
         return 0 if self.draining else max(0, self.slots - len(self._running))
 
-    def unread(self) -> list[Attempt]:
+    def unread(self) -> list[Attempt | PastAttempt]:
         """Return the attempts that run, or have ended and not told it to anybody yet."""
         return [*self._running.values(), *self._ended.unread()]
 
-    def _here(self, task_id: str) -> Attempt | None:
+    def _here(self, task_id: str) -> Attempt | PastAttempt | None:
         return self._running.get(task_id) or self._ended.find(task_id)
 
-    def find(self, task_id: str, attempt: int = 0) -> Attempt:
+    def find(self, task_id: str, attempt: int = 0) -> Attempt | PastAttempt:
         """Return the current attempt at a task (0: whichever number it has). Raises TaskNotFound."""
         found = self._here(task_id)
         if found is None or attempt not in (0, found.assignment.attempt):
@@ -63,7 +78,7 @@ class AttemptTable:
         self.changed.set()
         self.changed = asyncio.Event()
 
-    def attach_or_start(self, request: task_pb2.RunTaskRequest) -> Attempt:
+    def attach_or_start(self, request: task_pb2.RunTaskRequest) -> Attempt | PastAttempt:
         """Return the attempt that a request means: the one that is here, or a new one. Does not wait.
 
         A newer attempt ends the one that is here and begins when that is gone. Raises StaleFence for an older one, TaskConflict for
@@ -81,7 +96,7 @@ class AttemptTable:
         if self.draining:
             raise Draining("this node is shutting down")
         assignment = to_assignment(self._node, request)
-        predecessor = here if here is not None and not here.ended else None
+        predecessor = here if isinstance(here, Attempt) and not here.ended else None
         if predecessor is None and self.free_slots == 0:
             raise NoFreeSlot(f"all {self.slots} slots of this node are taken", retry_after_seconds=1)
         attempt = Attempt(assignment, self._workshop, next(self._numbers), self._changed_attempt)
@@ -91,10 +106,10 @@ class AttemptTable:
         self._notify()
         return attempt
 
-    def _changed_attempt(self, attempt: Attempt) -> None:
+    def _changed_attempt(self, attempt: Attempt | PastAttempt) -> None:
         """An attempt has ended, or its end was read. One that a newer attempt has replaced is forgotten at once."""
         task_id = attempt.task_id
-        if self._running.get(task_id) is attempt:
+        if isinstance(attempt, Attempt) and self._running.get(task_id) is attempt:
             del self._running[task_id]
             self._ended.keep(attempt, read=attempt.read)
         elif self._ended.find(task_id) is attempt:
@@ -117,7 +132,16 @@ class AttemptTable:
         if left:
             log.info("attempts are handed back", count=len(left))
         await asyncio.gather(*(attempt.wait_ended() for attempt in left))
+        await self._keep_ends(began)
         await self._settled(lambda: all(attempt.read for attempt in began), read_seconds)
+
+    async def _keep_ends(self, attempts: Iterable[Attempt]) -> None:
+        """Write down how these ended, and what else nobody has read."""
+        if self._kept_ends is None:
+            return
+        unread = [attempt for attempt in self._ended.unread() if isinstance(attempt, Attempt)]
+        ends = [_to_kept(attempt) for attempt in dict.fromkeys([*attempts, *unread])]
+        await asyncio.to_thread(self._kept_ends.write, ends)
 
     async def _settled(self, condition: Callable[[], bool], seconds: float) -> None:
         """Wait until the condition holds, at most so long."""
@@ -125,6 +149,11 @@ class AttemptTable:
             async with asyncio.timeout(seconds):
                 while not condition():
                     await self.changed.wait()
+
+
+def _to_kept(attempt: Attempt) -> KeptEnd:
+    told = attempt.assignment
+    return KeptEnd(PastAssignment(told.spec, told.attempt, told.fence), attempt.events.after(0))
 
 
 def _refuse_late(request: task_pb2.RunTaskRequest) -> None:
@@ -143,7 +172,7 @@ def _refuse_late(request: task_pb2.RunTaskRequest) -> None:
         )
 
 
-def _is_same(here: Attempt, request: task_pb2.RunTaskRequest) -> bool:
+def _is_same(here: Attempt | PastAttempt, request: task_pb2.RunTaskRequest) -> bool:
     """Whether a request means the attempt that is here (else it means a newer one). Raises StaleFence, TaskConflict.
 
     The fence decides where both have one, because attempt numbers begin anew when a dead letter is replayed. A client without

@@ -29,6 +29,15 @@ class EventLog:
         self.ended = False
         """Whether the terminal event is here; nothing can be added afterwards."""
 
+    @classmethod
+    def restored(cls, task_id: str, attempt: int, events: list[task_pb2.TaskEvent]) -> EventLog:
+        """Return the log of an attempt that has ended: its kept events in order, the terminal one last."""
+        log = cls(task_id, attempt, max(1, len(events)))
+        log._events = events
+        log.last_sequence = events[-1].sequence
+        log.ended = True
+        return log
+
     def append(self, event: task_pb2.TaskEvent) -> None:
         """Number an event and store it. An event after the terminal one is dropped: the attempt has ended."""
         if self.ended:

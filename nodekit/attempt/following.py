@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator
 from functools import partial
 
-from nodekit.attempt.attempt import Watch
 from nodekit.attempt.attempts import AttemptTable
+from nodekit.attempt.watch import Watch
 from runtime.errors import InvalidArgument, YiVideoError
 from runtime.logs import get_logger
 from runtime.rpc_errors import from_exception, to_status

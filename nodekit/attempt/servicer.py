@@ -11,6 +11,7 @@ import grpc
 from nodekit.attempt.attempt import Attempt
 from nodekit.attempt.attempts import AttemptTable
 from nodekit.attempt.following import Following
+from nodekit.attempt.past_attempt import PastAttempt
 from nodekit.node import Node
 from runtime.errors import InvalidArgument
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
@@ -53,7 +54,7 @@ class NodeServicer(task_pb2_grpc.TaskServiceServicer):
             yield event
 
     async def _watch(
-        self, attempt: Attempt, after_sequence: int, context: Context
+        self, attempt: Attempt | PastAttempt, after_sequence: int, context: Context
     ) -> AsyncIterator[task_pb2.TaskEvent]:
         watch = attempt.attach()
         # The callback is surer than a `finally`: a generator that is merely dropped is closed when Python gets round to it.

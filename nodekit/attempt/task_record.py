@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from nodekit.attempt.assignment import Assignment, masked
+from typing import Protocol
+
+from nodekit.attempt.assignment import masked
 from nodekit.attempt.event_log import EventLog, now
 from yivideo.task.v1 import task_pb2
 
@@ -14,10 +16,26 @@ _STATES = {
 }
 
 
+class Assigned(Protocol):
+    """What an attempt was told, as far as its record shows it."""
+
+    @property
+    def spec(self) -> task_pb2.TaskSpec:
+        """The task."""
+
+    @property
+    def attempt(self) -> int:
+        """The attempt's number."""
+
+    @property
+    def fence(self) -> int:
+        """Its fencing token; 0: none."""
+
+
 class TaskRecord:
     """A task as this replica knows it."""
 
-    def __init__(self, assignment: Assignment, replica: str, events: EventLog) -> None:
+    def __init__(self, assignment: Assigned, replica: str, events: EventLog) -> None:
         self._spec = assignment.spec
         self._events = events
         self._task = task_pb2.Task(

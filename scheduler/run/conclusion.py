@@ -143,6 +143,8 @@ class Conclusion:
         self._on_end(claim.record.task_id, ended.task)
         if outcome == "ended":
             metrics.RUN_SECONDS.labels(claim.record.node, ending.state).observe(ending.duration_seconds)
+            code = ending.error.code if ending.error else ""
+            metrics.count_ended(claim.record.node, ending.state, code)
             log.info("task ended", state=ending.state, attempt=claim.record.attempt)
         elif outcome == "stale":
             log.warning("a stale attempt's end was refused", attempt=claim.record.attempt)
@@ -194,6 +196,8 @@ class Conclusion:
             failed=failed_event(error, ran_seconds),
             cancelled=cancelled_event("its node was lost while it was being cancelled", ran_seconds),
         )
+        if outcome in ("failed", "cancelled"):
+            metrics.count_ended(claim.record.node, outcome, error.code if outcome == "failed" else "")
         self._on_end(claim.record.task_id, None)
         log.warning(
             "attempt lost", attempt=claim.record.attempt, address=claim.record.address, outcome=outcome

@@ -23,12 +23,15 @@ from scheduler.queue.admission import AdmittedTask
 from scheduler.queue.attempt_store import AttemptStore
 from scheduler.queue.bindings import Bindings, ReferenceUnresolved
 from scheduler.queue.claim import Claim
+from scheduler.queue.record import TaskRecord
 from scheduler.queue.references import MARK
 from scheduler.queue.task_store import Submitted, TaskStore
 from scheduler.queue.task_types import TaskTypeCatalog
 from scheduler.run import node_addresses
 from scheduler.run.conclusion import Conclusion, OnEnd
 from scheduler.run.connect_probe import refuses
+from scheduler.run.farewell import hear_nodes_out
+from scheduler.run.node_stream import NodeStream
 from scheduler.run.replica_link import ReplicaLink
 from scheduler.run.runner import Runner
 from scheduler.settings import NodeSection, SchedulerSection
@@ -117,6 +120,16 @@ class Dispatcher:
             for key in list(self._links):
                 await self._unlink(key)
             await asyncio.gather(resolving, return_exceptions=True)
+
+    async def hear_nodes_out(self) -> None:
+        """See `scheduler.run.farewell`."""
+
+        def is_draining() -> bool:
+            in_use = {(runner.claim.record.node, runner.claim.record.address) for runner in self.runners}
+            links = [link for key, link in self._links.items() if key in in_use]
+            return any(link.connected and link.status.draining for link in links)
+
+        await hear_nodes_out(lambda: bool(self._runners), is_draining, self._settings.hand_back_seconds)
 
     async def drain(self) -> None:
         """Claim nothing more and let go of every attempt; the nodes go on, and other replicas attach."""
@@ -239,8 +252,14 @@ class Dispatcher:
     ) -> Runner:
         return Runner(
             claim, request, link.stream, self._attempts, self._conclusion, self._settings,
-            partial(refuses, link.address), adopted=adopted,
+            partial(refuses, link.address), adopted=adopted, elsewhere=partial(self._stream_with_end, claim.record),
         )  # fmt: skip
+
+    def _stream_with_end(self, record: TaskRecord) -> NodeStream | None:
+        """Return the stream to a replica of the node that has an attempt's end, wherever it ran."""
+        end = (record.task_id, record.attempt, record.fence)
+        links = (link for link in self._links.values() if link.node == record.node and link.has_end(end))
+        return next((link.stream for link in links), None)
 
     def _keep(self, runner: Runner, link: ReplicaLink) -> None:
         task = asyncio.create_task(self._run(runner, link))

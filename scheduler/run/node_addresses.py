@@ -8,8 +8,10 @@ import socket
 
 from runtime.addresses import join_host_port, split_host_port
 from runtime.logs import get_logger
+from runtime.seldom import Seldom
 
 log = get_logger(__name__)
+seldom = Seldom(log)
 
 
 async def resolve(configured: tuple[str, ...]) -> set[str]:
@@ -33,7 +35,7 @@ async def _resolve_one(address: str) -> set[str]:
     try:
         answers = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
-        log.warning("a node's name does not resolve", host=host, error=str(error))
+        seldom.warning("a node's name does not resolve", host=host, error=str(error))
         return set()
     families = {answer[0] for answer in answers}
     # A host with both families is one replica with two addresses: IPv4 stands for it.

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from scheduler.run.connect_probe import Refuses
 from scheduler.settings import SchedulerSection
 
+_RESTART_FACTOR = 2
+
 
 class NodeLossTimer:
     """The wait for one attempt's node. `since`: for an adopted attempt, when its node became silent."""
@@ -22,7 +24,9 @@ class NodeLossTimer:
         since: float | None = None,
     ) -> None:
         self._lost_seconds = settings.lost_seconds
-        self._refused_seconds = settings.refused_seconds
+        # An adopted attempt's scheduler is gone, and so may its node be, by the same hand: an operator restarts both. A node takes
+        # longer to come up than a scheduler, and then says how the attempt ended.
+        self._refused_seconds = settings.refused_seconds * (1 if since is None else _RESTART_FACTOR)
         self._refuses = refuses
         self._clock = clock
         # Whoever owned the attempt before would be waiting since then: an adoption must not begin the wait anew.

@@ -68,6 +68,8 @@ class ReplicaLink:
         """Attempts that take a slot, as the node reported."""
         self._running: set[Attempt] = set()
         self._ended: set[Attempt] = set()
+        self._left: set[tuple[str, int, int]] = set()
+        """Attempts, with their fences, that have ended there and whose end nobody has read; of its earlier processes, too."""
         self._types_etag: str | None = None
         self._paused_until = 0.0
         self._may_be_more = True
@@ -100,6 +102,10 @@ class ReplicaLink:
         """Claim in the block, for free slots of this replica."""
         with self._lanes.one() as lane:
             yield ClaimAsk(self.status.replica, self.address, self.status.slots, lane, most)
+
+    def has_end(self, attempt: tuple[str, int, int]) -> bool:
+        """Whether the replica has said that it has the end of this attempt: task, number and, since numbers return, fence."""
+        return attempt in self._left
 
     def attempt_began(self, attempt: Attempt) -> None:
         """Count a slot as taken before the node says so."""
@@ -182,6 +188,7 @@ class ReplicaLink:
         self.connected = True
         self.status = status
         self._busy = {(here.task_id, here.attempt) for here in status.attempts if not here.ended}
+        self._left = {(here.task_id, here.attempt, here.fence) for here in status.attempts if here.ended}
         self._ended &= self._busy
         if self.free_slots > before:  # not at every heartbeat: an idle node must not mean polling
             self._wanted.set()

@@ -69,8 +69,11 @@ class Runner:
         refuses: Refuses,
         *,
         adopted: bool = False,
+        elsewhere: Callable[[], NodeStream | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`elsewhere`: looks whether another replica of the node has the attempt's end, left by the process that ran it."""
+        self._elsewhere = elsewhere
         self.claim = claim
         self.task_id = claim.record.task_id
         self._request = request
@@ -123,6 +126,9 @@ class Runner:
             after = await self._stream(attach_only=self._adopted)
             tries = 0
             while after is not _After.DONE:
+                if self._moved():
+                    after = await self._stream(attach_only=True)
+                    continue
                 if after is _After.GONE or await self._is_lost():
                     await self._conclusion.lose(self.claim, self._ran_seconds())
                     return
@@ -133,6 +139,15 @@ class Runner:
                 after = await self._stream(attach_only=True)
                 if self.heard_time > before:
                     tries = 0
+
+    def _moved(self) -> bool:
+        """Go on with the replica that has the attempt's end; True when that is news."""
+        stream = self._elsewhere()
+        if stream is None or stream is self._stream_to_node:
+            return False
+        log.info("another replica of the node has the attempt's end")
+        self._stream_to_node = stream
+        return True
 
     async def _is_lost(self) -> bool:
         """Whether the node has been out of reach for as long as it takes to be sure that its work is over."""
