@@ -18,7 +18,7 @@ REALTIME_FACTOR = Histogram(
     ["task_name"],
     buckets=(0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10),
 )
-TASKS = Counter("yivideo_tasks_total", "Attempts ended, by how.", ["task_name", "outcome"])
+ATTEMPTS = Counter("yivideo_attempts_total", "Attempts ended, by how.", ["task_name", "outcome"])
 SLOTS = Gauge("yivideo_node_slots", "Attempts this replica can run at once.", ["node"])
 FREE_SLOTS = Gauge("yivideo_node_free_slots", "Slots that are free now; 0 while draining.", ["node"])
 CHILDREN = Gauge("yivideo_node_children", "Child processes that attempts have running.")

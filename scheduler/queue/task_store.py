@@ -10,6 +10,7 @@ from typing import Any
 from redislink.pipe import Argument
 from runtime.errors import InvalidArgument, TaskConflict, TaskNotFound, TooManyTasks, WrongState
 from runtime.rpc_errors import clip
+from scheduler.metrics import count_ended
 from scheduler.queue.admission import AdmittedTask
 from scheduler.queue.bindings import to_json, unbound
 from scheduler.queue.claim import NOTHING_ASKED, ClaimAsk, Claimed, claim_names, read_claimed
@@ -245,6 +246,7 @@ class TaskStore:
                     else f"task {task_id!r} is {state}"
                 )
             case b"cancelled":
+                count_ended(answer[2].decode(), "cancelled")
                 if answer[1]:
                     await self.settle(task_id)
                 return Cancelled(ended=True)
@@ -271,11 +273,13 @@ class TaskStore:
         error = task_pb2.TaskError(
             code="DEADLINE_EXCEEDED", message="the task did not start before its start deadline"
         )
-        _, must_settle = await self._redis.run(
+        outcome, must_settle, *node = await self._redis.run(
             "abandon",
             [task_id, error.SerializeToString(), failed_event(error), self._ttl_ms],
             keys=[self._keys.task(task_id)],
         )
+        if outcome == b"failed":
+            count_ended(node[0].decode(), "failed", error.code)
         if must_settle:
             await self.settle(task_id)
 
@@ -300,11 +304,13 @@ class TaskStore:
                 code="DEPENDENCY_FAILED",
                 message=clip(f"task {current!r}, which this one depends on, {await self._end_of(current)}"),
             )
-            left, further = await self._redis.run(
+            left, further, failed = await self._redis.run(
                 "settle_dependents",
                 [current, _SETTLE_AT_ONCE, self._ttl_ms, error.SerializeToString(), failed_event(error)],
                 keys=[self._keys.task(current), self._keys.task(current, "dependents")],
             )
             pending.extend(name.decode() for name in further)
+            for node in failed:
+                count_ended(node.decode(), "failed", error.code)
             if left:
                 pending.append(current)

@@ -9,6 +9,7 @@ from typing import Any
 
 from redislink.pipe import Argument
 from runtime.errors import InvalidArgument, TaskConflict, TooManyTasks, WorkflowNotFound, WrongState
+from scheduler.metrics import count_ended
 from scheduler.queue.bindings import unbound
 from scheduler.queue.keys import Keys, workflow_record
 from scheduler.queue.presenter import StoredTask
@@ -175,6 +176,8 @@ class WorkflowStore:
                 state = answer[1].decode()
                 is_told = "being cancelled already" if state == "cancelling" else state
                 raise WrongState(f"workflow {workflow_id!r} is {is_told}")
+        for node in answer[3]:
+            count_ended(node.decode(), "cancelled")
         for task_id in answer[1]:
             await self._tasks.settle(task_id.decode())
         return [Stopping(one.decode(), address.decode(), int(attempt)) for one, address, attempt in answer[2]]

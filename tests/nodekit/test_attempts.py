@@ -224,10 +224,10 @@ async def test_figures(start_node: NodeFactory, tmp_path: Path) -> None:
     def value(name: str, **labels: str) -> float:
         return REGISTRY.get_sample_value(name, labels) or 0.0
 
-    before = value("yivideo_tasks_total", task_name="toy.echo", outcome="completed")
+    before = value("yivideo_attempts_total", task_name="toy.echo", outcome="completed")
     node = await start_node(slots=3)
     await node.run("toy.echo", {"text": "a"})
-    assert value("yivideo_tasks_total", task_name="toy.echo", outcome="completed") == before + 1
+    assert value("yivideo_attempts_total", task_name="toy.echo", outcome="completed") == before + 1
     assert value("yivideo_task_run_seconds_count", task_name="toy.echo") >= 1
     assert (value("yivideo_node_slots", node="toy"), value("yivideo_node_free_slots", node="toy")) == (3, 3)
     running = asyncio.create_task(node.run("toy.gate", {"folder": str(tmp_path)}))
