@@ -17,7 +17,7 @@ from pathlib import Path
 
 from filestore.access import EVERYTHING, Guard, Reach, free
 from filestore.backend import FileInfo, FilePage, Usage
-from runtime.errors import FileNotFound, QuotaExceeded, Unavailable
+from runtime.errors import DiskFull, FileNotFound, Unavailable
 
 _SCHEMA_VERSION = 2
 _SCHEMA = """
@@ -257,7 +257,7 @@ def _database_errors() -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         if "disk is full" in str(error):
-            raise QuotaExceeded("the store's disk is full") from error
+            raise DiskFull("the store's disk is full") from error
         raise Unavailable("the store's index cannot be read or written") from error
 
 

@@ -27,6 +27,7 @@ from filestore.s3_presign import presigned
 from filestore.settings import S3Section
 from runtime.errors import (
     DataLoss,
+    DiskFull,
     FileExists,
     FileNotFound,
     Internal,
@@ -51,8 +52,8 @@ _CLASS_BY_CODE: dict[str, type[YiVideoError]] = {
     "InvalidBucketName": InvalidArgument,
     "KeyTooLongError": InvalidArgument,
     "QuotaExceeded": QuotaExceeded,
-    "InsufficientCapacity": QuotaExceeded,
-    "XMinioStorageFull": QuotaExceeded,
+    "InsufficientCapacity": DiskFull,
+    "XMinioStorageFull": DiskFull,
     "XMinioAdminBucketQuotaExceeded": QuotaExceeded,
     "NoSuchUpload": Unavailable,
     "BadDigest": DataLoss,

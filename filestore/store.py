@@ -40,8 +40,10 @@ from filestore.settings import FilestoreSection
 from filestore.signing import Grant, PresignMethod
 from runtime.errors import InvalidArgument, PayloadTooLarge, PermissionDenied, ResourceExhausted, YiVideoError
 from runtime.logs import get_logger
+from runtime.seldom import Seldom
 
 log = get_logger(__name__)
+seldom = Seldom(log)
 
 MIB = 1024 * 1024
 MAX_PAGE = 1000
@@ -199,7 +201,7 @@ class FileStore:
             async with asyncio.timeout(_PING_SECONDS):
                 await self.backend.ping()
         except (YiVideoError, TimeoutError) as error:
-            log.warning("the object store does not answer", reason=str(error))
+            seldom.warning("the object store does not answer", reason=str(error))
             answered = False
         else:
             answered = True

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from runtime.addresses import is_local
-from runtime.settings import ProcessSettings, Section
+from runtime.settings import Listen, ProcessSettings, Section
 
 
 class Scope(StrEnum):
@@ -46,7 +47,7 @@ class ApiKey(Section):
 class GatewaySection(Section):
     """What the gateway has beside `runtime`."""
 
-    listen: str = "127.0.0.1:8788"
+    listen: Listen = "127.0.0.1:8788"
     """`host:port` of the REST server; port 0 picks a free one. Without keys only a loopback address is accepted."""
     scheduler_address: str = "127.0.0.1:7801"
     """gRPC address of the scheduler."""
@@ -93,6 +94,9 @@ class GatewaySection(Section):
     """Whether tasks behind /v1/audio, and their files, stay when they are answered."""
     serve_metrics: bool = False
     """Whether /metrics is served here too, besides `runtime.metrics_listen`."""
+    metrics_targets: Path | None = None
+    """File with the places of all parts' /metrics, in the form of Prometheus' service discovery; served at /metrics/targets to keys
+    with the scope `operations`. Unset: 404."""
     echo: bool = False
     """Whether /test answers with what it was sent: a sink for trying out callbacks."""
 

@@ -7,7 +7,7 @@ import errno
 import os
 from collections.abc import Iterator
 
-from runtime.errors import QuotaExceeded, Unavailable
+from runtime.errors import DiskFull, Unavailable
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -19,5 +19,5 @@ def disk_errors() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise QuotaExceeded("the store's disk is full") from error
+            raise DiskFull("the store's disk is full") from error
         raise Unavailable(f"the store's disk failed: {os.strerror(error.errno or errno.EIO)}") from error

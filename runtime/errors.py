@@ -21,7 +21,8 @@
     ├── RangeRefused             416
     ├── ResourceExhausted        429
     │   ├── TooManyTasks         429
-    │   ├── QuotaExceeded        429
+    │   ├── QuotaExceeded        507
+    │   │   └── DiskFull         507
     │   └── NoFreeSlot           503  a node replica is full; try another
     ├── Unavailable              503
     │   └── Draining             503
@@ -229,10 +230,17 @@ class TooManyTasks(ResourceExhausted):
 
 
 class QuotaExceeded(ResourceExhausted):
-    """The store holds as many bytes as it may."""
+    """The store holds as many bytes as it may; waiting does not help, deleting does."""
 
     code = "QUOTA_EXCEEDED"
+    http_status = 507
     retryable = False
+
+
+class DiskFull(QuotaExceeded):
+    """The disk of the store is full."""
+
+    code = "DISK_FULL"
 
 
 class NoFreeSlot(ResourceExhausted):

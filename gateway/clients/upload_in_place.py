@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -38,6 +38,7 @@ _CLOSED_SECONDS = 60.0
 _TELL_SECONDS = 5.0
 """A slow client's progress is told at least so often, so that the store does not think the upload dead."""
 _THREADS = 4
+_END_SECONDS = 2.0
 
 
 class InPlaceUpload:
@@ -78,6 +79,7 @@ class InPlaceUpload:
             await self._answer()
             await self._call.say(file_pb2.UploadInPlaceRequest(trailer=trailer))
             answer = await self._call.hear("file")
+            await self._call.ended()
         file: file_pb2.File = answer.file
         return file
 
@@ -218,6 +220,13 @@ class _Conversation:
             raise Unavailable("the filestore broke an upload off")
         heard: file_pb2.UploadInPlaceResponse = answer
         return heard
+
+    async def ended(self) -> None:
+        """Wait until the store has ended the call: one that we cancel counts as cancelled there, whatever came of the file."""
+        with suppress(TimeoutError, grpc.aio.AioRpcError):
+            async with asyncio.timeout(_END_SECONDS):
+                while await self._call.read() is not grpc.aio.EOF:
+                    pass
 
     def cancel(self) -> None:
         """End the call; does nothing once it has ended."""

@@ -13,17 +13,22 @@ from pydantic import BaseModel
 
 from runtime import context, errors, rpc_errors
 from runtime.logs import get_logger
+from runtime.seldom import Seldom
 
 if TYPE_CHECKING:
     from gateway.http.facade import RouteTable
 
 log = get_logger(__name__)
+seldom = Seldom(log)
 
 UNDER_WAY = web.RequestKey("under_way", web.StreamResponse)
 """Request key that a handler sets once it has begun to send; an error after that can only break the connection."""
 
 _RETRY_AFTER_SECONDS = {429: 1.0, 503: 2.0}
 """What a client is told to wait when the part that refused did not say."""
+
+_OPERATIONAL = (errors.Unavailable, errors.NoFreeSlot, errors.DeadlineExceeded, errors.QuotaExceeded)
+"""Nobody's fault in the code: a room that restarts, a store that is full."""
 
 _KEPT_HEADERS = ("Allow", "Content-Range")
 
@@ -116,8 +121,8 @@ def detail_of(error: web.HTTPException) -> str:
 
 def _log_failure(known: errors.YiVideoError, raised: Exception) -> None:
     """Log a fault of ours with its trace; what operations bring with them, a room that restarts, with one line."""
-    if isinstance(known, errors.Unavailable | errors.NoFreeSlot | errors.DeadlineExceeded):
-        log.warning("request not served", code=known.code, reason=known.message)
+    if isinstance(known, _OPERATIONAL):
+        seldom.warning("request not served", code=known.code, reason=known.message)
     else:
         log.error("request failed", code=known.code, reason=known.message, exc_info=raised)
 
@@ -129,7 +134,7 @@ def presentable(known: errors.YiVideoError, raised: Exception) -> errors.YiVideo
     if isinstance(known, errors.Unauthenticated):
         # Our own token was refused, not the client's key.
         return errors.Internal(f"internal error; request id {context.request_id.get() or 'unknown'}")
-    if known.http_status < HTTPStatus.INTERNAL_SERVER_ERROR:
+    if known.http_status < HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(known, errors.QuotaExceeded):
         return known
     if isinstance(known, errors.Unavailable | errors.NoFreeSlot):
         return type(known)(

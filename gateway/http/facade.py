@@ -6,7 +6,7 @@ written, who a caller is, which pages of other origins may call, what lives as l
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -54,7 +54,17 @@ class RouteTable:
                     resource = resources[route.path] = app.router.add_resource(route.path)
                 dispatched = resource.add_route(route.method, route.handler)
                 self._by_dispatched[dispatched] = (route, facade)
+        self._answer_heads(resources)
         return [(dispatched, facade) for dispatched, (_, facade) in self._by_dispatched.items()]
+
+    def _answer_heads(self, resources: Mapping[str, web.Resource]) -> None:
+        """Answer HEAD wherever GET is answered (RFC 9110 §9.1); the server leaves the body out. Routes of their own go before."""
+        every = list(self._by_dispatched.values())
+        has_head = {route.path for route, _ in every if route.method == "HEAD"}
+        for route, facade in every:
+            if route.method == "GET" and route.path not in has_head:
+                dispatched = resources[route.path].add_route("HEAD", route.handler)
+                self._by_dispatched[dispatched] = (route, facade)
 
     def find(self, request: web.Request) -> tuple[Route, Facade] | None:
         """Return what a request was dispatched to; None for an unknown path and for a CORS preflight."""

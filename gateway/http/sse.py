@@ -58,6 +58,9 @@ async def stream(
     response = web.StreamResponse(headers=HEADERS)
     await response.prepare(request)
     request[UNDER_WAY] = response
+    if request.method == "HEAD":
+        await response.write_eof()
+        return response
     with STREAMS.track_inprogress():
         try:
             await write_all(response)

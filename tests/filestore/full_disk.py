@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from filestore.local import LocalBackend
-from runtime.errors import QuotaExceeded
+from runtime.errors import DiskFull
 from tests.filestore.contents import new_file, pieces, read_all
 
 MIB = 1024 * 1024
@@ -22,7 +22,7 @@ async def refused(store: LocalBackend, size: int, *, announced: bool) -> None:
     file = new_file(BUCKET, "large", content if announced else None)
     try:
         await store.put(file, pieces(content))
-    except QuotaExceeded as error:
+    except DiskFull as error:
         assert "full" in str(error), error
     else:
         raise AssertionError("a file larger than the disk was taken")

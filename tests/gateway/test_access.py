@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,8 +13,9 @@ from pydantic import ValidationError
 
 from gateway import keys
 from gateway.access import Keyring
-from gateway.settings import ApiKey, GatewaySection, Scope
+from gateway.settings import ApiKey, GatewaySection, GatewaySettings, Scope
 from runtime.errors import Unauthenticated
+from runtime.settings import load_settings
 from tests.gateway.conftest import StartHarness
 from tests.gateway.routes import ROUTES
 from yivideo.task.v1 import task_pb2 as pb
@@ -184,18 +186,45 @@ def test_without_keys_only_loopback_is_listened_on(listen: str) -> None:
     assert GatewaySection(listen=listen, api_keys=KEYS).listen == listen
 
 
+@pytest.mark.trial("10.7")
 def test_the_key_tool_makes_what_the_settings_take(capsys: pytest.CaptureFixture[str]) -> None:
     """`python -m gateway.keys new` prints a key once and, below it, the entry that lets it in; the key is not in the entry."""
     assert keys.main(["new", "--user", "alice", "--days", "30", "--scopes", "tasks, operations"]) == 0
     text = capsys.readouterr().out
     found = re.search(r"yiv_[A-Za-z0-9_-]{43}", text)
     assert found is not None
-    settings = yaml.safe_load(text.partition("\n")[2])
-    section = GatewaySection.model_validate(settings["gateway"])
-    principal = Keyring(section.api_keys).principal(found[0])
+    _, as_yaml, variable = (part.strip() for part in re.split(r"\n\n(?:in|or in) the [^\n]*\n", text))
+    in_file = GatewaySection.model_validate(yaml.safe_load(as_yaml)["gateway"])
+    (setting, _, value) = variable.partition("=")
+    in_environment = load_settings(GatewaySettings, {setting: shlex.split(value)[0]}).gateway
+    assert in_file.api_keys == in_environment.api_keys
+    principal = Keyring(in_file.api_keys).principal(found[0])
     assert (principal.user, principal.scopes) == ("alice", frozenset({Scope.TASKS, Scope.OPERATIONS}))
+    assert "X-API-Key" in text
     assert text.count(found[0]) == 1
     assert keys.new_key() != keys.new_key()
+
+
+@pytest.mark.trial("10.7")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--user", "al ice"], "--user: "),
+        (["--user", ""], "--user: "),
+        (["--user", "alice", "--scopes", "tasks,filse"], "--scopes: "),
+        (["--user", "alice", "--days", "-3"], "--days: 0 to"),
+    ],
+)
+def test_the_key_tool_refuses_what_the_gateway_refuses(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A key with whose entry the gateway would not start is never shown; the option is named."""
+    try:
+        assert keys.main(["new", *arguments]) == 2
+    except SystemExit as ended:
+        assert ended.code == 2
+    shown = capsys.readouterr()
+    assert shown.out == "" and said in shown.err
 
 
 ORIGINS = [

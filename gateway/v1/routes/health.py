@@ -78,6 +78,18 @@ async def metrics(request: web.Request) -> web.StreamResponse:
     return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
+async def targets(request: web.Request) -> web.StreamResponse:
+    """List where the parts of this installation show their figures, for Prometheus' HTTP discovery; 404 unless there is a list."""
+    path = request.app[SETTINGS].metrics_targets
+    try:
+        body = await asyncio.to_thread(path.read_bytes) if path else None
+    except FileNotFoundError:
+        body = None
+    if body is None:
+        raise web.HTTPNotFound
+    return web.Response(body=body, content_type="application/json")
+
+
 async def echo(request: web.Request) -> web.StreamResponse:
     """Answer with what was sent: a sink for trying out callbacks. 404 unless the settings offer it."""
     if not request.app[SETTINGS].echo:
@@ -98,6 +110,20 @@ async def echo(request: web.Request) -> web.StreamResponse:
 
 _HIDDEN = frozenset({"authorization", "x-api-key", "cookie"})
 _TEXT = Content("text/plain", {"type": "string"})
+_TARGETS = Content(
+    "application/json",
+    {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["targets", "labels"],
+            "properties": {
+                "targets": {"type": "array", "items": {"type": "string", "description": "host:port"}},
+                "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+            },
+        },
+    },
+)
 
 ROUTES = (
     Route(method="GET", path="/v1/tasks/health", handler=tasks_health, tag="health", scope=Scope.TASKS,
@@ -107,6 +133,8 @@ ROUTES = (
           answers={200: answers.Ready, 503: answers.Ready}),
     Route(method="GET", path="/metrics", handler=metrics, tag="health", scope=None, quiet=True, answers={200: _TEXT},
           faults=(404,)),
+    Route(method="GET", path="/metrics/targets", handler=targets, tag="health", scope=Scope.OPERATIONS, quiet=True,
+          answers={200: _TARGETS}, faults=(404,)),
     Route(method="GET", path="/test", handler=echo, tag="health", scope=None, answers={200: answers.Echo},
           faults=(404,)),
     Route(method="POST", path="/test", handler=echo, tag="health", scope=None, answers={200: answers.Echo},

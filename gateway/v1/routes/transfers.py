@@ -265,7 +265,7 @@ _SIGNED = "/v1/files/presigned/{path:.+}"
 
 ROUTES = (
     Route(method="POST", path="/v1/files/upload", handler=upload_form, tag="files", scope=Scope.FILES,
-          query=UploadQuery, body=_FORM, answers={200: UploadAnswer}, faults=(413, 429)),
+          query=UploadQuery, body=_FORM, answers={200: UploadAnswer}, faults=(413, 507)),
     Route(method="GET", path=_DOWN, handler=download, tag="files", scope=Scope.FILES, query=BucketQuery,
           answers={200: _BYTES, 206: _BYTES, 304: None, 307: None}, headers=_RANGE, faults=(404, 416)),
     Route(method="HEAD", path=_DOWN, handler=describe, tag="files", scope=Scope.FILES, query=BucketQuery,
@@ -275,7 +275,7 @@ ROUTES = (
     Route(method="HEAD", path=_SIGNED, handler=presigned_describe, tag="files", scope=None,
           query=PresignedQuery, answers={200: None, 304: None}, faults=(403, 404)),
     Route(method="PUT", path=_SIGNED, handler=presigned_upload, tag="files", scope=None, query=PresignedQuery,
-          body=_BYTES, answers={200: UploadAnswer}, faults=(403, 413, 429)),
+          body=_BYTES, answers={200: UploadAnswer}, faults=(403, 413, 507)),
     Route(method="PUT", path="/v1/files/{path:.+}", handler=upload_raw, tag="files", scope=Scope.FILES,
-          query=BucketQuery, body=_BYTES, answers={200: UploadAnswer}, headers=_ONLY_NEW, faults=(409, 413, 429)),
+          query=BucketQuery, body=_BYTES, answers={200: UploadAnswer}, headers=_ONLY_NEW, faults=(409, 413, 507)),
 )  # fmt: skip

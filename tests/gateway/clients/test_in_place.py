@@ -43,6 +43,11 @@ class Shared:
         labels = {"grpc_service": SERVICE, "grpc_method": method}
         return REGISTRY.get_sample_value("grpc_server_started_total", labels) or 0.0
 
+    def ended(self, method: str, code: str) -> float:
+        """Calls of a FileService method that have ended so."""
+        labels = {"grpc_service": SERVICE, "grpc_method": method, "grpc_code": code}
+        return REGISTRY.get_sample_value("grpc_server_handled_total", labels) or 0.0
+
     def leftovers(self) -> list[Path]:
         """What is being written."""
         return list((self.root / "partial").iterdir())
@@ -104,9 +109,11 @@ async def fetched(harness: Harness, path: str, **headers: str) -> tuple[int, byt
         return response.status, await response.read()
 
 
+@pytest.mark.trial("10.6")
 async def test_a_large_file_goes_past_the_filestore_both_ways(shared: Shared) -> None:
     """By form and raw: the same bytes and checksum back, and not one of them was sent to or by the filestore."""
     before = [shared.calls(method) for method in ("Upload", "Download", "UploadInPlace", "LocateFile")]
+    ends = shared.ended("UploadInPlace", "OK"), shared.ended("UploadInPlace", "CANCELLED")
     async with shared.harness.http.post("/v1/files/upload", data=form(FILM, "a/form.mp4")) as response:
         assert (response.status, (await response.json())["sha256"]) == (200, hashlib.sha256(FILM).hexdigest())
     async with shared.harness.http.put("/v1/files/a/raw.mp4", data=body(FILM)) as response:
@@ -115,6 +122,10 @@ async def test_a_large_file_goes_past_the_filestore_both_ways(shared: Shared) ->
         assert await fetched(shared.harness, path) == (200, FILM)
     after = [shared.calls(method) for method in ("Upload", "Download", "UploadInPlace", "LocateFile")]
     assert [b - a for a, b in zip(before, after, strict=True)] == [0, 0, 2, 2]
+    assert (
+        shared.ended("UploadInPlace", "OK") - ends[0],
+        shared.ended("UploadInPlace", "CANCELLED") - ends[1],
+    ) == (2, 0)
     assert shared.leftovers() == []
 
 
@@ -154,7 +165,7 @@ async def test_what_the_store_says_against_it_reaches_the_client(start: StartSha
         assert await put("a", FILM[: 2 * MIB], **{"If-None-Match": "*"}) == (409, "FILE_EXISTS")
         assert (await put("b", FILM))[1] == "QUOTA_EXCEEDED"
         async with http.post("/v1/files/upload", data=form(FILM, "b")) as response:
-            assert (await response.json())["code"] == "QUOTA_EXCEEDED"
+            assert (response.status, (await response.json())["code"]) == (507, "QUOTA_EXCEEDED")
         assert (await put("c", FILM + bytes(2 * MIB)))[0] == 413
         await shared.cleaned()
         assert await fetched(shared.harness, "a") == (200, FILM)
@@ -256,7 +267,7 @@ async def test_a_link_in_the_place_of_a_content_is_not_followed(shared: Shared) 
 
 
 async def test_a_full_disk_is_told(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ENOSPC where the gateway writes is the store's QUOTA_EXCEEDED, and nothing is left."""
+    """ENOSPC where the gateway writes is the store's DISK_FULL, a 507, and nothing is left."""
     real = os.write
 
     def full(file: int, data: Any) -> int:
@@ -266,7 +277,7 @@ async def test_a_full_disk_is_told(shared: Shared, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(os, "write", full)
     async with shared.harness.http.put("/v1/files/f", data=body(FILM)) as response:
-        assert (await response.json())["code"] == "QUOTA_EXCEEDED"
+        assert (response.status, (await response.json())["code"]) == (507, "DISK_FULL")
     await shared.cleaned()
     monkeypatch.undo()
     assert (await fetched(shared.harness, "f"))[0] == 404

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 from datetime import datetime
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -40,7 +42,7 @@ async def test_every_error_has_its_status_and_shape(
     assert problem.request_id == "abc-1"
     assert (problem.error.code, problem.error.message) == (kind.code, problem.detail)
     assert problem.error.timestamp == problem.timestamp
-    if kind.http_status < 500:
+    if kind.http_status < 500 or kind.http_status == 507:
         assert problem.detail == "the reason"
         assert [fault.pointer for fault in problem.errors] == ["/a"]
     else:
@@ -63,7 +65,7 @@ async def test_errors_of_http_itself_have_the_same_shape(harness: Harness) -> No
             problem = Problem.model_validate(await response.json())
             assert (problem.code, problem.status) == (code, status)
             if status == 405:
-                assert set(response.headers["Allow"].split(",")) == {"GET", "POST"}
+                assert set(response.headers["Allow"].split(",")) == {"GET", "HEAD", "POST"}
 
 
 async def test_a_bug_is_500_without_its_text(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,11 +161,11 @@ async def test_probes_tell_alive_from_ready(harness: Harness) -> None:
     async with harness.http.get("/readyz") as response:
         parts = dict.fromkeys(("scheduler", "filestore", "gpulock", "gateway"), "healthy")
         assert (response.status, await response.json()) == (200, {"status": "ready", "parts": parts})
-    await harness.lock_server.set_serving("", False)
+    await harness.lock_server.set_serving("yivideo.gpulock.v1.LockMonitor", False)
     async with harness.http.get("/readyz") as response:
         assert response.status == 200, "tasks are taken without the lock service"
         assert (await response.json())["parts"]["gpulock"] == "unhealthy"
-    await harness.filestore_server.set_serving("", False)
+    await harness.filestore_server.set_serving("yivideo.file.v1.FileService", False)
     async with harness.http.get("/readyz") as response:
         assert response.status == 503
         assert (await response.json())["parts"]["filestore"] == "unhealthy"
@@ -253,3 +255,58 @@ async def test_the_clients_address_survives_a_lost_backend(start_harness: StartH
                              ("/openapi.json", 200)):  # fmt: skip
             async with harness.http.get(path, timeout=aiohttp.ClientTimeout(total=20)) as response:
                 assert response.status == status, path
+
+
+_READ = ["/", "/docs", "/openapi.json", "/healthz", "/readyz", "/v1/tasks", "/v1/tasks/none", "/v1/nothing"]
+
+
+@pytest.mark.trial("10.7")
+@pytest.mark.parametrize("path", _READ)
+async def test_head_answers_like_get_without_a_body(harness: Harness, path: str) -> None:
+    """Status and headers of the GET, and not one byte."""
+    async with harness.http.get(path, allow_redirects=False) as got:
+        await got.read()
+    async with harness.http.head(path, allow_redirects=False) as response:
+        assert await response.read() == b""
+        assert (response.status, response.content_type) == (got.status, got.content_type)
+
+
+TASK = {"task_id": "t1", "task_name": "ffmpeg.extract_audio", "input_data": {"video_path": "a.mp4"}}
+
+
+async def test_head_of_an_event_stream_ends(harness: Harness) -> None:
+    """A probe of a stream is told its type and is not held."""
+    async with harness.http.post("/v1/tasks", json=TASK) as response:
+        assert response.status == 202, await response.text()
+    async with asyncio.timeout(5), harness.http.head("/v1/tasks/t1/events") as response:
+        assert (response.status, response.content_type) == (200, "text/event-stream")
+
+
+@pytest.mark.trial("10.6")
+async def test_the_places_of_all_figures_are_listed(start_harness: StartHarness, tmp_path: Path) -> None:
+    """/metrics/targets shows the file that the settings name, in Prometheus' own form; 404 without one, or before it is there."""
+    path = tmp_path / "targets.json"
+    listed = [{"targets": ["127.0.0.1:8810"], "labels": {"job": "yivideo", "part": "gateway"}}]
+    async with start_harness(metrics_targets=path) as harness:
+        async with harness.http.get("/metrics/targets") as response:
+            assert response.status == 404
+        path.write_text(json.dumps(listed))
+        async with harness.http.get("/metrics/targets") as response:
+            assert (response.status, response.content_type) == (200, "application/json")
+            assert await response.json() == listed
+    async with start_harness() as harness, harness.http.get("/metrics/targets") as response:
+        assert response.status == 404
+
+
+@pytest.mark.trial("10.7")
+@pytest.mark.parametrize("kind", [errors.QuotaExceeded, errors.DiskFull])
+async def test_a_full_store_is_507(harness: Harness, kind: type[errors.YiVideoError]) -> None:
+    """Not a rate limit: coming back later does not help, so nobody is told to."""
+    harness.filestore.fail = kind("the store's disk is full")
+    harness.filestore.refuse_after_bytes = 1
+    for ask in (harness.http.put("/v1/files/a", data=b"x"), harness.http.get("/v1/files/download/a")):
+        async with ask as response:
+            assert response.status == 507
+            assert "Retry-After" not in response.headers
+            code = (await response.json())["code"]
+    assert code == kind.code

@@ -136,7 +136,7 @@ async def test_a_full_store_refuses_in_mid_upload(harness: Harness) -> None:
             yield bytes(2**20)
 
     async with harness.http.put("/v1/files/x", data=endless()) as response:
-        assert (response.status, (await response.json())["code"]) == (429, "QUOTA_EXCEEDED")
+        assert (response.status, (await response.json())["code"]) == (507, "QUOTA_EXCEEDED")
     assert sent < 2**28
 
 
