@@ -30,11 +30,13 @@ from redislink.pipe import Pipe
 from runtime.background import background
 from runtime.errors import Unavailable, YiVideoError
 from runtime.logs import get_logger
+from runtime.seldom import Seldom
 from runtime.server import RpcServer
 from runtime.settings import SettingsError
 from yivideo.gpulock.v1 import lock_pb2, lock_pb2_grpc, monitor_pb2, monitor_pb2_grpc
 
 log = get_logger(__name__)
+seldom = Seldom(log)
 
 LOCK_SERVICE = lock_pb2.DESCRIPTOR.services_by_name["LockService"].full_name
 MONITOR_SERVICE = monitor_pb2.DESCRIPTOR.services_by_name["LockMonitor"].full_name
@@ -137,7 +139,7 @@ class LockReplica:
     def _background_done(self, task: asyncio.Task[None]) -> None:
         self._background.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.warning("a background call failed", error=str(error))
+            seldom.warning("a background call failed", error=str(error))
 
     async def _send_away(self) -> None:
         await self.draining.wait()

@@ -18,8 +18,10 @@ from redis.exceptions import (
 
 from runtime.errors import Unavailable
 from runtime.logs import get_logger
+from runtime.seldom import Seldom
 
 log = get_logger(__name__)
+seldom = Seldom(log)
 
 T = TypeVar("T")
 
@@ -46,7 +48,7 @@ async def persist(attempt: Callable[[], Awaitable[T]], patience_seconds: float, 
                 raise Unavailable(
                     f"{what} cannot be reached", retry_after_seconds=_LONGEST_WAIT_SECONDS
                 ) from error
-            log.warning("redis does not answer; trying again", error=type(error).__name__)
+            seldom.warning("redis does not answer; trying again", error=type(error).__name__)
         await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
         wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
 

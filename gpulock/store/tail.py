@@ -11,8 +11,10 @@ from redis.exceptions import RedisError
 from redislink.patience import PASSING_ERRORS
 from redislink.pipe import CommandHead, Pipe
 from runtime.logs import get_logger
+from runtime.seldom import Seldom
 
 log = get_logger(__name__)
+seldom = Seldom(log)
 
 _BLOCK_MS = 30_000
 _HEARD_SECONDS = 40.0
@@ -52,7 +54,7 @@ class Tail:
                 while True:
                     await self._turn()
             except (*PASSING_ERRORS, RedisError) as error:
-                log.warning("a stream broke; following again", keys=self._keys, error=type(error).__name__)
+                seldom.warning("a stream broke; following again", keys=self._keys, error=type(error).__name__)
                 self._pipe.close()
             await asyncio.sleep(wait)
             wait = min(wait * 2, _LONGEST_WAIT_SECONDS)

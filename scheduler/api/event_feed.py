@@ -18,12 +18,14 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from runtime.logs import get_logger
+from runtime.seldom import Seldom
 from scheduler.queue.keys import Keys
 from scheduler.queue.presenter import to_event
 from scheduler.queue.redis_link import PASSING_ERRORS, RedisLink
 from yivideo.task.v1 import task_pb2
 
 log = get_logger(__name__)
+seldom = Seldom(log)
 
 _PAGE = 128
 _BUFFER_BYTES = 256 * 1024
@@ -115,7 +117,7 @@ class EventFeed:
                     if message is not None:
                         self._hear(message)
             except (*PASSING_ERRORS, RedisError) as error:
-                log.warning("the event channel broke; listening again", error=type(error).__name__)
+                seldom.warning("the event channel broke; listening again", error=type(error).__name__)
             finally:
                 self._pubsub = None
                 with suppress(*PASSING_ERRORS, RedisError):

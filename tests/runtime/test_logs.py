@@ -7,7 +7,11 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import pytest
+
+from runtime.seldom import Seldom
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -92,3 +96,38 @@ def test_the_level_holds_for_everybody() -> None:
         level="warning",
     )
     assert [line["event"] for line in written] == ["yes"]
+
+
+@pytest.mark.trial("10.6")
+def test_what_goes_on_is_said_seldom() -> None:
+    """The first time at once, then once a period with how often it was not said; another thing has a period of its own."""
+    said: list[tuple[str, dict[str, object]]] = []
+
+    class Log:
+        def warning(self, event: str, **fields: object) -> None:
+            said.append((event, fields))
+
+    now = 100.0
+    seldom = Seldom(cast(Any, Log()), 10.0, lambda: now)
+    for _ in range(80):
+        seldom.warning("redis is away", error="Refused")
+        now += 0.125
+    seldom.warning("another thing")
+    seldom.warning("redis is away", error="Refused")
+    assert said == [
+        ("redis is away", {"error": "Refused"}),
+        ("another thing", {}),
+        ("redis is away", {"error": "Refused", "not_said": 79}),
+    ]
+
+
+@pytest.mark.trial("10.6")
+def test_a_file_gets_no_colours() -> None:
+    """The console format has them only where somebody looks at a terminal."""
+    code = (
+        f"{PREAMBLE}configure_logs('shop', log_format='console')\nlog.warning('something happened', shelf=3)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
+    )
+    assert "something happened" in done.stderr and "\x1b" not in done.stderr
