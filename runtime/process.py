@@ -18,8 +18,13 @@ from runtime.settings import RuntimeSection
 log = get_logger(__name__)
 
 
+_SAME_SECONDS = 0.5
+"""Signals that follow each other so closely are one: the kernel repeats a parent's death for each of its threads, and what stops a
+whole group of processes often tells each of them besides."""
+
+
 class Shutdown:
-    """Whether this process was told to stop. The first SIGTERM or SIGINT asks for a drain, a second one ends it at once."""
+    """Whether this process was told to stop. The first SIGTERM or SIGINT asks for a drain, a later one ends it at once."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
@@ -57,10 +62,16 @@ async def _live(name: str, settings: RuntimeSection, main: Callable[[Shutdown], 
     shutdown = Shutdown()
     loop = asyncio.get_running_loop()
 
+    first_time = 0.0
+
     def told() -> None:
+        nonlocal first_time
         if shutdown.requested:
+            if loop.time() - first_time < _SAME_SECONDS:
+                return
             log.warning("told twice to stop; ending at once")
             os._exit(1)
+        first_time = loop.time()
         log.info("told to stop; draining")
         shutdown.request()
 

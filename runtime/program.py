@@ -56,8 +56,12 @@ class Program:
         log: IO[bytes] | None = None,
         cwd: Path | None = None,
         environment: Mapping[str, str],
+        pass_fds: Sequence[int] = (),
     ) -> Program:
-        """Start a program. What is not piped reads nothing and writes to `log`; without one, nowhere, and errors to ours."""
+        """Start a program. What is not piped reads nothing and writes to `log`; without one, nowhere, and errors to ours.
+
+        `pass_fds`: open files that it inherits under their numbers. Raises OSError when it cannot be run.
+        """
         unpiped = log.fileno() if log else subprocess.DEVNULL
         popen = subprocess.Popen(  # noqa: ASYNC220 - vfork holds us for a millisecond; a thread would break PDEATHSIG
             argv,
@@ -68,6 +72,7 @@ class Program:
             env=environment,
             start_new_session=True,
             bufsize=0,
+            pass_fds=tuple(pass_fds),
         )
         program = cls(popen)
         try:

@@ -2,38 +2,69 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 
 from runtime.process import Shutdown, run_process
 from runtime.settings import load_settings
 from stack.assembly import Stack
+from stack.folder_lock import FolderTaken
 from stack.node_table import UnknownNode
 from stack.part import PartFailed
 from stack.settings import StackSettings
 
 
+def say(text: str) -> None:
+    """Print one line at once."""
+    print(text, flush=True)
+
+
 async def main(settings: StackSettings, shutdown: Shutdown) -> None:
-    """Run the stack until told to stop."""
+    """Run the stack until told to stop, also while it starts."""
+    life = asyncio.current_task()
+    assert life is not None
+    up = asyncio.Event()
+
+    async def end_the_start() -> None:
+        await shutdown.wait()
+        if not up.is_set():
+            life.cancel()
+
+    ending = asyncio.create_task(end_the_start())
     try:
-        stack = Stack(settings.stack)
+        stack = Stack(settings.stack, say)
         async with stack.running():
-            print(
-                f"YiVideo is up: {', '.join(stack.part_names)}\n"
-                f"  REST     {stack.url}   (pages: {stack.url}/docs)\n"
-                f"  gRPC     scheduler {', '.join(stack.schedulers)}, {_nodes(stack)}"
-                f"gpulock {', '.join(stack.gpulocks)}\n"
-                f"  devices  {', '.join(device.name for device in stack.devices)}   "
-                f"({stack.url}/v1/monitoring/gpu-lock/status)\n"
-                f"  token    {stack.token}   (header `authorization: Bearer …` of gRPC calls)\n"
-                f"  logs     {settings.stack.folder / 'logs'}\n"
-                f"{_absent(stack)}"
-                "Ctrl-C stops it.",
-                flush=True,
-            )
+            up.set()
+            say(_card(settings, stack))
             await shutdown.wait()
-            print("stopping …", flush=True)
-    except (PartFailed, UnknownNode) as failure:
+            say(
+                "stopping; running tasks get their time to end, then they are handed back (Ctrl-C again: at once) …"
+            )
+        say("stopped")
+    except asyncio.CancelledError:
+        if not shutdown.requested:
+            raise
+        say("stopped before it was up")
+    except (PartFailed, UnknownNode, FolderTaken) as failure:
         sys.exit(f"the stack cannot start: {failure}")
+    finally:
+        ending.cancel()
+
+
+def _card(settings: StackSettings, stack: Stack) -> str:
+    return (
+        f"YiVideo is up: {', '.join(name for name in stack.part_names if name not in stack.failed)}\n"
+        f"  REST     {stack.url}   (pages: {stack.url}/docs)\n"
+        f"  gRPC     scheduler {', '.join(stack.schedulers)}, {_nodes(stack)}"
+        f"gpulock {', '.join(stack.gpulocks)}\n"
+        f"  devices  {', '.join(device.name for device in stack.devices)}   "
+        f"({stack.url}/v1/monitoring/gpu-lock/status)\n"
+        f"  token    {stack.token}   (header `authorization: Bearer …` of gRPC calls)\n"
+        f"  figures  {stack.url}/metrics/targets\n"
+        f"  logs     {settings.stack.folder / 'logs'}\n"
+        f"{_absent(stack)}"
+        "Ctrl-C stops it."
+    )
 
 
 def _nodes(stack: Stack) -> str:

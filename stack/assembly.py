@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import secrets
-import socket
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from gpulock.settings import GpulockSettings
-from runtime.addresses import join_host_port, split_host_port
-from runtime.settings import load_settings
+from runtime.addresses import split_host_port
 from stack.devices import find_devices
-from stack.part import PartSpec, python_part
+from stack.folder_lock import held_folder
+from stack.lock_silences import own_silences
+from stack.log_files import LogFiles
+from stack.metrics_targets import metrics_addresses, write_targets
+from stack.part import PartFailed, PartSpec, python_part
+from stack.part_settings import check_settings, drain_seconds
 from stack.placement import PlacedNode, addresses_by_task_prefix, part_name, place_nodes
-from stack.probes import http_probe, redis_probe, rpc_probe, scheduler_probe
+from stack.ports import PortBook, free_address, is_free
+from stack.private_files import kept_secret, write_private
+from stack.probes import http_probe, node_probe, redis_probe, rpc_probe, scheduler_probe
 from stack.redis_config import Sync, write_redis_config
 from stack.settings import StackSection
 from stack.supervisor import Supervisor
+from stack.telling import Tell, Telling, silent
 
-_SCHEDULER_READY_SECONDS = 45.0
-"""Longer than a node may take: it waits for the tasks of each."""
+_STOP_SLACK_SECONDS = 15.0
+"""What a part may need besides its drain: to kill what it has started, and to be read to the end."""
 
-
-def new_callback_secret() -> str:
-    """Make a Standard Webhooks secret."""
-    return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
-
-
-def free_address(host: str = "127.0.0.1") -> str:
-    """Find a port that is free now; gives `host:port`."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return join_host_port(host, probe.getsockname()[1])
+# Who is stopped first may still speak to those after it: nodes hand back to schedulers, which write it down.
+_GATEWAY_TIER, _NODE_TIER, _SCHEDULER_TIER, _GPULOCK_TIER, _FILESTORE_TIER, _REDIS_TIER = range(6)
 
 
 class Stack:
@@ -43,20 +39,36 @@ class Stack:
     Making one raises UnknownNode for a picked node that there is not, PartFailed for one that it cannot do without.
     """
 
-    def __init__(self, section: StackSection) -> None:
+    def __init__(self, section: StackSection, tell: Tell = silent) -> None:
+        """`tell` hears how parts come up and go down, line by line."""
         self._section = section
         self._folder = section.folder.resolve()
         self._token = secrets.token_hex(32)
-        self._supervisor = Supervisor(self._folder / "logs")
+        self._tell = tell
+        self._drain_seconds = drain_seconds()
+        logs = LogFiles(self._folder / "logs", int(section.log_mib * 1024 * 1024), section.log_files)
+        self._supervisor = Supervisor(logs, Telling(tell))
+        self._ports = PortBook(self._folder / "ports.json")
         host, port = split_host_port(section.gateway_listen)
         self._gateway = section.gateway_listen if port else free_address(host)
-        self.redis = free_address()
-        self.lease_redis = free_address() if section.lease_redis else self.redis
-        self.filestore = free_address()
-        self.schedulers = [free_address() for _ in range(section.scheduler_replicas)]
-        self.gpulocks = [free_address() for _ in range(section.gpulock_replicas)]
-        self.nodes, self.left_out = place_nodes(section, free_address)
+        self.redis = self._ports.address("redis")
+        self.lease_redis = self._ports.address("lease-redis") if section.lease_redis else self.redis
+        self.filestore = self._ports.address("filestore")
+        self.schedulers = self._replicas("scheduler", section.scheduler_replicas)
+        self.gpulocks = self._replicas("gpulock", section.gpulock_replicas)
+        self.nodes, self.left_out = place_nodes(section, self._ports.address)
         self.devices = section.devices or find_devices()
+        self.metrics = metrics_addresses(section, self._part_names(), self._ports)
+
+    def _replicas(self, kind: str, count: int) -> list[str]:
+        return [self._ports.address(part_name(kind, number)) for number in range(count)]
+
+    def _part_names(self) -> list[str]:
+        """Return the names of all parts that serve figures."""
+        names = ["gateway", "filestore"]
+        names += [part_name("scheduler", number) for number in range(len(self.schedulers))]
+        names += [part_name("gpulock", number) for number in range(len(self.gpulocks))]
+        return [*names, *(name for node in self.nodes for name in node.part_names)]
 
     @property
     def url(self) -> str:
@@ -84,21 +96,45 @@ class Stack:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Run the stack for the time of the block. Raises PartFailed when a part cannot be started."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        stages = [
-            self._redis_parts(),
-            [self._filestore_part(), *self._gpulock_parts()],
-            [*self._scheduler_parts(), *self._node_parts()],
-            [self._gateway_part()],
-        ]
-        async with self._supervisor.running(stages):
+        """Run the stack for the time of the block.
+
+        Raises FolderTaken when another stack has the folder, SettingsError for settings that a part would refuse or that are the
+        stack's own to make, PartFailed when a part cannot be started.
+        """
+        async with held_folder(self._folder, self._tell) as held:
             card = self._folder / "stack.json"
-            _write_private(card, json.dumps(self._card(), indent=2))
-            try:
-                yield
-            finally:
-                card.unlink(missing_ok=True)
+            card.unlink(missing_ok=True)  # of one that was killed
+            self._check_machine()
+            stages = [
+                self._redis_parts(),
+                [self._filestore_part(), *self._gpulock_parts(), *self._node_parts()],
+                self._scheduler_parts(),
+                [self._gateway_part()],
+            ]
+            check_settings([part for stage in stages for part in stage], self.nodes)
+            self._ports.save()
+            write_targets(self._targets_file, self.metrics)
+            async with self._supervisor.running(stages, [held]):
+                write_private(card, json.dumps(self._card(), indent=2))
+                try:
+                    yield
+                finally:
+                    card.unlink(missing_ok=True)
+
+    def _check_machine(self) -> None:
+        """Raise PartFailed for what a part would only stumble over."""
+        if shutil.which("redis-server") is None:
+            raise PartFailed("redis: redis-server is not on PATH; `make setup` installs it")
+        host, port = split_host_port(self._gateway)
+        if not is_free(port, host):
+            raise PartFailed(
+                f"gateway: {self._gateway} is taken by another process; end it, or set another address in "
+                "stack.gateway_listen (YIVIDEO_STACK__GATEWAY_LISTEN)"
+            )
+
+    @property
+    def _targets_file(self) -> Path:
+        return self._folder / "metrics-targets.json"
 
     def _card(self) -> dict[str, object]:
         """Say where everything is, for tools and tests: addresses, token, process ids."""
@@ -112,11 +148,13 @@ class Stack:
             "left_out": {absent.name: absent.reasons for absent in self.left_out},
             "redis": self.redis,
             "lease_redis": self.lease_redis,
+            "metrics": self.metrics,
             "pids": {name: part.pid for name, part in self._supervisor.parts.items()},
         }
 
-    def _environment(self, listen: str, **values: str) -> dict[str, str]:
+    def _environment(self, part: str, listen: str, **values: str) -> dict[str, str]:
         return {
+            "YIVIDEO_RUNTIME__METRICS_LISTEN": self.metrics[part],
             "YIVIDEO_RUNTIME__LISTEN": listen,
             "YIVIDEO_RUNTIME__TOKEN": self._token,
             **{f"YIVIDEO_{name.upper()}": value for name, value in values.items()},
@@ -131,55 +169,75 @@ class Stack:
     def _redis_part(self, name: str, address: str, sync: Sync) -> PartSpec:
         _, port = split_host_port(address)
         config = write_redis_config(self._folder / name, port, self._token, sync=sync)
-        return PartSpec(name, ("redis-server", str(config)), redis_probe(address, self._token))
+        probe = redis_probe(address, self._token)
+        return PartSpec(name, ("redis-server", str(config)), probe, tier=_REDIS_TIER)
 
     def _filestore_part(self) -> PartSpec:
         environment = self._environment(
-            self.filestore, filestore__root=str(self._folder / "files"), filestore__gateway_url=self.url
+            "filestore",
+            self.filestore,
+            filestore__root=str(self._folder / "files"),
+            filestore__gateway_url=self.url,
         )
-        return python_part("filestore", "filestore", rpc_probe(self.filestore), environment)
+        return python_part(
+            "filestore",
+            "filestore",
+            rpc_probe(self.filestore),
+            environment,
+            tier=_FILESTORE_TIER,
+            stop_seconds=self._stop_seconds,
+        )
+
+    @property
+    def _stop_seconds(self) -> float:
+        return self._drain_seconds + _STOP_SLACK_SECONDS
 
     def _scheduler_parts(self) -> list[PartSpec]:
-        environments = [
-            self._environment(
-                address,
-                scheduler__redis_url=f"redis://:{self._token}@{self.redis}/0",
-                scheduler__filestore_address=self.filestore,
-                scheduler__nodes=json.dumps(addresses_by_task_prefix(self.nodes)),
-                scheduler__callbacks__secrets=json.dumps([self._callback_secret()]),
-                scheduler__callbacks__allow=json.dumps(self._section.allow_addresses),
-                scheduler__callbacks__public_url=self.url,
-            )
-            for address in self.schedulers
-        ]
         return [
-            python_part(
-                part_name("scheduler", i),
-                "scheduler",
-                scheduler_probe(address, self._token, self._serving_nodes),
-                environment,
-                ready_seconds=_SCHEDULER_READY_SECONDS,
-            )
-            for i, (address, environment) in enumerate(zip(self.schedulers, environments, strict=True))
+            self._scheduler_part(part_name("scheduler", number), address)
+            for number, address in enumerate(self.schedulers)
         ]
+
+    def _scheduler_part(self, name: str, address: str) -> PartSpec:
+        environment = self._environment(
+            name,
+            address,
+            scheduler__redis_url=f"redis://:{self._token}@{self.redis}/0",
+            scheduler__filestore_address=self.filestore,
+            scheduler__nodes=json.dumps(addresses_by_task_prefix(self.nodes)),
+            scheduler__callbacks__secrets=json.dumps([self._callback_secret()]),
+            scheduler__callbacks__allow=json.dumps(self._section.allow_addresses),
+            scheduler__callbacks__public_url=self.url,
+        )
+        return python_part(
+            name,
+            "scheduler",
+            scheduler_probe(address, self._token, self._serving_nodes),
+            environment,
+            tier=_SCHEDULER_TIER,
+            stop_seconds=self._stop_seconds,
+        )
 
     def _gpulock_parts(self) -> list[PartSpec]:
         devices = [device.model_dump() for device in self.devices]
-        silences = _silences()
+        silences = own_silences()
         return [
             python_part(
-                part_name("gpulock", i),
+                part_name("gpulock", number),
                 "gpulock",
                 rpc_probe(address),
                 self._environment(
+                    part_name("gpulock", number),
                     address,
                     gpulock__redis_url=f"redis://:{self._token}@{self.lease_redis}/2",
                     gpulock__devices=json.dumps(devices),
                     gpulock__initial_state="new",
                     **silences,
                 ),
+                tier=_GPULOCK_TIER,
+                stop_seconds=self._stop_seconds,
             )
-            for i, address in enumerate(self.gpulocks)
+            for number, address in enumerate(self.gpulocks)
         ]
 
     def _serving_nodes(self) -> set[str]:
@@ -199,6 +257,7 @@ class Stack:
 
     def _node_part(self, node: PlacedNode, name: str, address: str) -> PartSpec:
         environment = self._environment(
+            name,
             address,
             node__filestore=self.filestore,
             node__slots=str(node.slots),
@@ -211,21 +270,32 @@ class Stack:
         return python_part(
             name,
             node.row.module,
-            rpc_probe(address),
+            node_probe(name, address, self._token, node.row.task_prefix),
             environment,
             interpreter=node.interpreter,
             optional=node.row.optional,
+            tier=_NODE_TIER,
+            stop_seconds=self._stop_seconds,
         )
 
     def _gateway_part(self) -> PartSpec:
         environment = self._environment(
+            "gateway",
             "127.0.0.1:0",
             gateway__listen=self._gateway,
+            gateway__metrics_targets=str(self._targets_file),
             gateway__scheduler_address=_target(self.schedulers),
             gateway__filestore_address=self.filestore,
             gateway__gpulock_address=_target(self.gpulocks),
         )
-        return python_part("gateway", "gateway", http_probe(f"{self.url}/readyz"), environment)
+        return python_part(
+            "gateway",
+            "gateway",
+            http_probe(f"{self.url}/readyz"),
+            environment,
+            tier=_GATEWAY_TIER,
+            stop_seconds=self._stop_seconds,
+        )
 
     def _shared_roots(self) -> list[str]:
         return [str(self._section.shared_root.resolve())] if self._section.shared_root else []
@@ -233,40 +303,9 @@ class Stack:
     def _callback_secret(self) -> str:
         if self._section.callback_secret:
             return self._section.callback_secret
-        return _kept_secret(self._folder / "callback_secret")
-
-
-def _silences() -> dict[str, str]:
-    """Return the stack's own beats; none where beats are set, since a part's environment would go before that."""
-    set_by_user = load_settings(GpulockSettings).gpu_lock_monitor.model_fields_set
-    return {} if "heartbeat" in set_by_user else _SHORT_SILENCES
-
-
-_SHORT_SILENCES = {
-    "gpu_lock_monitor__heartbeat__interval": "5",
-    "gpu_lock_monitor__heartbeat__timeout": "20",
-    "gpulock__recovery_window_seconds": "10",
-}
-"""Everything is on one machine, so that a holder that has been silent for seconds is dead, and nobody waits for the minutes that
-the lock service gives the holders of a cluster."""
+        return kept_secret(self._folder / "callback_secret")
 
 
 def _target(addresses: list[str]) -> str:
     """Return a gRPC target for one address or several."""
     return addresses[0] if len(addresses) == 1 else f"ipv4:{','.join(addresses)}"
-
-
-def _kept_secret(path: Path) -> str:
-    """Read the secret, or make it at the first start: receivers must be able to keep theirs over restarts."""
-    if not path.exists():
-        _write_private(path, new_callback_secret())
-    return path.read_text()
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner reads; it appears whole or not at all."""
-    new = path.with_name(f".{path.name}.new")
-    new.unlink(missing_ok=True)
-    new.touch(mode=0o600)
-    new.write_text(text)
-    new.replace(path)

@@ -40,9 +40,9 @@ class LeftOut:
 
 
 def place_nodes(
-    section: StackSection, new_address: Callable[[], str]
+    section: StackSection, new_address: Callable[[str], str]
 ) -> tuple[tuple[PlacedNode, ...], tuple[LeftOut, ...]]:
-    """Return the nodes that start and those that are left out; `new_address` gives a free address at each call.
+    """Return the nodes that start and those that are left out; `new_address` gives a part's address.
 
     Raises UnknownNode for a picked node that no table has, PartFailed for one that is missing and not optional.
     """
@@ -56,7 +56,8 @@ def place_nodes(
         except EnvironmentMissing as error:
             reasons.insert(0, str(error))
         if not reasons:
-            addresses = tuple(new_address() for _ in range(section.replicas.get(row.name, row.replicas)))
+            count = section.replicas.get(row.name, row.replicas)
+            addresses = tuple(new_address(part_name(row.name, number)) for number in range(count))
             placed.append(PlacedNode(row, interpreter, addresses, section.slots.get(row.name, row.slots)))
             continue
         absent = LeftOut(row.name, tuple(reasons))

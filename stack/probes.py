@@ -10,7 +10,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from runtime.addresses import split_host_port
-from stack.part import Probe
+from stack.part import PartFailed, Probe
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
 _PROBE_SECONDS = 2.0
@@ -27,6 +27,35 @@ def rpc_probe(address: str) -> Probe:
             except grpc.aio.AioRpcError:
                 return False
             return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+    return serving
+
+
+def node_probe(part: str, address: str, token: str, node: str) -> Probe:
+    """Ask a node's replica for its condition, and whether it is the node that the table says.
+
+    Raises PartFailed when it is another one: no scheduler would ever give it work.
+    """
+
+    async def serving() -> bool:
+        async with grpc.aio.insecure_channel(address) as channel:
+            stub = task_pb2_grpc.TaskServiceStub(channel)
+            metadata = (("authorization", f"Bearer {token}"),)
+            call = stub.WatchNode(task_pb2.WatchNodeRequest(), metadata=metadata, timeout=_PROBE_SECONDS)
+            try:
+                status = await call.read()
+            except grpc.aio.AioRpcError:
+                return False
+            finally:
+                call.cancel()
+        if not isinstance(status, task_pb2.NodeStatus):
+            return False
+        if status.node != node:
+            raise PartFailed(
+                f"{part}: its module declares Node({status.node!r}), its row of the node table says {node!r}: "
+                f'name one as the other, or say node = "{status.node}" in the row'
+            )
+        return True
 
     return serving
 

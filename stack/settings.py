@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from runtime.settings import ProcessSettings, Section
+from runtime.settings import Listen, ProcessSettings, Section
 from stack.devices import StackDevice
 from stack.node_table import NODE_TABLE, NodeRow
 
@@ -17,8 +17,19 @@ class StackSection(Section):
 
     folder: Path = Path(".run")
     """Where Redis, stored files, scratch files and logs live; made when absent, kept when the stack stops."""
-    gateway_listen: str = "127.0.0.1:8788"
+    gateway_listen: Listen = "127.0.0.1:8788"
     """`host:port` of the REST surface."""
+    metrics_host: str = "127.0.0.1"
+    """Host that every part serves its /metrics on."""
+    metrics_port: int = Field(8810, ge=0, le=65_000)
+    """First of the ports that the parts' /metrics have, in the order of the parts; kept over restarts. A port that another process
+    has is passed over. 0: any free ones."""
+    metrics_ports: dict[str, Annotated[int, Field(ge=1, le=65_535)]] = Field(default_factory=dict)
+    """Port of a part's /metrics, by the part's name (`scheduler`, `ffmpeg-2`), where it must be a certain one."""
+    log_mib: float = Field(32.0, gt=0)
+    """Size at which a part's log file is put aside and begun anew."""
+    log_files: int = Field(3, ge=0, le=100)
+    """Older log files that are kept of each part."""
     scheduler_replicas: int = Field(1, ge=1, le=8)
     """Scheduler processes."""
     only: tuple[str, ...] = ()

@@ -23,8 +23,9 @@ from pathlib import Path
 
 import aiohttp
 
-from stack.assembly import free_address
+from stack.log_files import LogFiles
 from stack.part import PartSpec, python_part
+from stack.ports import free_address
 from stack.probes import http_probe, redis_probe, rpc_probe, scheduler_probe
 from stack.redis_config import write_redis_config
 from stack.supervisor import Supervisor
@@ -81,7 +82,7 @@ async def running(folder: Path) -> AsyncIterator[tuple[str, Supervisor]]:
         "gateway", "gateway", "127.0.0.1:0", gateway__listen=gateway, gateway__scheduler_address=scheduler,
         gateway__filestore_address=node,  # never asked
     )  # fmt: skip
-    supervisor = Supervisor(folder / "logs")
+    supervisor = Supervisor(LogFiles(folder / "logs"))
     stages = [
         [PartSpec("redis", ("redis-server", str(config)), redis_probe(redis, token))],
         [

@@ -15,8 +15,9 @@ import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
-from stack.assembly import free_address
+from stack.log_files import LogFiles
 from stack.part import PartSpec, python_part
+from stack.ports import free_address
 from stack.probes import http_probe, redis_probe, rpc_probe, scheduler_probe
 from stack.redis_config import write_redis_config
 from stack.supervisor import Supervisor
@@ -41,7 +42,7 @@ class House:
     def __init__(self, folder: Path, schedulers: int, watchers: int) -> None:
         self._folder = folder
         self._watchers = watchers
-        self._supervisor = Supervisor(folder / "logs")
+        self._supervisor = Supervisor(LogFiles(folder / "logs"))
         self.redis = free_address()
         self.node = free_address()
         self.gateway = free_address()

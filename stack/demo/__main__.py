@@ -11,7 +11,7 @@ from typing import Any
 
 from results.states import TERMINAL_EVENTS
 from runtime.logs import configure_logs
-from stack.assembly import Stack, new_callback_secret
+from stack.assembly import Stack
 from stack.demo import acts
 from stack.demo.acts import Script
 from stack.demo.client import Client, RequestRefused
@@ -20,6 +20,7 @@ from stack.demo.progress_bars import ProgressBars
 from stack.demo.receiver import CallbackReceiver
 from stack.node_table import read_node_table
 from stack.part import PartFailed
+from stack.private_files import new_callback_secret
 from stack.settings import StackSection
 
 FOLDER = Path(".demo")

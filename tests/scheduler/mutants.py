@@ -17,7 +17,7 @@ from subprocess import DEVNULL, Popen
 
 import redis
 
-from stack.assembly import free_address
+from stack.ports import free_address
 from tests.mutation import ROOT, Mutant, load_mutants, tally, tests_notice
 from tests.scheduler.test_queue_machine import run_machine
 

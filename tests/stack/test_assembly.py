@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.settings import CONFIG_VARIABLE
+from runtime.section_names import CONFIG_VARIABLE
 from stack.assembly import Stack
 from stack.settings import StackSection
 

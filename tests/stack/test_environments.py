@@ -46,9 +46,9 @@ def section(folder: Path, table: str = TABLE, **settings: Any) -> StackSection:
     )
 
 
-def addresses() -> Callable[[], str]:
+def addresses() -> Callable[[str], str]:
     numbers = iter(range(1, 100))
-    return lambda: f"127.0.0.1:{next(numbers)}"
+    return lambda _: f"127.0.0.1:{next(numbers)}"
 
 
 def lock(folder: Path, name: str, text: str) -> None:

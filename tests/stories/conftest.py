@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from stack.assembly import new_callback_secret
 from stack.demo.film import Film, make_film
+from stack.private_files import new_callback_secret
 from tests.conftest import ROOT
 
 _START_SECONDS = 60.0
