@@ -1,7 +1,9 @@
 """The plan of faults of one story: made from its seed and length alone, so that a seed repeats it.
 
 A story is a row of storms, in which faults strike everything at once, each followed by a calm in which exactly one process is
-killed: what a figure promises of a killed node or scheduler is measured there, where nothing else is broken.
+killed: what a figure promises of a killed node or scheduler is measured there, where nothing else is broken. It ends with what an
+operator does and no fault is: every part is told to stop and comes back, one after the other, then the whole installation, in the
+order of `make run` and, as a cluster does it, all at once. None of it may count against a task.
 """
 
 from __future__ import annotations
@@ -19,7 +21,15 @@ WIRES = tuple(f"{scheduler}/{node}" for scheduler in SCHEDULERS for node in NODE
 CALM_SECONDS = 19.0
 STORM_SECONDS = 24.0
 SILENCE_SECONDS = 68.0
+ORDERLY_SECONDS = 7.0
+"""Between one part's orderly restart and the next part's."""
+HOUSE_SECONDS = 34.0
+"""For the whole installation to stop, to come back and to take up its work."""
+HOUSE = "house"
+AT_ONCE = "house at once"
 _GAP_SECONDS = 3.0
+_EVERY_PART = 250
+"""Tasks from which on a story has time for every part's restart."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +40,18 @@ class Fault:
     """Seconds after the story's beginning."""
     kind: str
     """kill, drain (SIGTERM), freeze (SIGSTOP, later SIGCONT), slay and stun (the same to a busy child of a node), hole
-    (packets vanish), sever (connections are reset), deafen (the callback receiver does not listen)."""
+    (packets vanish), sever (connections are reset), deafen (the callback receiver does not listen), restart (every part is told
+    to stop: in the order of trust, or at once, and all come back)."""
     target: str
     seconds: float = 0.0
     """How long it lasts; how long a dead process stays away."""
     alone: bool = False
     """Whether nothing else is broken meanwhile."""
+
+    @property
+    def orderly(self) -> bool:
+        """Whether it is what an operator does, with nothing else broken."""
+        return self.alone and self.kind in ("drain", "restart")
 
 
 @dataclass(frozen=True)
@@ -62,6 +78,7 @@ _STORM: tuple[tuple[int, str, tuple[str, ...], float, float], ...] = (
     (3, "sever", WIRES, 0, 0),
     (2, "drain", NODES, 0.3, 2),
     (2, "drain", SCHEDULERS, 0.3, 2),
+    (1, "drain", ("gateway", "filestore", "redis"), 0.3, 2),
     (2, "deafen", ("absent",), 3, 10),
 )
 
@@ -86,10 +103,23 @@ def _silence(dice: random.Random, begin: float, seconds: float) -> Iterator[Faul
     yield from (fault for fault in _storm(dice, begin, seconds / 2) if lost not in fault.target.split("/"))
 
 
+def _orderly(dice: random.Random, begin: float, *, every_part: bool) -> Iterator[Fault]:
+    """Restart every part in turn and the house in both ways, or, in a short story, the house in one of them."""
+    at = begin
+    if every_part:
+        for target in (dice.choice(NODES[:2]), dice.choice(SCHEDULERS), "gateway", "filestore", "redis"):
+            yield Fault(round(at, 2), "drain", target, round(dice.uniform(0.3, 1.5), 2), alone=True)
+            at += ORDERLY_SECONDS
+        at += ORDERLY_SECONDS
+    for target in (HOUSE, AT_ONCE) if every_part else (dice.choice((HOUSE, AT_ONCE)),):
+        yield Fault(round(at, 2), "restart", target, 0.5, alone=True)
+        at += HOUSE_SECONDS
+
+
 def make_plan(seed: int, tasks: int) -> Plan:
-    """Plan the faults for a story of so many tasks: about a quarter of a second for each, 36 s at least."""
+    """Plan the faults for a story of so many tasks: a storm and a calm at least, a fifth of a second for each task."""
     dice = random.Random(seed)
-    wanted = max(36.0, tasks * 0.25)
+    wanted = max(36.0, tasks * 0.2)
     faults: list[Fault] = []
     at, rounds = 1.0, 0
     # Only nodes that have a twin: the work of the last replica of a kind has nowhere to go.
@@ -107,4 +137,6 @@ def make_plan(seed: int, tasks: int) -> Plan:
         faults.append(Fault(round(at, 2), "kill", victim, away, alone=True))
         at += CALM_SECONDS
         rounds += 1
+    faults += _orderly(dice, at, every_part=tasks >= _EVERY_PART)
+    at = faults[-1].at + HOUSE_SECONDS
     return Plan(tuple(sorted(faults, key=lambda fault: fault.at)), at)

@@ -18,6 +18,7 @@ from bench.chaos.receivers import Delivery
 from results.states import TERMINAL_EVENTS, TERMINAL_STATES
 
 RESTART_SECONDS = 16.0
+BACK_SECONDS = 15.0
 MAX_WORKER_LOST = 3
 _DEATH_SECONDS = 1.0
 """A run whose last line is that close to its node's death died with it: a beat, and the time until the kernel got to it."""
@@ -68,6 +69,14 @@ class Verdict:
     unexpected_failures: int = 0
     refused_requests: int = 0
     killed_scheduler_restarts: int = 0
+    restart_losses: int = 0
+    """Attempts that counted as lost although nothing but orderly restarts befell their tasks."""
+    restart_dead_letters: int = 0
+    """Tasks that became dead letters by them."""
+    restart_max_seconds: float = 0.0
+    """From the moment at which a restarted installation serves again until a task that it had to stop runs again."""
+    restarts_measured: int = 0
+    """Running tasks that an orderly restart met."""
     node_restart_max_seconds: float = 0.0
     """From a lone kill of a node until its task runs again, less the time in which the slots that were left were all taken."""
     node_rerun_max_seconds: float = 0.0
@@ -80,6 +89,7 @@ class Verdict:
     _LAWS = (
         "lost", "double_published", "overlapping_attempts", "work_after_end", "non_terminal", "orphans",
         "callback_mismatch", "stream_mismatch", "unexpected_failures", "refused_requests", "killed_scheduler_restarts",
+        "restart_losses", "restart_dead_letters",
     )  # fmt: skip
 
     @property
@@ -89,6 +99,8 @@ class Verdict:
             not any(getattr(self, law) for law in self._LAWS)
             and self.node_restart_max_seconds <= RESTART_SECONDS
             and self.node_restarts_measured > 0
+            and self.restart_max_seconds <= BACK_SECONDS
+            and self.restarts_measured > 0
         )
 
     def to_result(self) -> dict[str, float | int]:
@@ -137,9 +149,36 @@ def judge(evidence: Evidence) -> Verdict:
     for _ in range(evidence.survivors):
         verdict.breach("orphans", "a process outlived everything")
     for strike in evidence.strikes:
-        if strike.fault.alone and strike.hit:
+        if strike.fault.alone and strike.hit and not strike.fault.orderly:
             _judge_kill(verdict, strike, evidence.outcomes, runs)
+    _judge_restarts(verdict, evidence, runs)
     return verdict
+
+
+def _judge_restarts(verdict: Verdict, evidence: Evidence, runs: dict[str, list[Interval]]) -> None:
+    """Look at the tasks that met nothing but orderly restarts: nothing may count against them, and they run on soon."""
+    faults = [strike for strike in evidence.strikes if not strike.fault.orderly]
+    calm = max((strike.ended for strike in faults), default=0.0)
+    orderly = [strike for strike in evidence.strikes if strike.fault.orderly and strike.began > calm]
+    for outcome in evidence.outcomes if orderly else ():
+        mine = runs[outcome.errand.task_id]
+        if not mine or mine[0].start <= calm:
+            continue
+        met = [(strike, run) for strike in orderly for run in mine if run.start < strike.began <= run.last]
+        verdict.restarts_measured += len(met)
+        if outcome.error_code == "WORKER_LOST":
+            verdict.breach("restart_dead_letters", f"{outcome.errand.task_id} is a dead letter")
+        elif outcome.worker_lost:
+            verdict.breach("restart_losses", f"{outcome.errand.task_id}: {outcome.worker_lost} attempts lost")
+        for strike, run in met:
+            again = [later.start for later in mine if later.start > run.last]
+            if strike.fault.kind == "restart" and again and not run.ended:
+                seconds = round(max(0.0, again[0] - strike.ended), 2)
+                verdict.restart_max_seconds = max(verdict.restart_max_seconds, seconds)
+                if seconds > BACK_SECONDS:
+                    verdict.complaints.append(
+                        f"restart: {outcome.errand.task_id} ran again after {seconds:.1f} s"
+                    )
 
 
 def _judge_requests(verdict: Verdict, outcome: Outcome) -> None:

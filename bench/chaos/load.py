@@ -82,8 +82,8 @@ class Outcome:
 def make_errands(seed: int, tasks: int, plan: Plan) -> list[Errand]:
     """Make up what clients want: some tasks that surely run when a lone process is killed, the others all over the story."""
     dice = random.Random(seed * 7919 + 1)
-    kills = [fault.at for fault in plan.faults if fault.alone]
-    witnesses = [at - dice.uniform(1.5, 2.5) for at in kills for _ in range(_WITNESSES)][:tasks]
+    alone = [fault.at for fault in plan.faults if fault.alone]
+    witnesses = [at - dice.uniform(1.5, 2.5) for at in alone for _ in range(_WITNESSES)][:tasks]
     errands = [
         Errand(
             task_id=f"chaos-witness-{number}",

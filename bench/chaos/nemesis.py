@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from bench.chaos.faults import Fault, Plan
+from bench.chaos.faults import AT_ONCE, Fault, Plan
 from bench.chaos.receivers import Receivers
 from bench.chaos.room import KINDS, Room
 from nodekit.process.process_tree import members
@@ -52,6 +52,10 @@ class Nemesis:
 
     async def _drain(self, fault: Fault) -> bool:
         return self._room.signal(fault.target, signal.SIGTERM, fault.seconds) is not None
+
+    async def _restart(self, fault: Fault) -> bool:
+        await self._room.restart(at_once=fault.target == AT_ONCE)
+        return True
 
     async def _freeze(self, fault: Fault) -> bool:
         pid = self._room.signal(fault.target, signal.SIGSTOP)

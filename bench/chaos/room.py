@@ -19,8 +19,8 @@ from bench.chaos.faults import NODES, SCHEDULERS, WIRES
 from bench.chaos.proxy import PART_VARIABLE
 from nodekit.process.process_tree import MARK_VARIABLE
 from runtime.program import Program, dying_with_us
-from stack.assembly import new_callback_secret
 from stack.part import Part, PartFailed, PartSpec, python_part
+from stack.private_files import new_callback_secret
 from stack.probes import http_probe, redis_probe, rpc_probe, scheduler_probe
 from stack.redis_config import write_redis_config
 
@@ -29,6 +29,9 @@ ROOM_VARIABLE = "CHAOS_ROOM"
 """In the environment of every process of the room: what is left of it can be found."""
 _DOWN_SECONDS = 0.3
 _WIRES_SECONDS = 20.0
+_BACK_SECONDS = 60.0
+_DRAIN_SECONDS = 3.0
+"""Tasks take seconds here; with the default of ten, most would end by themselves and few be handed back."""
 
 
 def quiet_address() -> str:
@@ -54,6 +57,8 @@ class Room:
         self._crossings = {name: quiet_address() for name in NODES}
         self.parts: dict[str, Part] = {}
         self._down: dict[str, float] = {}
+        self._may_run = asyncio.Event()
+        self._may_run.set()
         self._wires: Program | None = None
         self._used: set[str] = set()
 
@@ -91,6 +96,7 @@ class Room:
         while True:
             await part.wait()
             await asyncio.sleep(self._down.pop(part.spec.name, _DOWN_SECONDS))
+            await self._may_run.wait()
             with contextlib.suppress(PartFailed):  # it is tried again
                 await part.start()
 
@@ -101,6 +107,17 @@ class Room:
             self._down[name] = down_seconds
             os.kill(pid, number)
         return pid
+
+    async def restart(self, *, at_once: bool) -> None:
+        """Tell every part to stop, all at once or in the order of trust, and have all come back; gives when they serve again."""
+        self._may_run.clear()
+        tiers = [["gateway"], [*NODES], [*SCHEDULERS], ["filestore"], ["redis"]]
+        for names in [[name for tier in tiers for name in tier]] if at_once else tiers:
+            await asyncio.gather(*(self.parts[name].stop() for name in names))
+        self._may_run.set()
+        async with asyncio.timeout(_BACK_SECONDS):
+            while not all([part.pid and await part.spec.probe() for part in self.parts.values()]):
+                await asyncio.sleep(0.05)
 
     def holds(self, pid: int) -> bool:
         """Whether a process was started, by whomever, in this room."""
@@ -152,6 +169,7 @@ class Room:
             PART_VARIABLE: name,
             "YIVIDEO_RUNTIME__LISTEN": self._addresses.get(name, "127.0.0.1:0"),
             "YIVIDEO_RUNTIME__TOKEN": self._token,
+            "YIVIDEO_RUNTIME__DRAIN_SECONDS": str(_DRAIN_SECONDS),
             **{f"YIVIDEO_{key.upper()}": value for key, value in values.items()},
         }
 

@@ -53,6 +53,26 @@ def killed_node(restart: float) -> Evidence:
     return story(outcome(ended_time=WALL + 13.05 + restart), runs=runs, strikes=[KILL])
 
 
+RESTART = Strike(Fault(100.0, "restart", "house", 0.5, alone=True), 100.0, 105.0, hit=True)
+
+
+def restarted_house(again: float, **changed: Any) -> Evidence:
+    """The house is restarted from 100 s to 105 s; the task's second run begins so long after that."""
+    runs = [run("x", 99.0, 102.0, ended=False), run("a", 105 + again, 107 + again)]
+    return story(outcome(ended_time=WALL + 107.05 + again, **changed), runs=runs, strikes=[KILL, RESTART])
+
+
+def good_story() -> Evidence:
+    """A lone kill and an orderly restart, both met by a task that runs again in time."""
+    killed, other = killed_node(5.0), restarted_house(4.0)
+    second = replace(other.outcomes[0], errand=errand(task_id="t2"))
+    runs = [*killed.runs, *(replace(one, task_id="t2") for one in other.runs)]
+    calls = [delivery(), delivery(task_id="t2", webhook_id="msg_2")]
+    return replace(
+        killed, outcomes=[*killed.outcomes, second], runs=runs, strikes=[KILL, RESTART], deliveries=calls
+    )
+
+
 def story(*outcomes: Outcome, **changed: Any) -> Evidence:
     good: dict[str, Any] = {
         "runs": [run()],
@@ -71,10 +91,15 @@ def breaches(verdict: Verdict) -> dict[str, int]:
 
 def test_a_good_story_has_no_breach() -> None:
     """A restart after a lone kill, in time, and everything else as promised: all zero, and the verdict holds."""
-    verdict = judge(killed_node(5.0))
+    verdict = judge(good_story())
     assert (breaches(verdict), verdict.complaints) == ({}, [])
     assert (verdict.node_restart_max_seconds, verdict.node_restarts_measured) == (5.0, 1)
+    assert (verdict.restart_max_seconds, verdict.restarts_measured) == (4.0, 1)
     assert verdict.holds
+    for strike in (KILL, RESTART):
+        assert not judge(replace(good_story(), strikes=[strike])).holds, (
+            "one of the two was never put to the test"
+        )
     figures = verdict.to_result()
     assert figures["lost"] == 0 and "complaints" not in figures
 
@@ -84,6 +109,22 @@ def test_a_restart_that_comes_too_late_breaks_the_verdict() -> None:
     verdict = judge(killed_node(16.2))
     assert not verdict.holds and verdict.node_restart_max_seconds == 16.2
     assert "waited 16.2 s" in verdict.complaints[0]
+
+
+@pytest.mark.trial("10.1")
+def test_a_task_that_runs_again_too_late_after_a_restart_breaks_the_verdict() -> None:
+    """15 s after the installation serves again, at most."""
+    verdict = judge(restarted_house(15.3))
+    assert not verdict.holds and verdict.restart_max_seconds == 15.3
+    assert "ran again after 15.3 s" in verdict.complaints[0]
+
+
+def test_what_a_kill_did_is_not_laid_at_a_restarts_door() -> None:
+    """A task that lived through another fault may have been lost; so may one when nothing was restarted."""
+    evidence = restarted_house(4.0, worker_lost=1)
+    late_kill = replace(KILL, began=99.5, ended=99.6, fault=replace(KILL.fault, alone=False))
+    assert breaches(judge(replace(evidence, strikes=[late_kill, RESTART]))) == {}
+    assert breaches(judge(replace(evidence, strikes=[KILL]))) == {}
 
 
 def test_a_wait_for_slots_that_others_hold_is_no_late_restart() -> None:
@@ -174,6 +215,15 @@ BROKEN: dict[str, tuple[str, Evidence]] = {
         story(
             outcome(ended_time=WALL + 16.0, run="b", stored="b"), runs=[run(), run("b", 14, 16)],
             strikes=[Strike(Fault(11.0, "kill", "scheduler", 1.0, alone=True), 11.0, 11.0, hit=True)],
+        ),
+    ),
+    "an attempt that an orderly restart has lost": ("restart_losses", restarted_house(4.0, worker_lost=1)),
+    "a dead letter made by orderly restarts": (
+        "restart_dead_letters",
+        replace(
+            restarted_house(4.0, worker_lost=3, state="failed", error_code="WORKER_LOST", run="", stored="",
+                            events=[(1, "accepted"), (4, "failed")], watched=[(1, "accepted"), (4, "failed")]),
+            deliveries=[delivery(status="failed")],
         ),
     ),
 }  # fmt: skip
