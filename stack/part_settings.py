@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from filestore.settings import FilestoreSettings
 from gateway.settings import GatewaySettings
 from gpulock.settings import GpulockSettings
+from language_models.settings import LlmSettings
 from nodekit.settings import NodeSettings
 from runtime.section_names import DELIMITER, PREFIX, variable_name
 from runtime.settings import ProcessSettings, SettingsError, load_settings, read_given
@@ -23,6 +24,8 @@ _SERVERS: Mapping[str, type[ProcessSettings]] = {
     "filestore": FilestoreSettings,
     "gpulock": GpulockSettings,
 }
+
+_SPEAK_TO_MODELS = frozenset({"services.llm", "services.subtitle"})
 
 _INSTEAD = {
     "gateway.listen": "stack.gateway_listen",
@@ -75,6 +78,8 @@ def _settings_classes(part: PartSpec, modules: Mapping[str, PlacedNode]) -> Iter
             yield _SERVERS[module]
         return
     yield NodeSettings
+    if node.row.module in _SPEAK_TO_MODELS:
+        yield LlmSettings
     if node.interpreter == sys.executable:
         yield from _own_settings(node.row.module)
 

@@ -16,6 +16,7 @@ from pydantic_core import PydanticUndefined
 from filestore.settings import FilestoreSettings
 from gateway.settings import GatewaySettings
 from gpulock.settings import GpulockSettings
+from language_models.settings import LlmSettings
 from nodekit.settings import NodeSettings
 from runtime.settings import ProcessSettings
 from runtime.settings_outline import item_model, model_of
@@ -39,6 +40,7 @@ PROCESSES: tuple[tuple[str, tuple[type[ProcessSettings], ...]], ...] = (
     ("the asr node", (NodeSettings, AsrSettings)),
     ("the diarize node", (NodeSettings, DiarizeSettings)),
     ("the ffmpeg node", (NodeSettings, FfmpegSettings)),
+    ("the llm and subtitle nodes", (NodeSettings, LlmSettings)),
     ("the separate node", (NodeSettings, SeparateSettings)),
     ("the tts node", (NodeSettings, TtsSettings)),
 )

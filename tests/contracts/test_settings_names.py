@@ -13,8 +13,6 @@ from tests import settings_page
 from tests.conftest import ROOT
 
 _VARIABLE = re.compile(r"\bYIVIDEO_[A-Z0-9_]*[A-Z0-9](?![A-Z0-9_]*…)")
-_LLM = "llm"
-"""The one section whose node may not be here yet."""
 
 
 def written_variables() -> dict[str, list[str]]:
@@ -58,7 +56,7 @@ def test_every_variable_that_is_written_about_is_a_setting() -> None:
 
 def test_every_section_is_known_to_every_process() -> None:
     """The list of sections, by which a process tells a slip from another's section, is that of the classes."""
-    assert set(settings_page.sections()) == SECTIONS - {_LLM}
+    assert set(settings_page.sections()) == SECTIONS
     assert not [name for name in OTHER_VARIABLES if is_setting(name) or DELIMITER in name]
 
 
