@@ -50,6 +50,13 @@ $(stamps)/npm: requirements/npm.txt setup/environment.sh $(stamps)/python
 	@command -v npm >/dev/null 2>&1 || setup/environment.sh npm
 	@touch $@
 
+# A node in another language, for tests; without npm they are skipped and say so.
+$(stamps)/foreign: tests/foreign/package-lock.json
+	@mkdir -p $(stamps)
+	@PATH="$$PATH:$(CURDIR)/.environments/npm/bin"; if command -v npm >/dev/null 2>&1; then \
+	    npm ci --silent --no-audit --no-fund --prefix tests/foreign >/dev/null 2>&1 && touch $@ || \
+	    echo "test: npm could not install what the node in JavaScript needs"; fi
+
 $(stamps)/buf: tools/buf/package-lock.json
 	@mkdir -p $(stamps)
 	@if command -v npm >/dev/null 2>&1; then npm ci --silent --no-audit --no-fund --prefix tools/buf >/dev/null 2>&1 || \
@@ -72,7 +79,7 @@ demo: setup $(stamps)/npm ## Run real tasks through the stack: a film is heard, 
 models: setup $(stamps)/npm ## Fetch models into the store ($$YIVIDEO_MODELS; names="…" picks, default: what demo and tests use)
 	@PATH="$$PATH:$(CURDIR)/.environments/npm/bin" $(python) -m nodekit.models fetch $(names)
 
-test: setup ## Run the tests (under 10 minutes on two cores; room=gateway: of one room)
+test: setup $(stamps)/foreign ## Run the tests (under 10 minutes on two cores; room=gateway: of one room)
 	@$(python) -m pytest $(if $(room),tests/$(room))
 
 test-fast: setup ## Run the laws that break most often, in two minutes on a busy machine, half of one on an idle one: contracts, results, errors, rules of subtitles and text
@@ -84,7 +91,7 @@ test-slow: setup ## Run the long stories of faults, and the searches with many e
 test-s3: setup $(stamps)/s3 ## Run the tests that need a real S3 server (one-node radosgw)
 	@$(python) -m pytest -m s3
 
-trials: setup ## Run every case that strangers found, list it by number, media cases by row (only="-k …" or paths: a part)
+trials: setup $(stamps)/npm $(stamps)/foreign ## Run every case that strangers found, list it by number, media cases by row (only="-k …" or paths: a part)
 	@$(python) -m tests.trials $(only)
 
 check: setup $(stamps)/buf ## Check format, lint, types, import rules and contracts; edits nothing
@@ -162,7 +169,7 @@ lock: setup ## Compile all requirements to pinned, hashed locks (upgrade=1: the 
 	@UPGRADE=$(upgrade) setup/lock.sh
 
 clean: ## Remove what setup and runs made
-	@rm -rf .venv .venv-locks .venv-bench .environments $(stamps) yivideo .run .demo tools/buf/node_modules
+	@rm -rf .venv .venv-locks .venv-bench .environments $(stamps) yivideo .run .demo tools/buf/node_modules tests/foreign/node_modules
 
 .PHONY: settings trials test-fast map models environment quality-audio quality-ocr quality-text bench-audio test-engines help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams \
 	bench-gpulock chaos-gpulock bench-tasks

@@ -31,7 +31,9 @@
     ├── Cancelled                499
     ├── Unimplemented            501
     └── Internal                 500
-        └── DataLoss             500
+        ├── DataLoss             500
+        └── NodeMessageInvalid   500  a node said what the contract does not allow
+            └── OutputTooLarge   500
 
 Every class has a stable `code`, one gRPC status and one HTTP status. Over gRPC the code travels as
 `google.rpc.ErrorInfo.reason` (see `runtime.rpc_errors`), so a client rebuilds the same class.
@@ -306,6 +308,18 @@ class DataLoss(Internal):
 
     code = "DATA_LOSS"
     grpc_status = grpc.StatusCode.DATA_LOSS
+
+
+class NodeMessageInvalid(Internal):
+    """What a node said of an attempt breaks the contract and cannot be kept: it is unreadable, or past a limit."""
+
+    code = "NODE_MESSAGE_INVALID"
+
+
+class OutputTooLarge(NodeMessageInvalid):
+    """A task's output has more bytes than an output may have; it should store a file."""
+
+    code = "OUTPUT_TOO_LARGE"
 
 
 def _classes(root: type[YiVideoError]) -> Iterable[type[YiVideoError]]:

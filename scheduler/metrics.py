@@ -25,6 +25,9 @@ PICKUP_SECONDS = Histogram(
 RUN_SECONDS = Histogram(
     "yivideo_attempt_seconds", "How long attempts ran.", ["node", "outcome"], buckets=JOB_BUCKETS
 )
+TASK_TYPES_REFUSED = Counter(
+    "yivideo_task_types_refused_total", "Task types that nodes published and that were not taken.", ["node"]
+)
 TASKS_SUBMITTED = Counter(
     "yivideo_tasks_submitted_total", "Submits, by what became of them.", ["node", "outcome"]
 )

@@ -43,7 +43,7 @@ class Stack:
         """`tell` hears how parts come up and go down, line by line."""
         self._section = section
         self._folder = section.folder.resolve()
-        self._token = secrets.token_hex(32)
+        self._token = section.token.get_secret_value() if section.token else secrets.token_hex(32)
         self._tell = tell
         self._drain_seconds = drain_seconds()
         logs = LogFiles(self._folder / "logs", int(section.log_mib * 1024 * 1024), section.log_files)
@@ -204,7 +204,7 @@ class Stack:
             address,
             scheduler__redis_url=f"redis://:{self._token}@{self.redis}/0",
             scheduler__filestore_address=self.filestore,
-            scheduler__nodes=json.dumps(addresses_by_task_prefix(self.nodes)),
+            scheduler__nodes=json.dumps(addresses_by_task_prefix(self.nodes, self._section.remote_nodes)),
             scheduler__callbacks__secrets=json.dumps([self._callback_secret()]),
             scheduler__callbacks__allow=json.dumps(self._section.allow_addresses),
             scheduler__callbacks__public_url=self.url,

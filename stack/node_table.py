@@ -55,6 +55,15 @@ class NodeRow(Section):
         return self.node or self.name
 
 
+class RemoteNode(Section):
+    """A node that runs already, wherever and in whatever language."""
+
+    node: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
+    """Its name, the first part of its task names."""
+    addresses: tuple[str, ...] = Field(min_length=1)
+    """`host:port` or `unix:/path` of each replica."""
+
+
 def read_node_table(path: Path = NODE_TABLE) -> tuple[NodeRow, ...]:
     """Read a table. Raises OSError, tomllib.TOMLDecodeError and pydantic's ValidationError for one that cannot be used."""
     rows = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from stack.environments import EnvironmentMissing, Environments
-from stack.node_table import NodeRow, find_missing, pick_nodes, read_node_table
+from stack.node_table import NodeRow, RemoteNode, find_missing, pick_nodes, read_node_table
 from stack.part import PartFailed
 from stack.settings import StackSection
 
@@ -67,11 +67,15 @@ def place_nodes(
     return tuple(placed), tuple(left_out)
 
 
-def addresses_by_task_prefix(nodes: Sequence[PlacedNode]) -> list[dict[str, object]]:
-    """Return what the scheduler is told of the nodes."""
+def addresses_by_task_prefix(
+    nodes: Sequence[PlacedNode], remote: Sequence[RemoteNode] = ()
+) -> list[dict[str, object]]:
+    """Return what the scheduler is told of the nodes: those that the stack starts, and those that run elsewhere."""
     found: dict[str, list[str]] = {}
     for node in nodes:
         found.setdefault(node.row.task_prefix, []).extend(node.addresses)
+    for elsewhere in remote:
+        found.setdefault(elsewhere.node, []).extend(elsewhere.addresses)
     return [{"node": prefix, "addresses": addresses} for prefix, addresses in found.items()]
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator
 
 from runtime.settings import Listen, ProcessSettings, Section
 from stack.devices import StackDevice
-from stack.node_table import NODE_TABLE, NodeRow
+from stack.node_table import NODE_TABLE, NodeRow, RemoteNode
 
 
 class StackSection(Section):
@@ -52,12 +53,25 @@ class StackSection(Section):
     """Devices that it leases; empty: this machine's, and without any, one to try things with."""
     nodes: tuple[NodeRow, ...] = ()
     """Nodes of your own, beside those of the table."""
+    remote_nodes: tuple[RemoteNode, ...] = ()
+    """Nodes that run already, wherever and in whatever language: their names and addresses. The stack does
+    not start them and does not wait for them; one with the name of a node that it starts counts as more replicas of it."""
+    token: SecretStr | None = None
+    """Bearer token of the stack's servers, by which it also calls `remote_nodes`: 16 to 256 of `A-Z a-z 0-9 . _ ~ -`; unset: a new
+    one at every start."""
     allow_addresses: tuple[str, ...] = ()
     """Private addresses that callbacks and remote inputs may name, as `host:port`; public ones need no entry."""
     callback_secret: str = ""
     """`whsec_…` that callbacks are signed with; empty: one is made and kept in the folder."""
     shared_root: Path | None = None
     """Folder whose files tasks may name by path; none by default."""
+
+    @field_validator("token")
+    @classmethod
+    def _fits_into_urls(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None and not re.fullmatch(r"[A-Za-z0-9._~-]{16,256}", token.get_secret_value()):
+            raise ValueError("must be 16 to 256 of A-Z a-z 0-9 . _ ~ -")
+        return token
 
 
 class StackSettings(ProcessSettings):

@@ -66,10 +66,11 @@ class AttemptTable:
     def _here(self, task_id: str) -> Attempt | PastAttempt | None:
         return self._running.get(task_id) or self._ended.find(task_id)
 
-    def find(self, task_id: str, attempt: int = 0) -> Attempt | PastAttempt:
-        """Return the current attempt at a task (0: whichever number it has). Raises TaskNotFound."""
+    def find(self, task_id: str, attempt: int = 0, fence: int = 0) -> Attempt | PastAttempt:
+        """Return the current attempt at a task (0: whichever number and fence it has). Raises TaskNotFound."""
         found = self._here(task_id)
-        if found is None or attempt not in (0, found.assignment.attempt):
+        told = None if found is None else found.assignment
+        if found is None or told is None or attempt not in (0, told.attempt) or fence not in (0, told.fence):
             raise TaskNotFound(f"the task {task_id} is not on this node")
         return found
 
@@ -175,8 +176,9 @@ def _refuse_late(request: task_pb2.RunTaskRequest) -> None:
 def _is_same(here: Attempt | PastAttempt, request: task_pb2.RunTaskRequest) -> bool:
     """Whether a request means the attempt that is here (else it means a newer one). Raises StaleFence, TaskConflict.
 
-    The fence decides where both have one, because attempt numbers begin anew when a dead letter is replayed. A client without
-    a scheduler has no fence: the attempt number decides, and it cannot push aside an attempt that a scheduler has fenced.
+    The fence decides where both have one, because attempt numbers are used again: after a task was deleted, and after it was
+    handed back. A client without a scheduler has no fence: the attempt number decides, and it cannot push aside an attempt that a
+    scheduler has fenced.
     """
     there, attempt = request.fence, request.attempt
     fence, number = here.assignment.fence, here.assignment.attempt

@@ -88,7 +88,7 @@ class NodeServicer(task_pb2_grpc.TaskServiceServicer):
 
     async def CancelTask(self, request: task_pb2.CancelTaskRequest, context: Context) -> task_pb2.Task:  # noqa: N802
         """Begin to stop a task; its `cancelled` event comes when its process tree is gone."""
-        attempt = self._attempts.find(request.task_id, request.attempt)
+        attempt = self._attempts.find(request.task_id, request.attempt, request.fence)
         grace = request.grace_seconds if request.HasField("grace_seconds") else None
         if grace is not None and not 0 <= grace <= MAX_GRACE_SECONDS:
             raise InvalidArgument.at("/grace_seconds", f"0 to {MAX_GRACE_SECONDS}")

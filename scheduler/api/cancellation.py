@@ -23,17 +23,17 @@ class Cancellation:
         cancelled = await self._tasks.cancel(task_id, reason, grace_seconds)
         if cancelled.ended:
             return
-        await self.tell(task_id, cancelled.address, cancelled.attempt, reason, grace_seconds)
+        await self.tell(task_id, cancelled.address, cancelled.attempt, cancelled.fence, reason, grace_seconds)
 
     async def tell(
-        self, task_id: str, address: str, attempt: int, reason: str, grace_seconds: float | None
+        self, task_id: str, address: str, attempt: int, fence: int, reason: str, grace_seconds: float | None
     ) -> None:
         """Tell the node that runs a marked task. Nothing is raised."""
         runner = self._dispatcher.runner(task_id)
         if runner is not None:
             await runner.stop(reason, grace_seconds)
             return
-        request = task_pb2.CancelTaskRequest(task_id=task_id, reason=reason, attempt=attempt)
+        request = task_pb2.CancelTaskRequest(task_id=task_id, reason=reason, attempt=attempt, fence=fence)
         if grace_seconds is not None:
             request.grace_seconds = grace_seconds
         await self._dispatcher.stop_remote(address, request)

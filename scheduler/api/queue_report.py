@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from runtime.errors import Unavailable
+from runtime.rpc_errors import clip
 from scheduler import metrics
 from scheduler.api.event_feed import EventFeed
 from scheduler.queue.keys import Keys
@@ -17,6 +18,8 @@ from yivideo.task.v1 import task_pb2
 
 _PERIOD_SECONDS = 5.0
 _COUNTED = ("ready", "delayed", "blocked", "lease", "dead")
+_PROBLEMS = 32
+_PROBLEM_BYTES = 500
 _SHOWN = ("ready", "delayed", "blocked", "running", "dead")
 
 
@@ -60,7 +63,8 @@ class QueueReport:
 
     def _queue(self, name: str, figures: list[Any], now_ms: int) -> task_pb2.Queue:
         ready, delayed, blocked, running, dead, oldest = figures
-        links = [link for link in self._dispatcher.links if link.node == name and link.connected]
+        replicas = [link for link in self._dispatcher.links if link.node == name]
+        links = [link for link in replicas if link.connected]
         return task_pb2.Queue(
             node=name,
             ready_count=ready,
@@ -72,6 +76,9 @@ class QueueReport:
             replica_count=len(links),
             slot_count=sum(link.status.slots for link in links),
             free_slot_count=sum(max(0, link.free_slots) for link in links),
+            problems=[clip(problem, _PROBLEM_BYTES) for link in replicas for problem in link.problems][
+                :_PROBLEMS
+            ],
         )
 
     async def publish_for_ever(self) -> None:

@@ -71,7 +71,7 @@ class WorkflowServicer(workflow_pb2_grpc.WorkflowServiceServicer):
         running = await scheduler.workflows.cancel(request.workflow_id, reason, grace)
         await asyncio.gather(
             *(
-                scheduler.cancellation.tell(one.task_id, one.address, one.attempt, reason, grace)
+                scheduler.cancellation.tell(one.task_id, one.address, one.attempt, one.fence, reason, grace)
                 for one in running
             )
         )

@@ -1,6 +1,6 @@
 -- Stop every task of a workflow that has not ended: those that wait at once, those that run by a mark.
 -- ARGV: prefix, id of its record, nonce, reason, grace seconds ('' = the node's own), cancelling body, cancelled body, ttl ms.
--- Reply: {'cancelling', {ids to settle}, {{id, address, attempt}, ... that run}, {nodes of those that waited}} | {'wrong', state} | {'missing'}
+-- Reply: {'cancelling', {ids to settle}, {{id, address, attempt, fence}, ... that run}, {nodes of those that waited}} | {'wrong', state} | {'missing'}
 local id = ARGV[2]
 local workflow = read(id)
 if not workflow then return { 'missing' } end

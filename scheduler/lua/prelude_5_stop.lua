@@ -1,7 +1,7 @@
 -- Stopping tasks, one or all of a workflow.
 
 -- What a caller must know to tell the node.
-local function stopping(record) return { record.id, record.address, record.attempt } end
+local function stopping(record) return { record.id, record.address, record.attempt, record.fence } end
 
 -- Stop a task that waits, at once; mark one that runs, so that whoever holds its stream tells the node.
 -- order: nonce, reason, grace seconds ('' = the node's own), cancelling (body), cancelled (body), ttl (ms).

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from runtime.errors import Unimplemented
+from runtime.logs import get_logger
+from scheduler.queue.node_limits import cut
 from yivideo.task.v1 import task_pb2
+
+log = get_logger(__name__)
 
 NOT_STORED = frozenset({"heartbeat", "accepted", "retrying", "cancelling", "gap"})
 """What a node tells its own watchers and the scheduler says itself, or what is a sign of life alone."""
@@ -24,12 +28,13 @@ class NodeEvent:
 def to_node_event(event: task_pb2.TaskEvent) -> NodeEvent | None:
     """Return a node's event as it is stored; None for those that are not.
 
-    Raises Unimplemented for one that this scheduler does not know: it must not get lost in silence. The end of an attempt is no
-    matter of this function (`conclusion`).
+    Raises Unimplemented for one that this scheduler does not know: it must not get lost in silence; NodeMessageInvalid for one
+    that cannot be kept. The end of an attempt is no matter of this function (`conclusion`).
     """
     kind = event.WhichOneof("event")
     match kind:
         case "checkpoint":
+            cut(event)
             return NodeEvent("checkpoint", event.sequence, event.checkpoint.data.SerializeToString())
         case "started" | "progress" | "log" | "waiting_for_gpu":
             pass
@@ -43,11 +48,13 @@ def to_node_event(event: task_pb2.TaskEvent) -> NodeEvent | None:
     bare.CopyFrom(event)
     for field in ("task_id", "attempt", "sequence", "time"):
         bare.ClearField(field)
+    if fields := cut(bare):
+        log.warning("what a node said is cut to its limits", fields=fields)
     body = bare.SerializeToString()
     if kind == "progress":
         return NodeEvent("progress", event.sequence, body)
     if kind == "waiting_for_gpu":
-        position = event.waiting_for_gpu.position
+        position = bare.waiting_for_gpu.position
         where = f", position {position}" if position else ""
         return NodeEvent(f"waiting:waiting for GPU{where}", event.sequence, body)
     return NodeEvent("event", event.sequence, body)

@@ -79,6 +79,7 @@ class Cancelled:
     ended: bool
     address: str = ""
     attempt: int = 0
+    fence: int = 0
 
 
 class TaskStore:
@@ -250,7 +251,9 @@ class TaskStore:
                 if answer[1]:
                     await self.settle(task_id)
                 return Cancelled(ended=True)
-        return Cancelled(ended=False, address=answer[2].decode(), attempt=int(answer[3]))
+        return Cancelled(
+            ended=False, address=answer[2].decode(), attempt=int(answer[3]), fence=int(answer[4])
+        )
 
     async def delete(self, task_id: str) -> str:
         """Remove an ended task; answers `deleted`, `missing` or `kept` (it has not ended)."""

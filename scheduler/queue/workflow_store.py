@@ -44,6 +44,7 @@ class Stopping:
     task_id: str
     address: str
     attempt: int
+    fence: int
 
 
 class WorkflowStore:
@@ -180,7 +181,10 @@ class WorkflowStore:
             count_ended(node.decode(), "cancelled")
         for task_id in answer[1]:
             await self._tasks.settle(task_id.decode())
-        return [Stopping(one.decode(), address.decode(), int(attempt)) for one, address, attempt in answer[2]]
+        return [
+            Stopping(one.decode(), address.decode(), int(attempt), int(fence))
+            for one, address, attempt, fence in answer[2]
+        ]
 
     async def retry(self, workflow_id: str, task_ids: Sequence[str]) -> int:
         """Let an ended workflow go on; `task_ids` run again although they completed. Gives how many tasks run again.

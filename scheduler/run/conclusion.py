@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from runtime.errors import YiVideoError
 from runtime.logs import get_logger
+from runtime.rpc_errors import clip
 from scheduler import metrics
 from scheduler.queue.attempt_store import AttemptStore, Ending
 from scheduler.queue.claim import Claim
@@ -126,7 +127,7 @@ class Conclusion:
     async def refuse(self, claim: Claim, refusal: YiVideoError, ran_seconds: float) -> None:
         """Fail the task because the node refused it: its input, for example, does not fit what the node knows now."""
         field = refusal.fields[0].pointer.removeprefix("/input") if refusal.fields else ""
-        error = task_pb2.TaskError(code=refusal.code, message=refusal.message, field=field)
+        error = task_pb2.TaskError(code=refusal.code, message=clip(refusal.message), field=clip(field, 200))
         await self.fail(claim, error, (), ran_seconds)
 
     async def _cancel(

@@ -206,7 +206,7 @@ class Dispatcher:
         metrics.QUEUE_SECONDS.labels(link.node).observe(
             max(0.0, (claim.record.run_ms - claim.record.ready_ms) / 1000)
         )
-        attempt = (claim.record.task_id, claim.record.attempt)
+        attempt = (claim.record.task_id, claim.record.fence)
         link.attempt_began(attempt)
         request = None
         try:
@@ -242,7 +242,7 @@ class Dispatcher:
             )  # fmt: skip
             self._links[claim.record.node, claim.record.address] = link
             self._link_tasks[claim.record.node, claim.record.address] = asyncio.create_task(link.run())
-        link.attempt_began((task_id, claim.record.attempt))
+        link.attempt_began((task_id, claim.record.fence))
         runner = self._runner(claim, request, link, adopted=True)
         self._keep(runner, link)
         return True
@@ -278,7 +278,7 @@ class Dispatcher:
             if kept is not None and kept[0] is runner:
                 del self._runners[runner.task_id]
             record = runner.claim.record
-            link.attempt_ended((record.task_id, record.attempt), refused=runner.refused)
+            link.attempt_ended((record.task_id, record.fence), refused=runner.refused)
 
     async def _request(self, claim: Claim) -> task_pb2.RunTaskRequest | None:
         """Return what the node is asked; None when the task ended because a reference has no value."""

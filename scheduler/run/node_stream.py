@@ -1,6 +1,7 @@
 """Follows attempts on one node replica: one stream for all of them (FollowAttempts), in place of a RunTask call for each.
 
-When the stream breaks, all that is followed on it breaks, and the runners attach again, over the next stream.
+When the stream breaks, all that is followed on it breaks, and the runners attach again, over the next stream. What a node says
+that cannot be read ends the watch that it is about, and no other (`scheduler.run.node_messages`).
 """
 
 from __future__ import annotations
@@ -12,26 +13,33 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from google.rpc import status_pb2
 
-from runtime.errors import Unavailable, YiVideoError
-from runtime.rpc_errors import from_status, translate
+from runtime.errors import NodeMessageInvalid, Unavailable, YiVideoError
+from runtime.logs import get_logger
+from runtime.rpc_errors import translate
+from scheduler.run.node_messages import NodeMessage, read_message
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
+
+log = get_logger(__name__)
 
 _BUFFER_EVENTS = 256
 """Events kept for a runner that is busy storing earlier ones."""
-
-
 _MESSAGE_BYTES = 256 * 1024
 """A message is closed when it has so many; one attempt's request may be larger than that by itself."""
+_METHOD = "/yivideo.task.v1.TaskService/FollowAttempts"
 _BEAT = task_pb2.TaskEvent(heartbeat=task_pb2.Heartbeat())
 
 
 @dataclass(frozen=True)
 class StreamEnd:
-    """Nothing follows: None after the terminal event."""
+    """Nothing follows."""
 
     error: YiVideoError | None
+    """None after the terminal event."""
+    by_node: bool = False
+    """Whether the node said so of this watch; else the stream broke, which says nothing of the attempt."""
+    begun: bool = False
+    """Whether an event had come: then the attempt is, or was, there."""
 
 
 class Followed:
@@ -52,6 +60,7 @@ class Followed:
         self._changed: asyncio.Future[None] | None = None
         self._over = False
         self._is_behind = False
+        self._begun = False
         self.watch = stream.ask(self, self._request)
 
     def tell(self, event: task_pb2.TaskEvent) -> None:
@@ -61,6 +70,7 @@ class Followed:
         self._heard()
         if event.HasField("heartbeat"):
             return
+        self._begun = True
         if len(self._items) >= _BUFFER_EVENTS:
             self._is_behind = True
             self._stream.let_go(self.watch)
@@ -68,11 +78,11 @@ class Followed:
         self._request.after_sequence = max(self._request.after_sequence, event.sequence)
         self._put(event)
 
-    def end(self, error: YiVideoError | None) -> None:
+    def end(self, error: YiVideoError | None, *, by_node: bool = False) -> None:
         """Nothing will follow."""
         if not self._over:
             self._over = True
-            self._put(StreamEnd(error))
+            self._put(StreamEnd(error, by_node, self._begun))
 
     def _put(self, item: task_pb2.TaskEvent | StreamEnd) -> None:
         self._items.append(item)
@@ -105,8 +115,12 @@ class Followed:
 class NodeStream:
     """The stream to one address, opened when an attempt is to be followed."""
 
-    def __init__(self, stub: task_pb2_grpc.TaskServiceAsyncStub, silence_seconds: float) -> None:
-        self._stub = stub
+    def __init__(self, channel: grpc.aio.Channel, silence_seconds: float) -> None:
+        self._stub = task_pb2_grpc.TaskServiceStub(channel)
+        # In place of the stub's own, whose reader would end the stream for one event that cannot be read.
+        self._open: Any = channel.stream_stream(
+            _METHOD, task_pb2.FollowAttemptsRequest.SerializeToString, read_message
+        )
         self._silence_seconds = silence_seconds
         self._newest = 0
         self._followed: dict[int, Followed] = {}
@@ -152,14 +166,18 @@ class NodeStream:
     async def _run(self) -> None:
         """Keep one stream until it breaks."""
         loop = asyncio.get_running_loop()
-        call = self._stub.FollowAttempts()
+        call = self._open()
         sending = asyncio.create_task(self._send(call))
         reason = "the node ended the stream"
         try:
             async with asyncio.timeout(self._silence_seconds) as limit:
-                while isinstance(response := await call.read(), task_pb2.FollowAttemptsResponse):
+                while isinstance(message := await call.read(), NodeMessage):
                     limit.reschedule(loop.time() + self._silence_seconds)
-                    self._hear(response)
+                    if not message.readable:
+                        reason = "the node sent a message that cannot be read"
+                        log.error("the stream to a node is given up", reason=reason)
+                        break
+                    self._hear(message)
         except TimeoutError:
             reason = "the node says nothing"
         except grpc.aio.AioRpcError as failed:
@@ -199,13 +217,18 @@ class NodeStream:
             size += asked.ByteSize()
         return message
 
-    def _hear(self, response: task_pb2.FollowAttemptsResponse) -> None:
-        for told in response.events:
-            if (followed := self._followed.get(told.watch)) is not None:
-                followed.tell(told.event)
-        for end in response.ends:
-            if (followed := self._followed.pop(end.watch, None)) is not None:
-                followed.end(from_status(status_pb2.Status.FromString(end.status)) if end.status else None)
-        if not response.events and not response.ends:
+    def _hear(self, message: NodeMessage) -> None:
+        for watch, told in message.events:
+            if (followed := self._followed.get(watch)) is None:
+                continue
+            if isinstance(told, NodeMessageInvalid):
+                self.let_go(watch)
+                followed.end(told, by_node=True)
+            else:
+                followed.tell(told)
+        for watch, error in message.ends:
+            if (followed := self._followed.pop(watch, None)) is not None:
+                followed.end(error, by_node=True)
+        if not message.events and not message.ends:
             for followed in list(self._followed.values()):
                 followed.tell(_BEAT)

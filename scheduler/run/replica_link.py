@@ -1,8 +1,13 @@
-"""One node replica as this scheduler sees it: its condition by WatchNode, and the claims made for its free slots."""
+"""One node replica as this scheduler sees it: its condition by WatchNode, and the claims made for its free slots.
+
+What a replica says wrong (another node's name, types that are not its own) is told aloud: in the log when it begins, and for as
+long as it lasts in ListQueues and the metrics.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -10,13 +15,15 @@ from contextlib import contextmanager, suppress
 import grpc
 
 from runtime.channel import open_channel
-from runtime.errors import Unavailable
+from runtime.errors import Unavailable, YiVideoError
 from runtime.logs import get_logger
 from runtime.rpc_errors import rpc_errors, translate
 from runtime.settings import RuntimeSection
+from scheduler import metrics
 from scheduler.queue.attempt_store import AttemptStore
 from scheduler.queue.claim import Claim, ClaimAsk, Claimed, Lanes
 from scheduler.queue.task_types import TaskTypeCatalog
+from scheduler.run.node_messages import MAX_RECEIVED_BYTES
 from scheduler.run.node_stream import NodeStream
 from scheduler.settings import SchedulerSection
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
@@ -32,7 +39,12 @@ _LANES = 32
 _MOST_AT_ONCE = 16
 """Tasks in one claim: what one answer of Redis may hold up, and what one lost answer may have to find again."""
 
+_SHOWN_REFUSALS = 16
+_MAX_SLOTS = 10_000
+_REPLICA = re.compile(r"[\x21-\x7e]{1,128}")
+
 Attempt = tuple[str, int]
+"""A task and the fence of its attempt."""
 
 
 class ReplicaLink:
@@ -59,9 +71,9 @@ class ReplicaLink:
         self._silence_seconds = settings.silence_seconds
         self._start = start
         self._may_claim = may_claim
-        self._channel = open_channel(address, runtime)
+        self._channel = open_channel(address, runtime, max_received_bytes=MAX_RECEIVED_BYTES)
         self.stub = task_pb2_grpc.TaskServiceStub(self._channel)
-        self.stream = NodeStream(self.stub, settings.silence_seconds)
+        self.stream = NodeStream(self._channel, settings.silence_seconds)
         self._wanted = asyncio.Event()
         self._lanes = Lanes(_LANES)
         self._busy: set[Attempt] = set()
@@ -71,6 +83,10 @@ class ReplicaLink:
         self._left: set[tuple[str, int, int]] = set()
         """Attempts, with their fences, that have ended there and whose end nobody has read; of its earlier processes, too."""
         self._types_etag: str | None = None
+        self._refused: dict[str, str] = {}
+        """Task types that it publishes and that are not taken, each with the reason."""
+        self._trouble = ""
+        """Why it is not in sight."""
         self._paused_until = 0.0
         self._may_be_more = True
         """Whether anything may be ready. A slot that becomes free while nothing is asks nobody: who makes a task ready calls."""
@@ -84,6 +100,15 @@ class ReplicaLink:
         known = len((busy - self._ended) | self._running)
         reported = self.status.free_slots + len(busy & self._ended) - len(self._running - busy)
         return min(self.status.slots - known, reported)
+
+    @property
+    def problems(self) -> list[str]:
+        """What an operator should know of this replica, a sentence each."""
+        trouble = [f"{self.address}: {self._trouble}"] if self._trouble and not self.connected else []
+        return trouble + [
+            f"{self.address}: its task type {name!r} is refused: {reason}"
+            for name, reason in self._refused.items()
+        ]
 
     @property
     def open_slots(self) -> int:
@@ -161,7 +186,7 @@ class ReplicaLink:
                 self._lose(translate(error).message)
             except TimeoutError:
                 self._lose("it says nothing")
-            except Unavailable as error:
+            except YiVideoError as error:
                 self._lose(error.message)
             else:
                 self._lose("it ended the stream")
@@ -174,10 +199,18 @@ class ReplicaLink:
         if self.connected:
             log.warning("node replica lost from sight", node=self.node, address=self.address, reason=reason)
         self.connected = False
+        self._trouble = reason
+
+    def _refuse(self, reason: str) -> None:
+        """It answers, but not as a replica of this node should: nothing is claimed for it."""
+        if reason != self._trouble or self.connected:
+            log.error("node replica refused", node=self.node, address=self.address, reason=reason)
+        self.connected = False
+        self._trouble = reason
 
     async def _hear(self, status: task_pb2.NodeStatus) -> None:
-        if status.node != self.node:
-            self._lose(f"it is node {status.node!r}, not {self.node!r}")
+        if fault := _fault(status, self.node):
+            self._refuse(fault)
             return
         if status.task_types_etag != self._types_etag:
             await self._learn_types()
@@ -186,8 +219,9 @@ class ReplicaLink:
         if not self.connected:
             log.info("node replica in sight", node=self.node, address=self.address, slots=status.slots)
         self.connected = True
+        self._trouble = ""
         self.status = status
-        self._busy = {(here.task_id, here.attempt) for here in status.attempts if not here.ended}
+        self._busy = {(here.task_id, here.fence) for here in status.attempts if not here.ended}
         self._left = {(here.task_id, here.attempt, here.fence) for here in status.attempts if here.ended}
         self._ended &= self._busy
         if self.free_slots > before:  # not at every heartbeat: an idle node must not mean polling
@@ -198,7 +232,17 @@ class ReplicaLink:
             answer = await self.stub.ListTaskTypes(
                 task_pb2.ListTaskTypesRequest(), timeout=_TYPES_TIMEOUT_SECONDS
             )
-        await self._types.learn([kind for kind in answer.task_types if kind.node == self.node])
+        if not isinstance(
+            answer, task_pb2.ListTaskTypesResponse
+        ):  # gRPC gives None for what cannot be parsed
+            raise Unavailable("its task types cannot be read")
+        refused = await self._types.learn(self.node, answer.task_types)
+        for name, reason in refused.items():
+            log.error(
+                "task type refused", node=self.node, address=self.address, task_name=name, reason=reason
+            )
+        metrics.TASK_TYPES_REFUSED.labels(self.node).inc(len(refused))
+        self._refused = dict(list(refused.items())[:_SHOWN_REFUSALS])
 
     async def _claim_for_ever(self) -> None:
         while True:
@@ -228,3 +272,14 @@ class ReplicaLink:
             if claimed is None or claimed.may_be_more:
                 self._may_be_more = True
         return claimed
+
+
+def _fault(status: task_pb2.NodeStatus, node: str) -> str:
+    """Why a replica's condition cannot be that of a replica of this node; empty: it can."""
+    if status.node != node:
+        return f"it is node {status.node[:128]!r}, not {node!r}"
+    if not _REPLICA.fullmatch(status.replica):
+        return "its `replica` is not 1 to 128 printable ASCII characters without spaces"
+    if not 0 <= status.free_slots <= status.slots <= _MAX_SLOTS:
+        return f"it has {status.slots} slots and {status.free_slots} free ones; 0 to {_MAX_SLOTS}, and no more free than in all"
+    return ""

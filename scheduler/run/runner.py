@@ -18,15 +18,17 @@ import grpc
 from runtime import context as ids
 from runtime import errors
 from runtime.logs import get_logger
-from runtime.rpc_errors import translate
+from runtime.rpc_errors import clip, translate
 from scheduler import metrics
 from scheduler.queue.attempt_store import AttemptStore
 from scheduler.queue.claim import Claim
 from scheduler.queue.node_event import NodeEvent, to_node_event
+from scheduler.queue.node_limits import check_end
 from scheduler.run.conclusion import Conclusion
 from scheduler.run.connect_probe import Refuses
 from scheduler.run.node_loss import NodeLossTimer
 from scheduler.run.node_stream import Followed, NodeStream, StreamEnd
+from scheduler.run.watch_end import Meaning, meaning
 from scheduler.settings import SchedulerSection
 from yivideo.task.v1 import task_pb2
 
@@ -37,14 +39,7 @@ _LINGER_SECONDS = 0.005
 _REATTACH_SECONDS = (0.1, 0.2, 0.5, 1.0)
 _LAST_TRY_SECONDS = 2.0
 _CANCEL_TIMEOUT_SECONDS = 5.0
-
-# What a node answers that no repetition of the same call would change.
-_REFUSALS = (
-    errors.InvalidArgument,
-    errors.Unimplemented,
-    errors.TaskConflict,
-    errors.WrongState,
-)
+_MAX_REASON_BYTES = 500
 
 
 class _After(Enum):
@@ -197,7 +192,7 @@ class Runner:
                 if isinstance(item, StreamEnd):
                     if batch and await self._flush(batch):
                         return _After.DONE
-                    return await self._ended(item.error, attach_only=attach_only)
+                    return await self._ended(item, attach_only=attach_only)
                 if await self._take(item, batch):
                     return _After.DONE
                 if followed.empty:
@@ -213,17 +208,20 @@ class Runner:
             return False
         if kind in ("completed", "failed", "cancelled", "handed_back"):
             self.concluding = True
+            try:
+                if cut := await check_end(self.task_id, event):
+                    log.warning("what a node said at an attempt's end is cut to its limits", fields=cut)
+            except errors.NodeMessageInvalid as error:
+                await self._give_up(error, batch)
+                return True
             await self._conclusion.conclude(
                 self.claim, event, batch, self._ran_seconds(), deadline_passed=self._deadline_told
             )
             return True
         try:
             stored = to_node_event(event)
-        except errors.Unimplemented as error:
-            log.error("the attempt is stopped: its node sends what cannot be stored", detail=error.message)
-            self.concluding = True
-            await self.stop(error.message, self._settings.cancel_grace_seconds)
-            await self._conclusion.refuse(self.claim, error, self._ran_seconds())
+        except (errors.Unimplemented, errors.NodeMessageInvalid) as error:
+            await self._give_up(error, batch)
             return True
         if stored is not None:
             if batch and batch[-1].kind == stored.kind == "progress":
@@ -232,6 +230,19 @@ class Runner:
                 self._batch_time = self._clock()
             batch.append(stored)
         return False
+
+    async def _give_up(self, error: errors.YiVideoError, batch: list[NodeEvent]) -> None:
+        """Fail the task at once: its node says what cannot be stored, and would say it again."""
+        log.error(
+            "the attempt is given up: its node says what cannot be stored",
+            code=error.code,
+            detail=error.message,
+        )
+        if batch and await self._flush(batch):
+            return
+        self.concluding = True
+        await self.stop(error.message, self._settings.cancel_grace_seconds)
+        await self._conclusion.refuse(self.claim, error, self._ran_seconds())
 
     def _is_due(self, batch: list[NodeEvent]) -> bool:
         return bool(batch) and self._batch_wait(batch) <= 0
@@ -291,7 +302,10 @@ class Runner:
     async def stop(self, reason: str, grace_seconds: float | None) -> None:
         """Tell the node to stop the attempt. What the node then reports ends the task; nothing is raised."""
         request = task_pb2.CancelTaskRequest(
-            task_id=self.task_id, reason=reason, attempt=self.claim.record.attempt
+            task_id=self.task_id,
+            reason=clip(reason, _MAX_REASON_BYTES),
+            attempt=self.claim.record.attempt,
+            fence=self.claim.record.fence,
         )
         if grace_seconds is not None:
             request.grace_seconds = grace_seconds
@@ -302,19 +316,20 @@ class Runner:
             if not isinstance(error, errors.WrongState):  # it is stopping already
                 log.warning("the node could not be told to stop", code=error.code, detail=error.message)
 
-    async def _ended(self, error: BaseException | None, *, attach_only: bool) -> _After:
-        """Decide what a stream's end without a terminal event means."""
-        match error:
-            case errors.NoFreeSlot() | errors.Draining() if not attach_only:
+    async def _ended(self, end: StreamEnd, *, attach_only: bool) -> _After:
+        """Act on the end of a watch that came without the attempt's own end."""
+        what, error = meaning(end, attach_only=attach_only)
+        match what:
+            case Meaning.BROKEN:
+                return _After.BROKEN
+            case Meaning.GONE:
+                log.warning("the node does not have the attempt", code=error.code, detail=error.message)
+                return _After.GONE
+            case Meaning.NOT_STARTED:
                 self.refused = True
                 await self._conclusion.hand_back(self.claim)
-                return _After.DONE
-            case errors.NotFound() if attach_only:
-                return _After.GONE
-            case errors.StaleFence():
-                log.warning("the node holds the attempt for stale", detail=error.message)
-                return _After.GONE
-            case errors.YiVideoError() if isinstance(error, _REFUSALS):
+            case Meaning.UNUSABLE:
+                await self._give_up(error, [])
+            case Meaning.REFUSED:
                 await self._conclusion.refuse(self.claim, error, self._ran_seconds())
-                return _After.DONE
-        return _After.BROKEN
+        return _After.DONE

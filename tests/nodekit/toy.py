@@ -40,6 +40,18 @@ async def echo(request: EchoInput, context: TaskContext) -> EchoOutput:
     return EchoOutput(text=request.text * request.times)
 
 
+class LingerInput(EchoInput):
+    seconds: float = 0
+
+
+@node.task("toy.linger")
+async def linger(request: LingerInput, context: TaskContext) -> EchoOutput:
+    """Says it again after a while."""
+    await context.progress(50, "wait")
+    await asyncio.sleep(request.seconds)
+    return EchoOutput(text=request.text)
+
+
 class GateInput(TaskInput):
     folder: str
     """Folder with the journal; the task ends when it holds a file `open`."""

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
+import grpc
+
 from runtime.errors import Draining, NoFreeSlot, StaleFence, TaskNotFound, WrongState, YiVideoError
 from runtime.rpc_errors import to_status
 from runtime.server import RpcServer
@@ -35,15 +37,19 @@ class Here:
     def __init__(self, request: task_pb2.RunTaskRequest, *, quiet: bool) -> None:
         self.request = request
         self.quiet = quiet
-        self.events: list[task_pb2.TaskEvent] = []
+        self.events: list[task_pb2.TaskEvent | bytes] = []
         self.changed = asyncio.Condition()
         self.cancel: task_pb2.CancelTaskRequest | None = None
         self.watchers = 0
         self.attached = 0
+        self.raw_ended = False
 
     @property
     def ended(self) -> bool:
-        return bool(self.events) and self.events[-1].WhichOneof("event") in (
+        last = self.events[-1] if self.events else None
+        if isinstance(last, bytes):
+            return self.raw_ended
+        return last is not None and last.WhichOneof("event") in (
             "completed", "failed", "cancelled", "handed_back",
         )  # fmt: skip
 
@@ -58,6 +64,13 @@ class Here:
             told.attempt = self.request.attempt
             told.sequence = len(self.events) + 1
             self.events.append(told)
+            self.changed.notify_all()
+
+    async def say_raw(self, event: bytes, *, end: bool = False) -> None:
+        """Append what is sent in place of a serialised TaskEvent; `end`: nothing follows it."""
+        async with self.changed:
+            self.events.append(event)
+            self.raw_ended = end
             self.changed.notify_all()
 
     async def progress(self, percent: float) -> None:
@@ -93,8 +106,12 @@ class FakeNode(TaskServiceServicer):
         self.quiet = False
         """Send no heartbeats, as a frozen process would not."""
         self.refusal: YiVideoError | None = None
+        self.refused = 0
+        self.reasons = True
+        """Tell reasons beside status codes, which no node must."""
         self.heartbeat_seconds = 0.1
         self.attempts: dict[str, Here] = {}
+        self.streams: list[asyncio.Queue[task_pb2.FollowAttemptsResponse | bytes]] = []
         self.started: list[tuple[str, int]] = []
         self.most_at_once = 0
         self.changed = asyncio.Condition()
@@ -120,9 +137,9 @@ class FakeNode(TaskServiceServicer):
             await self.changed.wait_for(lambda: (task_id, attempt) in self.started)
         return self.attempts[task_id]
 
-    async def RunTask(
+    async def RunTask(  # type: ignore[override]
         self, request: task_pb2.RunTaskRequest, context: Any
-    ) -> AsyncIterator[task_pb2.TaskEvent]:
+    ) -> AsyncIterator[task_pb2.TaskEvent | bytes]:
         here = self.attempts.get(request.spec.task_id)
         if here is None or here.request.fence != request.fence:
             here = await self._begin(request, here)
@@ -137,11 +154,12 @@ class FakeNode(TaskServiceServicer):
             here.watchers -= 1
             await self.notify()
 
-    async def FollowAttempts(
+    async def FollowAttempts(  # type: ignore[override]
         self, requests: AsyncIterator[task_pb2.FollowAttemptsRequest], context: Any
-    ) -> AsyncIterator[task_pb2.FollowAttemptsResponse]:
+    ) -> AsyncIterator[task_pb2.FollowAttemptsResponse | bytes]:
         """As a node does, each attempt by its own RunTask."""
-        answers: asyncio.Queue[task_pb2.FollowAttemptsResponse] = asyncio.Queue()
+        answers: asyncio.Queue[task_pb2.FollowAttemptsResponse | bytes] = asyncio.Queue()
+        self.streams.append(answers)
         running: dict[int, asyncio.Task[None]] = {}
 
         async def follow(watch: int, request: task_pb2.RunTaskRequest) -> None:
@@ -149,13 +167,19 @@ class FakeNode(TaskServiceServicer):
             try:
                 async with aclosing(self.RunTask(request, context)) as events:  # type: ignore[type-var]
                     async for event in events:
+                        if isinstance(event, bytes):
+                            await answers.put(wire(1, wire(1, watch) + wire(2, event)))
+                            continue
                         if event.HasField("heartbeat"):
                             await answers.put(task_pb2.FollowAttemptsResponse())
                             continue
                         told = task_pb2.FollowedEvent(watch=watch, event=event)
                         await answers.put(task_pb2.FollowAttemptsResponse(events=[told]))
             except YiVideoError as error:
-                end.status = to_status(error).SerializeToString()
+                status = to_status(error)
+                if not self.reasons:
+                    del status.details[:]
+                end.status = status.SerializeToString()
             await answers.put(task_pb2.FollowAttemptsResponse(ends=[end]))
 
         async def obey() -> None:
@@ -174,6 +198,10 @@ class FakeNode(TaskServiceServicer):
                 task.cancel()
             await asyncio.gather(obeying, *running.values(), return_exceptions=True)
 
+    async def inject(self, message: bytes) -> None:
+        """Send a message as it is over the newest stream of attempts."""
+        await self.streams[-1].put(message)
+
     async def _begin(self, request: task_pb2.RunTaskRequest, old: Here | None) -> Here:
         if old is not None and request.fence < old.request.fence:
             raise StaleFence("a newer attempt is here")
@@ -182,6 +210,8 @@ class FakeNode(TaskServiceServicer):
         if self.draining:
             raise Draining("shutting down")
         if self.refusal is not None:
+            self.refused += 1
+            await self.notify()
             raise self.refusal
         if self.full or len(self.running) >= self.slots:
             raise NoFreeSlot("no slot")
@@ -196,7 +226,7 @@ class FakeNode(TaskServiceServicer):
             await here.complete()
         return here
 
-    async def _events(self, here: Here, after: int) -> AsyncIterator[task_pb2.TaskEvent]:
+    async def _events(self, here: Here, after: int) -> AsyncIterator[task_pb2.TaskEvent | bytes]:
         while True:
             while after < len(here.events):
                 yield here.events[after]
@@ -252,10 +282,52 @@ class FakeNode(TaskServiceServicer):
                     pass
 
 
+def wire(number: int, value: int | bytes) -> bytes:
+    """Return one field as protobuf writes it: a varint, or bytes, text or a message with its length."""
+    if isinstance(value, int):
+        return _varint(number << 3) + _varint(value)
+    return _varint(number << 3 | 2) + _varint(len(value)) + value
+
+
+def _varint(value: int) -> bytes:
+    parts = []
+    while value > 0x7F:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*parts, value])
+
+
+class _Raw:
+    """A server that sends bytes as they are: what a node in another language may send, and protobuf for Python cannot make."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+
+    def add_generic_rpc_handlers(self, handlers: Any) -> None:
+        """Leave them out: what follows replaces them."""
+
+    def add_registered_method_handlers(self, service: str, methods: dict[str, Any]) -> None:
+        followed = methods["FollowAttempts"]
+
+        def serialize(message: Any) -> bytes:
+            raw: bytes = message if isinstance(message, bytes) else followed.response_serializer(message)
+            return raw
+
+        raw = {**methods, "FollowAttempts": followed._replace(response_serializer=serialize)}
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, raw),))
+        self._server.add_registered_method_handlers(service, raw)
+
+
+def _add(servicer: Any, server: Any) -> None:
+    add_TaskServiceServicer_to_server(servicer, _Raw(server))  # type: ignore[arg-type]
+
+
 @asynccontextmanager
 async def serving_node(node: FakeNode, listen: str = "127.0.0.1:0") -> AsyncIterator[str]:
     """Serve a node for the time of the block; gives its address."""
-    server = RpcServer(RuntimeSection(listen=listen, metrics_listen="", drain_seconds=0))
-    server.add(add_TaskServiceServicer_to_server, node, "yivideo.task.v1.TaskService")
+    server = RpcServer(
+        RuntimeSection(listen=listen, metrics_listen="", drain_seconds=0, max_message_bytes=64 * 1024 * 1024)
+    )
+    server.add(_add, node, "yivideo.task.v1.TaskService")
     async with server.running() as address:
         yield address

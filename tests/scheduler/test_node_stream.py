@@ -9,7 +9,7 @@ import grpc
 from runtime.errors import Unavailable
 from scheduler.run.node_stream import Followed, NodeStream, StreamEnd
 from tests.scheduler.conftest import Harness, until
-from yivideo.task.v1 import task_pb2, task_pb2_grpc
+from yivideo.task.v1 import task_pb2
 
 
 async def test_many_tasks_share_one_stream(harness: Harness) -> None:
@@ -27,7 +27,7 @@ async def test_many_tasks_share_one_stream(harness: Harness) -> None:
 async def test_large_requests_do_not_share_a_message() -> None:
     """Messages are closed when they are large, whatever the number of attempts asked for at once."""
     async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
-        stream = NodeStream(task_pb2_grpc.TaskServiceStub(channel), 5.0)
+        stream = NodeStream(channel, 5.0)
         spec = task_pb2.TaskSpec(task_id="t", workflow_id="w" * 100_000)
         for _ in range(20):
             stream.follow(task_pb2.RunTaskRequest(spec=spec), lambda: None)
@@ -121,7 +121,7 @@ async def test_an_attempt_that_is_let_go_of_tells_the_node_once() -> None:
 async def test_what_is_let_go_of_before_it_was_asked_for_is_not_asked_for() -> None:
     """A watch that is given up before its request has left never reaches the node, where nobody would ever let go of it."""
     async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
-        stream = NodeStream(task_pb2_grpc.TaskServiceStub(channel), 5.0)
+        stream = NodeStream(channel, 5.0)
         kept = stream.follow(task_pb2.RunTaskRequest(attempt=1), lambda: None)
         stream.follow(task_pb2.RunTaskRequest(attempt=2), lambda: None).cancel()
         message = stream._next_message()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
+from stack.assembly import Stack
 from stack.environments import EnvironmentMissing, Environments, pins
-from stack.node_table import NodeRow, UnknownNode, read_node_table
+from stack.node_table import NodeRow, RemoteNode, UnknownNode, read_node_table
 from stack.part import PartFailed
 from stack.placement import addresses_by_task_prefix, place_nodes
 from stack.settings import StackSection
@@ -153,3 +156,23 @@ def test_own_nodes_stand_beside_those_of_the_table(tmp_path: Path) -> None:
         ("plain", sys.executable),
         ("toy", sys.executable),
     ]
+
+
+@pytest.mark.trial("10.16")
+def test_nodes_that_run_elsewhere_are_told_to_the_scheduler(tmp_path: Path) -> None:
+    """`stack.remote_nodes` names them by address; one with a started node's name adds replicas to it; the token can be set."""
+    remote = (
+        RemoteNode(node="parrot", addresses=("127.0.0.1:7001", "127.0.0.1:7002")),
+        RemoteNode(node="plain", addresses=("127.0.0.1:7003",)),
+    )
+    stack = Stack(
+        section(tmp_path, only=("plain",), remote_nodes=remote, token=SecretStr("known-to-both-of-them"))
+    )
+    (part,) = stack._scheduler_parts()
+    (plain,) = stack.nodes
+    assert json.loads(part.environment["YIVIDEO_SCHEDULER__NODES"]) == [
+        {"node": "plain", "addresses": [*plain.addresses, "127.0.0.1:7003"]},
+        {"node": "parrot", "addresses": ["127.0.0.1:7001", "127.0.0.1:7002"]},
+    ]
+    assert part.environment["YIVIDEO_RUNTIME__TOKEN"] == stack.token == "known-to-both-of-them"
+    assert stack._serving_nodes() == {"plain"}, "the stack does not wait for what it does not start"

@@ -57,7 +57,8 @@ async def test_a_setting_that_the_stack_makes_itself_is_refused(
         "set stack.gateway_listen (YIVIDEO_STACK__GATEWAY_LISTEN) instead [YIVIDEO_GATEWAY__LISTEN]" in said
     )
     assert (
-        "scheduler.nodes: the stack chooses this itself" in said and "[YIVIDEO_SCHEDULER at /nodes]" in said
+        "scheduler.nodes: the stack chooses this itself for each of its parts; set stack.remote_nodes" in said
+        and "[YIVIDEO_SCHEDULER at /nodes]" in said
     )
     assert f"[{config} line 2]" in said
 

@@ -91,6 +91,8 @@ class QueueInfo(Answer):
     """Their slots."""
     free_slots: int
     """Their free slots."""
+    problems: list[str]
+    """What is wrong with its replicas: an address that cannot be reached or is another node, task types that were refused."""
 
 
 class Queues(Answer):

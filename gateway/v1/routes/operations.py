@@ -74,6 +74,7 @@ async def list_queues(request: web.Request) -> web.StreamResponse:
             replicas=queue.replica_count,
             slots=queue.slot_count,
             free_slots=queue.free_slot_count,
+            problems=list(queue.problems),
         )
         for queue in found.queues
     ]
