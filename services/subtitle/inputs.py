@@ -247,6 +247,16 @@ class FixSubtitlesInput(RetimingInput, LimitsInput):
     shot_changes: list[Seconds] = Field(default_factory=list, max_length=20_000)
     """Instants of cuts, in order, that cues should not flash over."""
 
+    sync_to: MediaRef | None = None
+    """Film or recording to whose speech the cues are moved: by an offset, a frame rate, and piece by piece where the film was cut.
+    Cues that fit it nowhere clearly stay."""
+    sync_cuts: bool = True
+    """Whether pieces may be moved differently; false: all cues alike."""
+    sync_rates: bool = True
+    """Whether the cues may have been made for another frame rate."""
+    sync_reach: float = Field(60.0, ge=1, le=600)
+    """Farthest that cues are moved, in seconds."""
+
     @model_validator(mode="after")
     def _check_typos(self) -> Self:
         if "" in self.typos:

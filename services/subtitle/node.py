@@ -44,6 +44,7 @@ from services.subtitle.outputs import (
     SegmentSubtitlesOutput,
 )
 from services.subtitle.sources import Source
+from services.subtitle.syncing import fetch_speech, to_report
 from services.subtitle.tts_segments import SpeechLengths
 from subtitles.fixes.repair import Repair
 from subtitles.retiming import Retiming
@@ -238,8 +239,16 @@ async def fix_subtitles(request: FixSubtitlesInput, context: TaskContext) -> Fix
         shot_changes=tuple(sorted(request.shot_changes)),
     )
     with faults():
+        speech = await fetch_speech(request, context)
         done = await context.call(
-            rework.repair_file, source, target, report, options, request.overrides(), _retiming(request)
+            rework.repair_file,
+            source,
+            target,
+            report,
+            options,
+            request.overrides(),
+            _retiming(request),
+            speech,
         )
     return FixSubtitlesOutput(
         fixed_subtitle_path=await context.store(target),
@@ -251,6 +260,7 @@ async def fix_subtitles(request: FixSubtitlesInput, context: TaskContext) -> Fix
         changes=done.changes,
         violations_before=done.violations_before,
         violations_after=done.violations_after,
+        sync=to_report(done.sync),
     )
 
 

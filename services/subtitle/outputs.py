@@ -144,6 +144,30 @@ class RebuildSubtitleOutput(TaskOutput):
     """Share of the words of both texts that stayed, 0 to 1."""
 
 
+class SyncPiece(TaskOutput):
+    """Cues that were moved alike: new time = time × rate + offset."""
+
+    first: int
+    """Number of its first cue, from 1, when all else was mended."""
+    last: int
+    """Number of its last cue."""
+    rate: float
+    """Rate."""
+    offset_seconds: float
+    """Offset."""
+
+
+class SyncReport(TaskOutput):
+    """How cues were moved to the speech."""
+
+    moved: bool
+    """False: they are in time, or fit the recording nowhere clearly, and stay."""
+    fit: float
+    """How well they fit at their best: to 0.2 chance, from 0.3 on sure."""
+    pieces: list[SyncPiece]
+    """How each piece was moved, at most 1,000; empty when nothing was."""
+
+
 class FixSubtitlesOutput(TaskOutput):
     """A mended file."""
 
@@ -165,6 +189,8 @@ class FixSubtitlesOutput(TaskOutput):
     """What was invalid or hard to read."""
     violations_after: dict[str, int]
     """What still is hard to read."""
+    sync: SyncReport | None = None
+    """How cues were moved to the speech; null unless asked for."""
 
 
 class ConvertSubtitlesOutput(TaskOutput):

@@ -16,6 +16,7 @@ from jmespath.exceptions import JMESPathError
 from services.subtitle.faults import FaultCode, SubtitleFault
 from services.subtitle.realignment import realign
 from services.subtitle.sources import Source, load_cues, load_document, need_words, write_json
+from services.subtitle.speech import Speech
 from subtitles.cue import Cue, Word
 from subtitles.fixes.change import count_changes
 from subtitles.fixes.repair import Repair, repair
@@ -25,6 +26,7 @@ from subtitles.retiming import Retiming, retime
 from subtitles.score import compare, middle, percentile
 from subtitles.segmentation import segment, spread_words
 from subtitles.sentences import lines_of, split_sentences
+from subtitles.sync import Sync
 from subtitles.timing import settle
 from subtitles.transcript import to_entries, to_words
 from subtitles.writing import WRITERS, AssStyle, to_ass
@@ -46,10 +48,17 @@ class Repaired:
     changes: dict[str, int]
     violations_before: dict[str, int]
     violations_after: dict[str, int]
+    sync: Sync | None
 
 
 def repair_file(
-    source: Source, target: Path, report: Path, options: Repair, limits: dict[str, float], retiming: Retiming
+    source: Source,
+    target: Path,
+    report: Path,
+    options: Repair,
+    limits: dict[str, float],
+    retiming: Retiming,
+    speech: Speech | None = None,
 ) -> Repaired:
     """Write a mended file in the form of the target's extension, and a report of every change. Raises SubtitleFault."""
     document = load_document(source)
@@ -58,7 +67,8 @@ def repair_file(
     texts = "".join(cue.plain for cue in document.cues)
     cjk = is_cjk(texts)
     bounds = limits_for([texts]).overridden(limits)
-    cues, changes = repair(retime(document.cues, retiming), replace(options, limits=bounds))
+    options = replace(options, limits=bounds, move=speech.move if speech is not None else None)
+    cues, changes = repair(retime(document.cues, retiming), options)
     write_cues(cues, target)
     before, after = (count_kinds(find_violations(side, bounds, cjk=cjk)) for side in (document.cues, cues))
     write_json(
@@ -71,6 +81,7 @@ def repair_file(
             "changes_by_kind": count_changes(changes),
             "violations_before": before,
             "violations_after": after,
+            "sync": speech.to_json() if speech is not None else None,
         },
     )
     return Repaired(
@@ -81,6 +92,7 @@ def repair_file(
         count_changes(changes),
         before,
         after,
+        speech.found if speech is not None else None,
     )
 
 

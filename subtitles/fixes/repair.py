@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from subtitles.cue import Cue
 from subtitles.fixes.change import Change, Kind, Numbered, numbered
@@ -28,6 +28,8 @@ class Repair:
     """What is readable; None: the limits of the script."""
     shot_changes: tuple[float, ...] = ()
     end_seconds: float | None = None
+    move: Callable[[Sequence[Cue]], Sequence[Cue]] | None = None
+    """Moves cues, in order and as many as they are, to where they belong, once their times can be."""
 
 
 def repair(cues: Sequence[Cue], options: Repair | None = None) -> tuple[list[Cue], list[Change]]:
@@ -49,6 +51,11 @@ def repair(cues: Sequence[Cue], options: Repair | None = None) -> tuple[list[Cue
     changes += found
     rows, found = join_fragments(rows, cjk=cjk)
     changes += found
+    if options.move is not None:
+        moved = options.move([row.cue for row in rows])
+        rows = [replace(row, cue=cue) for row, cue in zip(rows, moved, strict=True)]
+        rows, found = fix_times(rows, limits, cjk=cjk)
+        changes += found
     if not options.readable:
         return [row.cue for row in rows], changes
     rows, found = _in_lines(rows, limits, cjk=cjk)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,9 @@ async def test_every_request_works_as_printed(folder: str, tmp_path: Path, model
     async with model_server(answer=answer), NodeUnderTest(node, tmp_path) as under_test:
         (under_test.root / "films").mkdir(parents=True)
         (under_test.root / "films/old.srt").write_text(FILM)
+        tone = ["-f", "lavfi", "-i", "sine=d=7", "-f", "lavfi", "-i", "color=s=64x64:r=5:d=7"]
+        film = [*tone, "-c:v", "libx264", "-preset", "ultrafast", str(under_test.root / "films/old.mp4")]
+        subprocess.run(["ffmpeg", "-v", "error", *film], check=True)
         for request in requests_of(folder):
             result = await under_test.run(
                 request["task_name"], request["input_data"], task_id=f"readme{next(NUMBERS)}"

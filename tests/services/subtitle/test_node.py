@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import wave
 from collections.abc import AsyncIterator
 from itertools import count
 from pathlib import Path
@@ -13,7 +15,9 @@ import pytest
 from nodekit.testkit import NodeUnderTest, TaskResult
 from runtime.errors import InvalidInput
 from services.subtitle.node import node
+from subtitles.cue import Cue
 from subtitles.reading import parse_text
+from subtitles.writing import to_srt
 
 TEXT = "And so, my fellow Americans: ask not what your country can do for you, ask what you can do for your country."
 WORDS = [
@@ -309,3 +313,41 @@ async def test_bad_input_is_refused_before_anything_runs(
     """Values out of range and fields that exclude each other never become a task."""
     with pytest.raises(InvalidInput):
         await subtitle_node.run(f"wservice.{task}", task_input, task_id="t1")
+
+
+async def test_cues_are_moved_to_a_films_speech(subtitle_node: NodeUnderTest, tmp_path: Path) -> None:
+    """A late file is in time again and the report says how; what is no recording is refused by field."""
+    sentences = [
+        "Nobody told me about the bread.",
+        "We came here last summer.",
+        "It was gone.",
+        "And then the train left.",
+    ]
+    starts, clock, parts = [], 0.0, []
+    for number, sentence in enumerate(sentences * 2):
+        path = tmp_path / f"{number}.wav"
+        subprocess.run(["flite", "-voice", "slt", "-t", sentence, str(path)], check=True)
+        with wave.open(str(path)) as sound:
+            rate, samples = sound.getframerate(), sound.readframes(sound.getnframes())
+        starts.append(clock + 0.15)  # flite begins with a moment of silence
+        parts.append(samples + b"\0\0" * int(rate * (0.7 + 0.6 * (number % 3))))
+        clock += len(parts[-1]) / 2 / rate
+    with wave.open(str(tmp_path / "film.wav"), "wb") as film:
+        film.setparams((1, 2, rate, 0, "NONE", ""))
+        film.writeframes(b"".join(parts))
+    ends = [*starts[1:], clock]
+    cues = [Cue(start + 5, end + 4.8, "words") for start, end in zip(starts, ends, strict=True)]
+    source = written(tmp_path / "late.srt", to_srt([cue.saying(f"line {n}") for n, cue in enumerate(cues)]))
+    result = await completed(
+        subtitle_node,
+        "fix_subtitles",
+        subtitle_path=source,
+        sync_to=str(tmp_path / "film.wav"),
+        readable=False,
+    )
+    moved = parse_text(result.file("fixed_subtitle_path").read_text())
+    assert max(abs(cue.start - start) for cue, start in zip(moved, starts, strict=True)) < 0.25
+    assert result.output["sync"]["moved"] and len(result.output["sync"]["pieces"]) == 1
+    assert json.loads(result.file("report_path").read_text())["sync"]["fit"] == result.output["sync"]["fit"]
+    refused = await failed(subtitle_node, "fix_subtitles", subtitle_path=source, sync_to=source)
+    assert refused in {("MEDIA_UNREADABLE", "/sync_to"), ("MEDIA_FORMAT_REFUSED", "/sync_to")}

@@ -1,0 +1,89 @@
+"""Subtitles moved to the speech of a recording: `python -m bench.quality.text_sync`.
+
+The lines of the sonnet (../shared/media/asr) are damaged by offsets, frame rates and cuts and mended by `wservice.fix_subtitles`
+with `sync_to`. What is measured is how far the starts then are from the true ones. Prices and the least fit were chosen on speech
+that flite made, in noise of 30 to 3 dB; that a cue behind the end of the film costs more than a bad one was learnt from a miss on
+the sonnet. Cuts leave four lines or more on each side: of fewer no place can be told. Ends with `RESULT {...}`, and with status 1
+when the gate of 120 ms at p95 is missed for any kind of damage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from nodekit.testkit import NodeUnderTest
+from services.subtitle.node import node
+from subtitles.cue import Cue
+from subtitles.reading import parse_text, read_document
+from subtitles.retiming import Retiming, retime
+from subtitles.score import percentile
+from subtitles.writing import to_srt
+
+MEDIA = Path(__file__).resolve().parents[3] / "shared" / "media"
+GATE_MS = 120.0
+_OFFSETS = (-7.7, -1.3, 0.5, 4.2, 20.0, 45.0)
+_RATES = (23.976 / 25, 25 / 23.976, 24 / 25, 25 / 24)
+_CUTS = ((4, 10.0), (5, 3.0), (7, 0.6), (9, 6.0), (10, 1.2))
+"""After how many lines, and how much longer the film was that the subtitles were made for."""
+
+
+def damages(truth: list[Cue]) -> dict[str, list[list[Cue]]]:
+    """Return damaged versions of the cues, by kind."""
+    cuts = [truth[:place] + retime(truth[place:], Retiming(1, seconds)) for place, seconds in _CUTS]
+    twice = truth[:4] + retime(truth[4:9], Retiming(1, 2.5)) + retime(truth[9:], Retiming(1, 6.0))
+    mixed = [retime(cues, Retiming(25 / 23.976, -3.0)) for cues in (truth, cuts[1])]
+    return {
+        "offset": [retime(truth, Retiming(1, offset)) for offset in _OFFSETS],
+        "rate": [retime(truth, Retiming(rate)) for rate in _RATES],
+        "cut": [*cuts, twice],
+        "mixed": mixed,
+        "none": [truth],
+    }
+
+
+async def measure(folder: Path) -> dict[str, float]:
+    """Return the error at p95 for each kind of damage, in milliseconds."""
+    # The first entry is the number of the sonnet, which nobody can be early or late for.
+    truth = [cue for cue in read_document(MEDIA / "asr/sonnet001.gt.srt").cues if cue.plain != "1"]
+    figures: dict[str, float] = {}
+    every: list[float] = []
+    async with NodeUnderTest(node, folder, allowed_roots=(MEDIA,)) as under_test:
+        number = 0
+        for kind, versions in damages(truth).items():
+            errors: list[float] = []
+            for cues in versions:
+                number += 1
+                source = folder / f"damaged-{number}.srt"
+                first = min((cue.start for cue in cues if cue.start < 0), default=0.0)
+                source.write_text(to_srt(retime(cues, Retiming(1, -first))), encoding="utf-8")
+                wanted = {
+                    "subtitle_path": str(source),
+                    "sync_to": str(MEDIA / "asr/sonnet001.mp3"),
+                    "readable": False,
+                }
+                result = await under_test.run("wservice.fix_subtitles", wanted, task_id=f"s{number}")
+                if result.outcome != "completed":
+                    raise SystemExit(f"{kind}: {result.error.code} {result.error.message}")
+                mended = parse_text(result.file("fixed_subtitle_path").read_text(encoding="utf-8"))
+                found = [abs(one.start - true.start) * 1000 for one, true in zip(mended, truth, strict=True)]
+                print(f"  {kind}: {max(found):.0f} ms at most, {result.output['sync']}")
+                errors += found
+            figures[f"sync_{kind}_p95_ms"] = round(percentile(errors, 0.95) or 0.0, 1)
+            every += errors
+    return {"sync_error_p95_ms": round(percentile(every, 0.95) or 0.0, 1), **figures}
+
+
+def main() -> int:
+    """Measure, print, judge."""
+    with tempfile.TemporaryDirectory() as name:
+        figures = asyncio.run(measure(Path(name)))
+    print("RESULT " + json.dumps(figures))
+    return 1 if any(value > GATE_MS for value in figures.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
