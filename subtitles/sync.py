@@ -1,9 +1,9 @@
 """Cues moved to the speech that they belong to: an offset, a rate, and cuts, found from how likely speech is in each moment.
 
-A cue fits where speech sets in at its start and goes on within it. For each cue and each offset that is said by one number, and the offsets
-of all cues are chosen at once (Viterbi): together they fit best, and every change of offset from one cue to the next, which is what a
-cut makes, has its price. That is done for each frame rate that films are made with; another rate than the cues' own has a price, too.
-Inside a stretch without a change offset and rate are then refined. Where the cues fit nowhere clearly they stay.
+A cue fits where speech sets in at its start and goes on within it. For each cue and each offset that is said by one number, and the
+offsets of all cues are chosen at once (Viterbi): together they fit best, and every change of offset from one cue to the next, which
+is what a cut makes, has its price. That is done for each frame rate that films are made with; another rate than the cues' own has a
+price, too. Inside a stretch without a change the offset is then refined. Where the cues fit nowhere clearly they stay.
 """
 
 from __future__ import annotations
