@@ -108,7 +108,9 @@ def _by_library(text: str, form: str) -> Iterator[Cue]:
 
 def _srt_text(event: pysubs2.SSAEvent) -> str:
     """Return an event's text with its italics, bold and underlines as SRT writes them, and no other override."""
-    text = event.text.replace("\\N", "\n").replace("\\n", "\n").replace("\\h", "\u00a0")
+    # A brace with a backslash is one that is shown; it opens no override.
+    text = event.text.replace("\\{", "\x01").replace("\\}", "\x02")
+    text = text.replace("\\N", "\n").replace("\\n", "\n").replace("\\h", "\u00a0")
     for letter in "ibu":
         parts = re.split(rf"\{{\\{letter}([01])\}}", text)
         text, open_ = parts[0], False
@@ -118,7 +120,8 @@ def _srt_text(event: pysubs2.SSAEvent) -> str:
                 open_ = state == "1"
             text += part
         text += f"</{letter}>" if open_ else ""
-    return re.sub(r"\{[^{}]*\}", "", text).replace("\u2060", "").strip()
+    text = re.sub(r"\{[^{}]*\}", "", text).replace("\x01", "{").replace("\x02", "}")
+    return text.replace("\u2060", "").strip()
 
 
 def _lrc(text: str) -> list[Cue]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from nodekit import MediaKind, TaskContext
+from services.subtitle import film_tasks as film_tasks  # declares its tasks on the node, as the next one does
 from services.subtitle import merging, production, rework
-from services.subtitle import revision_tasks as revision_tasks  # declares its tasks on the node
+from services.subtitle import revision_tasks as revision_tasks
 from services.subtitle.faults import FaultCode, SubtitleFault
 from services.subtitle.fetching import fetch_file, fetch_transcript, stem_of
 from services.subtitle.inputs import (

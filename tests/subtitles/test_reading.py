@@ -202,3 +202,9 @@ def test_lines_of_nothing_but_marks_are_read_at_once() -> None:
     assert split_sentences(dots) == [dots]
     (cue,) = parse_text(f"WEBVTT\n\n00:01.000 --> 00:02.000\n{'<c.' * 100_000}\n")
     assert cue.start == 1.0
+
+
+def test_braces_that_are_text_come_back_from_ass() -> None:
+    """What `to_ass` writes of braces and backslashes is read again as it was: no word between braces is lost."""
+    for text in ("{not a tag}", "a {b} c", "C:\\new", "{", "a } b"):
+        assert [cue.text for cue in parse_text(to_ass([Cue(0, 1, text)]))] == [text]

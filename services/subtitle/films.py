@@ -1,0 +1,214 @@
+"""Subtitles in films by real ffmpeg: listed, taken out, put in as tracks, drawn into the picture. Knows no task.
+
+Times of cues are on the film's clock as `media.probe` tells it; where ffmpeg would begin a file at zero that does not, it is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from media.faults import FaultCode as MediaCode
+from media.faults import MediaFault
+from media.packets import probe_timed
+from media.probe import MediaFacts
+from media.process import Progress, Runner, run_ffmpeg, run_ffprobe
+from media.source import address, check_not_empty, lock_arguments
+from subtitles.cue import Cue
+from subtitles.writing import AssStyle, to_ass
+
+_TEXT_CODECS = frozenset(
+    {"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text", "subviewer", "microdvd", "sami"}
+)
+_THREE_LETTERS = {
+    "ar": "ara", "bg": "bul", "bn": "ben", "ca": "cat", "cs": "ces", "da": "dan", "de": "deu", "el": "ell", "en": "eng",
+    "es": "spa", "et": "est", "eu": "eus", "fa": "fas", "fi": "fin", "fr": "fra", "ga": "gle", "gl": "glg", "he": "heb",
+    "hi": "hin", "hr": "hrv", "hu": "hun", "hy": "hye", "id": "ind", "is": "isl", "it": "ita", "ja": "jpn", "ka": "kat",
+    "kk": "kaz", "ko": "kor", "lt": "lit", "lv": "lav", "mk": "mkd", "mr": "mar", "ms": "msa", "nb": "nob", "ne": "nep",
+    "nl": "nld", "no": "nor", "pl": "pol", "pt": "por", "ro": "ron", "ru": "rus", "sk": "slk", "sl": "slv", "sq": "sqi",
+    "sr": "srp", "sv": "swe", "sw": "swa", "ta": "tam", "te": "tel", "th": "tha", "tl": "tgl", "tr": "tur", "uk": "ukr",
+    "ur": "urd", "vi": "vie", "yue": "yue", "zh": "zho",
+}  # fmt: skip
+_BIBLIOGRAPHIC = {
+    "ces": "cze", "deu": "ger", "ell": "gre", "eus": "baq", "fas": "per", "fra": "fre", "hye": "arm", "isl": "ice", "kat": "geo",
+    "mkd": "mac", "msa": "may", "nld": "dut", "ron": "rum", "slk": "slo", "sqi": "alb", "zho": "chi",
+}  # fmt: skip
+"""ISO 639-2 has two codes for these; Matroska takes the one for libraries, MP4 the other."""
+_TERMINOLOGIC = {library: term for term, library in _BIBLIOGRAPHIC.items()}
+
+
+@dataclass(frozen=True)
+class Track:
+    """A track of subtitles in a film."""
+
+    index: int
+    codec: str
+    language: str
+    title: str
+    default: bool
+    forced: bool
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is text and not pictures."""
+        return self.codec in _TEXT_CODECS
+
+
+@dataclass(frozen=True)
+class NewTrack:
+    """A track to be put in: a file that ffmpeg reads, and what players are told of it."""
+
+    path: Path
+    language: str
+    title: str
+    default: bool
+    forced: bool
+
+
+def language_code(language: str, container: str) -> str:
+    """Return the three letters by which a container calls a language: for `de` it is `ger` in Matroska and `deu` in MP4."""
+    base = language.replace("_", "-").split("-")[0].lower()
+    term = _TERMINOLOGIC.get(base, _THREE_LETTERS.get(base, base if len(base) == 3 else "und"))
+    return _BIBLIOGRAPHIC.get(term, term) if container == "mkv" else term
+
+
+async def find_tracks(runner: Runner, film: Path) -> list[Track]:
+    """Return a film's tracks of subtitles, in order. Raises MediaFault."""
+    check_not_empty(film)
+    lines: list[str] = []
+    entries = "stream=index,codec_name:stream_tags=language,title:stream_disposition=default,forced"
+    wanted = ["-select_streams", "s", "-show_entries", entries, "-of", "json"]
+    await run_ffprobe(runner, [*lock_arguments(), *wanted, "-i", address(film)], lines.append)
+    return [_track(stream) for stream in orjson.loads("".join(lines) or "{}").get("streams", [])]
+
+
+def _track(stream: dict[str, Any]) -> Track:
+    tags = {key.lower(): str(value) for key, value in stream.get("tags", {}).items()}
+    shown = stream.get("disposition", {})
+    language = tags.get("language", "")
+    return Track(
+        int(stream["index"]),
+        str(stream.get("codec_name", "")),
+        "" if language == "und" else language,
+        tags.get("title", ""),
+        bool(shown.get("default")),
+        bool(shown.get("forced")),
+    )
+
+
+async def take_out(runner: Runner, film: Path, tracks: Sequence[Track], folder: Path) -> dict[int, Path]:
+    """Write text tracks as ASS, which keeps what each has, in one run; returns files by the stream's number. Raises MediaFault."""
+    targets = {track.index: folder / f"track-{track.index}.ass" for track in tracks}
+    if not targets:
+        return {}
+    outputs: list[str] = []
+    for index, target in targets.items():
+        outputs += ["-map", f"0:{index}", "-c:s", "ass", "-f", "ass", address(target)]
+    # A container whose clock begins late has its subtitles on that clock: they stay there.
+    await run_ffmpeg(runner, [*lock_arguments(), "-copyts", "-i", address(film), *outputs])
+    return targets
+
+
+async def put_in(
+    runner: Runner,
+    film: Path,
+    new: Sequence[NewTrack],
+    target: Path,
+    *,
+    keep_existing: bool,
+    progress: Progress | None = None,
+) -> int:
+    """Write the film with tracks of subtitles behind its own; everything is copied. Returns how many it has. Raises MediaFault."""
+    container = target.suffix.lstrip(".")
+    facts = await probe_timed(runner, film)
+    old = [track for track in await find_tracks(runner, film) if track.is_text] if keep_existing else []
+    inputs, maps, told = [*lock_arguments(), "-i", address(film)], ["-map", "0:v?", "-map", "0:a?"], []
+    for track in old:
+        maps += ["-map", f"0:{track.index}"]
+    for number, one in enumerate(new, 1):
+        # ffmpeg begins the film at zero: cues move by as much as its pictures do.
+        inputs += ["-itsoffset", f"{-_late(facts):.6f}", "-f", "ass", "-i", address(one.path)]
+        maps += ["-map", f"{number}:0"]
+        place = len(old) + number - 1
+        flags = "+".join(name for name, on in (("default", one.default), ("forced", one.forced)) if on) or "0"
+        told += [f"-metadata:s:s:{place}", f"language={language_code(one.language, container)}"]
+        told += [f"-metadata:s:s:{place}", f"title={one.title}", f"-disposition:s:{place}", flags]
+    if any(one.default for one in new):
+        told += [word for place in range(len(old)) for word in (f"-disposition:s:{place}", "0")]
+    codec = "mov_text" if container == "mp4" else "ass"
+    muxer = ["-movflags", "+faststart", "-f", "mp4"] if container == "mp4" else ["-f", "matroska"]
+    arguments = [
+        *inputs,
+        *maps,
+        "-c",
+        "copy",
+        "-c:s",
+        codec,
+        *told,
+        "-max_interleave_delta",
+        "0",
+        *muxer,
+        address(target),
+    ]
+    await run_ffmpeg(runner, arguments, progress=progress, span_seconds=lambda: facts.duration_seconds)
+    return len(old) + len(new)
+
+
+async def burn(
+    runner: Runner,
+    film: Path,
+    subtitle: Path,
+    target: Path,
+    *,
+    crf: int,
+    preset: str,
+    progress: Progress | None = None,
+) -> float:
+    """Write the film as MP4 with an ASS file drawn into its picture; returns its length in seconds. Raises MediaFault."""
+    facts = await probe_timed(runner, film)
+    video = facts.video()
+    late = _late(facts)
+    # The file is named relative to its folder: a filter's argument has its own rules for colons, quotes and brackets.
+    draw = f"ass=filename={subtitle.name}"
+    graph = f"setpts=PTS+{late:.6f}/TB,{draw},setpts=PTS-{late:.6f}/TB" if late else draw
+    arguments = [
+        *(*lock_arguments(), "-i", address(film), "-map", f"0:{video.index}", "-map", "0:a?"),
+        *("-vf", f"{graph},format=yuv420p", "-fps_mode", "passthrough", "-c:v", "libx264"),
+        *("-crf", str(crf), "-preset", preset, "-c:a", "copy", "-sn", "-dn"),
+        *("-movflags", "+faststart", "-f", "mp4", address(target)),
+    ]
+    ran = await run_ffmpeg(
+        runner, arguments, progress=progress, span_seconds=lambda: facts.duration_seconds, cwd=subtitle.parent
+    )
+    if ran.clock_seconds <= 0:
+        raise MediaFault(MediaCode.OUTPUT_EMPTY, f"{film.name} gave no picture")
+    return ran.clock_seconds
+
+
+def _late(facts: MediaFacts) -> float:
+    """Return by how much a film begins after the zero of its clock: by that ffmpeg moves it forward."""
+    return max(0.0, facts.first_seconds - facts.clock_origin_seconds)
+
+
+def write_ass(cues: Sequence[Cue], target: Path, style: AssStyle) -> None:
+    """Write cues as ASS in UTF-8; runs in a worker process."""
+    target.write_text(to_ass(cues, style), encoding="utf-8")
+
+
+def style_for(facts: MediaFacts, font: str, size_percent: float, margin_percent: float) -> AssStyle:
+    """Return a style in pixels of the picture as viewers see it."""
+    video = facts.video()
+    wide, high = (video.height, video.width) if video.is_turned else (video.width, video.height)
+    scale = max(1, high) / 100
+    return replace(
+        AssStyle(font=font),
+        size=max(1, round(size_percent * scale)),
+        margin=round(margin_percent * scale),
+        width=round(wide * float(video.sample_aspect_ratio)) if not video.is_turned else wide,
+        height=high,
+        outline=max(1.0, round(high / 360, 1)),
+    )
