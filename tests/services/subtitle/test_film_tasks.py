@@ -183,9 +183,7 @@ async def test_a_late_clock_keeps_its_cues_in_place(
         video_path=str(late),
         tracks=[{"subtitle_path": str(source), "language": "en"}],
     )
-    found = await completed(
-        subtitle_node, "extract_soft_subtitles", video_path=str(put.file("video_path"))
-    )
+    found = await completed(subtitle_node, "extract_soft_subtitles", video_path=str(put.file("video_path")))
     starts = [cue.start for cue in parse_text(found.file("subtitle_path").read_text(encoding="utf-8"))]
     # The film that is written begins at zero, and the cues with its pictures.
     assert starts == pytest.approx([cue.start for cue in CUES], abs=0.05)
