@@ -13,6 +13,7 @@ from gateway.http.observe import REQUEST_ID_HEADER, TRACEPARENT_HEADER
 from gateway.http.origin import BrowserOriginPolicy
 from gateway.http.principal import Principal, principal
 from gateway.http.route import Route
+from gateway.installation import KEY_STATE
 from gateway.keys import KEY_PREFIX, MAX_KEY_LENGTH, key_sha256
 from gateway.settings import ApiKey, GatewaySection, Scope
 from gateway.use.viewer import Viewer
@@ -30,6 +31,8 @@ _ACCEPTED_HEADERS = (
     "Last-Event-ID", REQUEST_ID_HEADER, TRACEPARENT_HEADER,
 )  # fmt: skip
 
+_USED_KEY = web.RequestKey("used_key", ApiKey)
+
 EVERYBODY = Principal(ANONYMOUS, frozenset(Scope))
 """The principal of an installation without keys."""
 
@@ -43,10 +46,10 @@ class Keyring:
         self._keys = tuple(keys)
         self._now = now
 
-    def principal(self, offered: str | None) -> Principal:
-        """Return whose key this is; raises Unauthenticated when it is missing, unknown or expired."""
+    def find(self, offered: str | None) -> ApiKey | None:
+        """Return the key that was offered; None where there are no keys. Raises Unauthenticated: missing, unknown or expired."""
         if not self._keys:
-            return EVERYBODY
+            return None
         if not offered:
             raise Unauthenticated("an API key is needed: X-API-Key, or Authorization: Bearer yiv_...")
         digest = key_sha256(offered[: MAX_KEY_LENGTH + 1])
@@ -56,7 +59,7 @@ class Keyring:
                 found = key
         if found is None or self._expired(found):
             raise Unauthenticated("the API key is not known or has expired")
-        return Principal(found.user, found.scopes)
+        return found
 
     def _expired(self, key: ApiKey) -> bool:
         if key.expires_time is None:
@@ -88,14 +91,27 @@ class ApiKeyPolicy:
         self._offered = offered
 
     def authenticate(self, request: web.Request, route: Route) -> Principal | None:
-        """Return the caller; None on a route that is open. Raises Unauthenticated, PermissionDenied."""
+        """Return the caller; None on a route that is open.
+
+        Raises Unauthenticated, PermissionDenied, ResourceExhausted for a key that is used too often.
+        """
         if route.scope is None:
             return None
-        caller = self._keyring.principal(self._offered(request))
-        if caller is EVERYBODY:
+        key = self._keyring.find(self._offered(request))
+        if key is None:
             self._origins.check(request)
+            caller = EVERYBODY
+        else:
+            request.app[KEY_STATE].admit(key)
+            request[_USED_KEY] = key
+            caller = Principal(key.user, key.scopes)
         caller.require(route.scope)
         return caller
+
+
+def used_key(request: web.Request) -> ApiKey | None:
+    """Return the key that a request was let in by; None where there are none."""
+    return request.get(_USED_KEY)
 
 
 def cors_policy(section: GatewaySection) -> CorsPolicy:

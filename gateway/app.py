@@ -9,12 +9,14 @@ from aiohttp import web
 
 from gateway import monitoring, openai, v1
 from gateway.clients.backend import open_backend
+from gateway.clients.revocations import Revocations
 from gateway.clients.shared_watch import SharedWatches
 from gateway.http.application import assemble
 from gateway.http.body_stream import READ_BUFFER_BYTES
 from gateway.http.facade import Facade
 from gateway.http.server_log import HTTP_LOG
-from gateway.installation import BACKEND, SETTINGS, SLOTS, TASKS
+from gateway.installation import BACKEND, KEY_STATE, SETTINGS, SLOTS, TASKS
+from gateway.key_state import KeyState
 from gateway.settings import GatewaySettings
 from gateway.use.slots import StreamSlots
 from gateway.use.tasks import Tasks
@@ -42,7 +44,8 @@ def create_app(settings: GatewaySettings, surfaces: Sequence[Facade] | None = No
             app[BACKEND] = backend
             app[TASKS] = Tasks(backend, watches, app[SLOTS])
             try:
-                yield
+                async with app[KEY_STATE].following(Revocations(backend)):
+                    yield
             finally:
                 await watches.aclose()
 
@@ -53,6 +56,7 @@ def create_app(settings: GatewaySettings, surfaces: Sequence[Facade] | None = No
         lifespans=(behind,),
     )
     app[SETTINGS] = section
+    app[KEY_STATE] = KeyState(section)
     app[SLOTS] = StreamSlots(section.max_event_streams)
     app.on_shutdown.append(_drain)
     return app

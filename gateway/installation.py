@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.clients.backend import Backend
+from gateway.key_state import KeyState
 from gateway.settings import GatewaySection
 from gateway.use.slots import StreamSlots
 from gateway.use.tasks import Tasks
@@ -12,6 +13,7 @@ from gateway.use.tasks import Tasks
 SETTINGS = web.AppKey("settings", GatewaySection)
 BACKEND = web.AppKey("backend", Backend)
 TASKS = web.AppKey("tasks", Tasks)
+KEY_STATE = web.AppKey("key_state", KeyState)
 SLOTS = web.AppKey("slots", StreamSlots)
 
 

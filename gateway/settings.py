@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from gateway.rate_limits import parsed
 from runtime.addresses import is_local
 from runtime.settings import Listen, ProcessSettings, Section
 
@@ -26,6 +27,14 @@ class Scope(StrEnum):
     """See queues, dead letters and GPU locks, act on them, and see and act on everybody's tasks."""
 
 
+def _rate_limit(value: str) -> str:
+    parsed(value)
+    return value
+
+
+RateLimit = Annotated[str, AfterValidator(_rate_limit)]
+
+
 class ApiKey(Section):
     """One key, known by its hash only; `python -m gateway.keys new` makes one."""
 
@@ -37,6 +46,8 @@ class ApiKey(Section):
     """When the key stops working; none: never. A time without zone is UTC."""
     scopes: frozenset[Scope] = frozenset({Scope.TASKS, Scope.FILES})
     """What the key may do."""
+    rate_limit: RateLimit | None = None
+    """How often the key may be used, in place of `gateway.rate_limit`; empty: without limit."""
 
     @field_validator("scopes")
     @classmethod
@@ -60,6 +71,11 @@ class GatewaySection(Section):
     the client itself used."""
     api_keys: tuple[ApiKey, ...] = ()
     """Accepted keys; none: everybody is `anonymous` and may do everything."""
+    rate_limit: RateLimit = ""
+    """How often each key may be used, `100/minute; 5/second` for example: so many requests at once, then one after the other. Each
+    gateway process counts for itself; past it a request is answered 429. Empty: without limit."""
+    revocation_seconds: float = Field(2.0, gt=0, le=60)
+    """How often a gateway with keys asks which were revoked elsewhere; one revoked here is refused at once."""
     cors_origins: tuple[str, ...] = ()
     """Origins whose pages may call this API (`https://app.example`); `*`: any, then without credentials."""
     max_body_bytes: int = Field(1024 * 1024, ge=1024, le=64 * 1024 * 1024)

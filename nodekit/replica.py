@@ -102,7 +102,7 @@ class Replica:
             store = ServiceStore(open_channel(settings.filestore, self._settings.runtime), settings)
         else:
             store = FolderFiles(settings.output_root)
-        egress = Egress(EgressPolicy(allow=settings.egress_allow))
+        egress = Egress(EgressPolicy(allow=settings.egress_allow, setting="node.egress_allow"))
         slots = settings.slots or self._node.slots
         threads = threads_for(settings.threads, slots)
         environment = thread_environment(threads)

@@ -19,7 +19,7 @@ FileUrl = Callable[[str, str], str]
 
 
 def node_result(task: task_pb2.Task) -> dict[str, Any] | None:
-    """Return `{task_name, status, input_params, output, error, duration}`, of a failed task also `error_detail`.
+    """Return `{task_name, status, input_params, output, error, duration}`, of a failed task also `error_detail` and `details`.
 
     None until the task has ended. `input_params` is the input as it was used, `duration` counts the last attempt's seconds.
     """
@@ -37,6 +37,7 @@ def node_result(task: task_pb2.Task) -> dict[str, Any] | None:
     }
     if task.state == State.TASK_STATE_FAILED:
         result["error_detail"] = error_detail(task.error)
+        result["details"] = failure_details(task)
     return result
 
 
@@ -56,6 +57,18 @@ def error_detail(error: task_pb2.TaskError) -> dict[str, Any]:
         "message": error.message,
         "field": f"/input_data{error.field}" if error.field else "",
         "retryable": error.retryable,
+    }
+
+
+def failure_details(task: task_pb2.Task) -> dict[str, Any]:
+    """Return what is known about a failure beside its text: `{code, field, retryable, attempt, worker_lost_count, replica}`."""
+    return {
+        "code": task.error.code,
+        "field": task.error.field,
+        "retryable": task.error.retryable,
+        "attempt": task.attempt,
+        "worker_lost_count": task.worker_lost_count,
+        "replica": task.replica,
     }
 
 

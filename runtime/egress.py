@@ -166,7 +166,7 @@ class Egress:
             except (aiohttp.ClientError, TimeoutError) as error:
                 late = loop.time() >= deadline - _CLOCK_SLACK_SECONDS
                 if error is response.content.exception() or (isinstance(error, TimeoutError) and late):
-                    raise _translated(error, response.url) from error
+                    raise _translated(error, response.url, self.policy) from error
                 raise
 
     async def _answer(
@@ -210,14 +210,14 @@ class Egress:
                 timeout=aiohttp.ClientTimeout(total=left, sock_connect=_CONNECT_SECONDS),
             )
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
-            raise _translated(error, target) from error
+            raise _translated(error, target, self.policy) from error
 
 
-def _translated(error: BaseException, url: URL) -> Exception:
+def _translated(error: BaseException, url: URL, policy: EgressPolicy) -> Exception:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, AddressBlocked):
-            return AddressRefused(f"{url.host} resolves to an address that is not public")
+            return policy.refusal(f"{url.host} resolves to an address that is not public")
         cause = cause.__cause__
     if isinstance(error, aiohttp.InvalidURL | UnicodeError):
         return AddressRefused("the URL cannot be called")

@@ -125,6 +125,8 @@ class EgressPolicy:
 
     allow: tuple[str, ...] = ()
     schemes: tuple[str, ...] = ("http", "https")
+    setting: str = ""
+    """Name of the setting that `allow` comes from; a refusal that an entry there would lift says so."""
     _rules: tuple[AllowRule, ...] = field(init=False, repr=False, compare=False, default=())
 
     def __post_init__(self) -> None:
@@ -158,10 +160,10 @@ class EgressPolicy:
         if literal is not None and self._opens(literal, port):
             return
         if port in _BAD_PORTS and not any(rule.port == port for rule in self._rules):
-            raise AddressRefused(f"port {port} belongs to another service than HTTP")
+            raise self.refusal(f"port {port} belongs to another service than HTTP")
         if literal is not None:
             if not is_public(literal):
-                raise AddressRefused(f"{host} is not a public address")
+                raise self.refusal(f"{host} is not a public address")
             return
         if not _HOST.fullmatch(host):
             raise AddressRefused("the URL's host is not a name or an address")
@@ -170,7 +172,11 @@ class EgressPolicy:
         if name.endswith(_PRIVATE_NAMES) and not any(
             rule.network is not None and rule.port in (None, port) for rule in self._rules
         ):
-            raise AddressRefused(f"{host} is a private name")
+            raise self.refusal(f"{host} is a private name")
+
+    def refusal(self, reason: str) -> AddressRefused:
+        """Return the refusal of an address that the operator could allow."""
+        return AddressRefused(f"{reason}; {self.setting} can allow it" if self.setting else reason)
 
     def allows_host(self, host: str, port: int | None) -> bool:
         """Whether the allow-list has this host name (not: an address)."""

@@ -18,6 +18,7 @@
     ├── StaleFence               409  an attempt that is no longer the owner
     ├── FileExists               409
     ├── WrongState               400  the task's state does not allow this
+    ├── NodeUnavailable          409  nobody offers the task's type now, and the client will not wait
     ├── RangeRefused             416
     ├── ResourceExhausted        429
     │   ├── TooManyTasks         429
@@ -206,6 +207,15 @@ class WrongState(YiVideoError):
     code = "WRONG_STATE"
     grpc_status = grpc.StatusCode.FAILED_PRECONDITION
     http_status = 400
+
+
+class NodeUnavailable(YiVideoError):
+    """No node replica offers the task's type now, and the client or the installation will not have it wait."""
+
+    code = "NODE_UNAVAILABLE"
+    grpc_status = grpc.StatusCode.FAILED_PRECONDITION
+    http_status = 409
+    retryable = True
 
 
 class RangeRefused(YiVideoError):

@@ -14,6 +14,7 @@ from runtime.egress import EgressPolicy
 from runtime.logs import get_logger
 from runtime.server import RpcServer
 from runtime.settings import SettingsError
+from scheduler.api.access_servicer import AccessServicer
 from scheduler.api.cancellation import Cancellation
 from scheduler.api.deletion import Deletion
 from scheduler.api.endings import Endings
@@ -21,8 +22,11 @@ from scheduler.api.event_feed import EventFeed
 from scheduler.api.input_files import InputFiles
 from scheduler.api.listing import Listing
 from scheduler.api.page_token import PageTokens
+from scheduler.api.queue_place import QueuePlaces
 from scheduler.api.queue_report import QueueReport
 from scheduler.api.servicer import TaskServicer
+from scheduler.api.task_feed import TaskFeed
+from scheduler.api.task_view import TaskView
 from scheduler.api.watching import TaskWatch
 from scheduler.api.workflow_listing import WorkflowListing
 from scheduler.api.workflow_servicer import WorkflowServicer
@@ -32,9 +36,13 @@ from scheduler.callbacks.delivery import DeliveryWorker
 from scheduler.callbacks.outbox import Outbox
 from scheduler.queue.admission import Admission
 from scheduler.queue.attempt_store import AttemptStore
+from scheduler.queue.availability import Availability
 from scheduler.queue.bindings import Bindings
+from scheduler.queue.feed_store import FeedStore
+from scheduler.queue.history import History
 from scheduler.queue.keys import Keys
 from scheduler.queue.redis_link import RedisLink, connected
+from scheduler.queue.revoked_keys import RevokedKeys
 from scheduler.queue.task_store import TaskStore
 from scheduler.queue.task_types import TaskTypeCatalog
 from scheduler.queue.workflow_plan import WorkflowAdmission
@@ -43,12 +51,14 @@ from scheduler.run.dispatcher import Dispatcher
 from scheduler.run.lease_keeper import LeaseKeeper
 from scheduler.run.sweeper import Sweeper
 from scheduler.settings import SchedulerSettings
+from yivideo.access.v1 import access_pb2, access_pb2_grpc
 from yivideo.task.v1 import task_pb2, task_pb2_grpc, workflow_pb2, workflow_pb2_grpc
 
 log = get_logger(__name__)
 
 SERVICE = task_pb2.DESCRIPTOR.services_by_name["TaskService"].full_name
 WORKFLOW_SERVICE = workflow_pb2.DESCRIPTOR.services_by_name["WorkflowService"].full_name
+ACCESS_SERVICE = access_pb2.DESCRIPTOR.services_by_name["AccessService"].full_name
 _START_PATIENCE_SECONDS = 60.0
 _STANDSTILL_SECONDS = 5.0
 
@@ -80,11 +90,22 @@ class Scheduler:
             self.attempts, self.tasks, self.types, Bindings(redis, keys), section, runtime, draining,
             self.endings.tell,
         )  # fmt: skip
+        self.availability = Availability(
+            redis, keys, section, self.dispatcher.offered, self.dispatcher.offers
+        )
+        self.dispatcher.on_sight = self.availability.look
+        self.refuse_unavailable = section.refuse_unavailable
+        self.view = TaskView(self.availability)
+        self.history = History(redis, keys)
+        self.places = QueuePlaces(redis, keys, self.dispatcher, section.limits.max_running_per_user)
         self.keeper = LeaseKeeper(self.attempts, self.dispatcher, section)
         self.sweeper = Sweeper(self.attempts, self.tasks, self.dispatcher, section)
         self.feed = EventFeed(redis, keys, buffer_events=section.watch_buffer_events, on_wake=self._wake)
         self.watch = TaskWatch(
-            self.tasks, self.feed, draining, heartbeat_seconds=section.watch_heartbeat_seconds
+            self.tasks, self.feed, self.view, draining, heartbeat_seconds=section.watch_heartbeat_seconds
+        )
+        self.task_feed = TaskFeed(
+            FeedStore(redis, keys), redis, keys, draining, heartbeat_seconds=section.watch_heartbeat_seconds
         )
         self.workflow_watch = WorkflowWatch(
             self.workflows, self.feed, draining, heartbeat_seconds=section.watch_heartbeat_seconds
@@ -100,7 +121,7 @@ class Scheduler:
         )
         secret = section.page_secret.get_secret_value() if section.page_secret else section.key_prefix
         tokens = PageTokens(hashlib.sha256(secret.encode()).digest())
-        self.listing = Listing(redis, keys, self.tasks, tokens)
+        self.listing = Listing(redis, keys, self.tasks, self.view, tokens)
         self.workflow_listing = WorkflowListing(redis, keys, self.workflows, tokens)
         self.queues = QueueReport(redis, keys, self.dispatcher, self.feed, section)
         self._loading: set[asyncio.Task[None]] = set()
@@ -144,13 +165,16 @@ class Scheduler:
         """Work for the time of the block; leaving it hands all attempts to other replicas."""
         await self.redis.ping(_START_PATIENCE_SECONDS)
         await self.types.load()
+        await self.availability.refresh()
         await self.keeper.beat()
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.deletion.aclose)
             stack.push_async_callback(self.input_files.aclose)
             await stack.enter_async_context(background("event feed", self.feed.run()))
+            await stack.enter_async_context(background("feed of all tasks", self.task_feed.run()))
             await stack.enter_async_context(background("endings", self.endings.close_on(self.draining)))
             await stack.enter_async_context(background("callbacks", self.delivery.run()))
+            await stack.enter_async_context(background("availability", self.availability.run()))
             await stack.enter_async_context(background("queue report", self.queues.publish_for_ever()))
             await stack.enter_async_context(self.dispatcher.running())
             keeping = await stack.enter_async_context(background("lease keeper", self.keeper.run()))
@@ -183,6 +207,8 @@ async def scheduling(settings: SchedulerSettings) -> AsyncIterator[tuple[Schedul
     async with connected(settings.scheduler) as redis:
         scheduler = Scheduler(settings, redis, server.draining)
         servicer = TaskServicer(scheduler, settings.runtime.max_message_bytes)
+        access = AccessServicer(RevokedKeys(redis, Keys(settings.scheduler.key_prefix)))
+        server.add(access_pb2_grpc.add_AccessServiceServicer_to_server, access, ACCESS_SERVICE)
         server.add(task_pb2_grpc.add_TaskServiceServicer_to_server, servicer, SERVICE)
         server.add(
             workflow_pb2_grpc.add_WorkflowServiceServicer_to_server,
@@ -192,6 +218,9 @@ async def scheduling(settings: SchedulerSettings) -> AsyncIterator[tuple[Schedul
         async with (
             scheduler.running(),
             server.running() as address,
-            background("health", server.report_health([SERVICE, WORKFLOW_SERVICE], scheduler.is_keeping_up)),
+            background(
+                "health",
+                server.report_health([SERVICE, WORKFLOW_SERVICE, ACCESS_SERVICE], scheduler.is_keeping_up),
+            ),
         ):
             yield scheduler, server, address

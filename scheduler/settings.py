@@ -6,6 +6,9 @@ from pydantic import Field, SecretStr, model_validator
 
 from runtime.settings import ProcessSettings, Section
 
+ALLOW_SETTING = "scheduler.callbacks.allow"
+"""What refusals of a receiver's address name."""
+
 
 class NodeSection(Section):
     """Where the replicas of one node are."""
@@ -136,6 +139,13 @@ class SchedulerSection(Section):
     """The node knows the timeout too and acts first; the scheduler steps in this much later."""
     kill_seconds: float = Field(30.0, gt=0)
     """After deadline and grace: time for the node to report the end before the task is failed without it."""
+    unavailable_seconds: float = Field(15.0, ge=0)
+    """How long a task type counts as available after the last replica that offers it was in sight; three of a node's heartbeats."""
+    refuse_unavailable: bool = False
+    """Whether tasks of a type that is not available are refused with NODE_UNAVAILABLE when their submit does not say what it
+    wants. Otherwise they wait for a node."""
+    forget_types_seconds: float = Field(30 * 86400.0, ge=60)
+    """After this long without a replica that offers it, a task type is forgotten: a submit is refused as UNKNOWN_TASK_TYPE."""
     progress_seconds: float = Field(0.25, ge=0)
     """Least time between two stored progress events of one attempt."""
     watch_heartbeat_seconds: float = Field(15.0, gt=0)

@@ -24,12 +24,14 @@ from runtime.chunk_codec import reader, writer
 from runtime.errors import Unavailable, YiVideoError
 from runtime.logs import get_logger
 from runtime.rpc_errors import rpc_errors
+from yivideo.access.v1.access_pb2_grpc import AccessServiceStub
 from yivideo.file.v1 import file_pb2
 from yivideo.file.v1.file_pb2_grpc import FileServiceStub
 from yivideo.gpulock.v1.monitor_pb2_grpc import LockMonitorStub
 from yivideo.task.v1.task_pb2_grpc import TaskServiceStub
 
 if TYPE_CHECKING:
+    from yivideo.access.v1.access_pb2_grpc import AccessServiceAsyncStub
     from yivideo.file.v1.file_pb2_grpc import FileServiceAsyncStub
     from yivideo.gpulock.v1.monitor_pb2_grpc import LockMonitorAsyncStub
     from yivideo.task.v1.task_pb2_grpc import TaskServiceAsyncStub
@@ -53,6 +55,8 @@ class Backend:
 
     tasks: TaskServiceAsyncStub
     """TaskService of the scheduler."""
+    access: AccessServiceAsyncStub
+    """AccessService of the scheduler."""
     files: FileServiceAsyncStub
     """FileService of the filestore."""
     upload: Callable[[], Any]
@@ -154,6 +158,7 @@ async def open_backend(settings: GatewaySettings) -> AsyncIterator[Backend]:
     try:
         yield Backend(
             tasks=tasks,
+            access=AccessServiceStub(channels[SCHEDULER]),
             submitter=submitter,
             files=files,
             default_bucket=DefaultBucket(files),

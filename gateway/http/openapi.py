@@ -40,6 +40,10 @@ class About:
     """Security schemes by name; any one of them will do."""
     open_without_keys: bool = False
     """Whether this installation asks nobody for a key."""
+    webhooks: Mapping[str, Any] = field(default_factory=dict)
+    """Requests that are made to clients: a Path Item Object by name."""
+    models: tuple[type[BaseModel], ...] = ()
+    """Models that no route names and `webhooks` refers to."""
 
 
 class OpenApi:
@@ -50,8 +54,8 @@ class OpenApi:
         self._errors = errors
         self._about = about
         self._error = errors.model.__name__
-        self.schemas = _model_schemas(self._routes, errors.model)
-        """JSON Schema of every model that a route names, by the model's name."""
+        self.schemas = _model_schemas(self._routes, errors.model, about.models)
+        """JSON Schema of every model that a route or a webhook names, by the model's name."""
 
     def build(
         self,
@@ -71,6 +75,7 @@ class OpenApi:
             "servers": [{"url": about.public_url or "/"}],
             "tags": [{"name": tag} for tag in dict.fromkeys(route.tag for route in self._routes)],
             "paths": self._paths(bodies or {}),
+            **({"webhooks": dict(about.webhooks)} if about.webhooks else {}),
             "components": {
                 "schemas": {**self.schemas, **(components or {})},
                 "responses": {
@@ -136,8 +141,11 @@ def _operation_ids(routes: Sequence[Route]) -> Iterator[str]:
             yield f"{name}_{_NOT_IN_AN_ID.sub('_', route.path).strip('_')}"
 
 
-def _model_schemas(routes: Iterable[Route], error: type[BaseModel]) -> dict[str, Any]:
+def _model_schemas(
+    routes: Iterable[Route], error: type[BaseModel], further: Iterable[type[BaseModel]]
+) -> dict[str, Any]:
     wanted: dict[type[BaseModel], JsonSchemaMode] = {error: "serialization"}
+    wanted.update(dict.fromkeys(further, "serialization"))
     for route in routes:
         if isinstance(route.body, type):
             wanted[route.body] = "validation"

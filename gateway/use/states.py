@@ -5,7 +5,7 @@ from __future__ import annotations
 from results.states import STATUS, TERMINAL, State, state_word
 from yivideo.task.v1 import task_pb2
 
-__all__ = ["STATUS", "TERMINAL", "State", "callback_status", "message", "state_word", "states_of"]
+__all__ = ["STATUS", "TERMINAL", "WORDS", "State", "callback_status", "message", "state_word", "states_of"]
 
 _MESSAGES = {
     State.TASK_STATE_PENDING: "The task waits for its turn.",
@@ -24,6 +24,10 @@ _CALLBACK = {
     task_pb2.CALLBACK_STATUS_FAILED: "failed",
     task_pb2.CALLBACK_STATUS_INVALID_URL: "invalid_url",
 }
+
+
+WORDS = tuple(dict.fromkeys([*STATUS.values(), *(state_word(state) for state in STATUS)]))
+"""What a client may filter by."""
 
 
 def states_of(word: str) -> frozenset[task_pb2.TaskState.ValueType]:

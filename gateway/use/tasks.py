@@ -63,14 +63,15 @@ class Tasks:
         self._watches.close()
         self._backend.submitter.drain()
 
-    async def get(self, task_id: str) -> task_pb2.Task:
-        """Ask the scheduler for a task; raises TaskNotFound."""
+    async def get(self, task_id: str, *, with_place: bool = False) -> task_pb2.Task:
+        """Ask the scheduler for a task, and for where it stands in its queue; raises TaskNotFound."""
         backend = self._backend
-        return await backend.read(backend.tasks.GetTask, task_pb2.GetTaskRequest(task_id=task_id))
+        wanted = task_pb2.GetTaskRequest(task_id=task_id, with_queue_place=with_place)
+        return await backend.read(backend.tasks.GetTask, wanted)
 
-    async def own(self, viewer: Viewer, task_id: str) -> task_pb2.Task:
+    async def own(self, viewer: Viewer, task_id: str, *, with_place: bool = False) -> task_pb2.Task:
         """Return a task that the caller may see; raises TaskNotFound when there is none or it is somebody else's."""
-        task = await self.get(valid_task_id(task_id))
+        task = await self.get(valid_task_id(task_id), with_place=with_place)
         viewer.require_own(task)
         return task
 

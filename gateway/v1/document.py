@@ -15,6 +15,7 @@ from gateway.http.route import Route
 from gateway.settings import GatewaySection
 from gateway.v1.requests import SubmitTask
 from gateway.v1.task_schemas import TaskSchemas
+from gateway.v1.webhooks import MODELS, webhooks
 from runtime import VERSION
 from yivideo.task.v1 import task_pb2
 
@@ -40,6 +41,8 @@ class Document:
             public_url=section.public_url,
             security=_KEYS,
             open_without_keys=not section.api_keys,
+            webhooks=webhooks(),
+            models=MODELS,
         )
         self._openapi = OpenApi(routes, errors, about)
         self._made_of = b""
@@ -47,7 +50,7 @@ class Document:
 
     def written(self, task_types: Iterable[task_pb2.TaskType]) -> tuple[bytes, str]:
         """Return the description as JSON, and its entity tag."""
-        kinds = sorted(task_types, key=lambda kind: kind.name)
+        kinds = [_lasting(kind) for kind in sorted(task_types, key=lambda kind: kind.name)]
         digest = hashlib.sha256(b"".join(k.SerializeToString(deterministic=True) for k in kinds)).digest()
         if digest != self._made_of:
             body = self._write(kinds)
@@ -62,3 +65,12 @@ class Document:
             {SubmitTask: submission} if submission is not None else {}
         )
         return orjson.dumps(self._openapi.build(of_tasks.components, bodies))
+
+
+def _lasting(kind: task_pb2.TaskType) -> task_pb2.TaskType:
+    """Return a task type without what changes by the second."""
+    made = task_pb2.TaskType()
+    made.CopyFrom(kind)
+    made.ClearField("available")
+    made.ClearField("last_seen_time")
+    return made

@@ -12,14 +12,31 @@ from gateway.http.problem import ProblemErrors
 from gateway.http.route import Route
 from gateway.settings import GatewaySettings
 from gateway.v1.document import Document
-from gateway.v1.routes import docs, events, files, health, operations, task_types, tasks, transfers
+from gateway.v1.routes import (
+    bulk,
+    docs,
+    events,
+    feed,
+    files,
+    health,
+    history,
+    keys,
+    operations,
+    task_types,
+    tasks,
+    transfers,
+)
 
 ROUTES = (
     *health.ROUTES,
     *task_types.ROUTES,
     *tasks.ROUTES,
+    *bulk.ROUTES,
     *events.ROUTES,
+    *feed.ROUTES,
+    *history.ROUTES,
     *operations.ROUTES,
+    *keys.ROUTES,
     *files.ROUTES,
     *transfers.ROUTES,
     *docs.ROUTES,

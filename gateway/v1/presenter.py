@@ -61,7 +61,7 @@ def submitted(task: task_pb2.Task, url: FileUrl) -> answers.SubmitAnswer:
         task_id=task.spec.task_id,
         status=STATUS[task.state],
         state=state_word(task.state),
-        message="The task was accepted." if not ended else message(task),
+        message=message(task) if ended else _accepted(task),
     )
     if task.reuse.hit:
         shown.reuse_info = reuse_info(task)
@@ -74,6 +74,12 @@ def submitted(task: task_pb2.Task, url: FileUrl) -> answers.SubmitAnswer:
         shown.result = result(task)
         shown.minio_files = minio_files(task.files, url)
     return shown
+
+
+def _accepted(task: task_pb2.Task) -> str:
+    """Say that a task was taken; also that nobody is there to run it, which most callers would not look for."""
+    said = "The task was accepted"
+    return f"{said}: {task.waiting_reason}." if task.waiting_reason.startswith("no replica ") else f"{said}."
 
 
 def reuse_info(task: task_pb2.Task) -> answers.ReuseInfo:
@@ -94,7 +100,7 @@ def reuse_info(task: task_pb2.Task) -> answers.ReuseInfo:
 def status(task: task_pb2.Task, url: FileUrl) -> answers.TaskStatus:
     """Show a task to somebody who waits for it."""
     created = instant(task.create_time)
-    return answers.TaskStatus(
+    shown = answers.TaskStatus(
         task_id=task.spec.task_id,
         task_name=task.spec.task_name,
         status=STATUS[task.state],
@@ -107,6 +113,19 @@ def status(task: task_pb2.Task, url: FileUrl) -> answers.TaskStatus:
         created_at=created,
         updated_at=instant(task.update_time),
         callback_status=callback_status(task.callback_status),
+    )
+    if task.HasField("queue_place"):
+        shown.queue = queue_place(task.queue_place)
+    return shown
+
+
+def queue_place(place: task_pb2.QueuePlace) -> answers.QueuePlace:
+    """Show where a task stands; null for what is not known."""
+    estimated = place.HasField("estimated_wait_seconds")
+    return answers.QueuePlace(
+        position=place.position or None,
+        estimated_wait_seconds=place.estimated_wait_seconds if estimated else None,
+        estimate_basis=place.estimate_basis if estimated else None,
     )
 
 
@@ -137,7 +156,8 @@ def summary(task: task_pb2.Task) -> answers.TaskSummary:
 def record(task: task_pb2.Task, url: FileUrl) -> answers.TaskRecord:
     """Show everything about a task."""
     spec = task.spec
-    shared = {**dict(summary(task)), **dict(status(task, url))}
+    shown = status(task, url)
+    shared = {**dict(summary(task)), **{name: getattr(shown, name) for name in shown.model_fields_set}}
     return answers.TaskRecord(
         **shared,
         input_data=plain(spec.input),

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 from yarl import URL
 
 from gateway.http.model import Body, Query
+from gateway.use.bulk import MOST_TASKS
 from gateway.use.tasks import TASK_ID_PATTERN
+from gateway.use.viewer import Viewer
+from runtime.errors import PermissionDenied
 
 TASK_NAME_PATTERN = r"^[a-z][a-z0-9_]{0,62}\.[a-z][a-z0-9_]{0,62}$"
+LABEL_PATTERN = r"^[^=]{1,64}=.{0,64}$"
 MAX_CALLBACK_LENGTH = 2048
 MAX_WEEK_SECONDS = 604_800
 
@@ -81,6 +86,9 @@ class SubmitTask(Body):
     """Whether a task with a workflow_id gets fields that it leaves out, such as `audio_path`, from the workflow's earlier tasks."""
     labels: dict[LabelText, LabelText] = Field(default_factory=dict, max_length=16)
     """Free words; GET /v1/tasks filters on them."""
+    when_unavailable: Literal["wait", "refuse"] | None = None
+    """What happens when no node replica offers this task type now: it waits for one, or is refused with 409 (NODE_UNAVAILABLE).
+    Default: as the installation is set. A task that exists is returned whatever this says."""
 
     @model_validator(mode="after")
     def _times_fit(self) -> Self:
@@ -96,6 +104,62 @@ class DeleteTaskBody(Body):
     """Cancel it first when it has not ended."""
 
 
+class PingBody(Body):
+    """Which address to try."""
+
+    url: Callback
+    """http(s) URL, as a submission's `callback`."""
+
+
+class TaskFilter(Body):
+    """Which tasks are meant; conditions are joined by AND, and there must be one."""
+
+    status: list[Annotated[str, Field(max_length=32)]] = Field(default_factory=list, max_length=16)
+    """Statuses or states. Default: all on which it can be done."""
+    task_name: str = Field("", max_length=128)
+    """Only this task type."""
+    user: str = Field("", max_length=64)
+    """Only this user's; needs the scope `operations` for another than oneself."""
+    workflow_id: str = Field("", max_length=128)
+    """Only this workflow."""
+    labels: dict[LabelText, LabelText] = Field(default_factory=dict, max_length=16)
+    """Only tasks that have all of these."""
+    created_after: Annotated[AwareDatetime, Field(strict=False)] | None = None
+    """Accepted at or after this time; RFC 3339."""
+    created_before: Annotated[AwareDatetime, Field(strict=False)] | None = None
+    """Accepted before this time; RFC 3339."""
+
+    @model_validator(mode="after")
+    def _has_a_condition(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("needs a condition: what would be meant without one is every task")
+        return self
+
+
+class BulkBody(Body):
+    """Which tasks something is done to: by their ids, or by conditions."""
+
+    task_ids: list[TaskId] | None = Field(None, min_length=1, max_length=MOST_TASKS)
+    """Their ids."""
+    where: TaskFilter | None = None
+    """What they have in common."""
+    limit: int = Field(MOST_TASKS, ge=1, le=MOST_TASKS)
+    """With `where`: how many at most; `more` says whether there are others."""
+
+    @model_validator(mode="after")
+    def _names_them_once(self) -> Self:
+        if (self.task_ids is None) == (self.where is None):
+            raise ValueError("give task_ids or where, not both")
+        return self
+
+
+class BulkDeleteBody(BulkBody):
+    """Which tasks to delete."""
+
+    force: bool = False
+    """Cancel those first that have not ended; with `where`, those are meant too."""
+
+
 class ListTasksQuery(Query):
     """Which tasks to list; conditions are joined by AND."""
 
@@ -107,9 +171,7 @@ class ListTasksQuery(Query):
     """Only this user's; needs the scope `operations` for another than oneself."""
     workflow_id: str = Field("", max_length=128)
     """Only this workflow."""
-    label: list[Annotated[str, Field(pattern=r"^[^=]{1,64}=.{0,64}$")]] = Field(
-        default_factory=list, max_length=16
-    )
+    label: list[Annotated[str, Field(pattern=LABEL_PATTERN)]] = Field(default_factory=list, max_length=16)
     """`name=value`; repeat it to ask for several."""
     created_after: AwareDatetime | None = None
     """Accepted at or after this time; RFC 3339."""
@@ -119,6 +181,10 @@ class ListTasksQuery(Query):
     """Tasks a page."""
     page_token: str = Field("", max_length=2048)
     """`next_page_token` of the page before, with the same conditions."""
+    order: Literal["newest", "oldest"] = "newest"
+    """By the time they were accepted: newest or oldest first."""
+    total: bool = False
+    """Whether to count all tasks that fit, over all pages."""
 
 
 class NodeQuery(Query):
@@ -142,6 +208,56 @@ class EventsQuery(Query):
 
     after: int = Field(0, ge=0, le=2**31 - 1)
     """Events with a greater sequence only; the header `Last-Event-ID` goes before it."""
+
+
+CURSOR_PATTERN = r"^[0-9]{1,15}-[0-9]{1,10}$"
+
+
+def label_map(labels: Sequence[str]) -> dict[str, str]:
+    """Return `name=value` texts as a map."""
+    return dict(label.split("=", 1) for label in labels)
+
+
+def permitted_user(caller: Viewer, wanted: str) -> str:
+    """Return whose tasks are meant, empty for everybody's; raises PermissionDenied for somebody else's."""
+    if caller.sees_all_tasks:
+        return wanted
+    if wanted and wanted != caller.user:
+        raise PermissionDenied("this key sees only its own user's tasks")
+    return caller.user
+
+
+class RevokeKeyQuery(Query):
+    """Why a key is revoked."""
+
+    reason: str = Field("", max_length=200)
+    """For whoever asks later."""
+
+
+class FeedQuery(Query):
+    """Which tasks' events to stream; conditions are joined by AND."""
+
+    workflow_id: str = Field("", max_length=128)
+    """Only this workflow."""
+    label: list[Annotated[str, Field(pattern=LABEL_PATTERN)]] = Field(default_factory=list, max_length=16)
+    """`name=value`; repeat it to ask for several."""
+    user: str = Field("", max_length=64)
+    """Only this user's; needs the scope `operations` for another than oneself."""
+    kind: list[Annotated[str, Field(max_length=32)]] = Field(default_factory=list, max_length=16)
+    """Only events of this name, `completed` for example; repeat it to ask for several. Default: all but heartbeats."""
+    after: str = Field("", pattern=r"^([0-9]{1,15}-[0-9]{1,10})?$")
+    """`id:` of an event: only what follows it; the header `Last-Event-ID` goes before it. Default: from now on."""
+
+
+class TaskLogQuery(Query):
+    """Which lines of a task's log to show."""
+
+    after: int = Field(0, ge=0, le=2**31 - 1)
+    """Lines with a greater sequence only."""
+    page_size: int = Field(500, ge=1, le=500)
+    """Lines a page."""
+    level: Literal["debug", "info", "warning", "error"] = "debug"
+    """Lines of this level or a graver one."""
 
 
 class BucketQuery(Query):

@@ -60,6 +60,7 @@ def to_spec(
         explicit_input=not body.smart_source,
         delay_seconds=body.delay_seconds or 0,
         traceparent=context.traceparent.get(),
+        when_unavailable=_WHEN_UNAVAILABLE[body.when_unavailable],
     )
     if body.start_time is not None:
         spec.start_time.FromDatetime(utc_time(body.start_time, "/start_time"))
@@ -87,6 +88,12 @@ def _policy(body: RetryPolicyBody) -> task_pb2.RetryPolicy:
         retryable_codes=body.retryable_codes,
     )
 
+
+_WHEN_UNAVAILABLE = {
+    None: task_pb2.WHEN_UNAVAILABLE_UNSPECIFIED,
+    "wait": task_pb2.WHEN_UNAVAILABLE_WAIT,
+    "refuse": task_pb2.WHEN_UNAVAILABLE_REFUSE,
+}
 
 _SPEC_NAMES = {"input": "input_data", "callback_url": "callback"}
 

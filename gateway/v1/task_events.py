@@ -13,95 +13,125 @@ from gateway.http.sse import GOODBYE, PING, RETRY_MILLISECONDS, StreamWriter, wr
 from gateway.use import states
 from gateway.use.instants import instant
 from gateway.v1 import presenter
+from gateway.v1.answers import events
 from gateway.v1.links import file_url
 from results.node_result import FileUrl, plain
+from results.states import State
 from yivideo.task.v1 import task_pb2
 
 _WRITE_BYTES = 64 * 1024
 """About as much as the transport takes before it makes a writer wait."""
 
 Event = task_pb2.TaskEvent
+View = Callable[[Event, FileUrl, dict[str, Any]], events.AnyEvent]
+"""Shows one kind of event; the fields that all kinds have come ready made."""
 
 
-def _accepted(event: Event, _: FileUrl) -> dict[str, Any]:
-    state = event.accepted.state or task_pb2.TASK_STATE_PENDING
+def _moved(state: task_pb2.TaskState.ValueType) -> dict[str, str]:
     return {"status": states.STATUS[state], "state": states.state_word(state)}
 
 
-def _started(event: Event, _: FileUrl) -> dict[str, Any]:
-    return {"status": "running", "node": event.started.node, "replica": event.started.replica}
+def _failure(error: task_pb2.TaskError) -> dict[str, Any]:
+    return {"error": f"{error.code}: {error.message}", "error_detail": presenter.error_detail(error)}
 
 
-def _progress(event: Event, _: FileUrl) -> dict[str, Any]:
-    return presenter.progress(event.progress).model_dump(mode="json")
+def _accepted(event: Event, _: FileUrl, shared: dict[str, Any]) -> events.AnyEvent:
+    moved = _moved(event.accepted.state or State.TASK_STATE_PENDING)
+    return events.AcceptedEvent(event="accepted", **shared, **moved)
 
 
-def _log(event: Event, _: FileUrl) -> dict[str, Any]:
-    return {"level": event.log.level, "message": event.log.message}
+def _started(event: Event, _: FileUrl, shared: dict[str, Any]) -> events.AnyEvent:
+    started = event.started
+    return events.StartedEvent(
+        event="started",
+        **shared,
+        **_moved(State.TASK_STATE_RUNNING),
+        node=started.node,
+        replica=started.replica,
+    )
 
 
-def _heartbeat(_: Event, __: FileUrl) -> dict[str, Any]:
-    return {}
+def _progress(event: Event, _: FileUrl, shared: dict[str, Any]) -> events.AnyEvent:
+    return events.ProgressEvent(event="progress", **shared, **dict(presenter.progress(event.progress)))
 
 
-def _waiting_for_gpu(event: Event, _: FileUrl) -> dict[str, Any]:
+def _log(event: Event, _: FileUrl, shared: dict[str, Any]) -> events.AnyEvent:
+    return events.LogEvent(event="log", **shared, level=event.log.level, message=event.log.message)
+
+
+def _heartbeat(_: Event, __: FileUrl, shared: dict[str, Any]) -> events.AnyEvent:
+    return events.HeartbeatEvent(event="heartbeat", **shared)
+
+
+def _waiting_for_gpu(event: Event, _: FileUrl, shared: dict[str, Any]) -> events.AnyEvent:
     waiting = event.waiting_for_gpu
-    return {"position": waiting.position, "memory_mib": waiting.memory_mib}
+    return events.WaitingForGpuEvent(
+        event="waiting_for_gpu", **shared, position=waiting.position, memory_mib=waiting.memory_mib
+    )
 
 
-def _retrying(event: Event, _: FileUrl) -> dict[str, Any]:
-    return {
-        "error": presenter.error_detail(event.retrying.error).model_dump(mode="json"),
-        "next_time": instant(event.retrying.next_time),
-    }
+def _retrying(event: Event, _: FileUrl, shared: dict[str, Any]) -> events.AnyEvent:
+    retrying = event.retrying
+    return events.RetryingEvent(
+        event="retrying",
+        **shared,
+        **_moved(retrying.state or State.TASK_STATE_PENDING),
+        **_failure(retrying.error),
+        next_time=instant(retrying.next_time) if retrying.HasField("next_time") else None,
+    )
 
 
-def _cancelling(event: Event, _: FileUrl) -> dict[str, Any]:
-    return {"status": "running", "reason": event.cancelling.reason}
+def _cancelling(event: Event, _: FileUrl, shared: dict[str, Any]) -> events.AnyEvent:
+    moved = _moved(State.TASK_STATE_CANCELLING)
+    return events.CancellingEvent(event="cancelling", **shared, **moved, reason=event.cancelling.reason)
 
 
-def _gap(event: Event, url: FileUrl) -> dict[str, Any]:
+def _gap(event: Event, url: FileUrl, shared: dict[str, Any]) -> events.AnyEvent:
     gap = event.gap
-    snapshot = presenter.status(gap.snapshot, url).model_dump(mode="json", exclude_unset=True)
-    return {
-        "first_missing_sequence": gap.first_missing_sequence,
-        "last_missing_sequence": gap.last_missing_sequence,
-        "snapshot": snapshot,
-    }
+    return events.GapEvent(
+        event="gap",
+        **shared,
+        first_missing_sequence=gap.first_missing_sequence,
+        last_missing_sequence=gap.last_missing_sequence,
+        snapshot=presenter.status(gap.snapshot, url),
+    )
 
 
-def _completed(event: Event, url: FileUrl) -> dict[str, Any]:
+def _completed(event: Event, url: FileUrl, shared: dict[str, Any]) -> events.AnyEvent:
     done = event.completed
-    files = presenter.minio_files(done.files, url)
-    return {
-        "status": "completed",
-        "state": "skipped" if done.skipped else "completed",
-        "output": plain(done.output),
-        "minio_files": [file.model_dump(mode="json") for file in files],
-        "duration": round(done.duration_seconds, 3),
-    }
+    return events.CompletedEvent(
+        event="completed",
+        **shared,
+        **_moved(State.TASK_STATE_SKIPPED if done.skipped else State.TASK_STATE_COMPLETED),
+        output=plain(done.output),
+        minio_files=presenter.minio_files(done.files, url),
+        duration=round(done.duration_seconds, 3),
+    )
 
 
-def _failed(event: Event, _: FileUrl) -> dict[str, Any]:
+def _failed(event: Event, _: FileUrl, shared: dict[str, Any]) -> events.AnyEvent:
     failed = event.failed
-    return {
-        "status": "failed",
-        "error": f"{failed.error.code}: {failed.error.message}",
-        "error_detail": presenter.error_detail(failed.error).model_dump(mode="json"),
-        "duration": round(failed.duration_seconds, 3),
-    }
+    return events.FailedEvent(
+        event="failed",
+        **shared,
+        **_moved(State.TASK_STATE_FAILED),
+        **_failure(failed.error),
+        duration=round(failed.duration_seconds, 3),
+    )
 
 
-def _cancelled(event: Event, _: FileUrl) -> dict[str, Any]:
+def _cancelled(event: Event, _: FileUrl, shared: dict[str, Any]) -> events.AnyEvent:
     cancelled = event.cancelled
-    return {
-        "status": "cancelled",
-        "reason": cancelled.reason,
-        "duration": round(cancelled.duration_seconds, 3),
-    }
+    return events.CancelledEvent(
+        event="cancelled",
+        **shared,
+        **_moved(State.TASK_STATE_CANCELLED),
+        reason=cancelled.reason,
+        duration=round(cancelled.duration_seconds, 3),
+    )
 
 
-VIEWS: dict[str, Callable[[Event, FileUrl], dict[str, Any]]] = {
+VIEWS: dict[str, View] = {
     "accepted": _accepted,
     "started": _started,
     "progress": _progress,
@@ -118,28 +148,27 @@ VIEWS: dict[str, Callable[[Event, FileUrl], dict[str, Any]]] = {
 """What clients see, by event; what is missing here (checkpoint, handed_back) is between scheduler and node."""
 
 
-def shown(event: Event, url: FileUrl) -> dict[str, Any] | None:
+def shown(event: Event, url: FileUrl) -> events.AnyEvent | None:
     """Show one event; None for one that clients do not see."""
-    name = event.WhichOneof("event") or ""
-    view = VIEWS.get(name)
+    view = VIEWS.get(event.WhichOneof("event") or "")
     if view is None:
         return None
-    return {
-        "event": name,
+    shared = {
         "task_id": event.task_id,
         "attempt": event.attempt,
         "sequence": event.sequence,
         "time": instant(event.time),
-        **view(event, url),
     }
+    return view(event, url, shared)
 
 
 def frame(event: Event, url: FileUrl) -> bytes:
     """Write one event; empty for one that clients do not see. Only stored events carry an id to resume from."""
-    data = shown(event, url)
-    if data is None:
+    view = shown(event, url)
+    if view is None:
         return b""
-    return written(data["event"], data, str(event.sequence) if event.sequence else "")
+    data = view.model_dump(exclude_unset=True)
+    return written(view.event, data, str(event.sequence) if event.sequence else "")
 
 
 class TaskEventWriter(StreamWriter):

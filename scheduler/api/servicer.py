@@ -10,18 +10,30 @@ from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
 from results.states import TERMINAL
-from runtime.errors import Draining, InvalidArgument, InvalidInput, TaskNotFound, WrongState
+from runtime.errors import (
+    Draining,
+    FieldViolation,
+    InvalidArgument,
+    InvalidInput,
+    NodeUnavailable,
+    TaskNotFound,
+    WrongState,
+)
+from runtime.logs import get_logger
 from runtime.rpc_errors import clip
 from scheduler import metrics
 from scheduler.api.submitting import answers
+from scheduler.api.task_view import nobody_offers
 from scheduler.queue.admission import AdmittedTask, milliseconds
-from scheduler.queue.presenter import CALLBACK_STATES, StoredTask, from_milliseconds, to_reuse, to_task
+from scheduler.queue.presenter import CALLBACK_STATES, StoredTask, from_milliseconds, to_reuse
 from scheduler.queue.record import to_record
 from scheduler.queue.task_store import Submitted
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
 if TYPE_CHECKING:
     from scheduler.app import Scheduler
+
+log = get_logger(__name__)
 
 _REASON_BYTES = 500
 _MAX_GRACE_SECONDS = 60
@@ -76,14 +88,14 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
             if stored is not None:
                 stored()
             if submitted.outcome == "created":
-                return to_task(await expected.wait(request.wait_seconds))
+                return self._scheduler.view.task(await expected.wait(request.wait_seconds))
             task = await self._show(admitted, submitted)
             if task.state in TERMINAL:
                 return task
             if not task.HasField("reuse"):
-                return to_task(await expected.wait(request.wait_seconds))
+                return self._scheduler.view.task(await expected.wait(request.wait_seconds))
             await self._watch_end(task, request.wait_seconds)
-            later = to_task(await self._scheduler.tasks.load(spec.task_id))
+            later = self._scheduler.view.task(await self._scheduler.tasks.load(spec.task_id))
             later.reuse.CopyFrom(task.reuse)
             return later
 
@@ -120,6 +132,7 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
         if scheduler.draining.is_set():
             raise Draining("this scheduler is shutting down")
         admitted = await scheduler.admission.admit(spec, asked_ms)
+        await self._require_available(admitted)
         await self._look_for_inputs(admitted)
         submitted = await scheduler.dispatcher.submit(admitted, awaited=awaited)
         metrics.TASKS_SUBMITTED.labels(admitted.node, submitted.outcome).inc()
@@ -141,13 +154,29 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
                     return
                 raise
 
+    async def _require_available(self, admitted: AdmittedTask) -> None:
+        """Refuse what nobody runs, where the client or else the installation says so; not a task that is there already."""
+        spec, scheduler = admitted.spec, self._scheduler
+        wish = spec.when_unavailable
+        if not wish:
+            wish = (
+                task_pb2.WHEN_UNAVAILABLE_REFUSE
+                if scheduler.refuse_unavailable
+                else task_pb2.WHEN_UNAVAILABLE_WAIT
+            )
+        if wish != task_pb2.WHEN_UNAVAILABLE_REFUSE:
+            return
+        reason = nobody_offers(scheduler.availability, spec.task_name, admitted.node)
+        if reason and not await scheduler.tasks.exists(spec.task_id):
+            raise NodeUnavailable(reason, fields=[FieldViolation("/task_name", reason)])
+
     async def _show(self, admitted: AdmittedTask, submitted: Submitted) -> task_pb2.Task:
         """Return a task that was submitted as it is now; a new one without reading it back."""
         scheduler, task_id = self._scheduler, admitted.spec.task_id
         if submitted.outcome == "created":
-            return created_task(admitted.spec, submitted.state, submitted.created_us)
+            return scheduler.view.task(created_task(admitted.spec, submitted.state, submitted.created_us))
         stored = await scheduler.tasks.load(task_id)
-        task = to_task(stored)
+        task = self._scheduler.view.task(stored)
         if submitted.outcome == "existing":
             task.reuse.CopyFrom(to_reuse(stored.record))
             if stored.record.ended and stored.record.callback_url:
@@ -174,12 +203,40 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
 
     async def GetTask(self, request: task_pb2.GetTaskRequest, context: Any) -> task_pb2.Task:
         """Return one task."""
-        return to_task(await self._scheduler.tasks.load(request.task_id))
+        stored = await self._scheduler.tasks.load(request.task_id)
+        task = self._scheduler.view.task(stored)
+        if request.with_queue_place and (place := await self._scheduler.places.place(stored.record)):
+            task.queue_place.CopyFrom(place)
+        return task
+
+    async def WatchEvents(
+        self, request: task_pb2.WatchEventsRequest, context: Any
+    ) -> AsyncIterator[task_pb2.WatchEventsResponse]:
+        """Stream the events of many tasks."""
+        async with aclosing(self._scheduler.task_feed.watch(request)) as told:
+            async for one in told:
+                yield one
+
+    async def ListAttempts(
+        self, request: task_pb2.ListAttemptsRequest, context: Any
+    ) -> task_pb2.ListAttemptsResponse:
+        """Return what became of a task's attempts."""
+        record = await self._scheduler.tasks.load_record(request.task_id)
+        return task_pb2.ListAttemptsResponse(attempts=await self._scheduler.history.attempts(record))
+
+    async def GetTaskLog(
+        self, request: task_pb2.GetTaskLogRequest, context: Any
+    ) -> task_pb2.GetTaskLogResponse:
+        """Return a page of a task's log."""
+        await self._scheduler.tasks.load_record(request.task_id)
+        return await self._scheduler.history.log(request)
 
     async def ListTasks(self, request: task_pb2.ListTasksRequest, context: Any) -> task_pb2.ListTasksResponse:
         """Return a page of tasks."""
         page = await self._scheduler.listing.tasks(request)
-        return task_pb2.ListTasksResponse(tasks=page.tasks, next_page_token=page.next_page_token)
+        return task_pb2.ListTasksResponse(
+            tasks=page.tasks, next_page_token=page.next_page_token, total_count=page.total_count
+        )
 
     async def CancelTask(self, request: task_pb2.CancelTaskRequest, context: Any) -> task_pb2.Task:
         """Stop a task."""
@@ -187,7 +244,7 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
         if grace is not None and not 0 <= grace <= _MAX_GRACE_SECONDS:
             raise InvalidArgument.at("/grace_seconds", f"must be 0 to {_MAX_GRACE_SECONDS}")
         await self._scheduler.cancellation.cancel(request.task_id, clip(request.reason, _REASON_BYTES), grace)
-        return to_task(await self._scheduler.tasks.load(request.task_id))
+        return self._scheduler.view.task(await self._scheduler.tasks.load(request.task_id))
 
     async def RetryTask(self, request: task_pb2.RetryTaskRequest, context: Any) -> task_pb2.Task:
         """Submit an ended task's payload again under a new id."""
@@ -214,7 +271,13 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
         self, request: task_pb2.ListTaskTypesRequest, context: Any
     ) -> task_pb2.ListTaskTypesResponse:
         """Return all task types ever seen."""
-        return task_pb2.ListTaskTypesResponse(task_types=self._scheduler.types.all(request.node))
+        availability = self._scheduler.availability
+        answer = task_pb2.ListTaskTypesResponse(task_types=self._scheduler.types.all(request.node))
+        for kind in answer.task_types:
+            kind.available = availability.is_available(kind.name)
+            if seen_ms := availability.last_seen_ms(kind.name):
+                kind.last_seen_time.FromMilliseconds(seen_ms)
+        return answer
 
     async def ListDeliveries(
         self, request: task_pb2.ListDeliveriesRequest, context: Any
@@ -237,7 +300,13 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
         await self._scheduler.tasks.load_record(request.task_id)
         await self._scheduler.outbox.redeliver(request.task_id)
         self._scheduler.delivery.want()
-        return to_task(await self._scheduler.tasks.load(request.task_id))
+        return self._scheduler.view.task(await self._scheduler.tasks.load(request.task_id))
+
+    async def PingCallback(self, request: task_pb2.PingCallbackRequest, context: Any) -> task_pb2.Delivery:
+        """Try an address."""
+        delivery = await self._scheduler.delivery.ping(request.url)
+        log.info("address tried", user=request.user, status=delivery.http_status)
+        return delivery
 
     async def ListDeadLetters(
         self, request: task_pb2.ListDeadLettersRequest, context: Any
@@ -251,7 +320,7 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
     ) -> task_pb2.Task:
         """Let a dead letter run again."""
         await self._scheduler.tasks.replay(request.task_id)
-        return to_task(await self._scheduler.tasks.load(request.task_id))
+        return self._scheduler.view.task(await self._scheduler.tasks.load(request.task_id))
 
     async def ListQueues(
         self, request: task_pb2.ListQueuesRequest, context: Any
@@ -260,16 +329,17 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
         return task_pb2.ListQueuesResponse(queues=await self._scheduler.queues.queues(request.node))
 
 
-def created_task(spec: task_pb2.TaskSpec, state: str, created_us: int) -> task_pb2.Task:
+def created_task(spec: task_pb2.TaskSpec, state: str, created_us: int) -> StoredTask:
     """Return a task that was stored this moment, without reading it back."""
     fields = {
-        "state": state, "name": spec.task_name, "user": spec.user, "created": str(created_us),
+        "state": state, "name": spec.task_name, "node": spec.task_name.partition(".")[0],
+        "user": spec.user, "created": str(created_us),
         "updated": str(created_us // 1000), "seq": "1", "first_seq": "1",
         "not_before": str(_not_before_ms(spec, created_us // 1000)),
         "ready_at": str(created_us // 1000),
     }  # fmt: skip
     record = to_record(spec.task_id, {key.encode(): value.encode() for key, value in fields.items()})
-    return to_task(StoredTask(record, spec.SerializeToString()))
+    return StoredTask(record, spec.SerializeToString())
 
 
 def _not_before_ms(spec: task_pb2.TaskSpec, created_ms: int) -> int:

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from results.states import TERMINAL, is_terminal
 from runtime.errors import Draining, InvalidArgument, TaskNotFound
 from scheduler.api.event_feed import EventFeed, TaskErased
-from scheduler.queue.presenter import to_task
+from scheduler.api.task_view import TaskView
 from scheduler.queue.record import TaskRecord
 from scheduler.queue.task_store import TaskStore
 from yivideo.task.v1 import task_pb2
@@ -19,10 +19,17 @@ class TaskWatch:
     """Watches tasks on behalf of clients."""
 
     def __init__(
-        self, tasks: TaskStore, feed: EventFeed, draining: asyncio.Event, *, heartbeat_seconds: float
+        self,
+        tasks: TaskStore,
+        feed: EventFeed,
+        view: TaskView,
+        draining: asyncio.Event,
+        *,
+        heartbeat_seconds: float,
     ) -> None:
         self._tasks = tasks
         self._feed = feed
+        self._view = view
         self._draining = draining
         self._heartbeat_seconds = heartbeat_seconds
 
@@ -85,7 +92,7 @@ class TaskWatch:
         gap = task_pb2.EventGap(
             first_missing_sequence=first,
             last_missing_sequence=last,
-            snapshot=to_task(await self._tasks.load(task_id)),
+            snapshot=self._view.task(await self._tasks.load(task_id)),
         )
         event = task_pb2.TaskEvent(task_id=task_id, gap=gap)
         event.time.GetCurrentTime()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 
 import orjson
@@ -55,6 +56,18 @@ def _links(public_url: str) -> FileUrl:
 def _bytes(content: dict[str, object]) -> bytes:
     # Protobuf gives the keys of a map in another order in each process, and a repetition must be the same request.
     return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+
+
+def ping_body(now: datetime) -> bytes:
+    """Return what is sent to try an address."""
+    return orjson.dumps(
+        {
+            "event": "ping",
+            "message": "YiVideo can reach this address; callbacks are signed like this.",
+            "timestamp": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        },
+        option=orjson.OPT_SORT_KEYS,
+    )
 
 
 def _bare_path(_: str, path: str) -> str:

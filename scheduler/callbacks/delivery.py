@@ -9,6 +9,7 @@ import asyncio
 import email.utils
 import random
 import time
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,13 +19,20 @@ from standardwebhooks import Webhook
 from yarl import URL
 
 from runtime.egress import Egress, EgressPolicy
-from runtime.errors import AddressRefused, NotFound, Unavailable, YiVideoError
+from runtime.errors import (
+    AddressRefused,
+    FieldViolation,
+    NotFound,
+    ResourceExhausted,
+    Unavailable,
+    YiVideoError,
+)
 from runtime.logs import get_logger
 from scheduler import metrics
-from scheduler.callbacks.body import CallbackBodies, MakeBody
+from scheduler.callbacks.body import CallbackBodies, MakeBody, ping_body
 from scheduler.callbacks.circuit import HostCircuits
 from scheduler.callbacks.outbox import DueCallback, Outbox
-from scheduler.settings import CallbackSection
+from scheduler.settings import ALLOW_SETTING, CallbackSection
 from yivideo.task.v1 import task_pb2
 
 log = get_logger(__name__)
@@ -33,6 +41,8 @@ USER_AGENT = "YiVideo-Callback/1.0"
 _ANSWER_BYTES = 64 * 1024
 _LONGEST_IDLE_SECONDS = 5.0
 _GONE = 410
+_PINGS = 8
+"""Addresses that are tried at a time."""
 
 
 def sign(webhook_id: str, now: datetime, body: bytes, secrets: list[Webhook]) -> dict[str, str]:
@@ -80,7 +90,7 @@ class DeliveryWorker:
         self._utc_now = utc_now
         self._secrets = [Webhook(secret.get_secret_value()) for secret in settings.secrets]
         self._egress = egress or Egress(
-            EgressPolicy(allow=settings.allow),
+            EgressPolicy(allow=settings.allow, setting=ALLOW_SETTING),
             connections=settings.concurrency,
             connections_per_host=settings.host_concurrency,
         )
@@ -91,6 +101,7 @@ class DeliveryWorker:
         )
         self._wanted = asyncio.Event()
         self._under_way: set[asyncio.Task[None]] = set()
+        self._pings = asyncio.Semaphore(_PINGS)
 
     def want(self) -> None:
         """Look at the outbox now."""
@@ -164,7 +175,7 @@ class DeliveryWorker:
         delivery.time.FromDatetime(now)
         try:
             body = make_body(self._settings.public_url)
-            delivery.http_status, outcome.retry_after = await self._send(due, body, now)
+            delivery.http_status, outcome.retry_after = await self._send(due.url, due.webhook_id, body, now)
             outcome.host_is_well = outcome.accepted or delivery.http_status == _GONE
             if not outcome.accepted:
                 delivery.error = f"the receiver answered {delivery.http_status}"
@@ -177,12 +188,43 @@ class DeliveryWorker:
             delivery.error = f"it could not be made: {type(error).__name__}"
         delivery.duration_seconds = round(time.monotonic() - begun, 3)
 
-    async def _send(self, due: DueCallback, body: bytes, now: datetime) -> tuple[int, float]:
+    async def ping(self, url: str) -> task_pb2.Delivery:
+        """Send a test body to an address, once, and say how it went; it is stored nowhere and never repeated.
+
+        Raises AddressRefused with the field `/url`, ResourceExhausted while its host rests or too many pings are under way.
+        """
+        try:
+            self._egress.policy.check_url(url)
+        except AddressRefused as refused:
+            fields = [FieldViolation("/url", refused.message)]
+            raise AddressRefused(f"/url: {refused.message}", fields=fields) from None
+        if self._pings.locked():
+            raise ResourceExhausted("too many addresses are being tried", retry_after_seconds=1)
+        host, begun, now = _host(url), time.monotonic(), self._utc_now()
+        if pause := self._circuits.begin(host):
+            raise ResourceExhausted("this receiver rests or is busy", retry_after_seconds=pause)
+        delivery = task_pb2.Delivery(attempt=1, webhook_id=f"msg_ping_{uuid.uuid4().hex}")
+        delivery.time.FromDatetime(now)
+        try:
+            async with self._pings:
+                body = ping_body(now)
+                delivery.http_status, _ = await self._send(url, delivery.webhook_id, body, now)
+                if not 200 <= delivery.http_status < 300:
+                    delivery.error = f"the receiver answered {delivery.http_status}"
+        except YiVideoError as error:
+            delivery.error = error.message
+        finally:
+            # Whoever tries an address says nothing about callbacks: neither does it end a host's rest nor begin one.
+            self._circuits.end(host, well=None, seconds=time.monotonic() - begun)
+        delivery.duration_seconds = round(time.monotonic() - begun, 3)
+        return delivery
+
+    async def _send(self, url: str, webhook_id: str, body: bytes, now: datetime) -> tuple[int, float]:
         """POST once; gives the status and the seconds of its Retry-After (0: none)."""
         headers = {"Content-Type": "application/json", "User-Agent": USER_AGENT}
-        headers |= sign(due.webhook_id, now, body, self._secrets)
+        headers |= sign(webhook_id, now, body, self._secrets)
         async with self._egress.request(
-            "POST", due.url, timeout_seconds=self._settings.timeout_seconds, headers=headers, data=body
+            "POST", url, timeout_seconds=self._settings.timeout_seconds, headers=headers, data=body
         ) as response:
             left = _ANSWER_BYTES
             async for chunk in response.content.iter_chunked(8192):

@@ -8,7 +8,7 @@ if not owned(record, ARGV[3]) then return { 'stale' } end
 if record.state == 'cancelling' then return { 'cancelling' } end
 append_all(record, 6)
 if ARGV[4] ~= '' then redis.call('SET', part(id, 'checkpoint'), ARGV[4]) end
-return_to_queue(record)
+return_to_queue(record, ARGV[5] ~= '' and 'handed_back' or nil) -- what had not begun is not worth a line
 if ARGV[5] ~= '' then emit(id, record.attempt, ARGV[5]) end
 local attempt = number(record.attempt) - 1
 local tries = number(record.tries) - 1

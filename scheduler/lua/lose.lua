@@ -18,7 +18,7 @@ if lost - unbegun >= tonumber(ARGV[5]) or unbegun >= tonumber(ARGV[12]) then
   redis.call('ZADD', queue(record.node, 'dead'), now_us, id)
   return { 'failed', close(record, 'failed', ttl, record.attempt, ARGV[10], '0', { 'duration', ARGV[7], 'error', ARGV[8] }) }
 end
-return_to_queue(record)
+return_to_queue(record, 'lost', ARGV[8])
 -- An attempt whose node was lost does not count against the retry policy.
 redis.call('HSET', task_key(id), 'tries', number(record.tries) - 1, 'state', 'pending', 'waiting', 'its node was lost')
 emit(id, record.attempt, ARGV[9])

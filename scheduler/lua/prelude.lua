@@ -6,6 +6,10 @@
 
 local EVENTS_KEPT = 1000
 local WORKFLOW_EVENTS_KEPT = 4000
+local LINES_KEPT = 500
+local ATTEMPTS_KEPT = 50
+local FEED_KEPT = 100000
+local FEED_KEPT_MS = 7 * 86400000
 local prefix = ARGV[1]
 local clock = redis.call('TIME')
 local now_us = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
@@ -61,6 +65,8 @@ end
 -- Append one event; `detached` is '1' when its result lies in the task's result key, not in the event.
 local function emit(id, attempt, body, detached)
   local sequence = append_event(id, EVENTS_KEPT, attempt, body, detached or '0')
+  -- Only where it lies: what an event says goes with its task.
+  redis.call('XADD', prefix .. 'feed', 'MAXLEN', '~', FEED_KEPT, '*', 'v', sequence .. ' ' .. whole(now) .. ' ' .. id)
   local workflow = redis.call('HGET', task_key(id), 'wf')
   if workflow and redis.call('EXISTS', part(workflow, 'members')) == 1 then
     append_event(workflow, WORKFLOW_EVENTS_KEPT, attempt, id .. ' ' .. sequence .. '\n' .. body, detached or '0')
@@ -159,8 +165,17 @@ local function release(record)
   end
 end
 
--- A live attempt's task goes back among those that wait; the caller says when.
-local function return_to_queue(record)
+-- Keep what became of an attempt after which another follows; of the last one the record itself tells.
+-- Lines: attempt, start ms, end ms, fence, outcome, replica, address, serialised TaskError or nothing.
+local function note_attempt(record, outcome, ended, error)
+  redis.call('RPUSH', part(record.id, 'attempts'), table.concat({ record.attempt, record.run, ended, record.fence, outcome,
+    record.replica, record.address, error }, '\n'))
+  redis.call('LTRIM', part(record.id, 'attempts'), -ATTEMPTS_KEPT, -1)
+end
+
+-- A live attempt's task goes back among those that wait; the caller says when. What became of the attempt is kept.
+local function return_to_queue(record, outcome, error)
+  if outcome then note_attempt(record, outcome, whole(now), error or '') end
   release(record)
   count(record.user, 1, 0)
   redis.call('HDEL', task_key(record.id), 'progress', 'heard')

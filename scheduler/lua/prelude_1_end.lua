@@ -70,7 +70,7 @@ end
 local function close(record, state, ttl_ms, attempt, body, detached, fields)
   if LIVE[record.state] then release(record) else leave_waiting(record) end
   redis.call('HSET', task_key(record.id), 'state', state, 'end', whole(now), 'updated', whole(now),
-    'waiting', '', 'owner', '', unpack(fields or { 'duration', '0' }))
+    'waiting', '', 'owner', '', 'ended_fence', LIVE[record.state] and record.fence or '', unpack(fields or { 'duration', '0' }))
   if record.wf == '' then
     redis.call('HSET', task_key(record.id), 'expire', whole(now + ttl_ms))
     redis.call('ZADD', prefix .. 'expiry', now + ttl_ms, record.id)
@@ -96,12 +96,19 @@ local function append_all(record, first)
       if kind == 'checkpoint' then
         redis.call('SET', part(record.id, 'checkpoint'), body)
       else
+        local line = false
         if kind == 'progress' then
           redis.call('HSET', task_key(record.id), 'progress', body, 'waiting', '')
+        elseif kind == 'log' then
+          line = true
         elseif string.sub(kind, 1, 8) == 'waiting:' then
           redis.call('HSET', task_key(record.id), 'waiting', string.sub(kind, 9))
         end
-        emit(record.id, record.attempt, body)
+        local told = emit(record.id, record.attempt, body)
+        if line then -- kept apart, because events of progress push it out of the others within minutes
+          redis.call('XADD', part(record.id, 'log'), 'MAXLEN', '~', LINES_KEPT, told .. '-0',
+            'a', record.attempt, 't', whole(now), 'e', body)
+        end
       end
     end
   end
@@ -118,7 +125,8 @@ local function erase(record)
   redis.call('ZREM', prefix .. 'dead', record.id)
   redis.call('ZREM', queue(record.node, 'dead'), record.id)
   redis.call('UNLINK', task_key(record.id), part(record.id, 'spec'), part(record.id, 'input'), part(record.id, 'result'),
-    part(record.id, 'checkpoint'), part(record.id, 'ev'), part(record.id, 'deliveries'), part(record.id, 'wait'))
+    part(record.id, 'checkpoint'), part(record.id, 'ev'), part(record.id, 'deliveries'), part(record.id, 'wait'),
+    part(record.id, 'attempts'), part(record.id, 'log'))
   redis.call('PUBLISH', prefix .. 'ev:' .. record.id, '')
   if is_workflow(record.id) then
     redis.call('ZREM', prefix .. 'workflows', record.id)
@@ -132,13 +140,15 @@ end
 
 -- Let an ended task run again under its own id. Attempt numbers go on growing, because a node tells attempts apart by them.
 local function run_again(record, body, waits, not_before, start_deadline, quiet)
+  local last = redis.call('HMGET', task_key(record.id), 'ended_fence', 'end', 'error')
+  if last[1] and last[1] ~= '' then note_attempt(record, record.state, last[2] or '0', record.state == 'failed' and last[3] or '') end
   redis.call('ZREM', prefix .. 'expiry', record.id)
   redis.call('ZREM', prefix .. 'outbox', record.id)
   redis.call('ZREM', prefix .. 'dead', record.id)
   redis.call('ZREM', queue(record.node, 'dead'), record.id)
   redis.call('UNLINK', part(record.id, 'result'), part(record.id, 'input'))
   redis.call('HDEL', task_key(record.id), 'error', 'progress', 'end', 'expire', 'duration', 'cancel_reason', 'cancel_grace',
-    'cancel_nonce', 'cb_state', 'cb_hold', 'cb_again', 'cb_next', 'reusable', 'heard')
+    'cancel_nonce', 'cb_state', 'cb_hold', 'cb_again', 'cb_next', 'reusable', 'heard', 'ended_fence')
   redis.call('HSET', task_key(record.id), 'tries', 0, 'lost', 0, 'unbegun', 0, 'waiting', '', 'updated', whole(now),
     'start_deadline', whole(start_deadline))
   record.start_deadline = start_deadline

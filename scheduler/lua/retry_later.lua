@@ -7,7 +7,7 @@ if record and record.state == 'pending' and record.fence == ARGV[3] then return 
 if not owned(record, ARGV[3]) then return { 'stale' } end
 if record.state == 'cancelling' then return { 'cancelling' } end
 append_all(record, 7)
-return_to_queue(record)
+return_to_queue(record, 'failed', ARGV[5])
 redis.call('HSET', task_key(id), 'error', ARGV[5], 'waiting', 'waiting for the next attempt')
 emit(id, record.attempt, ARGV[6])
 enqueue(record, now + tonumber(ARGV[4]))

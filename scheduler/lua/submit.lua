@@ -2,8 +2,8 @@
 -- now first in the node's queue, when the caller knows of a free slot.
 -- Names: id, sha, nonce, caller (the scheduler that stores it), user, workflow, spec, depends_on (ids with spaces between), sources
 --   (JSON, as `bind` has it; '': none), priority, not_before (ms, `+ms`: from now), start_deadline (ms, 0: none), asked (ms, 0: now),
---   max_queued_of_user and max_queued (0: no limit), the bodies of events accepted, accepted_blocked and run_again, and what to claim
---   for as claim.lua has it (most of 0: nothing); then `record` and the fields that the record begins with.
+--   max_queued_of_user and max_queued (0: no limit), the bodies of events accepted, accepted_blocked, run_again and
+--   run_again_blocked, and what to claim for as claim.lua has it (most of 0: nothing); then `record` and the fields that the record begins with.
 -- Reply: {outcome, state, created_us, {ids to settle}, claimed}; `claimed` is empty or claim.lua's reply; of a refusal `state` is a
 -- place in depends_on (no_dependency) or sources (unbound). The nonce tells a repetition of this very call from another submit.
 local given, first_field = named_arguments()
@@ -44,7 +44,7 @@ local state = #needed.waits > 0 and 'blocked' or 'pending'
 if again then
   redis.call('HSET', task_key(id), 'nonce', given.nonce)
   keep_bindings(id, needed)
-  run_again(record, given.run_again, needed.waits, not_before_of(given), tonumber(given.start_deadline), true)
+  run_again(record, #needed.waits > 0 and given.run_again_blocked or given.run_again, needed.waits, not_before_of(given), tonumber(given.start_deadline), true)
   return { 'again', state, record.created, needed.ended, claimed(record.node) }
 end
 store(given, { unpack(ARGV, first_field) }, needed, now_us, true)

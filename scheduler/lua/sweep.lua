@@ -61,6 +61,7 @@ for _, id in ipairs(due(prefix .. 'expiry')) do
   end
 end
 
+redis.call('XTRIM', prefix .. 'feed', 'MINID', '~', whole(now - FEED_KEPT_MS))
 local late = due(prefix .. 'deadlines')
 local settle = redis.call('ZRANGE', prefix .. 'settle', 0, limit - 1)
 consider(prefix .. 'deadlines')

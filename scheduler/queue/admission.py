@@ -12,13 +12,14 @@ import orjson
 
 from results.callback_formats import FORMATS
 from runtime.egress import EgressPolicy
-from runtime.errors import BadReference, FieldViolation, InvalidArgument, PayloadTooLarge
+from runtime.errors import AddressRefused, BadReference, FieldViolation, InvalidArgument, PayloadTooLarge
 from runtime.structs import from_struct
 from scheduler.queue.bindings import Source, Want
+from scheduler.queue.input_check import check_input
 from scheduler.queue.payload import fingerprint
 from scheduler.queue.references import find_references, to_pointer
 from scheduler.queue.smart_source import missing_fields
-from scheduler.queue.task_types import KnownType, TaskTypeCatalog, check_input
+from scheduler.queue.task_types import KnownType, TaskTypeCatalog
 from scheduler.settings import LimitsSection
 from yivideo.task.v1 import task_pb2
 
@@ -89,7 +90,7 @@ class Admission:
         sources = self._checked_input(known, spec)
         _check_numbers(spec)
         if spec.callback_url:
-            self._policy.check_url(spec.callback_url)
+            self._check_callback(spec.callback_url)
         if spec.callback_format and spec.callback_format not in FORMATS:
             raise InvalidArgument.at("/callback_format", f"one of: {', '.join(FORMATS)}")
         timeout = spec.timeout_seconds or known.published.timeout_seconds or self._default_timeout_seconds
@@ -129,7 +130,9 @@ class Admission:
         fills: list[Source] = []
         if spec.workflow_id and not spec.explicit_input:
             fills += missing_fields(spec.task_name, value, known=known.fields, required_fields=known.required)
-        check_input(known, value, references, {source.pointer.removeprefix("/") for source in fills})
+        check_input(
+            known.validator, value, references, {source.pointer.removeprefix("/") for source in fills}
+        )
         return (*sources, *fills)
 
     def check_output_field(self, stage: str, field: str, at: str) -> None:
@@ -140,6 +143,13 @@ class Admission:
         if kind.output_fields is not None and field not in kind.output_fields:
             names = ", ".join(sorted(kind.output_fields))
             raise _bad_reference(at, f"{stage} has no output field {field!r}; it has {names}")
+
+    def _check_callback(self, url: str) -> None:
+        try:
+            self._policy.check_url(url)
+        except AddressRefused as refused:
+            field = FieldViolation("/callback_url", refused.message)
+            raise AddressRefused(f"{field.pointer}: {field.detail}", fields=[field]) from None
 
 
 def _bad_reference(at: str, detail: str) -> BadReference:

@@ -9,6 +9,8 @@ Of one task:
     t:ID:result       string  TaskCompleted; any size, so not in the hash
     t:ID:checkpoint   string  what the last attempt saved for the next one; gone when the task ends
     t:ID:ev           stream  events, id `<sequence>-0`: Redis id, gRPC sequence and SSE id are one number; MAXLEN ~ 1000
+    t:ID:log          stream  lines for people, under the sequence of their event; MAXLEN ~ 500; progress cannot push them out
+    t:ID:attempts     list    what became of the last 50 attempts that were followed by another
     t:ID:deliveries   list    the last 50 attempts at the callback
     t:ID:wait         set     ids that this task still waits for
     t:ID:dependents   set     ids that wait for this task; outlives the record until they are settled
@@ -44,6 +46,7 @@ Of all:
     fence             int     last fencing token: max(last + 1, server time in µs), so that a rewound Redis cannot reissue one
     deadlines         zset    waiting tasks by start deadline
     expiry            zset    ended tasks by the time their record goes
+    feed              stream  `<sequence> <ms> <id>` of every stored event, in order, for WatchEvents; MAXLEN ~ 100000, 7 days
     settle            zset    ended tasks whose dependents are not yet told
     outbox            zset    callbacks by due time
     dead              zset    dead letters of all nodes by time
@@ -51,7 +54,10 @@ Of all:
     owned:SCHEDULER   set     live attempts of one scheduler replica: what is adopted when it dies
     claims:SCHEDULER  hash    node address and lane -> last claim, so that a claim whose answer was lost finds what it took again
     replica:REPLICA   set     live attempts on one node replica: never more than its slots, whoever claims
-    types             hash    task name -> TaskType, as its node published it last
+    types             hash    task name -> TaskType, as its node published it last; gone when nobody has offered it for long
+    revoked           hash    API key's hash -> `<ms> <RevokedKey>`; 10,000 at most
+    revoked_until     zset    those of them whose keys expire by themselves, by that time; then they go
+    seen              hash    task name -> ms when a scheduler last saw a node replica that offers it
 Channels (nothing rests on their delivery):
     ev:ID             the task's events as they are stored
     wake              `node NODE SCHEDULER`: something became ready; `delayed MS`; `outbox`; `types`; `ended SCHEDULER ID`: a
@@ -76,6 +82,10 @@ class Keys:
         self.nodes = f"{prefix}nodes"
         self.dead = f"{prefix}dead"
         self.types = f"{prefix}types"
+        self.revoked = f"{prefix}revoked"
+        self.revoked_until = f"{prefix}revoked_until"
+        self.feed = f"{prefix}feed"
+        self.seen = f"{prefix}seen"
         self.outbox = f"{prefix}outbox"
         self.schedulers = f"{prefix}schedulers"
         self.settle = f"{prefix}settle"
@@ -83,7 +93,7 @@ class Keys:
         self.wake_channel = f"{prefix}wake"
 
     def task(self, task_id: str, part: str = "") -> str:
-        """Return the key of a task's record, or of one of its parts (`spec`, `input`, `result`, `ev`, `deliveries`)."""
+        """Return the key of a task's record, or of one of its parts (`spec`, `input`, `result`, `ev`, `log`, `attempts`, …)."""
         return f"{self.prefix}t:{task_id}:{part}" if part else f"{self.prefix}t:{task_id}"
 
     def queue(self, node: str, name: str) -> str:

@@ -20,7 +20,7 @@ class NodeEvent:
     """One event of an attempt on its way into the store."""
 
     kind: str
-    """`event`, `progress`, `checkpoint` or `waiting:<reason>`."""
+    """`event`, `progress`, `log`, `checkpoint` or `waiting:<reason>`."""
     node_sequence: int
     body: bytes
 
@@ -51,8 +51,8 @@ def to_node_event(event: task_pb2.TaskEvent) -> NodeEvent | None:
     if fields := cut(bare):
         log.warning("what a node said is cut to its limits", fields=fields)
     body = bare.SerializeToString()
-    if kind == "progress":
-        return NodeEvent("progress", event.sequence, body)
+    if kind in ("progress", "log"):
+        return NodeEvent(kind, event.sequence, body)
     if kind == "waiting_for_gpu":
         position = bare.waiting_for_gpu.position
         where = f", position {position}" if position else ""

@@ -35,6 +35,8 @@ class TaskRecord:
     lost: int
     """Attempts whose node was lost after they had begun."""
     fence: int
+    ended_fence: int
+    """Fence of the attempt with which the task ended; 0: it has not, or did while it waited; -1: it ended before this was noted."""
     owner: str
     replica: str
     address: str
@@ -96,6 +98,7 @@ def to_record(task_id: str, fields: Mapping[bytes, bytes]) -> TaskRecord:
         tries=int(get(b"tries") or 0),
         lost=int(get(b"lost") or 0) - int(get(b"unbegun") or 0),
         fence=int(get(b"fence") or 0),
+        ended_fence=int(get(b"ended_fence", b"-1") or 0),
         owner=get(b"owner", b"").decode(),
         replica=get(b"replica", b"").decode(),
         address=get(b"address", b"").decode(),

@@ -44,7 +44,7 @@ class RedisLink:
         """Composes commands and reads their answers; it sends none."""
         self._pipe = Pipe(url, name="yivideo-scheduler", timeout_seconds=options["socket_timeout"])
         # A subscriber waits for ever by design, so it must not share the pool, nor its socket timeout.
-        self.listener: Redis = Redis.from_url(url, max_connections=2, **(options | {"socket_timeout": None}))
+        self.listener: Redis = Redis.from_url(url, max_connections=4, **(options | {"socket_timeout": None}))
 
     async def aclose(self) -> None:
         """Close all connections."""

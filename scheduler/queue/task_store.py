@@ -31,15 +31,17 @@ ACCEPTED_BLOCKED = task_pb2.TaskEvent(
 ).SerializeToString()
 
 
-def again_event(code: str, message: str) -> bytes:
-    """Return the event of an ended task that runs again, as it is stored."""
+def again_event(
+    code: str, message: str, state: task_pb2.TaskState.ValueType = task_pb2.TASK_STATE_PENDING
+) -> bytes:
+    """Return the event of an ended task that runs again, as it is stored; `state`: PENDING or BLOCKED."""
     error = task_pb2.TaskError(code=code, message=message, retryable=True)
-    return task_pb2.TaskEvent(retrying=task_pb2.TaskRetrying(error=error)).SerializeToString()
+    return task_pb2.TaskEvent(retrying=task_pb2.TaskRetrying(error=error, state=state)).SerializeToString()
 
 
-RESUBMITTED = again_event(
-    "RESUBMITTED", "the task was submitted again after it had ended without a usable result"
-)
+_AGAIN = "the task was submitted again after it had ended without a usable result"
+RESUBMITTED = again_event("RESUBMITTED", _AGAIN)
+RESUBMITTED_BLOCKED = again_event("RESUBMITTED", _AGAIN, task_pb2.TASK_STATE_BLOCKED)
 REPLAYED = again_event("REPLAYED", "the dead letter was put back into its queue")
 
 
@@ -125,6 +127,7 @@ class TaskStore:
             "max_queued_of_user": limits.max_queued_per_user,
             "max_queued": limits.max_queued,
             "run_again": RESUBMITTED,
+            "run_again_blocked": RESUBMITTED_BLOCKED,
             **claim_names(ask, self._settings),
         }
 
@@ -167,6 +170,11 @@ class TaskStore:
                 raise InvalidArgument.at(f"/depends_on/{detail}", "no such task")
             case "unbound":
                 raise unbound(task.sources[int(detail)])
+
+    async def exists(self, task_id: str) -> bool:
+        """Whether there is a task of this id."""
+        (found,) = await self._redis.read(lambda pipe: pipe.exists(self._keys.task(task_id)))
+        return bool(found)
 
     async def load(self, task_id: str) -> StoredTask:
         """Return a task with everything that is kept of it. Raises TaskNotFound."""
@@ -219,6 +227,20 @@ class TaskStore:
                 if not record.expired(seconds * 1000):
                     found.append(StoredTask(record, spec, *(one or b"" for one in rest)))
         return found
+
+    async def load_records(self, task_ids: Sequence[str]) -> list[TaskRecord]:
+        """Return the records of those of the tasks that exist, in the order given, without payloads."""
+
+        def reads(pipe: Any) -> None:
+            for task_id in task_ids:
+                pipe.hgetall(self._keys.task(task_id))
+            pipe.time()
+
+        *hashes, (seconds, _) = await self._redis.read(reads)
+        found = [
+            to_record(task_id, fields) for task_id, fields in zip(task_ids, hashes, strict=True) if fields
+        ]
+        return [record for record in found if not record.expired(seconds * 1000)]
 
     async def cancel(self, task_id: str, reason: str, grace_seconds: float | None) -> Cancelled:
         """Stop a task that waits, or mark one that runs. Raises TaskNotFound or WrongState."""

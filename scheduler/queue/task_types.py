@@ -9,28 +9,23 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jsonschema_rs
 import orjson
 
-from runtime.errors import FieldViolation, InvalidInput, UnknownTaskType
+from runtime.errors import FieldViolation, UnknownTaskType
 from runtime.logs import get_logger
 from runtime.schema_guard import MAX_SCHEMA_BYTES, SchemaRefused, read_closed_schema
 from scheduler.queue.input_schema import compile_schema
 from scheduler.queue.keys import Keys
 from scheduler.queue.redis_link import RedisLink
-from scheduler.queue.references import Place, Reference, to_pointer
 from yivideo.task.v1 import task_pb2
 
 log = get_logger(__name__)
 
-_MAX_VIOLATIONS = 16
-_COMPOSITE_KEYWORDS = frozenset({"anyOf", "oneOf", "allOf", "not", "if", "contains", "dependentSchemas"})
 _UNKNOWN_RETRY_SECONDS = 1.0
-_REQUIRED = "is required"
 _MAX_TIMEOUT_SECONDS = 604_800
 _METHOD = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SHOWN_NAME = 128
@@ -82,6 +77,8 @@ class TaskTypeCatalog:
         """Read all task types from Redis; called at start and when another replica has learned something."""
         (stored,) = await self._redis.read(lambda pipe: pipe.hgetall(self._keys.types))
         self._loaded_time = time.monotonic()
+        for name in self._known.keys() - {name.decode() for name in stored}:
+            del self._known[name]  # nobody has offered it for long
         for raw in stored.values():
             kind = task_pb2.TaskType.FromString(raw)
             try:
@@ -171,53 +168,3 @@ def _check_type(kind: task_pb2.TaskType, node: str) -> None:
         raise SchemaRefused(f"timeout_seconds is not 0 to {_MAX_TIMEOUT_SECONDS}")
     if len(kind.description.encode()) + len(kind.output_schema.encode()) > MAX_SCHEMA_BYTES:
         raise SchemaRefused(f"description and output schema have more than {MAX_SCHEMA_BYTES // 1024} KiB")
-
-
-def check_input(
-    known: KnownType,
-    value: dict[str, Any],
-    references: Sequence[Reference] = (),
-    filled: Collection[str] = (),
-) -> None:
-    """Check an input against its type's JSON Schema; the places of references, and the fields that the workflow fills, are left to
-    the node.
-
-    Raises InvalidInput with pointers below `/input`.
-    """
-    faults = list(known.validator.iter_errors(value))
-    if not faults:
-        return
-    places = [reference.place for reference in references]
-    violations = []
-    for fault in faults:
-        at = tuple(fault.instance_path)
-        if any(_excused(at, place, fault) for place in places):
-            continue
-        violations += [
-            FieldViolation("/input" + to_pointer(where), detail)
-            for where, detail in _named(at, fault)
-            if detail != _REQUIRED or len(where) > 1 or where[0] not in filled
-        ]
-    if violations:
-        first = violations[0]
-        raise InvalidInput(f"{first.pointer}: {first.detail}", fields=violations[:_MAX_VIOLATIONS])
-
-
-def _named(at: Place, fault: Any) -> list[tuple[Place, str]]:
-    """Return the fields that a fault is about: a missing or unknown one is named itself, not the object around it."""
-    match fault.kind:
-        case jsonschema_rs.ValidationErrorKind.Required(property=name):
-            return [((*at, name), _REQUIRED)]
-        case jsonschema_rs.ValidationErrorKind.AdditionalProperties(unexpected=names):
-            return [((*at, name), "is not a field of this task") for name in names]
-    return [(at, fault.message)]
-
-
-def _excused(at: Place, place: Place, fault: Any) -> bool:
-    """Whether a fault is about a value that a reference stands for, or cannot be told from one."""
-    if at == place:
-        return True
-    if len(at) < len(place) and place[: len(at)] == at:
-        keywords = {str(part) for part in fault.schema_path}
-        return bool(keywords & _COMPOSITE_KEYWORDS)
-    return False

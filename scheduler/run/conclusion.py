@@ -16,6 +16,7 @@ from scheduler.queue.presenter import StoredTask
 from scheduler.queue.task_store import TaskStore, cancelled_event, failed_event
 from scheduler.queue.task_types import TaskTypeCatalog
 from scheduler.run.retry_policy import next_delay_seconds
+from scheduler.run.run_times import RunTimes
 from yivideo.task.v1 import task_pb2
 
 log = get_logger(__name__)
@@ -29,12 +30,18 @@ class Conclusion:
     """Writes the ends of attempts. Nothing here raises for a stale attempt: its messages simply have no effect."""
 
     def __init__(
-        self, attempts: AttemptStore, tasks: TaskStore, types: TaskTypeCatalog, on_end: OnEnd
+        self,
+        attempts: AttemptStore,
+        tasks: TaskStore,
+        types: TaskTypeCatalog,
+        on_end: OnEnd,
+        run_times: RunTimes,
     ) -> None:
         self._attempts = attempts
         self._tasks = tasks
         self._types = types
         self._on_end = on_end
+        self._run_times = run_times
 
     async def conclude(
         self,
@@ -146,6 +153,7 @@ class Conclusion:
             metrics.RUN_SECONDS.labels(claim.record.node, ending.state).observe(ending.duration_seconds)
             code = ending.error.code if ending.error else ""
             metrics.count_ended(claim.record.node, ending.state, code)
+            self._run_times.note(claim.record.node, ending.duration_seconds)
             log.info("task ended", state=ending.state, attempt=claim.record.attempt)
         elif outcome == "stale":
             log.warning("a stale attempt's end was refused", attempt=claim.record.attempt)
@@ -181,13 +189,15 @@ class Conclusion:
             ending = Ending("cancelled", task_pb2.TaskEvent(cancelled=cancelled), ran_seconds)
             await self._end(claim, ending, events)
 
-    async def lose(self, claim: Claim, ran_seconds: float) -> None:
-        """Give the attempt up: its node is gone."""
-        error = task_pb2.TaskError(
-            code="WORKER_LOST",
-            message=f"the node at {claim.record.address} was lost while it ran attempt {claim.record.attempt}",
-            retryable=True,
-        )
+    async def lose(self, claim: Claim, ran_seconds: float, silent_seconds: float = 0.0) -> None:
+        """Give the attempt up: its node is gone. `silent_seconds`: of a node that had stood still before; else 0."""
+        message = f"the node at {claim.record.address} was lost while it ran attempt {claim.record.attempt}"
+        if silent_seconds:
+            message += (
+                f": it had said nothing for {silent_seconds:.1f} s before, as a node does whose event loop is blocked or whose "
+                "process is frozen; such a node is killed after node.frozen_seconds"
+            )
+        error = task_pb2.TaskError(code="WORKER_LOST", message=message, retryable=True)
         retrying = task_pb2.TaskEvent(retrying=task_pb2.TaskRetrying(error=error)).SerializeToString()
         outcome, must_settle = await self._attempts.lose(
             claim,

@@ -6,7 +6,7 @@ It pushes: a free slot is seen, one task is claimed for it, the task is run ther
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -33,6 +33,7 @@ from scheduler.run.connect_probe import refuses
 from scheduler.run.farewell import hear_nodes_out
 from scheduler.run.node_stream import NodeStream
 from scheduler.run.replica_link import ReplicaLink
+from scheduler.run.run_times import RunTimes
 from scheduler.run.runner import Runner
 from scheduler.settings import NodeSection, SchedulerSection
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
@@ -63,7 +64,8 @@ class Dispatcher:
         self._bindings = bindings
         self._settings = settings
         self._runtime = runtime
-        self._conclusion = Conclusion(attempts, tasks, types, on_end)
+        self.run_times = RunTimes()
+        self._conclusion = Conclusion(attempts, tasks, types, on_end, self.run_times)
         self._links: dict[tuple[str, str], ReplicaLink] = {}
         self._link_tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._runners: dict[str, tuple[Runner, asyncio.Task[None]]] = {}
@@ -71,6 +73,8 @@ class Dispatcher:
         """Cleared by the lease keeper while this replica cannot prove that it owns anything."""
         self._draining = draining
         self._closed = False
+        self.on_sight: Callable[[], None] = lambda: None
+        """Called when a node replica has come into sight."""
 
     @property
     def runners(self) -> list[Runner]:
@@ -81,6 +85,17 @@ class Dispatcher:
     def links(self) -> list[ReplicaLink]:
         """The node replicas that are configured now."""
         return list(self._links.values())
+
+    def _sighted(self) -> None:
+        self.on_sight()
+
+    def offered(self) -> set[str]:
+        """Names of the task types that a node replica in sight takes now."""
+        return {name for link in self._links.values() for name in link.offered}
+
+    def offers(self, name: str) -> bool:
+        """Whether a node replica in sight takes tasks of a type now."""
+        return any(name in link.offered for link in self._links.values())
 
     def _may_claim(self) -> bool:
         return self.may_own and not self._closed and not self._draining.is_set()
@@ -149,7 +164,7 @@ class Dispatcher:
             if key not in self._links:
                 link = ReplicaLink(
                     section.node, address, self._attempts, self._types, self._settings, self._runtime,
-                    start=self._start_all, may_claim=self._may_claim,
+                    start=self._start_all, may_claim=self._may_claim, on_sight=self._sighted,
                 )  # fmt: skip
                 self._links[key] = link
                 self._link_tasks[key] = asyncio.create_task(link.run())
@@ -238,7 +253,7 @@ class Dispatcher:
         if link is None:
             link = ReplicaLink(
                 claim.record.node, claim.record.address, self._attempts, self._types, self._settings, self._runtime,
-                start=self._start_all, may_claim=lambda: False,
+                start=self._start_all, may_claim=lambda: False, on_sight=self._sighted,
             )  # fmt: skip
             self._links[claim.record.node, claim.record.address] = link
             self._link_tasks[claim.record.node, claim.record.address] = asyncio.create_task(link.run())

@@ -61,6 +61,7 @@ class ReplicaLink:
         *,
         start: Callable[[Sequence[Claim], ReplicaLink], Awaitable[None]],
         may_claim: Callable[[], bool],
+        on_sight: Callable[[], None],
     ) -> None:
         self.node = node
         self.address = address
@@ -71,6 +72,7 @@ class ReplicaLink:
         self._silence_seconds = settings.silence_seconds
         self._start = start
         self._may_claim = may_claim
+        self._on_sight = on_sight
         self._channel = open_channel(address, runtime, max_received_bytes=MAX_RECEIVED_BYTES)
         self.stub = task_pb2_grpc.TaskServiceStub(self._channel)
         self.stream = NodeStream(self._channel, settings.silence_seconds)
@@ -83,6 +85,7 @@ class ReplicaLink:
         self._left: set[tuple[str, int, int]] = set()
         """Attempts, with their fences, that have ended there and whose end nobody has read; of its earlier processes, too."""
         self._types_etag: str | None = None
+        self._offered: frozenset[str] = frozenset()
         self._refused: dict[str, str] = {}
         """Task types that it publishes and that are not taken, each with the reason."""
         self._trouble = ""
@@ -90,6 +93,11 @@ class ReplicaLink:
         self._paused_until = 0.0
         self._may_be_more = True
         """Whether anything may be ready. A slot that becomes free while nothing is asks nobody: who makes a task ready calls."""
+
+    @property
+    def offered(self) -> frozenset[str]:
+        """Names of the task types that this replica takes now."""
+        return self._offered if self.connected and not self.status.draining else frozenset()
 
     @property
     def free_slots(self) -> int:
@@ -218,6 +226,7 @@ class ReplicaLink:
         before = self.free_slots
         if not self.connected:
             log.info("node replica in sight", node=self.node, address=self.address, slots=status.slots)
+            self._on_sight()
         self.connected = True
         self._trouble = ""
         self.status = status
@@ -243,6 +252,7 @@ class ReplicaLink:
             )
         metrics.TASK_TYPES_REFUSED.labels(self.node).inc(len(refused))
         self._refused = dict(list(refused.items())[:_SHOWN_REFUSALS])
+        self._offered = frozenset(kind.name for kind in answer.task_types) - refused.keys()
 
     async def _claim_for_ever(self) -> None:
         while True:

@@ -83,6 +83,8 @@ class Runner:
         """Local monotonic time of the node's last message."""
         silent_since = self.heard_time + settings.silence_seconds if adopted else None
         self._loss_timer = NodeLossTimer(settings, refuses, clock, silent_since)
+        self._silent_seconds = 0.0
+        """How long the node had said nothing when its stream broke; 0: not longer than is usual."""
         lived = max(0.0, time.time() - claim.record.run_ms / 1000) if adopted else 0.0
         self._started_time = clock() - lived
         self._deadline = self._started_time + request.spec.timeout_seconds + settings.deadline_slack_seconds
@@ -125,7 +127,7 @@ class Runner:
                     after = await self._stream(attach_only=True)
                     continue
                 if after is _After.GONE or await self._is_lost():
-                    await self._conclusion.lose(self.claim, self._ran_seconds())
+                    await self._conclusion.lose(self.claim, self._ran_seconds(), self._silent_seconds)
                     return
                 await asyncio.sleep(_REATTACH_SECONDS[min(tries, len(_REATTACH_SECONDS) - 1)])
                 await self._may_stream.wait()
@@ -149,6 +151,9 @@ class Runner:
         if not self._may_stream.is_set():
             return False
         if self._loss_timer.broke():
+            # A process that is killed at work has spoken within a heartbeat; one whose event loop stood still has not.
+            usual = self._settings.silence_seconds / 2
+            self._silent_seconds = self.age_seconds if self.age_seconds > usual else 0.0
             log.warning("the stream to the node broke; attaching again", address=self.claim.record.address)
         return await self._loss_timer.is_over()
 

@@ -97,7 +97,7 @@ class TestLaws(RoomLaws):
 
     service = TASK_SERVICE
     absent = only_of("Node", TASK_SERVICE)
-    beside = frozenset({WORKFLOW_SERVICE.full_name})
+    beside = frozenset({WORKFLOW_SERVICE.full_name, "yivideo.access.v1.AccessService"})
 
     def test_it_lacks_only_the_nodes_own(self) -> None:
         """The laws above rest on the comments that say `Node only`."""

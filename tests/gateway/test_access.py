@@ -172,10 +172,11 @@ def test_a_key_expires_at_its_instant() -> None:
     moment = datetime(2030, 1, 1, tzinfo=UTC)
     for expires in (moment, moment.replace(tzinfo=None)):
         ring = entry("yiv_a", "a", expires=expires)
-        assert Keyring([ring], lambda: moment - timedelta(seconds=1)).principal("yiv_a").user == "a"
+        assert Keyring([ring], lambda: moment - timedelta(seconds=1)).find("yiv_a") is ring
         with pytest.raises(Unauthenticated):
-            Keyring([ring], lambda: moment).principal("yiv_a")
-        assert Keyring([ring, entry("yiv_b", "a")], lambda: moment).principal("yiv_b").user == "a"
+            Keyring([ring], lambda: moment).find("yiv_a")
+        found = Keyring([ring, entry("yiv_b", "a")], lambda: moment).find("yiv_b")
+        assert found is not None and found.user == "a"
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:8788", "[::]:8788", "192.0.2.1:80", "example.com:80"])
@@ -198,7 +199,8 @@ def test_the_key_tool_makes_what_the_settings_take(capsys: pytest.CaptureFixture
     (setting, _, value) = variable.partition("=")
     in_environment = load_settings(GatewaySettings, {setting: shlex.split(value)[0]}).gateway
     assert in_file.api_keys == in_environment.api_keys
-    principal = Keyring(in_file.api_keys).principal(found[0])
+    principal = Keyring(in_file.api_keys).find(found[0])
+    assert principal is not None
     assert (principal.user, principal.scopes) == ("alice", frozenset({Scope.TASKS, Scope.OPERATIONS}))
     assert "X-API-Key" in text
     assert text.count(found[0]) == 1

@@ -140,7 +140,7 @@ async def test_an_unknown_dependency_is_refused(queue: Queue) -> None:
 
 
 async def test_counts_return_to_zero(queue: Queue) -> None:
-    """After every task has ended and was deleted, nothing is left but the names of nodes and counters at zero."""
+    """After every task has ended and was deleted, nothing is left but names of nodes, counters at zero, and where events lay."""
     for n in range(4):
         await queue.submit(f"t{n}", f"u{n % 2}")
     await queue.submit("t4", "u0", depends_on=["t0"])
@@ -154,5 +154,5 @@ async def test_counts_return_to_zero(queue: Queue) -> None:
     for n in range(5):
         assert await queue.tasks.delete(f"t{n}") == "deleted", n
     left = {key.decode().removeprefix(PREFIX) for key in queue.raw.scan_iter(PREFIX + "*")}
-    assert left <= {"nodes", "fence", "totals", "q:media:turn", "schedulers", "claims:s1"}
+    assert left <= {"nodes", "fence", "totals", "q:media:turn", "schedulers", "claims:s1", "feed"}
     assert queue.raw.hgetall(PREFIX + "totals") == {b"queued": b"0", b"running": b"0"}

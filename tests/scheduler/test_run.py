@@ -175,7 +175,8 @@ async def test_what_does_not_fit_is_refused_and_nothing_is_written(
 async def test_a_task_type_once_seen_is_accepted_while_its_node_is_away(harness: Harness) -> None:
     """Types are kept in Redis: a scheduler that has never met the node knows them, and the task waits for capacity."""
     await harness.node()
-    await harness.scheduler()
+    first = await harness.scheduler()
+    await first.scheduler.availability.refresh()
     harness.addresses.clear()
     client = await harness.scheduler()
     task = await client.submit("t1")

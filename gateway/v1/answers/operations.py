@@ -29,6 +29,10 @@ class TaskTypeInfo(Answer):
     """Output field that must be non-empty for a result to be reused."""
     media_fields: list[str]
     """Input fields that are media, as JSON pointers."""
+    available: bool
+    """Whether a node replica offers it now, or did a moment ago. Tasks of a type that is not available wait for one."""
+    last_seen_at: datetime | None
+    """When a replica last offered it, while none does; null: it is available, or none was seen since this is recorded."""
 
 
 class TaskTypes(Answer):
@@ -119,6 +123,17 @@ class TasksHealth(Answer):
     """healthy or unhealthy."""
 
 
+class SupportedTask(Answer):
+    """Whether one kind of task can be run now."""
+
+    name: str
+    """`<node>.<method>`."""
+    available: bool
+    """Whether a node replica offers it now, or did a moment ago."""
+    last_seen_at: datetime | None
+    """When a replica last offered it, while none does; null: it is available, or none was seen since this is recorded."""
+
+
 class SupportedTasks(Answer):
     """The names of all task types, by node."""
 
@@ -128,6 +143,8 @@ class SupportedTasks(Answer):
     """How many."""
     description: str
     """What this is."""
+    tasks: list[SupportedTask]
+    """Each task type and whether it can be run now, in name order."""
 
 
 class Alive(Answer):

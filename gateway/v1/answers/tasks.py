@@ -21,6 +21,23 @@ class ErrorDetail(Answer):
     """Whether the same input may succeed later."""
 
 
+class FailureDetails(Answer):
+    """What is known about a failure beside its text."""
+
+    code: str
+    """Stable code, for example `MEDIA_UNREADABLE`."""
+    field: str
+    """JSON pointer of the input field at fault; empty: none."""
+    retryable: bool
+    """Whether the same input may succeed later."""
+    attempt: int
+    """Which attempt failed; 0: none had begun."""
+    worker_lost_count: int
+    """Attempts that ended because their node was lost."""
+    replica: str
+    """The node replica that ran it; empty: none."""
+
+
 class TaskResult(Answer):
     """The single node result: the same in answers, events and callbacks."""
 
@@ -36,6 +53,8 @@ class TaskResult(Answer):
     """Why it failed, as text."""
     error_detail: ErrorDetail | None = None
     """The same with its code."""
+    details: FailureDetails | None = None
+    """Set when it failed."""
     duration: float
     """Seconds that the last attempt ran."""
 
@@ -106,6 +125,18 @@ class ProgressInfo(Answer):
     """The task's own figures."""
 
 
+class QueuePlace(Answer):
+    """Where a task stands among those that wait for the same node."""
+
+    position: int | None
+    """1: the next to start, if nothing new is submitted and users go on taking turns; null: unknown, because its user runs as many
+    tasks as one may, or too many users wait to count."""
+    estimated_wait_seconds: float | None
+    """The mean run of the node's last attempts × position ÷ slots; null: unknown, because too few were seen or none is there."""
+    estimate_basis: str | None
+    """The figures that the estimate was made of; null without one."""
+
+
 class TaskStatus(Answer):
     """A task as clients that wait for it need it."""
 
@@ -133,6 +164,8 @@ class TaskStatus(Answer):
     """When its record last changed."""
     callback_status: str | None
     """pending, sent, failed or invalid_url; null: no callback, or not yet ended."""
+    queue: QueuePlace | None = None
+    """Its place while it could start and waits for its node; missing otherwise."""
 
 
 class TaskSummary(Answer):
@@ -200,12 +233,14 @@ class TaskRecord(TaskStatus, TaskSummary):
 
 
 class TaskPage(Answer):
-    """One page of tasks, newest first."""
+    """One page of tasks."""
 
     tasks: list[TaskSummary]
     """The tasks."""
     next_page_token: str
     """Token of the next page; empty: this was the last."""
+    total: int | None = None
+    """How many tasks fit, over all pages; only when it was asked for, null when more than 20,000 would have to be looked at."""
 
 
 class CancelAnswer(Answer):
@@ -247,16 +282,3 @@ class DeleteReport(Answer):
     """Things worth knowing."""
     timestamp: datetime
     """When it was done."""
-
-
-class EventPage(Answer):
-    """A task's events after a position, for clients that ask again instead of keeping a stream open."""
-
-    task_id: str
-    """The task."""
-    events: list[dict[str, Any]]
-    """What an event stream carries as `data:`, oldest first; a `gap` where events are no longer kept."""
-    last_sequence: int
-    """Send this as `after` to get what follows."""
-    ended: bool
-    """Whether nothing will follow."""

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any
 
 from aiohttp import web
 
 from gateway.access import viewer
 from gateway.clients.shared_watch import Reader, StreamsClosing
 from gateway.http.answer import answer
+from gateway.http.openapi import REF
 from gateway.http.query import read_query
 from gateway.http.route import EVENT_STREAM, JSON, Content, Route
 from gateway.http.sse import LAST_EVENT_ID, last_event_id, stream
 from gateway.installation import SETTINGS, TASKS, base_url
 from gateway.settings import Scope
 from gateway.use.watched import WatchedTask
-from gateway.v1.answers.tasks import EventPage
+from gateway.v1.answers.events import EventPage, TaskEvent
 from gateway.v1.links import links
 from gateway.v1.preference import APPLIED_HEADER, wished_wait_seconds
 from gateway.v1.requests import EventsQuery
@@ -83,15 +83,15 @@ async def _page(request: web.Request, watched: WatchedTask) -> web.Response:
     return answer(page, headers=headers)
 
 
-async def _gather(reader: Reader, url: FileUrl) -> list[dict[str, Any]]:
+async def _gather(reader: Reader, url: FileUrl) -> list[TaskEvent]:
     """Wait for the first event that a client is to see, and take what lies ready behind it, up to the bounds of a page."""
-    events: list[dict[str, Any]] = []
+    events: list[TaskEvent] = []
     size = 0
     while not events and (told := await reader.next()) is not None:
         while told is not None:
             view = shown(told.event, url)
             if view is not None and not told.event.HasField("heartbeat"):
-                events.append(view)
+                events.append(TaskEvent(view))
             size += told.size_bytes
             full = len(events) >= _PAGE_EVENTS or size >= _PAGE_BYTES
             told = None if full else reader.next_nowait()
@@ -113,10 +113,21 @@ async def _stream(request: web.Request, reader: Reader) -> web.StreamResponse:
     return await stream(request, write_all)
 
 
+EVENTS = Content(
+    EVENT_STREAM,
+    {
+        "type": "string",
+        "contentMediaType": JSON,
+        "contentSchema": {"$ref": REF.format(model=TaskEvent.__name__)},
+        "description": "Server-sent events; each `data:` is a TaskEvent.",
+    },
+)
+"""A stream of events; its schema is that of a page's events, which the same route answers with."""
+
 ROUTES = (
     Route(
         method="GET", path="/v1/tasks/{task_id}/events", handler=watch_events, tag="tasks", scope=Scope.TASKS,
-        query=EventsQuery, answers={200: (Content(EVENT_STREAM, {"type": "string"}), EventPage), 204: None}, faults=(404,),
+        query=EventsQuery, answers={200: (EVENTS, EventPage), 204: None}, faults=(404,),
         headers={
             LAST_EVENT_ID: "Sequence of the last event seen; the stream goes on behind it.",
             "Prefer": "`wait=N`: a page waits for its first event, at most N seconds.",

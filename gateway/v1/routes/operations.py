@@ -6,6 +6,7 @@ from aiohttp import web
 
 from gateway.access import viewer
 from gateway.http.answer import answer
+from gateway.http.body import read_body
 from gateway.http.model import NoQuery
 from gateway.http.query import read_query
 from gateway.http.route import Route
@@ -18,7 +19,7 @@ from gateway.v1 import presenter
 from gateway.v1.answers import operations as answers
 from gateway.v1.answers.tasks import SubmitAnswer, TaskPage, TaskStatus
 from gateway.v1.links import links, task_path
-from gateway.v1.requests import DeadLettersQuery, NodeQuery
+from gateway.v1.requests import DeadLettersQuery, NodeQuery, PingBody
 from yivideo.task.v1 import task_pb2
 
 
@@ -32,17 +33,7 @@ async def list_deliveries(request: web.Request) -> web.StreamResponse:
         task_id=task_id,
         callback_status=states.callback_status(found.status),
         next_attempt_at=instant(found.next_time) if found.HasField("next_time") else None,
-        deliveries=[
-            answers.DeliveryInfo(
-                attempt=one.attempt,
-                time=instant(one.time),
-                http_status=one.http_status or None,
-                error=one.error or None,
-                duration_seconds=round(one.duration_seconds, 3),
-                webhook_id=one.webhook_id,
-            )
-            for one in found.deliveries
-        ],
+        deliveries=[_delivery(one) for one in found.deliveries],
     )
     return answer(shown)
 
@@ -55,6 +46,30 @@ async def redeliver(request: web.Request) -> web.StreamResponse:
     wanted = task_pb2.RedeliverCallbackRequest(task_id=task_id)
     task = await backend.change(backend.tasks.RedeliverCallback, wanted)
     return answer(presenter.status(task, links(request)), status=202)
+
+
+async def ping(request: web.Request) -> web.StreamResponse:
+    """Send a signed test body to an address, once, under the rules for callbacks, and say how it went.
+
+    200 also when the receiver refused or was not reached: `http_status` and `error` tell. 400 for an address that this installation
+    does not call.
+    """
+    read_query(request, NoQuery)
+    body = await read_body(request, PingBody)
+    backend = request.app[BACKEND]
+    wanted = task_pb2.PingCallbackRequest(url=body.url, user=viewer(request).user)
+    return answer(_delivery(await backend.change(backend.tasks.PingCallback, wanted)))
+
+
+def _delivery(one: task_pb2.Delivery) -> answers.DeliveryInfo:
+    return answers.DeliveryInfo(
+        attempt=one.attempt,
+        time=instant(one.time),
+        http_status=one.http_status or None,
+        error=one.error or None,
+        duration_seconds=round(one.duration_seconds, 3),
+        webhook_id=one.webhook_id,
+    )
 
 
 async def list_queues(request: web.Request) -> web.StreamResponse:
@@ -110,6 +125,8 @@ ROUTES = (
           answers={200: answers.Deliveries}, faults=(404,)),
     Route(method="POST", path=_ONE + "/redeliver", handler=redeliver, tag="callbacks", scope=Scope.TASKS,
           answers={202: TaskStatus}, faults=(404,)),
+    Route(method="POST", path="/v1/webhooks/ping", handler=ping, tag="callbacks", scope=Scope.TASKS,
+          body=PingBody, answers={200: answers.DeliveryInfo}, faults=(429,)),
     Route(method="GET", path="/v1/queues", handler=list_queues, tag="operations", scope=Scope.OPERATIONS,
           query=NodeQuery, answers={200: answers.Queues}),
     Route(method="GET", path="/v1/dead-letters", handler=list_dead_letters, tag="operations",

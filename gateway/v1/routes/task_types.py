@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from datetime import datetime
 
 import orjson
 from aiohttp import web
@@ -13,6 +14,7 @@ from gateway.http.query import read_query
 from gateway.http.route import Route
 from gateway.installation import BACKEND
 from gateway.settings import Scope
+from gateway.use.instants import instant
 from gateway.v1.answers import operations as answers
 from gateway.v1.requests import NodeQuery
 from yivideo.task.v1 import task_pb2
@@ -36,7 +38,14 @@ def _shown(kind: task_pb2.TaskType) -> answers.TaskTypeInfo:
         timeout_seconds=kind.timeout_seconds,
         reuse_field=kind.reuse_field,
         media_fields=list(kind.media_fields),
+        available=kind.available,
+        last_seen_at=_last_seen(kind),
     )
+
+
+def _last_seen(kind: task_pb2.TaskType) -> datetime | None:
+    """Return when an unavailable type was last seen; of one that is there the answer would be another at every call."""
+    return None if kind.available or not kind.HasField("last_seen_time") else instant(kind.last_seen_time)
 
 
 async def list_task_types(request: web.Request) -> web.StreamResponse:
@@ -47,7 +56,7 @@ async def list_task_types(request: web.Request) -> web.StreamResponse:
 
 
 async def list_supported_tasks(request: web.Request) -> web.StreamResponse:
-    """List the names of all task types by node."""
+    """List the names of all task types by node, and whether a replica of the node is there to run them."""
     read_query(request, NoQuery)
     by_node: dict[str, list[str]] = defaultdict(list)
     kinds = await task_types(request)
@@ -57,7 +66,11 @@ async def list_supported_tasks(request: web.Request) -> web.StreamResponse:
         answers.SupportedTasks(
             supported_tasks=dict(by_node),
             total_count=len(kinds),
-            description="Task types that can be run, by node.",
+            description="Task types that nodes have offered, by node; `tasks` says which can be run now.",
+            tasks=[
+                answers.SupportedTask(name=kind.name, available=kind.available, last_seen_at=_last_seen(kind))
+                for kind in kinds
+            ],
         )
     )
 

@@ -17,14 +17,13 @@ from gateway.settings import Scope
 from gateway.use import states
 from gateway.use.instants import utc_time
 from gateway.use.tasks import Seen
-from gateway.use.viewer import Viewer
 from gateway.v1 import presenter
 from gateway.v1.answers import tasks as answers
 from gateway.v1.links import links, task_path
 from gateway.v1.preference import applied, wished_wait_seconds
-from gateway.v1.requests import DeleteTaskBody, ListTasksQuery, SubmitTask
+from gateway.v1.requests import DeleteTaskBody, ListTasksQuery, SubmitTask, label_map, permitted_user
 from gateway.v1.submission import IDEMPOTENCY_HEADER, in_body_terms, to_spec
-from runtime.errors import InvalidArgument, PermissionDenied
+from runtime.errors import InvalidArgument
 from yivideo.task.v1 import task_pb2
 
 POLL_SECONDS = "1"
@@ -65,7 +64,8 @@ async def _shown(request: web.Request) -> tuple[task_pb2.Task, dict[str, str]]:
     """Return the task that the path names, as it is when the client's wish to wait is over, and the headers that say so."""
     read_query(request, NoQuery)
     tasks, seconds = request.app[TASKS], wished_wait_seconds(request)
-    seen = await tasks.wait(await tasks.own(viewer(request), request.match_info["task_id"]), seconds)
+    task = await tasks.own(viewer(request), request.match_info["task_id"], with_place=True)
+    seen = await tasks.wait(task, seconds)
     return seen.task, applied(seen, seconds)
 
 
@@ -87,16 +87,18 @@ async def show_result(request: web.Request) -> web.StreamResponse:
 
 
 async def list_tasks(request: web.Request) -> web.StreamResponse:
-    """List tasks, newest first, without their inputs and outputs."""
+    """List tasks, newest or oldest first, without their inputs and outputs."""
     query = read_query(request, ListTasksQuery)
     wanted = task_pb2.ListTasksRequest(
-        states=_states(query.status),
+        states=states_in(query.status),
         task_name=query.task_name,
-        user=_user(viewer(request), query.user),
+        user=permitted_user(viewer(request), query.user),
         workflow_id=query.workflow_id,
-        labels=dict(label.split("=", 1) for label in query.label),
+        labels=label_map(query.label),
         page_size=query.page_size,
         page_token=query.page_token,
+        order=_ORDERS[query.order],
+        with_total=query.total,
     )
     if query.created_after is not None:
         wanted.created_after.FromDatetime(utc_time(query.created_after, "?created_after"))
@@ -107,25 +109,23 @@ async def list_tasks(request: web.Request) -> web.StreamResponse:
     shown = answers.TaskPage(
         tasks=[presenter.summary(task) for task in page.tasks], next_page_token=page.next_page_token
     )
+    if query.total:
+        shown.total = page.total_count if page.HasField("total_count") else None
     return answer(shown)
 
 
-def _states(given: Sequence[str]) -> list[task_pb2.TaskState.ValueType]:
+_ORDERS = {"newest": task_pb2.TASK_ORDER_NEWEST_FIRST, "oldest": task_pb2.TASK_ORDER_OLDEST_FIRST}
+
+
+def states_in(given: Sequence[str], pointer: str = "?status") -> list[task_pb2.TaskState.ValueType]:
+    """Return the states that words of clients stand for; raises InvalidArgument with the words that there are."""
     wanted: set[task_pb2.TaskState.ValueType] = set()
     for word in (part.strip() for text in given for part in text.split(",")):
         found = states.states_of(word)
         if not found:
-            raise InvalidArgument.at("?status", f"{word[:32]!r} is no status")
+            raise InvalidArgument.at(pointer, f"{word[:32]!r} is none of: {', '.join(states.WORDS)}")
         wanted |= found
     return sorted(wanted)
-
-
-def _user(caller: Viewer, wanted: str) -> str:
-    if caller.sees_all_tasks:
-        return wanted
-    if wanted and wanted != caller.user:
-        raise PermissionDenied("this key sees only its own user's tasks")
-    return caller.user
 
 
 async def cancel_task(request: web.Request) -> web.StreamResponse:

@@ -95,7 +95,7 @@ async def test_a_stream_tells_the_whole_story_and_ends(harness: Harness) -> None
     by_name = {event.name: event.data for event in events}
     assert by_name["progress"]["percent"] == 50 and by_name["progress"]["task_id"] == "t1"
     assert by_name["log"]["message"] == "line\nbreak"
-    assert by_name["retrying"]["error"]["code"] == "X"
+    assert by_name["retrying"]["error_detail"]["code"] == "X"
     done = by_name["completed"]
     assert (done["status"], done["output"]["sample_rate"], done["duration"]) == ("completed", 16000, 2.6)
     assert done["minio_files"][0]["name"] == "töne.wav"

@@ -95,6 +95,7 @@ class Document(Node):
     servers: list[dict[str, str]]
     tags: list[dict[str, str]]
     paths: dict[str, dict[Literal["get", "put", "post", "delete", "head", "patch"], Operation]]
+    webhooks: dict[str, dict[Literal["post"], Operation]]
     components: Components
 
     def operations(self) -> Iterator[tuple[str, str, Operation]]:

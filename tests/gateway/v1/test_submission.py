@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from runtime import errors
 from tests.gateway.conftest import Harness, StartHarness
+from tests.gateway.task_kinds import EXTRACT_AUDIO
+from yivideo.task.v1 import task_pb2 as pb
 
 GOOD = {"task_name": "ffmpeg.extract_audio", "input_data": {"video_path": "a.mp4"}}
 
@@ -155,3 +160,39 @@ async def test_a_submission_outlives_its_client(start_harness: StartHarness) -> 
         async with asyncio.timeout(5):
             while "t1" not in harness.scheduler.tasks:
                 await asyncio.sleep(0.005)
+
+
+@pytest.mark.trial("10.10")
+async def test_what_nobody_runs_is_told_and_may_be_refused(harness: Harness) -> None:
+    """supported-tasks says what is available and when the rest was last seen; a submit carries its wish; the refusal is a 409."""
+    gone = pb.TaskType()
+    gone.CopyFrom(EXTRACT_AUDIO)
+    gone.last_seen_time.FromSeconds(1_700_000_000)
+    there = pb.TaskType(name="a.b", node="a", available=True)
+    there.last_seen_time.FromSeconds(1_700_000_000)
+    harness.scheduler.types = [there, gone]
+    async with harness.http.get("/v1/tasks/supported-tasks") as response:
+        assert (await response.json())["tasks"] == [
+            {"name": "a.b", "available": True, "last_seen_at": None},
+            {"name": "ffmpeg.extract_audio", "available": False, "last_seen_at": "2023-11-14T22:13:20Z"},
+        ]
+    async with harness.http.get("/v1/task-types") as response:
+        shown = (await response.json())["task_types"]
+        assert [kind["available"] for kind in shown] == [True, False]
+    for wish in ("wait", "refuse"):
+        await harness.submit(f"t-{wish}", when_unavailable=wish)
+        assert harness.scheduler.tasks[f"t-{wish}"].spec.when_unavailable == pb.WhenUnavailable.Value(
+            f"WHEN_UNAVAILABLE_{wish.upper()}"
+        )
+    harness.scheduler.fail = errors.NodeUnavailable(
+        "no replica of node ffmpeg", fields=[errors.FieldViolation("/task_name", "no replica of node ffmpeg")]
+    )
+    body = {
+        "task_name": "ffmpeg.extract_audio",
+        "input_data": {"video_path": "a"},
+        "when_unavailable": "refuse",
+    }
+    async with harness.http.post("/v1/tasks", json=body) as response:
+        answer = await response.json()
+    assert (response.status, answer["code"]) == (409, "NODE_UNAVAILABLE")
+    assert "no replica of node ffmpeg" in answer["detail"] and answer["errors"][0]["pointer"] == "/task_name"
