@@ -63,6 +63,11 @@ class Deletion:
                 )
                 return self._finished(answer)
             answer.warnings.append("the task was cancelled first")
+        answer.results.add(
+            resource="local_directory",
+            status="skipped",
+            message="nodes keep no folder of an ended task; what it stored is reported under minio",
+        )
         await self._delete_files(record, answer)
         await self._delete_record(task_id, answer)
         return self._finished(answer)

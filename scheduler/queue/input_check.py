@@ -119,6 +119,8 @@ def _excused(at: Place, place: Place, fault: Any) -> bool:
     """Whether a fault is about a value that a reference stands for, or cannot be told from one."""
     if at == place:
         return True
+    if isinstance(fault.kind, _Kind.Required):
+        return False  # what is missing is no reference
     if len(at) < len(place) and place[: len(at)] == at:
         keywords = {str(part) for part in fault.schema_path}
         return bool(keywords & _COMPOSITE_KEYWORDS)

@@ -6,9 +6,9 @@ here, where outputs are always stored and scratch files always go.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from media.audio import CODECS
 from nodekit import MediaRef, TaskInput
@@ -163,8 +163,21 @@ class GivenSegment(TaskInput):
         return self
 
 
+_NEEDS_ITS_CUTS: dict[str, Any] = {
+    "if": {"properties": {"by": {"const": "subtitles"}}},
+    "then": {"required": ["subtitle_path"], "properties": {"subtitle_path": {"type": "string"}}},
+    "else": {
+        "if": {"properties": {"by": {"const": "segments"}}},
+        "then": {"required": ["segments"], "properties": {"segments": {"type": "array"}}},
+    },
+}
+"""What says where to cut must be given: told at submit, not by a task that waited for nothing."""
+
+
 class SplitAudioSegmentsInput(TaskInput):
     """Which recording to split, and where."""
+
+    model_config = ConfigDict(json_schema_extra=_NEEDS_ITS_CUTS)
 
     audio_path: MediaRef
     """The recording; a video is good as well, its sound is taken."""

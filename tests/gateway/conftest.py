@@ -15,9 +15,11 @@ from gateway.http.facade import Facade
 from gateway.settings import GatewaySection, GatewaySettings
 from runtime.server import RpcServer
 from runtime.settings import RuntimeSection
+from tests.gateway.fake_access import FakeAccess
 from tests.gateway.fake_filestore import FakeFilestore
 from tests.gateway.fake_locks import FakeLockService
 from tests.gateway.fake_scheduler import FakeScheduler
+from yivideo.access.v1.access_pb2_grpc import add_AccessServiceServicer_to_server
 from yivideo.file.v1.file_pb2_grpc import add_FileServiceServicer_to_server
 from yivideo.gpulock.v1.monitor_pb2_grpc import add_LockMonitorServicer_to_server
 from yivideo.task.v1.task_pb2_grpc import add_TaskServiceServicer_to_server
@@ -38,6 +40,7 @@ class Harness:
     scheduler_server: RpcServer
     filestore_server: RpcServer
     lock_server: RpcServer
+    access: FakeAccess
 
     async def submit(self, task_id: str = "t1", **fields: Any) -> dict[str, Any]:
         """Submit a task that is good."""
@@ -62,12 +65,14 @@ async def _harness(
 ) -> AsyncIterator[Harness]:
     """Run a gateway; `surfaces` are other facades than its own, `filestore_address` a real filestore instead of the fake."""
     scheduler, filestore, locks = FakeScheduler(), FakeFilestore(), FakeLockService()
+    access = FakeAccess()
     scheduler_server, filestore_server, lock_server = (
         RpcServer(RUNTIME),
         RpcServer(RUNTIME),
         RpcServer(RUNTIME),
     )
     scheduler_server.add(add_TaskServiceServicer_to_server, scheduler, "yivideo.task.v1.TaskService")
+    scheduler_server.add(add_AccessServiceServicer_to_server, access, "yivideo.access.v1.AccessService")
     filestore_server.add(add_FileServiceServicer_to_server, filestore, "yivideo.file.v1.FileService")
     lock_server.add(add_LockMonitorServicer_to_server, locks, "yivideo.gpulock.v1.LockMonitor")
     async with (
@@ -98,6 +103,7 @@ async def _harness(
                 scheduler_server,
                 filestore_server,
                 lock_server,
+                access,
             )
 
 

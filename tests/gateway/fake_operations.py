@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 from results.states import TERMINAL
@@ -20,6 +22,11 @@ class FakeOperations(TaskServiceServicer):
         """Raised by every call while set."""
         self.dead: dict[str, pb.Task] = {}
         self.deliveries = pb.ListDeliveriesResponse()
+        self.attempts = pb.ListAttemptsResponse()
+        self.log = pb.GetTaskLogResponse()
+        self.feed: list[pb.WatchEventsResponse] = []
+        self.feed_breaks = False
+        """Whether WatchEvents breaks off with UNAVAILABLE when everything was told."""
         self.requests: list[Any] = []
         """Every request, in order."""
         self.request_ids: list[str] = []
@@ -78,3 +85,34 @@ class FakeOperations(TaskServiceServicer):
         task = self.dead.pop(request.task_id)
         task.state = pb.TASK_STATE_PENDING
         return task
+
+    async def ListAttempts(self, request: pb.ListAttemptsRequest, context: Any) -> pb.ListAttemptsResponse:
+        """List attempts."""
+        self._enter(request)
+        self._find(request.task_id)
+        return self.attempts
+
+    async def GetTaskLog(self, request: pb.GetTaskLogRequest, context: Any) -> pb.GetTaskLogResponse:
+        """Return lines."""
+        self._enter(request)
+        self._find(request.task_id)
+        return self.log
+
+    async def PingCallback(self, request: pb.PingCallbackRequest, context: Any) -> pb.Delivery:
+        """Try an address."""
+        self._enter(request)
+        delivery = pb.Delivery(attempt=1, http_status=204, duration_seconds=0.1, webhook_id="msg_ping_1")
+        delivery.time.GetCurrentTime()
+        return delivery
+
+    async def WatchEvents(
+        self, request: pb.WatchEventsRequest, context: Any
+    ) -> AsyncIterator[pb.WatchEventsResponse]:
+        """Tell what the test has put into the feed, from a cursor on, then break off."""
+        self._enter(request)
+        yield pb.WatchEventsResponse(cursor=request.after_cursor or "1-0", gap=request.after_cursor == "0-1")
+        for told in self.feed:
+            if not request.after_cursor or told.cursor > request.after_cursor:
+                yield told
+        await asyncio.sleep(0 if self.feed_breaks else 3600)
+        raise errors.Draining("this scheduler is going away")

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
-from runtime.errors import WrongState
+from runtime.errors import AddressRefused, WrongState
 from runtime.rpc_errors import rpc_errors
 from scheduler.callbacks.delivery import retry_after_seconds
 from tests.scheduler.conftest import Client, Harness, running_client
@@ -319,3 +319,34 @@ class _Endless(web.StreamResponse):
             await self.write(self._piece)
             self.written += len(self._piece)
             await asyncio.sleep(self._pause)
+
+
+@pytest.mark.trial("10.12")
+@pytest.mark.trial("10.14")
+async def test_an_address_is_tried_once_under_the_rules_for_callbacks(
+    harness: Harness, receiver: Receiver, free_port: Callable[[], int]
+) -> None:
+    """Signed, told how it went, never repeated; a refused address names its field and the setting that could allow it."""
+    await harness.node()
+    client = await harness.scheduler(callbacks=section())
+
+    async def ping(url: str) -> task_pb2.Delivery:
+        async with rpc_errors():
+            return await client.stub.PingCallback(task_pb2.PingCallbackRequest(url=url, user="ann"))
+
+    delivery = await ping(receiver.url)
+    headers, body = await receiver.wait(1)
+    assert (delivery.http_status, delivery.error, delivery.webhook_id) == (200, "", headers["webhook-id"])
+    assert Webhook(SECRETS[0]).verify(body, headers)["event"] == "ping"
+    receiver.answers = [500]
+    delivery = await ping(receiver.url)
+    assert (delivery.http_status, delivery.error) == (500, "the receiver answered 500")
+    assert (await ping(f"http://127.0.0.1:{free_port()}/hook")).error, "nobody there: said, not raised"
+    assert len(receiver.requests) == 2
+    for call, pointer in (
+        (ping("http://10.0.0.1/hook"), "/url"),
+        (client.submit("t1", callback_url="http://10.0.0.1/hook"), "/callback_url"),
+    ):
+        with pytest.raises(AddressRefused, match=r"scheduler\.callbacks\.allow") as refused:
+            await call
+        assert refused.value.fields[0].pointer == pointer

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import jsonschema_rs
+import orjson
 import pytest
 
+from nodekit.schema import input_schema
 from runtime.errors import InvalidInput
 from scheduler.queue.input_check import check_input
+from scheduler.queue.references import find_references
+from services.ffmpeg.inputs import SplitAudioSegmentsInput
 
 MODES = ["a", "b", "c", "d", "e"]
 
@@ -33,6 +37,22 @@ def refusal(schema: dict[str, Any], value: dict[str, Any]) -> list[tuple[str, st
 def test_choices_are_listed(schema: dict[str, Any], value: str, said: str) -> None:
     """All of an enumeration's values are named, also of one that may be null or stands in branches."""
     assert refusal({"properties": {"mode": schema}}, {"mode": value}) == [("/input/mode", said)]
+
+
+@pytest.mark.trial("10.12")
+def test_splitting_without_what_says_where_is_refused_at_submit() -> None:
+    """By subtitles, which is the default, and by segments; a reference, and what the workflow fills, will do; other ways need neither."""
+    schema = orjson.loads(input_schema(SplitAudioSegmentsInput))
+    assert refusal(schema, {"audio_path": "a.wav"}) == [("/input/subtitle_path", "is required")]
+    assert refusal(schema, {"audio_path": "a.wav", "by": "segments"}) == [("/input/segments", "is required")]
+    assert refusal(schema, {"audio_path": "a.wav", "subtitle_path": None})[0][0] == "/input/subtitle_path"
+    validator = jsonschema_rs.Draft202012Validator(schema)
+    for good in ({"by": "silence"}, {"by": "fixed"}, {"subtitle_path": "a.srt"}):
+        check_input(validator, {"audio_path": "a.wav", **good})
+    check_input(validator, {"audio_path": "a.wav"}, filled={"subtitle_path"})
+    value = {"audio_path": "${{ stages.ffmpeg.extract_audio.output.audio_path }}"}
+    with pytest.raises(InvalidInput):
+        check_input(validator, value, find_references(value))
 
 
 def test_a_long_enumeration_is_cut() -> None:

@@ -45,6 +45,33 @@ async def client(harness: Harness) -> AsyncIterator[Client]:
     yield made
 
 
+@pytest.mark.trial("10.14")
+async def test_an_order_and_a_total_are_given_when_asked(client: Client) -> None:
+    """Oldest first page by page, each once; the total is that of the conditions, over all pages, and unset when nobody asked."""
+    oldest = task_pb2.TASK_ORDER_OLDEST_FIRST
+    names: list[str] = []
+    token = ""
+    while True:
+        page = await _list(client, order=oldest, page_size=4, page_token=token, with_total=True)
+        assert page.total_count == 6
+        names += _names(page)
+        token = page.next_page_token
+        if not token:
+            break
+    assert names == ["t0", "t1", "t2", "t3", "t4", "t5"]
+    assert not (await _list(client)).HasField("total_count")
+    for conditions, total in (
+        ({"user": "ann"}, 4), ({"workflow_id": "w"}, 2), ({"user": "bob", "workflow_id": "w"}, 1),
+        ({"task_name": "media.extract"}, 5), ({"states": [task_pb2.TASK_STATE_COMPLETED]}, 1), ({"labels": {"k": "v"}}, 1),
+        ({"user": "nobody"}, 0),
+    ):  # fmt: skip
+        assert (await _list(client, **conditions, with_total=True, page_size=1)).total_count == total, (
+            conditions
+        )
+    with pytest.raises(InvalidArgument):
+        await _list(client, page_token=(await _list(client, page_size=1)).next_page_token, order=oldest)
+
+
 async def test_tasks_are_listed_newest_first_by_any_condition(client: Client) -> None:
     """Conditions are joined by AND; inputs and outputs are left out."""
     listed = await _list(client)
@@ -127,6 +154,7 @@ async def _delete(client: Client, task_id: str, *, force: bool = False) -> task_
         return await client.stub.DeleteTask(task_pb2.DeleteTaskRequest(task_id=task_id, force=force))
 
 
+@pytest.mark.trial("10.21")
 async def test_deletion_reports_each_resource(harness: Harness) -> None:
     """Files and record are reported by themselves; while files remain, the record stays so that deleting can be repeated."""
     files = FakeFilestore()
@@ -141,16 +169,16 @@ async def test_deletion_reports_each_resource(harness: Harness) -> None:
     files.answer = Unavailable("the store is away")
     report = await _delete(client, "t1")
     assert (report.status, [(r.resource, r.status, r.retriable) for r in report.results]) == (
-        "failed", [("minio", "failed", True), ("redis", "skipped", True)],
+        "failed", [("local_directory", "skipped", False), ("minio", "failed", True), ("redis", "skipped", True)],
     )  # fmt: skip
     files.answer = file_pb2.DeleteFilesResponse(deleted_count=1, failed_paths=["t1/x"])
     assert (await _delete(client, "t1")).status == "failed"
     files.answer = file_pb2.DeleteFilesResponse(deleted_count=2, deleted_bytes=10)
     report = await _delete(client, "t1")
     assert (report.status, [(r.resource, r.status) for r in report.results]) == (
-        "success", [("minio", "deleted"), ("redis", "deleted")],
+        "success", [("local_directory", "skipped"), ("minio", "deleted"), ("redis", "deleted")],
     )  # fmt: skip
-    assert report.results[0].details["files"] == 2
+    assert report.results[1].details["files"] == 2
     assert files.asked == [("t1/", "t1", "anonymous", False)] * 3, (
         "what the task has stored, and nothing else"
     )
@@ -177,7 +205,9 @@ async def test_a_live_task_is_deleted_only_by_force(harness: Harness) -> None:
     report = await _delete(client, "t1", force=True)
     await obeying
     assert report.status == "success" and report.warnings == ["the task was cancelled first"]
-    assert [(r.resource, r.status) for r in report.results] == [("minio", "skipped"), ("redis", "deleted")]
+    assert [(r.resource, r.status) for r in report.results] == [
+        ("local_directory", "skipped"), ("minio", "skipped"), ("redis", "deleted"),
+    ]  # fmt: skip
 
 
 async def test_what_is_no_time_is_refused_by_name(client: Client) -> None:
