@@ -50,7 +50,7 @@ from scheduler.queue.workflow_store import WorkflowStore
 from scheduler.run.dispatcher import Dispatcher
 from scheduler.run.lease_keeper import LeaseKeeper
 from scheduler.run.sweeper import Sweeper
-from scheduler.settings import SchedulerSettings
+from scheduler.settings import ALLOW_SETTING, SchedulerSettings
 from yivideo.access.v1 import access_pb2, access_pb2_grpc
 from yivideo.task.v1 import task_pb2, task_pb2_grpc, workflow_pb2, workflow_pb2_grpc
 
@@ -76,7 +76,7 @@ class Scheduler:
         self.types = TaskTypeCatalog(redis, keys)
         self.tasks = TaskStore(redis, keys, section, self.name)
         self.attempts = AttemptStore(redis, keys, section, self.name)
-        callback_policy = EgressPolicy(allow=section.callbacks.allow)
+        callback_policy = EgressPolicy(allow=section.callbacks.allow, setting=ALLOW_SETTING)
         self.admission = Admission(
             self.types,
             callback_policy,

@@ -41,7 +41,7 @@ def test_choices_are_listed(schema: dict[str, Any], value: str, said: str) -> No
 
 @pytest.mark.trial("10.12")
 def test_splitting_without_what_says_where_is_refused_at_submit() -> None:
-    """By subtitles, which is the default, and by segments; a reference, and what the workflow fills, will do; other ways need neither."""
+    """By subtitles, which is the default, and by segments; what a workflow fills will do; other ways need neither."""
     schema = orjson.loads(input_schema(SplitAudioSegmentsInput))
     assert refusal(schema, {"audio_path": "a.wav"}) == [("/input/subtitle_path", "is required")]
     assert refusal(schema, {"audio_path": "a.wav", "by": "segments"}) == [("/input/segments", "is required")]
