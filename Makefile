@@ -169,7 +169,7 @@ lock: setup ## Compile all requirements to pinned, hashed locks (upgrade=1: the 
 	@UPGRADE=$(upgrade) setup/lock.sh
 
 clean: ## Remove what setup and runs made
-	@rm -rf .venv .venv-locks .venv-bench .environments $(stamps) yivideo .run .demo tools/buf/node_modules tests/foreign/node_modules
+	@rm -rf .venv .venv-client .venv-locks .venv-bench .environments $(stamps) yivideo .run .demo tools/buf/node_modules tests/foreign/node_modules
 
 .PHONY: settings trials test-fast map models environment quality-audio quality-ocr quality-text bench-audio test-engines help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams \
 	bench-gpulock chaos-gpulock bench-tasks

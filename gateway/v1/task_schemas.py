@@ -40,6 +40,12 @@ class TaskSchemas:
         result["properties"]["output"]["anyOf"] = [*outputs, {"type": "null"}]
         self.components["TaskResult"] = result
 
+    def _keep(self, name: str, schema: Any, title: str) -> None:
+        """Keep a component under a title that no other has: generators of clients name classes by it."""
+        if isinstance(schema, dict):
+            schema["title"] = title
+        self.components[name] = schema
+
     def _add(self, name: str, text: str) -> str:
         """Add a published schema, its `$defs` beside it, and return the reference to it."""
         name = _component_name(name)
@@ -48,10 +54,19 @@ class TaskSchemas:
             schema = {}
         definitions = schema.pop("$defs", {})
         schema.pop("$schema", None)
-        self.components[name] = _moved(schema, name)
+        self._keep(name, _moved(schema, name), _title(name))
         for inner, definition in definitions.items():
-            self.components[_component_name(f"{name}.{inner}")] = _moved(definition, name)
+            # The other way round, because generators name the class of a field `speaker_statistics` by parent and field.
+            self._keep(
+                _component_name(f"{name}.{inner}"),
+                _moved(definition, name),
+                f"{_title(inner)}Of{_title(name)}",
+            )
         return _REF + name
+
+
+def _title(name: str) -> str:
+    return "".join(word[:1].upper() + word[1:] for word in re.split(r"[^A-Za-z0-9]", name))
 
 
 def _component_name(name: str) -> str:
@@ -75,7 +90,7 @@ def _moved(value: Any, name: str) -> Any:
 
 def _submission(model: dict[str, Any], kind: task_pb2.TaskType, given: str) -> dict[str, Any]:
     made = copy.deepcopy(model)
-    made["title"] = kind.name
+    made["title"] = _title(f"{kind.name}.submit")
     made["description"] = kind.description
     made["properties"]["task_name"] = {"const": kind.name, "description": "Task type."}
     made["properties"]["input_data"] = {"$ref": given}

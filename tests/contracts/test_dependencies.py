@@ -43,6 +43,7 @@ def required(file: str) -> set[str]:
         "fuzz.in",
         "npm.in",
         "bench-locks.in",
+        "client.in",
         "bench-peers.in",
     ],
 )
