@@ -108,7 +108,7 @@ class TestWorkflowLaws(RoomLaws):
     """What every service of the room keeps."""
 
     service = WORKFLOW_SERVICE
-    beside = frozenset({TASK_SERVICE.full_name})
+    beside = frozenset({TASK_SERVICE.full_name, "yivideo.access.v1.AccessService"})
 
 
 def test_a_task_runs_and_its_history_is_kept(stub: Any) -> None:

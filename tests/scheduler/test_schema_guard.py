@@ -15,8 +15,9 @@ from runtime.schema_guard import (
     SchemaRefused,
     read_closed_schema,
 )
+from scheduler.queue.input_check import check_input
 from scheduler.queue.input_schema import compile_schema
-from scheduler.queue.task_types import KnownType, check_input
+from scheduler.queue.task_types import KnownType
 from yivideo.task.v1 import task_pb2
 
 TREE = {"$defs": {"t": {"properties": {"left": {"$ref": "#/$defs/t"}, "right": {"$ref": "#/$defs/t"}}}}}
@@ -133,10 +134,10 @@ def test_what_is_no_schema_is_refused(text: str) -> None:
 def test_a_closed_schema_checks_inputs(schema: dict[str, Any], good: Any, bad: Any) -> None:
     """References inside the schema, recursion into the value, anchors, an `$id` of its own and plain patterns work as ever."""
     known = KnownType(task_pb2.TaskType(), compiled(json.dumps(schema)), frozenset(), frozenset(), None)
-    check_input(known, good)
+    check_input(known.validator, good)
     if bad is not None:
         with pytest.raises(InvalidInput):
-            check_input(known, bad)
+            check_input(known.validator, bad)
 
 
 def test_the_bound_is_a_count_of_checks() -> None:
