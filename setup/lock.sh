@@ -19,7 +19,7 @@ for environment in $environments; do
     compile "$environment" $agree $(.venv/bin/python -m stack.environments "$environment")
 done
 # shellcheck disable=SC2046
-compile dev -c requirements/core.txt -c requirements/light.txt requirements/dev.in \
+compile dev -c requirements/core.txt -c requirements/light.txt requirements/dev.in requirements/cli.in \
     $({ .venv/bin/python -m stack.environments core; .venv/bin/python -m stack.environments light; } | sort -u)
 for name in uv npm fuzz client bench-locks bench-peers; do
     compile "$name" "requirements/$name.in"

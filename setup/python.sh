@@ -13,7 +13,10 @@ echo "setup: installing Python packages"
 .venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --upgrade-deps .venv
 if .venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt &&
     .venv/bin/uv pip sync -q --python .venv/bin/python --require-hashes requirements/dev.txt requirements/uv.txt; then
-    exit 0
+    :
+else
+    # uv does not read pip's configuration; pip does, slower.
+    .venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
 fi
-# uv does not read pip's configuration; pip does, slower.
-.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+# The command `yivideo`, on these sources: what it needs is here already, and nothing is fetched for its build.
+.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .

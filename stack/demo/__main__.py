@@ -9,22 +9,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-from results.states import TERMINAL_EVENTS
 from runtime.logs import configure_logs
 from stack.assembly import Stack
 from stack.demo import acts
-from stack.demo.acts import Script
-from stack.demo.client import Client, RequestRefused
+from stack.demo.acts import NotUnderstood, Script
 from stack.demo.film import Film, make_film
 from stack.demo.progress_bars import ProgressBars
-from stack.demo.receiver import CallbackReceiver
 from stack.node_table import read_node_table
 from stack.part import PartFailed
 from stack.private_files import new_callback_secret
 from stack.settings import StackSection
+from yivideo_client import AsyncClient, ClientError
+from yivideo_client.callbacks import CallbackReceiver
 
 FOLDER = Path(".demo")
-_PATIENCE_SECONDS = 120.0
+_ACT_SECONDS = 120.0
 
 
 def say(text: str) -> None:
@@ -32,47 +31,48 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-async def follow(client: Client, task: dict[str, Any], bars: ProgressBars) -> None:
+async def follow(client: AsyncClient, task: dict[str, Any], bars: ProgressBars) -> None:
     """Draw one task's bar until it ends."""
     name = task["task_id"]
     percent = 0.0
-    async for event in client.events(task["task_id"]):
-        if event.name == "progress":
-            percent = event.data.get("percent", percent)
+    async for event in client.tasks.watch(name):
+        if event.progress is not None:
+            percent = event.progress.percent
         note = event.data.get("message") or event.data.get("stage") or event.name
         bars.show(name, 100.0 if event.name == "completed" else percent, note)
-        if event.name in TERMINAL_EVENTS:
-            return
 
 
-async def play(client: Client, receiver: CallbackReceiver, script: Script) -> None:
+async def play(client: AsyncClient, receiver: CallbackReceiver, script: Script) -> None:
     """Submit the tasks of an act, draw their bars, and wait for each one's verified callback; `outputs` has what they gave."""
     tasks, script.tasks = script.tasks, []
     for task in tasks:
-        answer = await client.submit(task)
+        answer = await client.tasks.submit(**task)
         waits = f", waits for {' and '.join(task['depends_on'])}" if "depends_on" in task else ""
-        say(f"submitted {answer['task_id']} ({task['task_name']}{waits})")
+        say(f"submitted {answer.task_id} ({task['task_name']}{waits})")
     bars = ProgressBars([task["task_id"] for task in tasks])
-    async with asyncio.timeout(_PATIENCE_SECONDS):
+    async with asyncio.timeout(_ACT_SECONDS):
         await asyncio.gather(*(follow(client, task, bars) for task in tasks))
+        bodies: dict[str, Any] = {}
+        while len(bodies) < len(tasks):
+            body = await receiver.next()
+            bodies[body["task_id"]] = body
     for task in tasks:
-        body = await receiver.wait_for(task["task_id"], _PATIENCE_SECONDS)
+        body = bodies[task["task_id"]]
         say(f"callback  {body['task_id']}: {body['status']}, signature verified")
-        result = (await client.result(task["task_id"]))["result"]
-        if body["status"] != "completed":
-            raise RequestRefused(f"{body['task_id']} ended as {body['status']}: {result['error']}")
-        script.outputs[script.key(task)] = result["output"]
+        script.outputs[script.key(task)] = (await client.finish(task["task_id"])).output
 
 
-async def tell(client: Client, receiver: CallbackReceiver, film: Film) -> None:
+async def tell(client: AsyncClient, receiver: CallbackReceiver, address: str, film: Film) -> None:
     """Run the story against a running stack: the film, and where there is a voice the narrations."""
-    video = (await client.upload(film.video, "demo/film.mp4"))["file_path"]
-    subtitles = (await client.upload(film.subtitles, "demo/film.srt"))["file_path"]
+    video = (await client.files.upload(film.video, "demo/film.mp4")).path
+    subtitles = (await client.files.upload(film.subtitles, "demo/film.srt")).path
     say(
         f"uploaded  {video} ({film.video.stat().st_size / 1e6:.1f} MB, {film.duration_seconds:.1f} s) and {subtitles}"
     )
     run = f"demo-{time.strftime('%H%M%S')}"
-    script = Script(run, f"http://{receiver.address}/callback", await client.task_types())
+    script = Script(
+        run, f"http://{address}/callback", frozenset(one.name for one in await client.tasks.types())
+    )
     acts.write_film_tasks(script, video, subtitles)
     acts.write_narration_tasks(script)
     await play(client, receiver, script)
@@ -82,7 +82,7 @@ async def tell(client: Client, receiver: CallbackReceiver, film: Film) -> None:
     for results in (acts.film_results, acts.narration_results):
         for line in await results(script, client, film, FOLDER):
             say(line)
-    report = await client.delete(f"{run}-keyframes")
+    report = await client.tasks.delete(f"{run}-keyframes")
     say(
         f"deleted   {run}-keyframes: "
         + ", ".join(f"{r['resource']} {r['status']}" for r in report["results"])
@@ -109,21 +109,21 @@ async def main() -> None:
     say(f"made      {film.video}: three sentences, two voices, burned-in subtitles")
     secret = new_callback_secret()
     receiver = CallbackReceiver(secret)
-    section = StackSection(
-        folder=FOLDER / "stack",
-        gateway_listen="127.0.0.1:0",
-        callback_secret=secret,
-        allow_addresses=(receiver.address,),
-        only=tuple(row.name for row in read_node_table() if row.name in acts.NODES),
-    )
-    with receiver.listening():
+    async with receiver.listening() as address:
+        section = StackSection(
+            folder=FOLDER / "stack",
+            gateway_listen="127.0.0.1:0",
+            callback_secret=secret,
+            allow_addresses=(address,),
+            only=tuple(row.name for row in read_node_table() if row.name in acts.NODES),
+        )
         stack = Stack(section)
         async with stack.running():
             say(f"started   {', '.join(stack.part_names)}; REST at {stack.url}")
             for absent in stack.left_out:
                 say(f"left out  {absent}")
-            async with Client(stack.url) as client:
-                await tell(client, receiver, film)
+            async with AsyncClient(stack.url) as client:
+                await tell(client, receiver, address, film)
     say(
         f"stopped   everything, after {time.monotonic() - started:.1f} s; logs are in {FOLDER / 'stack' / 'logs'}"
     )
@@ -133,7 +133,7 @@ if __name__ == "__main__":
     configure_logs("demo", level="warning", log_format="console")
     try:
         asyncio.run(main())
-    except (RequestRefused, PartFailed, TimeoutError) as failure:
+    except (ClientError, NotUnderstood, PartFailed, TimeoutError) as failure:
         sys.exit(f"demo failed: {failure or 'a task did not end in time'}")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -10,9 +10,9 @@ from typing import Any
 
 import orjson
 
-from stack.demo.client import Client, RequestRefused
 from stack.demo.comparison import character_error_rate, word_error_rate
 from stack.demo.film import SENTENCES, VOICES, Film, describe_audio
+from yivideo_client import AsyncClient
 
 NODES = ("ffmpeg", "asr", "diarize", "tts")
 """Nodes of the table that the demo starts, where this machine has what they need."""
@@ -20,6 +20,10 @@ _AUDIO = "${{ stages.ffmpeg.extract_audio.output.audio_path }}"
 _SEGMENTS = "${{ stages.faster_whisper.transcribe_audio.output.segments_file }}"
 _SPEAKERS = "${{ stages.pyannote_audio.diarize_speakers.output.diarization_file }}"
 Output = dict[str, Any]
+
+
+class NotUnderstood(Exception):
+    """What was spoken and what was heard are too far apart."""
 
 
 @dataclass(frozen=True)
@@ -114,11 +118,11 @@ def write_hearing_tasks(script: Script) -> None:
             script.add(f"hear-{narration.language}", "faster_whisper.transcribe_audio", task_input)
 
 
-async def film_results(script: Script, client: Client, film: Film, folder: Path) -> list[str]:
-    """Return what came out of the film, a line each. Raises RequestRefused when the film was not understood."""
+async def film_results(script: Script, client: AsyncClient, film: Film, folder: Path) -> list[str]:
+    """Return what came out of the film, a line each. Raises NotUnderstood when the film was not understood."""
     audio, frames, split = (script.outputs[key] for key in ("audio", "keyframes", "split"))
     target = folder / "audio.wav"
-    size = await client.download(audio["audio_path"], target)
+    size = await client.files.download(audio["audio_path"], target)
     facts = await asyncio.to_thread(describe_audio, target)
     lines = [
         f"result    {audio['audio_path']}: {facts}, {size / 1e3:.0f} kB downloaded",
@@ -142,15 +146,15 @@ async def film_results(script: Script, client: Client, film: Film, folder: Path)
     return lines
 
 
-async def narration_results(script: Script, client: Client, film: Film, folder: Path) -> list[str]:
-    """Return how well each narration was understood. Raises RequestRefused for one that was not."""
+async def narration_results(script: Script, client: AsyncClient, film: Film, folder: Path) -> list[str]:
+    """Return how well each narration was understood. Raises NotUnderstood for one that was not."""
     lines = []
     for narration in NARRATIONS:
         spoken = script.outputs.get(f"speak-{narration.language}")
         if not spoken:
             continue
         target = folder / f"narration-{narration.language}.wav"
-        await client.download(spoken["audio_path"], target)
+        await client.files.download(spoken["audio_path"], target)
         lines.append(f"spoken    {target}: {await asyncio.to_thread(describe_audio, target)}")
         heard_task = script.outputs.get(f"hear-{narration.language}")
         if heard_task:
@@ -164,19 +168,19 @@ async def narration_results(script: Script, client: Client, film: Film, folder: 
 
 def _check(what: str, rate: float, limit: float) -> None:
     if rate > limit:
-        raise RequestRefused(f"{what} was not understood: {rate:.0%} misheard, more than {limit:.0%}")
+        raise NotUnderstood(f"{what} was not understood: {rate:.0%} misheard, more than {limit:.0%}")
 
 
 def _engine(output: Output) -> str:
     return f"{output['model_name']} ({output['engine']}, {output['transcribe_duration']:.1f} s)"
 
 
-async def _heard(client: Client, output: Output, target: Path) -> str:
+async def _heard(client: AsyncClient, output: Output, target: Path) -> str:
     rows = await _segments(client, output["segments_file"], target)
     return " ".join(row["text"].strip() for row in rows)
 
 
-async def _segments(client: Client, object_path: str, target: Path) -> list[dict[str, Any]]:
-    await client.download(object_path, target)
+async def _segments(client: AsyncClient, object_path: str, target: Path) -> list[dict[str, Any]]:
+    await client.files.download(object_path, target)
     rows: list[dict[str, Any]] = orjson.loads(await asyncio.to_thread(target.read_bytes))["segments"]
     return rows

@@ -38,6 +38,7 @@ def required(file: str) -> set[str]:
     [
         "runtime.in",
         "core.in",
+        "cli.in",
         "nodekit.in",
         "dev.in",
         "fuzz.in",
@@ -74,7 +75,7 @@ def family(licence: str) -> set[str]:
     return {name for name in ("apache", "mit", "bsd", "mpl") if re.search(rf"\b{name}\b", text)}
 
 
-@pytest.mark.parametrize("title", ["runtime.in", "core.in", "nodekit.in", "services/", "dev.in"])
+@pytest.mark.parametrize("title", ["runtime.in", "core.in", "cli.in", "nodekit.in", "services/", "dev.in"])
 def test_licences_are_those_of_the_packages(title: str) -> None:
     """Each licence is what the package itself says; those of large engines are not installed here and are believed."""
     here = pins((ROOT / "requirements/dev.txt").read_text(encoding="utf-8"))

@@ -9,10 +9,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from stack.demo.client import Client
 from stack.demo.film import Film
 from tests.s3.radosgw import S3Server
 from tests.stories.conftest import running_stack
+from yivideo_client import AsyncClient
 
 pytestmark = pytest.mark.s3
 
@@ -28,10 +28,13 @@ async def test_a_task_over_s3(
     }.items():
         monkeypatch.setenv(name, value)
     with running_stack(tmp_path / "run") as stack:
-        async with Client(stack.url) as client:
-            uploaded = await client.upload(film.video, "films/one.mp4")
-            assert uploaded["bucket"] == "story"
-            async with aiohttp.ClientSession() as outside, outside.get(uploaded["download_url"]) as response:
+        async with AsyncClient(stack.url) as client:
+            uploaded = await client.files.upload(film.video, "films/one.mp4")
+            assert uploaded.bucket == "story"
+            async with (
+                aiohttp.ClientSession() as outside,
+                outside.get(uploaded.raw["download_url"]) as response,
+            ):
                 assert response.status == 200
                 assert len(await response.read()) == film.video.stat().st_size
             task = {
@@ -39,14 +42,14 @@ async def test_a_task_over_s3(
                 "task_name": "ffmpeg.extract_audio",
                 "input_data": {"video_path": "films/one.mp4"},
             }
-            await client.submit(task)
-            last = [event async for event in client.events("over-s3")][-1]
+            await client.tasks.submit(**task)
+            last = [event async for event in client.tasks.watch("over-s3")][-1]
             assert last.name == "completed", last
-            output = (await client.result("over-s3"))["result"]["output"]
+            output = (await client.tasks.wait("over-s3")).output
             assert output["audio_path"] == "over-s3/one.wav"
             target = tmp_path / "one.wav"
-            assert await client.download(output["audio_path"], target) > 100_000
+            assert await client.files.download(output["audio_path"], target) > 100_000
             probe = [sys.executable, "-c", f"import wave; print(wave.open({str(target)!r}).getframerate())"]
             assert subprocess.run(probe, check=True, capture_output=True, text=True).stdout.strip() == "16000"
-            report = await client.delete("over-s3")
+            report = await client.tasks.delete("over-s3")
             assert {part["resource"]: part["status"] for part in report["results"]}["minio"] == "deleted"

@@ -1,0 +1,214 @@
+"""The command line's root: options that every command has, and the commands that stand alone."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from yivideo_client.cli import dev, file_commands, gpu_commands, task_commands, webhook
+from yivideo_client.cli.output import Format, print_facts, print_json, print_json_line, print_table
+from yivideo_client.cli.session import Session
+from yivideo_client.cli.task_commands import FormatOption, TaskIdArgument
+
+if TYPE_CHECKING:
+    from yivideo_client.client import AsyncClient
+    from yivideo_client.models import Task, TaskType
+
+app = typer.Typer(
+    name="yivideo",
+    help="Runs AI media tasks on a YiVideo installation.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help needs no rich, which costs a tenth of a second
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(task_commands.app, name="task")
+app.add_typer(file_commands.app, name="file")
+app.add_typer(gpu_commands.app, name="gpu")
+app.add_typer(webhook.app, name="webhook")
+app.add_typer(dev.app, name="dev")
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    url: Annotated[
+        str | None, typer.Option(envvar="YIVIDEO_URL", help="The gateway; default http://127.0.0.1:8788.")
+    ] = None,
+    api_key: Annotated[
+        str | None, typer.Option(envvar="YIVIDEO_API_KEY", help="yiv_…", show_envvar=True)
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(envvar="YIVIDEO_PROFILE", help="Table of ~/.config/yivideo/profiles.toml."),
+    ] = None,
+) -> None:
+    """Runs AI media tasks on a YiVideo installation."""
+    context.obj = Session(url, api_key, profile)
+
+
+@app.command(
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
+    help="Run a task: `yivideo run ffmpeg.extract_audio film.mp4 -o out/`. Fields of the task are options; "
+    "`yivideo run TASK --help` lists them. Several files are several tasks.",
+)
+def run(
+    context: typer.Context,
+    task_name: Annotated[str, typer.Argument(metavar="TASK", help="For example ffmpeg.extract_audio.")],
+    folder: Annotated[
+        Path | None, typer.Option("--output-dir", "-o", help="Where results are downloaded to.")
+    ] = None,
+    task_id: Annotated[
+        str | None, typer.Option("--id", help="The task's id; the same never runs twice.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Tasks under way at once.")] = 4,
+    detach: Annotated[bool, typer.Option("--detach", help="Submit and do not wait.")] = False,
+    priority: Annotated[int | None, typer.Option(min=-100, max=100)] = None,
+    callback: Annotated[str | None, typer.Option(help="URL that gets the signed result.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="name=value.")] = None,
+    after: Annotated[
+        list[str] | None, typer.Option(help="Id of a task that must have completed; repeat it.")
+    ] = None,
+    workflow: Annotated[str | None, typer.Option(help="workflow_id.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write results as JSON, a line each.")] = False,
+) -> None:
+    """Run a task on local files, watch it, and fetch its results."""
+    from yivideo_client.cli.fields import print_help
+    from yivideo_client.cli.run import Plan, run, task_type_named
+    from yivideo_client.cli.words import split_words
+
+    session: Session = context.obj
+    if task_name in ("--help", "-h"):
+        print(context.get_help())
+        return
+    if {"--help", "-h"} & set(context.args):
+        print_help(session.run(lambda client: task_type_named(client, task_name)))
+        return
+    options: dict[str, Any] = {
+        "priority": priority,
+        "callback": callback,
+        "workflow_id": workflow,
+        "depends_on": after or None,
+        "labels": dict(one.partition("=")[::2] for one in label or ()) or None,
+    }
+    options = {name: value for name, value in options.items() if value is not None}
+
+    async def work(client: AsyncClient) -> tuple[list[Task], int]:
+        files, words = split_words(await task_type_named(client, task_name), context.args)
+        plan = Plan(task_name, files, words, folder, task_id, jobs, detach, options)
+        return await run(client, plan, quiet=quiet)
+
+    tasks, code = session.run(work)
+    for task in tasks:
+        print_json_line(task.raw) if as_json else task_commands.show(task, Format.TABLE)
+    sys.exit(code)
+
+
+@app.command()
+def types(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="One type: its fields.")] = "",
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """List the tasks that the installation knows, or the fields of one."""
+    from yivideo_client.cli.fields import print_help
+    from yivideo_client.cli.run import task_type_named
+
+    session: Session = context.obj
+    if name:
+        one = session.run(lambda client: task_type_named(client, name))
+        print_json(one.raw) if form is Format.JSON else print_help(one)
+        return
+
+    async def work(client: AsyncClient) -> list[TaskType]:
+        return list(await client.tasks.types())
+
+    found = session.run(work)
+    if form is Format.JSON:
+        print_json([one.raw for one in found])
+        return
+    print_table(("TASK", "WHAT IT DOES"), [(one.name, one.description.partition("\n")[0]) for one in found])
+
+
+@app.command()
+def status(context: typer.Context, form: FormatOption = Format.TABLE) -> None:
+    """Show whether the installation works, and its queues; exit code 6 when it does not."""
+    session: Session = context.obj
+
+    async def work(client: AsyncClient) -> tuple[dict[str, Any], dict[str, Any]]:
+        from yivideo_client.errors import PermissionDenied, ServerError
+
+        try:
+            health = await client.call("GET", "/v1/tasks/health")
+        except ServerError as error:
+            health = {"status": "unhealthy", "message": error.message}
+        try:
+            queues = await client.call("GET", "/v1/queues")
+        except (PermissionDenied, ServerError):
+            queues = {"queues": []}
+        return health, queues
+
+    health, queues = session.run(work)
+    if form is Format.JSON:
+        print_json({"health": health, **queues})
+    else:
+        print_facts(health)
+        columns = (
+            "node",
+            "replicas",
+            "slots",
+            "free_slots",
+            "running",
+            "ready",
+            "delayed",
+            "blocked",
+            "dead_letters",
+        )
+        print_table(
+            [name.upper() for name in columns],
+            [[queue[name] for name in columns] for queue in queues["queues"]],
+        )
+    if health["status"] != "healthy":
+        sys.exit(6)
+
+
+@app.command()
+def callbacks(
+    context: typer.Context,
+    task_id: TaskIdArgument,
+    redeliver: Annotated[bool, typer.Option("--redeliver", help="Send it once more.")] = False,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Show how a task's callback fared."""
+    session: Session = context.obj
+
+    async def work(client: AsyncClient) -> dict[str, Any]:
+        if redeliver:
+            await client.tasks.redeliver(task_id)
+        return await client.tasks.deliveries(task_id)
+
+    found = session.run(work)
+    if form is Format.JSON:
+        print_json(found)
+        return
+    print_facts({"status": found["callback_status"], "next attempt": found["next_attempt_at"]})
+    print_table(
+        ("ATTEMPT", "TIME", "HTTP", "SECONDS", "ERROR"),
+        [
+            (one["attempt"], one["time"], one["http_status"], one["duration_seconds"], one["error"])
+            for one in found["deliveries"]
+        ],
+    )
+
+
+def main() -> None:
+    """Start the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

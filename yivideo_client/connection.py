@@ -1,0 +1,97 @@
+"""Where the installation is and which key to show: arguments over environment over a profile in a file.
+
+Profiles are tables of `$XDG_CONFIG_HOME/yivideo/profiles.toml` (`~/.config/…`), which holds keys and is kept at mode 0600:
+
+    [default]
+    url = "https://video.example"
+    api_key = "yiv_…"
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from yivideo_client.errors import ClientError
+
+DEFAULT_URL = "http://127.0.0.1:8788"
+"""Where `make run` listens."""
+
+
+class ProfileError(ClientError):
+    """The profile or the address cannot be used; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """One installation, as one user sees it."""
+
+    url: str = DEFAULT_URL
+    """Base URL of the gateway, without a path's last slash."""
+    api_key: str | None = field(default=None, repr=False)
+    """Key that the gateway knows; None where it asks for none."""
+    ca_file: str | None = None
+    """PEM file of the authorities to trust; None: the system's."""
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ProfileError(f"{self.url!r} is no address of a gateway: http(s)://host[:port][/path]")
+        object.__setattr__(self, "url", self.url.rstrip("/"))
+
+
+def profiles_path(environ: Mapping[str, str]) -> Path:
+    """Return where profiles are kept."""
+    base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME", "~")).expanduser() / ".config")
+    return Path(base) / "yivideo" / "profiles.toml"
+
+
+def read_profile(path: Path, name: str) -> dict[str, str]:
+    """Read one profile; an empty one when the file is not there and `name` is `default`. Raises ProfileError."""
+    try:
+        mode = path.stat().st_mode
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        tables, mode = {}, 0
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ProfileError(f"{path} cannot be read: {error}") from error
+    table = tables.get(name)
+    if table is None:
+        if name == "default":
+            return {}
+        raise ProfileError(f"{path} has no profile {name!r}; it has: {', '.join(sorted(tables)) or 'none'}")
+    if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
+        raise ProfileError(f"profile {name!r} of {path} must be a table of strings")
+    unknown = sorted(set(table) - {"url", "api_key", "ca_file"})
+    if unknown:
+        raise ProfileError(f"profile {name!r} of {path} has unknown fields: {', '.join(unknown)}")
+    if "api_key" in table and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ProfileError(f"{path} holds a key and others may read it: chmod 600 {path}")
+    return table
+
+
+def resolve(
+    url: str | None = None,
+    api_key: str | None = None,
+    *,
+    profile: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Connection:
+    """Find out which installation is meant. A profile's key is never sent to an address from elsewhere.
+
+    Raises ProfileError for a profile or an address that cannot be used.
+    """
+    environ = os.environ if environ is None else environ
+    name = profile or environ.get("YIVIDEO_PROFILE") or "default"
+    table = read_profile(profiles_path(environ), name)
+    address = url or environ.get("YIVIDEO_URL")
+    key = api_key or environ.get("YIVIDEO_API_KEY")
+    if address is None or address.rstrip("/") == table.get("url", "").rstrip("/"):
+        key = key or table.get("api_key")
+    ca_file = environ.get("YIVIDEO_CA_FILE") or table.get("ca_file")
+    return Connection(address or table.get("url") or DEFAULT_URL, key or None, ca_file)

@@ -1,0 +1,202 @@
+"""One file's way to the local disk, in segments that several requests fetch and that an interrupted download need not repeat.
+
+Beside `film.mp4` lie, until it is whole, `.film.mp4.part` with the bytes and `.film.mp4.segments` with the ETag they belong to and
+the segments that are here. The journal is written behind the bytes of each segment, so that it never promises too much while the
+machine runs; where the SHA-256 is known it has the last word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import orjson
+
+from yivideo_client.errors import ApiError, IntegrityError
+from yivideo_client.models import StoredFile
+from yivideo_client.transport import BROKEN, Transport, connection_failed, quoted
+
+SEGMENT_BYTES = 32 * 1024 * 1024
+PIECE_BYTES = 1024 * 1024
+
+
+class _Changed(Exception):
+    """The stored file is not the one any more of which segments are here."""
+
+
+@dataclass
+class _Journal:
+    """Which segments of which version of the file are on the disk."""
+
+    path: Path
+    etag: str
+    size: int
+    done: set[int] = field(default_factory=set)
+
+    @classmethod
+    def opened(cls, path: Path, file: StoredFile, part: Path) -> _Journal:
+        """Go on with what an earlier download left, if it is of the same file."""
+        fresh = cls(path, file.etag, file.size)
+        if not file.etag or not part.exists() or part.stat().st_size != file.size:
+            return fresh
+        try:
+            kept = orjson.loads(path.read_bytes())
+            if (kept["etag"], kept["size"], kept["segment"]) == (file.etag, file.size, SEGMENT_BYTES):
+                fresh.done = {int(one) for one in kept["done"]}
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        return fresh
+
+    def add(self, segment: int) -> None:
+        self.done.add(segment)
+        record = {
+            "etag": self.etag,
+            "size": self.size,
+            "segment": SEGMENT_BYTES,
+            "done": sorted(self.done),
+        }
+        scratch = self.path.with_suffix(".new")
+        scratch.write_bytes(orjson.dumps(record))
+        scratch.replace(self.path)
+
+
+@dataclass(frozen=True)
+class _Fetch:
+    transport: Transport
+    file: StoredFile
+    descriptor: int
+    journal: _Journal
+    through: Callable[[int], None]
+
+    async def segment(self, number: int) -> None:
+        """Fetch one segment, from where it broke off, as often as requests are repeated."""
+        start, end = number * SEGMENT_BYTES, min(self.file.size, (number + 1) * SEGMENT_BYTES)
+        failures = 0
+        while start < end:
+            before = start
+            try:
+                async for piece in self._bytes(start, end):
+                    await asyncio.to_thread(os.pwrite, self.descriptor, piece, start)
+                    start += len(piece)
+                    self.through(len(piece))
+                error: Exception = aiohttp.ClientPayloadError("the answer ended early")
+            except ApiError as refused:
+                if refused.status not in (429, 502, 503, 504):
+                    raise
+                error = refused
+            except BROKEN as broken:
+                error = broken
+            if start >= end:
+                break
+            failures = 1 if start > before else failures + 1
+            delay = self.transport.backoff.delay_seconds(failures)
+            if delay is None:
+                raise connection_failed(self.transport.connection, error) from error
+            await asyncio.sleep(delay)
+        self.journal.add(number)
+
+    async def _bytes(self, start: int, end: int):  # type: ignore[no-untyped-def]
+        whole = start == 0 and end == self.file.size
+        headers = {} if whole else {"Range": f"bytes={start}-{end - 1}"}
+        query = {"bucket": self.file.bucket} if self.file.bucket else None
+        path = f"/v1/files/download/{quoted(self.file.path)}"
+        async with self.transport.request(
+            "GET", path, query=query, headers={"Accept-Encoding": "identity", **headers}, follow=True
+        ) as response:
+            if self.file.etag and response.headers.get("ETag", self.file.etag) != self.file.etag:
+                raise _Changed
+            if not whole and response.status != 206:
+                raise aiohttp.ClientPayloadError("a range was answered with something else")
+            left = end - start
+            pending = bytearray()
+            async for piece in response.content.iter_any():
+                left -= len(piece)
+                if left < 0:
+                    raise _Changed
+                pending += piece
+                if len(pending) >= PIECE_BYTES:
+                    yield bytes(pending)
+                    pending.clear()
+            if pending:
+                yield bytes(pending)
+
+
+async def fetch(
+    transport: Transport,
+    file: StoredFile,
+    target: Path,
+    *,
+    expected_sha256: str = "",
+    parallel: int = 4,
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Fetch a file that was just looked up; returns its bytes. Raises IntegrityError when it changes or does not fit."""
+    part = target.with_name(f".{target.name}.part")
+    journal = _Journal.opened(target.with_name(f".{target.name}.segments"), file, part)
+    descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        os.truncate(descriptor, file.size)
+        await _fetch_all(transport, file, descriptor, journal, parallel, progress)
+        if expected_sha256 and await asyncio.to_thread(_sha256_of, part) != expected_sha256:
+            _forget(part, journal.path)
+            raise IntegrityError(f"{file.path} arrived with other bytes than it was stored with")
+    except _Changed:
+        _forget(part, journal.path)
+        raise IntegrityError(f"{file.path} was replaced while it was downloaded; start again") from None
+    finally:
+        os.close(descriptor)
+    part.replace(target)
+    _forget(journal.path)
+    return file.size
+
+
+async def _fetch_all(
+    transport: Transport,
+    file: StoredFile,
+    descriptor: int,
+    journal: _Journal,
+    parallel: int,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    segments = range((file.size + SEGMENT_BYTES - 1) // SEGMENT_BYTES)
+    missing = [number for number in segments if number not in journal.done]
+    done = file.size - sum(min(SEGMENT_BYTES, file.size - number * SEGMENT_BYTES) for number in missing)
+
+    def through(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress:
+            progress(done, file.size)
+
+    work = _Fetch(transport, file, descriptor, journal, through)
+    places = asyncio.Semaphore(max(1, parallel))
+
+    async def one(number: int) -> None:
+        async with places:
+            await work.segment(number)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for number in missing:
+                group.create_task(one(number))
+    except* _Changed:
+        raise _Changed from None
+    except* Exception as several:
+        raise several.exceptions[0] from several
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _forget(*paths: Path) -> None:
+    for path in paths:
+        with suppress(FileNotFoundError):
+            path.unlink()

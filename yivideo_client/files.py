@@ -1,0 +1,202 @@
+"""Files over REST: uploads that are checked, downloads that go on where they stopped, listings."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import mimetypes
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from yivideo_client.download import fetch
+from yivideo_client.errors import ApiError, Conflict, IntegrityError, NotFound
+from yivideo_client.models import StoredFile
+from yivideo_client.transport import BROKEN, Transport, connection_failed, quoted
+
+PIECE_BYTES = 1024 * 1024
+Told = Callable[[int, int], None]
+"""Called with the bytes that are through and the bytes in all; from the event loop, so it must be quick."""
+
+
+class Files:
+    """The store of one installation, as one key sees it."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def upload(
+        self,
+        source: Path,
+        path: str,
+        *,
+        bucket: str = "",
+        only_new: bool = False,
+        progress: Told | None = None,
+    ) -> StoredFile:
+        """Store a local file under a path; what is there is replaced whole, or with `only_new` refused (Conflict).
+
+        A broken connection begins the upload again: the store keeps nothing of a file that did not arrive whole. Raises
+        IntegrityError when the store's SHA-256 is not that of the bytes read here.
+        """
+        failures = 0
+        while True:
+            try:
+                return await self._upload_once(source, path, bucket, only_new, progress)
+            except ApiError as error:
+                failures += 1
+                delay = (
+                    self._transport.backoff.delay_seconds(failures, error.retry_after_seconds)
+                    if error.status in (502, 503, 504)
+                    else None
+                )
+                if delay is None:
+                    raise
+            except FileNotFoundError:
+                raise
+            except BROKEN as error:
+                failures += 1
+                delay = self._transport.backoff.delay_seconds(failures)
+                if delay is None:
+                    raise connection_failed(self._transport.connection, error) from error
+            await asyncio.sleep(delay)
+
+    async def _upload_once(
+        self, source: Path, path: str, bucket: str, only_new: bool, progress: Told | None
+    ) -> StoredFile:
+        digest = hashlib.sha256()
+        file = await asyncio.to_thread(source.open, "rb")
+        try:
+            size = os.fstat(file.fileno()).st_size
+            headers = {
+                "Content-Type": mimetypes.guess_type(path)[0] or "application/octet-stream",
+                "Content-Length": str(size),
+                **({"If-None-Match": "*"} if only_new else {}),
+            }
+            async with self._transport.request(
+                "PUT",
+                f"/v1/files/{quoted(path)}",
+                query={"bucket": bucket} if bucket else None,
+                headers=headers,
+                data=_pieces(file, size, digest.update, progress),
+            ) as response:
+                stored = StoredFile.from_answer(await response.json())
+        finally:
+            file.close()
+        if stored.size != size or (stored.sha256 and stored.sha256 != digest.hexdigest()):
+            raise IntegrityError(f"{path} was stored with other bytes than {source} has")
+        return stored
+
+    async def put_once(self, source: Path, prefix: str, *, progress: Told | None = None) -> StoredFile:
+        """Store a local file under `<prefix>/<its SHA-256>/<its name>`, unless it is there.
+
+        So the same input has the same path in every run, and a repeated submission is the same request.
+        """
+        digest = await asyncio.to_thread(_sha256_of, source)
+        path = f"{prefix}/{digest[:32]}/{source.name}"
+        try:
+            return await self.upload(source, path, only_new=True, progress=progress)
+        except Conflict:
+            return await self.stat(path)
+
+    async def download(
+        self,
+        file: StoredFile | str,
+        target: Path,
+        *,
+        bucket: str = "",
+        parallel: int = 4,
+        progress: Told | None = None,
+    ) -> int:
+        """Fetch a file into `target`, which appears when it is whole; returns its bytes.
+
+        What an interrupted download left is used again as long as the stored file has not changed. Large files come in
+        up to `parallel` requests at a time. Raises NotFound, IntegrityError.
+        """
+        known = await self.stat(file.path, bucket=file.bucket) if isinstance(file, StoredFile) else None
+        if known is None:
+            known = await self.stat(str(file), bucket=bucket)
+        expected = file.sha256 if isinstance(file, StoredFile) else ""
+        return await fetch(
+            self._transport, known, target, expected_sha256=expected, parallel=parallel, progress=progress
+        )
+
+    async def stat(self, path: str, *, bucket: str = "") -> StoredFile:
+        """Return a file's size and ETag. Raises NotFound."""
+        try:
+            return await self._stat(path, bucket)
+        except BROKEN as error:
+            raise connection_failed(self._transport.connection, error) from error
+
+    async def _stat(self, path: str, bucket: str) -> StoredFile:
+        async with self._transport.request(
+            "HEAD", f"/v1/files/download/{quoted(path)}", query={"bucket": bucket} if bucket else None
+        ) as response:
+            return StoredFile(
+                path=path,
+                size=int(response.headers.get("Content-Length", 0)),
+                name=path.rpartition("/")[2],
+                bucket=bucket,
+                etag=response.headers.get("ETag", ""),
+                content_type=response.headers.get("Content-Type", ""),
+            )
+
+    async def exists(self, path: str, *, bucket: str = "") -> bool:
+        """Tell whether a file is there."""
+        try:
+            await self.stat(path, bucket=bucket)
+        except NotFound:
+            return False
+        return True
+
+    async def list(self, prefix: str = "", *, recursive: bool = True) -> AsyncIterator[StoredFile]:
+        """Yield the files below a prefix in path order, page by page; without `recursive` one level."""
+        query: dict[str, Any] = {"recursive": "true" if recursive else "false"}
+        path = f"/v1/files/list/{quoted(prefix)}" if prefix else "/v1/files/list"
+        while True:
+            page = await self._transport.call("GET", path, query=query)
+            for one in page["files"]:
+                yield StoredFile.from_answer({"bucket": page["bucket"], **one})
+            if not page["next_page_token"]:
+                return
+            query["page_token"] = page["next_page_token"]
+
+    async def remove(self, path: str, *, bucket: str = "") -> None:
+        """Remove a file. Raises NotFound."""
+        query = {"bucket": bucket} if bucket else None
+        await self._transport.call("DELETE", f"/v1/files/{quoted(path)}", query=query, repeatable=False)
+
+    async def link(self, path: str, *, hours: int = 24, bucket: str = "") -> str:
+        """Return a URL that works without a key for some hours (1 to 168)."""
+        query = {"expires_hours": hours, **({"bucket": bucket} if bucket else {})}
+        answer = await self._transport.call("GET", f"/v1/files/url/{quoted(path)}", query=query)
+        return str(answer["download_url"])
+
+
+async def _pieces(
+    file: BinaryIO, size: int, hashed: Callable[[bytes], None], progress: Told | None
+) -> AsyncIterator[bytes]:
+    """Read a file piece by piece, the next one and its hash in a thread while the one before is sent."""
+
+    def read() -> bytes:
+        piece = file.read(PIECE_BYTES)
+        hashed(piece)
+        return piece
+
+    done = 0
+    piece = await asyncio.to_thread(read)
+    while piece:
+        following = asyncio.ensure_future(asyncio.to_thread(read))
+        try:
+            yield piece
+        finally:
+            piece = await following
+        done = min(size, done + PIECE_BYTES)
+        if progress:
+            progress(done, size)
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,187 @@
+"""One HTTP session with a gateway: requests with deadlines, repeated where repeating has no second effect."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Self
+from urllib.parse import quote, urlsplit
+
+import aiohttp
+import orjson
+
+from yivideo_client.backoff import Backoff
+from yivideo_client.connection import Connection
+from yivideo_client.errors import ApiError, ConnectionFailed, api_error
+
+CALL_SECONDS = 30.0
+STALLED_SECONDS = 60.0
+"""Longest silence of a peer in the middle of a transfer or a stream."""
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+"""Longest JSON answer that is read."""
+MAX_REDIRECTS = 5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_PASSING = frozenset({429, 502, 503, 504})
+"""Statuses after which the same request may succeed."""
+BROKEN = (aiohttp.ClientError, TimeoutError, OSError)
+"""What a connection that fails raises."""
+
+
+class Transport:
+    """Makes requests. Open it with `async with`; one for as many requests as one likes, in one event loop."""
+
+    def __init__(self, connection: Connection, backoff: Backoff | None = None) -> None:
+        self.connection = connection
+        self.backoff = backoff or Backoff()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        context = ssl.create_default_context(cafile=self.connection.ca_file)
+        connector = aiohttp.TCPConnector(ssl=context, limit=64)
+        timeout = aiohttp.ClientTimeout(total=None, connect=10.0, sock_read=STALLED_SECONDS)
+        self._session = aiohttp.ClientSession(
+            connector=connector, timeout=timeout, headers={"User-Agent": "yivideo-client"}, trust_env=True
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        repeatable: bool | None = None,
+        seconds: float = CALL_SECONDS,
+    ) -> Any:
+        """Make a request and return the parsed JSON of its answer, None for an empty one.
+
+        It is made again, after a wait, when the connection breaks or the server says that it is busy, if `repeatable`
+        (default: every method but POST and PATCH). `seconds` bounds one attempt. Raises ApiError, ConnectionFailed.
+        """
+        again = method not in ("POST", "PATCH") if repeatable is None else repeatable
+        failures = 0
+        while True:
+            try:
+                async with (
+                    asyncio.timeout(seconds),
+                    self.request(method, path, json=body, query=query, headers=headers) as response,
+                ):
+                    return await read_json(response)
+            except ApiError as error:
+                failures += 1
+                passing = error.status in _PASSING and (again or error.status == 429)
+                delay = self.backoff.delay_seconds(failures, error.retry_after_seconds) if passing else None
+                if delay is None:
+                    raise
+            except BROKEN as error:
+                failures += 1
+                delay = self.backoff.delay_seconds(failures) if again else None
+                if delay is None:
+                    raise connection_failed(self.connection, error) from error
+            await asyncio.sleep(delay)
+
+    @asynccontextmanager
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        json: Mapping[str, Any] | None = None,
+        data: Any = None,
+        follow: bool = False,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Make one request, once. Raises ApiError for an answer of 400 and above, and what `BROKEN` lists.
+
+        With `follow` a redirect is followed; the key goes to the gateway alone, never to where it points.
+        """
+        assert self._session is not None, "open the client with `async with`"
+        url = self.connection.url + path
+        for _ in range(MAX_REDIRECTS):
+            async with self._session.request(
+                method,
+                url,
+                params=query if url == self.connection.url + path else None,
+                headers={
+                    **self._key(url),
+                    **({"Content-Type": "application/json"} if json is not None else {}),
+                    **(headers or {}),
+                },
+                data=orjson.dumps(json) if json is not None else data,
+                allow_redirects=False,
+            ) as response:
+                if follow and response.status in _REDIRECTS and "Location" in response.headers:
+                    url = str(response.url.join(_location(response)))
+                    continue
+                if response.status >= 300 and response.status != 304:
+                    raise await _refusal(response)
+                yield response
+                return
+        raise aiohttp.TooManyRedirects(response.request_info, response.history)
+
+    def _key(self, url: str) -> dict[str, str]:
+        ours, theirs = urlsplit(self.connection.url), urlsplit(url)
+        if self.connection.api_key and (ours.scheme, ours.netloc) == (theirs.scheme, theirs.netloc):
+            return {"X-API-Key": self.connection.api_key}
+        return {}
+
+
+def _location(response: aiohttp.ClientResponse) -> Any:
+    from yarl import URL
+
+    return URL(response.headers["Location"], encoded=True)
+
+
+def quoted(path: str) -> str:
+    """Write an object path or an id as part of a URL's path."""
+    return quote(path, safe="/-._~")
+
+
+async def read_json(response: aiohttp.ClientResponse) -> Any:
+    """Return an answer's JSON, None for an empty one. Raises aiohttp.ClientError when it is none, or too long."""
+    content = await response.content.read(MAX_ANSWER_BYTES + 1)
+    parts = [content]
+    while content:
+        content = await response.content.read(MAX_ANSWER_BYTES + 1)
+        parts.append(content)
+        if sum(map(len, parts)) > MAX_ANSWER_BYTES:
+            raise aiohttp.ClientPayloadError(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
+    body = b"".join(parts)
+    if not body:
+        return None
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise aiohttp.ClientPayloadError(
+            f"{response.url.path} answered with something that is no JSON"
+        ) from error
+
+
+async def _refusal(response: aiohttp.ClientResponse) -> ApiError:
+    try:
+        body = await read_json(response)
+    except aiohttp.ClientError:
+        body = None
+    return api_error(response.status, body, _retry_after(response))
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+    """Return the seconds of `Retry-After`; its other form, a date, is not one that this server sends."""
+    text = response.headers.get("Retry-After", "")
+    return float(text) if text.isascii() and text.isdecimal() else None
+
+
+def connection_failed(connection: Connection, error: BaseException) -> ConnectionFailed:
+    """Name the address and the reason in one line."""
+    reason = str(error) or type(error).__name__
+    return ConnectionFailed(f"{connection.url} cannot be reached: {reason}")
