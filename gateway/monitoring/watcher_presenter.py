@@ -152,24 +152,17 @@ def timeout_status(
     history: pb.ListHistoryResponse,
     now: float,
 ) -> answers.TimeoutStatus:
-    """Show the graded timeouts, and the leases that they have ended."""
+    """Show the graded timeouts, whom they warned, and the leases that they have ended."""
     ended = [record for record in history.records if record.success and record.reason in _ENDED_BY]
     last: dict[str, float] = {}
     for record in ended:
         last.setdefault(_ENDED_BY[record.reason], unix(record.end_time))
+    if watcher.given_warnings:
+        last["warning"] = unix(watcher.given_warnings[0].time)
+    done = [*map(_ended, ended), *map(_warned, watcher.given_warnings)]
     return answers.TimeoutStatus(
         timeout_stats=timeout_stats(watcher, status, history),
-        action_history=[
-            answers.TimeoutAction(
-                action_name=_NAMES[_ENDED_BY[record.reason]],
-                level=_ENDED_BY[record.reason],
-                task_id=record.task_id or record.request_id,
-                lock_key=lock_presenter.lock_key(*record.devices),
-                success=True,
-                timestamp=unix(record.end_time),
-            )
-            for record in ended[:10]
-        ],
+        action_history=sorted(done, key=lambda one: one.timestamp, reverse=True)[:10],
         configured_actions=[
             answers.ConfiguredAction(
                 name=name, level=level, threshold=float(values[setting]), last_executed=last.get(level)
@@ -178,6 +171,28 @@ def timeout_status(
             if setting in values
         ],
         timestamp=now,
+    )
+
+
+def _ended(record: pb.HistoryRecord) -> answers.TimeoutAction:
+    return answers.TimeoutAction(
+        action_name=_NAMES[_ENDED_BY[record.reason]],
+        level=_ENDED_BY[record.reason],
+        task_id=record.task_id or record.request_id,
+        lock_key=lock_presenter.lock_key(*record.devices),
+        success=True,
+        timestamp=unix(record.end_time),
+    )
+
+
+def _warned(given: pb.GivenWarning) -> answers.TimeoutAction:
+    return answers.TimeoutAction(
+        action_name=_NAMES["warning"],
+        level="warning",
+        task_id=given.task_id or given.request_id,
+        lock_key=lock_presenter.lock_key(*given.devices),
+        success=True,
+        timestamp=unix(given.time),
     )
 
 

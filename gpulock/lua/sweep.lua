@@ -108,8 +108,18 @@ function actions.expiry(rec, at)
   revoke(rec, 'heartbeat', 'no beat since ' .. whole((now - rec.beat) / 1000000) .. ' s')
 end
 
+-- The last warnings, newest first: unlike what ends a lease they leave nothing in the history.
+local WARNINGS_KEPT = 20
+local function note_warning(rec)
+  local given = cjson.decode(redis.call('HGET', STAT, '|given_warnings') or '[]')
+  table.insert(given, 1, { whole(now), rec.id, rec.task or '', device_list(rec) })
+  given[WARNINGS_KEPT + 1] = nil
+  redis.call('HSET', STAT, '|given_warnings', cjson.encode(given))
+end
+
 function actions.warning(rec)
   rec.warned = true
+  note_warning(rec)
   redis.call('HINCRBY', STAT, '|warnings', 1)
   emit('warning', rec, 'held', device_list(rec))
   tell('warning', rec, math.max(0, rec.ga + conf.soft_us - now))

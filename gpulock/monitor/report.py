@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import orjson
+
 from gpulock.api.positions import Places
 from gpulock.api.presenter import Presenter, from_microseconds
 from gpulock.lease.configuration import LockConfiguration
@@ -228,6 +230,10 @@ class Report:
             recoveries=number("recoveries"),
             last_error=stored.get("|last_error", ""),
         )
+        for at, request_id, task_id, devices in orjson.loads(stored.get("|given_warnings", "[]")):
+            given = answer.given_warnings.add(request_id=request_id, task_id=task_id)
+            given.devices.extend(part.rpartition(":")[0] for part in devices.split(",") if part)
+            given.time.CopyFrom(from_microseconds(int(at)))
         for name, stamp in (
             ("start_time", answer.start_time),
             ("check_time", answer.check_time),

@@ -340,6 +340,7 @@ async def test_a_wrong_setting_changes_nothing(replicas: Replicas, values: dict[
     assert await configuration(a) == before
 
 
+@pytest.mark.trial("10.21")
 async def test_the_watcher_counts(replicas: Replicas) -> None:
     """What the watcher over holders did is counted over all replicas."""
     monitor = {
@@ -358,6 +359,9 @@ async def test_the_watcher_counts(replicas: Replicas) -> None:
     await client.hear("confirmed", "r1")
     seen = await b.channel.monitor.GetWatcher(monitor_pb2.GetWatcherRequest())
     assert (seen.warnings, seen.soft_timeouts, seen.hard_timeouts, seen.recoveries) == (1, 1, 1, 1)
+    (warned,) = seen.given_warnings
+    assert (warned.request_id, len(warned.devices)) == ("r1", len(lease.devices)), "a device each"
+    assert warned.time.ToMilliseconds() > 0
     assert seen.running
     assert seen.checks > 0
     assert seen.HasField("recovery_time")

@@ -191,18 +191,18 @@ class TimeoutStats(Answer):
 
 
 class TimeoutAction(Answer):
-    """A timeout that ended a lease."""
+    """A graded timeout: a holder was warned, or lost its lease."""
 
     action_name: str
     """As in `configured_actions`."""
     level: str
-    """soft_timeout, hard_timeout or heartbeat."""
+    """warning, soft_timeout, hard_timeout or heartbeat."""
     task_id: str
     """Task, or else request, that held."""
     lock_key: str
     """The lock."""
     success: bool
-    """Whether the lease has ended."""
+    """Whether it was done: the holder warned, or the lease ended."""
     timestamp: float
     """When."""
 
@@ -217,7 +217,7 @@ class ConfiguredAction(Answer):
     threshold: float
     """Seconds of holding, or of silence, after which it is."""
     last_executed: float | None
-    """When one last ended a lease; null: not among the last 100 records."""
+    """When it was last done; null: not among the last 100 records, or 20 warnings."""
 
 
 class TimeoutStatus(Answer):
@@ -226,7 +226,7 @@ class TimeoutStatus(Answer):
     timeout_stats: TimeoutStats
     """How often."""
     action_history: list[TimeoutAction]
-    """The last ten that ended leases, newest first."""
+    """The last ten, newest first."""
     configured_actions: list[ConfiguredAction]
     """What is set."""
     timestamp: float

@@ -303,6 +303,7 @@ async def test_only_the_dead_are_cleaned_up(harness: Harness) -> None:
     assert states["silent:1"] == states["orphan:1"] == pb.HOLDER_STATE_QUARANTINED
 
 
+@pytest.mark.trial("10.21")
 async def test_graded_timeouts_are_shown_as_they_were_acted_on(harness: Harness) -> None:
     """What ended leases comes from the history; a check says what was done, and takes a lease only for a stopped watcher."""
     harness.locks.watcher.MergeFrom(
@@ -316,6 +317,7 @@ async def test_graded_timeouts_are_shown_as_they_were_acted_on(harness: Harness)
         reason="hard_timeout",
         end_time=stamp(5),
     )
+    harness.locks.watcher.given_warnings.add(request_id="r7", task_id="t7", devices=["gpu-a"], time=stamp(3))
     forced = harness.locks.hold("t9:1", "gpu-b", task_id="t9", state=pb.HOLDER_STATE_QUARANTINED)
     body = await get(harness, "/timeout/status")
     assert body["timeout_stats"]["failed_actions"] == 0, "what an operator took is no timeout's failure"
@@ -330,9 +332,12 @@ async def test_graded_timeouts_are_shown_as_they_were_acted_on(harness: Harness)
         "warning_actions": 3, "soft_timeout_actions": 2, "hard_timeout_actions": 1, "successful_actions": 6,
         "failed_actions": 1, "start_time": 0,
     }  # fmt: skip
-    assert [(one["level"], one["task_id"]) for one in body["action_history"]] == [("hard_timeout", "t8")]
+    assert [(one["level"], one["task_id"]) for one in body["action_history"]] == [
+        ("warning", "t7"), ("hard_timeout", "t8"),
+    ]  # fmt: skip
     last = {one["level"]: one["last_executed"] for one in body["configured_actions"]}
-    assert last["warning"] is None and last["hard_timeout"] == pytest.approx(time.time() - 5, abs=2)
+    assert last["warning"] == pytest.approx(time.time() - 3, abs=2) and last["soft_timeout"] is None
+    assert last["hard_timeout"] == pytest.approx(time.time() - 5, abs=2)
     assert await get(harness, "/timeout/config") == {
         "warning": 1800,
         "soft_timeout": 3600,
