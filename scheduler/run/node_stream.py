@@ -1,7 +1,9 @@
 """Follows attempts on one node replica: one stream for all of them (FollowAttempts), in place of a RunTask call for each.
 
 When the stream breaks, all that is followed on it breaks, and the runners attach again, over the next stream. What a node says
-that cannot be read ends the watch that it is about, and no other (`scheduler.run.node_messages`).
+that cannot be read ends the watch that it is about, and no other (`scheduler.run.node_messages`). A message that gRPC itself does
+not take, because it is larger than all bounds, breaks the stream and tells nobody whose it was: each attempt that was on the stream
+then gets one of its own, and the one whose own stream breaks in that way is known.
 """
 
 from __future__ import annotations
@@ -14,10 +16,10 @@ from typing import Any
 
 import grpc
 
-from runtime.errors import NodeMessageInvalid, Unavailable, YiVideoError
+from runtime.errors import NodeMessageInvalid, OutputTooLarge, Unavailable, YiVideoError
 from runtime.logs import get_logger
 from runtime.rpc_errors import translate
-from scheduler.run.node_messages import NodeMessage, read_message
+from scheduler.run.node_messages import MAX_RECEIVED_BYTES, NodeMessage, read_message
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
 log = get_logger(__name__)
@@ -27,6 +29,8 @@ _BUFFER_EVENTS = 256
 _MESSAGE_BYTES = 256 * 1024
 """A message is closed when it has so many; one attempt's request may be larger than that by itself."""
 _METHOD = "/yivideo.task.v1.TaskService/FollowAttempts"
+_OVERSIZED = "Received message larger than max"
+"""What gRPC says of a message past the channel's bound; its status code alone could be the node's own."""
 _BEAT = task_pb2.TaskEvent(heartbeat=task_pb2.Heartbeat())
 
 
@@ -96,6 +100,11 @@ class Followed:
             self.end(Unavailable("the stream was let go of"))
 
     @property
+    def attempt(self) -> tuple[str, int]:
+        """Its task and fence."""
+        return self._request.spec.task_id, self._request.fence
+
+    @property
     def empty(self) -> bool:
         """Whether `get` would wait."""
         return not self._items
@@ -113,9 +122,15 @@ class Followed:
 
 
 class NodeStream:
-    """The stream to one address, opened when an attempt is to be followed."""
+    """The stream to one address, opened when an attempt is to be followed. `alone`: it is for one attempt, and ends with it."""
 
-    def __init__(self, channel: grpc.aio.Channel, silence_seconds: float) -> None:
+    def __init__(self, channel: grpc.aio.Channel, silence_seconds: float, *, alone: bool = False) -> None:
+        self._channel = channel
+        self._alone = alone
+        self._suspects: set[tuple[str, int]] = set()
+        """Attempts, by task and fence, that were on the stream when a message was too large."""
+        self._apart: set[NodeStream] = set()
+        """Streams of attempts that have one of their own."""
         self._stub = task_pb2_grpc.TaskServiceStub(channel)
         # In place of the stub's own, whose reader would end the stream for one event that cannot be read.
         self._open: Any = channel.stream_stream(
@@ -133,7 +148,16 @@ class NodeStream:
 
     def follow(self, request: task_pb2.RunTaskRequest, heard: Callable[[], None]) -> Followed:
         """Start or attach to an attempt; `heard` is called at every message of the node about it."""
-        return Followed(self, request, heard)
+        attempt = (request.spec.task_id, request.fence)
+        if attempt not in self._suspects:
+            return Followed(self, request, heard)
+        self._suspects.discard(attempt)
+        apart = NodeStream(self._channel, self._silence_seconds, alone=True)
+        followed = Followed(apart, request, heard)
+        if apart._running is not None:
+            self._apart.add(apart)
+            apart._running.add_done_callback(lambda _: self._apart.discard(apart))
+        return followed
 
     def ask(self, followed: Followed, request: task_pb2.RunTaskRequest) -> int:
         """Have a request sent; gives the number of the watch that `followed` is told about."""
@@ -156,9 +180,13 @@ class NodeStream:
         if self._asked.pop(watch, None) is None:  # else it was never asked for, and nobody need be told
             self._left.append(watch)
             self._wanted.set()
+        if self._alone and not self._followed and self._running is not None:
+            self._running.cancel()
 
     async def aclose(self) -> None:
-        """End the stream."""
+        """End the stream, and those apart from it."""
+        for apart in list(self._apart):
+            await apart.aclose()
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
@@ -178,14 +206,29 @@ class NodeStream:
                         log.error("the stream to a node is given up", reason=reason)
                         break
                     self._hear(message)
+                    if self._alone and not self._followed:
+                        break
         except TimeoutError:
             reason = "the node says nothing"
         except grpc.aio.AioRpcError as failed:
             reason = translate(failed).message
+            if _OVERSIZED in reason:
+                self._note_oversized()
         finally:
             sending.cancel()
             call.cancel()
             self._break(reason)
+
+    def _note_oversized(self) -> None:
+        log.error(
+            "a node sent a message that is too large for any", bytes=MAX_RECEIVED_BYTES, alone=self._alone
+        )
+        if self._alone:
+            error = OutputTooLarge(f"the node sent a message of more than {MAX_RECEIVED_BYTES} bytes")
+            for one in self._followed.values():
+                one.end(error, by_node=True)
+        else:
+            self._suspects = {one.attempt for one in self._followed.values()}
 
     def _break(self, reason: str) -> None:
         # Whatever broke the stream says nothing about any of its attempts.

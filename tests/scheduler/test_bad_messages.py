@@ -11,10 +11,10 @@ import pytest
 from runtime import errors
 from runtime.rpc_errors import to_status
 from runtime.structs import from_struct
-from scheduler.run.node_messages import MAX_EVENT_BYTES, read_message
+from scheduler.run.node_messages import MAX_EVENT_BYTES, MAX_RECEIVED_BYTES, read_message
 from scheduler.run.node_stream import StreamEnd
 from scheduler.run.watch_end import Meaning, meaning
-from tests.scheduler.conftest import Harness
+from tests.scheduler.conftest import Harness, until
 from tests.scheduler.fake_node import FakeNode, wire
 from yivideo.task.v1 import task_pb2
 
@@ -90,6 +90,30 @@ async def test_what_cannot_be_kept_fails_its_own_task_at_once(
     await other.complete()
     assert (await client.ended("t0")).state == task_pb2.TASK_STATE_COMPLETED
     assert other.attached == 0 and node.started == [("t0", 1), ("t1", 1)], "no break, no second attempt"
+
+
+@pytest.mark.trial("10.17")
+async def test_a_message_larger_than_all_bounds_is_traced_to_its_attempt(harness: Harness) -> None:
+    """What gRPC itself does not take breaks the stream once; on streams of their own the others end well, and the culprit fails."""
+    node = await harness.node(slots=3)
+    client = await harness.scheduler(lost_seconds=30)
+    heres = []
+    for name in ("t0", "t1", "t2"):
+        await client.submit(name)
+        heres.append(await node.arrival(name))
+    await heres[1].say_raw(completed(text(MAX_RECEIVED_BYTES)), end=True)
+    task = await client.ended("t1")
+    assert (task.error.code, task.attempt, task.worker_lost_count) == (LARGE, 1, 0)
+    await until(lambda: all(here.attached == 1 for here in (heres[0], heres[2])))
+    (link,) = client.scheduler.dispatcher.links
+    for name, here in (("t0", heres[0]), ("t2", heres[2])):
+        await here.progress(50)
+        await here.complete()
+        assert (await client.ended(name)).state == task_pb2.TASK_STATE_COMPLETED
+    await client.submit("t3")
+    await (await node.arrival("t3")).complete()
+    assert (await client.ended("t3")).state == task_pb2.TASK_STATE_COMPLETED
+    await until(lambda: not link.stream._apart)
 
 
 @pytest.mark.trial("10.17")
