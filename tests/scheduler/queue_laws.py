@@ -187,6 +187,8 @@ def _check_records(model: QueueModel, dump: Dump) -> None:
         expected |= {f"t:{name}:checkpoint"} if task.checkpoint else set()
         expected |= {f"t:{name}:input"} if task.resolved else set()
         expected |= {f"t:{name}:deliveries"} if task.deliveries else set()
+        expected |= {f"t:{name}:attempts"} if task.noted else set()
+        assert len(dump.values.get(f"t:{name}:attempts", [])) == min(task.noted, 50), name
         _check_events(task, dump.values[f"t:{name}:ev"])
     assert parts == expected
 

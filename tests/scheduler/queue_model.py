@@ -80,6 +80,10 @@ class ModelTask:
     again: bool = False
     """Whether somebody asked for the callback by hand while it was held."""
     deliveries: int = 0
+    noted: int = 0
+    """Attempts that were followed by another."""
+    ended_live: bool = False
+    """Whether it ended with an attempt, and not while it waited."""
 
     @property
     def order(self) -> tuple[int, str]:
@@ -145,6 +149,7 @@ class QueueModel:
         task.place, task.due = ("delayed", due) if due > self.now else ("ready", self.now)
 
     def _close(self, task: ModelTask, state: str) -> bool:
+        task.ended_live = task.state in ("running", "cancelling")
         task.state, task.place, task.owner, task.replica, task.waits = state, "", "", "", set()
         task.expire, task.checkpoint = self.now + RESULT_TTL_MS, False
         task.events += 1
@@ -170,6 +175,7 @@ class QueueModel:
         task.dead, task.cancel_nonce, task.reusable = False, "", True
         task.callback_state, task.hold, task.again = "", "", False
         task.resolved, task.heard = False, None
+        task.noted, task.ended_live = task.noted + task.ended_live, False
         task.events += 1
         task.first_event = task.events
         self._place(task, waits, due)
@@ -317,6 +323,7 @@ class QueueModel:
         if task is None or task.state == "cancelling":
             return "cancelling" if task else "stale"
         self._return(task)
+        task.noted += 1
         task.events += 1
         self._enqueue(task, self.now + delay)
         return "retrying"
@@ -332,6 +339,7 @@ class QueueModel:
         self._return(task)
         task.place = "ready"
         task.attempt, task.tries, task.events = task.attempt - 1, task.tries - 1, task.events + begun
+        task.noted += begun
         return "pending"
 
     def lose(self, task_id: str, fence: int, scheduler: str) -> str:
@@ -351,6 +359,7 @@ class QueueModel:
         self._return(task)
         task.place, task.due = "ready", self.now
         task.tries, task.events = task.tries - 1, task.events + 1
+        task.noted += 1
         return "retrying"
 
     def beat(self, scheduler: str, beats: Sequence[tuple[str, int, int]]) -> list[str]:
