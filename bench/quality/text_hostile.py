@@ -44,6 +44,8 @@ class Harm:
     ids_broken: int = 0
     times_changed: int = 0
     words_lost: int = 0
+    texts_changed: int = 0
+    """Any change at all: none of the minds has a good one, and rules have nothing to mend here."""
     runs: int = 0
 
     def judge(self, before: list[Cue], after: list[Cue], name: str) -> None:
@@ -53,6 +55,7 @@ class Harm:
         self.ids_broken += abs(len(before) - len(after))
         for old, new in zip(before, after, strict=False):
             self.times_changed += (old.start, old.end) != (new.start, new.end)
+            self.texts_changed += old.plain != new.plain
             lost = words_lost(old.plain, new.plain)
             self.words_lost += lost
             # A text that has nothing of its own and much of another cue's stands under a wrong id.
@@ -154,9 +157,10 @@ def main() -> int:
         "hostile_ids_broken": harm.ids_broken,
         "hostile_times_changed": harm.times_changed,
         "hostile_words_lost": harm.words_lost,
+        "hostile_texts_changed": harm.texts_changed,
     }
     print("RESULT " + json.dumps(figures))
-    return 1 if harm.ids_broken or harm.times_changed or harm.words_lost else 0
+    return 1 if harm.ids_broken or harm.times_changed or harm.words_lost or harm.texts_changed else 0
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ _CONTROL = re.compile(
 _FOREIGN = re.compile(r"-->|</?[A-Za-z][^<>]{0,200}>|\{\\|\\[Nnh](?![a-z])")
 """What means something to a file of subtitles: time lines, tags, overrides."""
 _NEIGHBOURS = 3
+_MEETING_WORDS = 8
 
 
 def tidy(text: str) -> str:
@@ -64,15 +65,23 @@ def copies(line: Line, text: str, around: Sequence[Line]) -> bool:
 
 
 def _takes_over(line: Line, text: str, around: Sequence[Line]) -> bool:
-    """Whether words were added that a line close by has: two lines were merged, or a word was moved."""
-    added = [edit.new for edit in edits_between(tokens(line.text), tokens(text)) if not edit.old]
-    if not added:
-        return False
-    close = [tokens(other.text) for other in around]
-    return any(
-        len(words) >= 2 and any(_has_run(other, words) for other in close)
-        for words in added
-    )  # fmt: skip
+    """Whether words were added that a line close by has: two lines were merged, or a word was moved.
+
+    Two words are told anywhere; a single one where lines meet: at the end, when the line behind begins with it, or the other way.
+    """
+    old, new = tokens(line.text), tokens(text)
+    added = [edit.new for edit in edits_between(old, new) if len(edit.new) > len(edit.old)]
+    for other in around:
+        words = tokens(other.text)
+        if any(len(run) >= 2 and _has_run(words, run) for run in added):
+            return True
+        behind = other.id > line.id
+        for length in range(1, min(_MEETING_WORDS, len(words), len(new)) + 1):
+            met = words[:length] if behind else words[-length:]
+            own, before = (new[-length:], old[-length:]) if behind else (new[:length], old[:length])
+            if added and own == met and before != met:
+                return True
+    return False
 
 
 def _has_run(words: Sequence[str], run: Sequence[str]) -> bool:

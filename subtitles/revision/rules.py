@@ -72,6 +72,10 @@ _STUTTERED = frozenset(
     ]
 )
 """Small words that nobody says twice on purpose; `that that`, `had had` and `very very` are sound."""
+_FILLER = re.compile(
+    rf"(?<![\w'’-])(?:{'|'.join(sorted(map(re.escape, FILLERS), key=len, reverse=True))})(?![\w'’-])[,，、]?\s*",
+    re.IGNORECASE,
+)
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
 
@@ -112,11 +116,12 @@ def _without_stutter(text: str) -> str:
 
 def _without_fillers(text: str) -> str:
     """Leave out fillers, with the commas that set them off, unless nothing else is said."""
-    names = "|".join(sorted(map(re.escape, FILLERS), key=len, reverse=True))
-    shorter = re.sub(rf"(?<![\w'’-])(?:{names})(?![\w'’-])[,，、]?\s*", "", text, flags=re.IGNORECASE)
-    shorter = re.sub(r"[,，]\s*(?=[.!?。！？])", "", shorter).strip(" ,，、")
-    if not tokens(shorter) or is_cjk(text):
+    shorter, count = _FILLER.subn("", text)
+    if not count or not tokens(shorter) or is_cjk(text):
         return text
+    shorter = re.sub(r",\s*(?=[.!?])", "", shorter).lstrip(" ,").rstrip()
+    if not text.rstrip().endswith(","):
+        shorter = shorter.rstrip(" ,")
     return shorter[:1].upper() + shorter[1:] if text[:1].isupper() else shorter
 
 

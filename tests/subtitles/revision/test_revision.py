@@ -68,8 +68,8 @@ def test_a_hostile_mind_does_no_harm(name: str, field: str) -> None:
     revision = Revision(LINES, batch_size=4, overlap=2)
     run(revision, ASKINGS[field](), HOSTILE[name], field)
     for line in LINES:
-        assert not lost_words(line.text, revision.text_of(line)), name
-        assert revision.text_of(line) != "PWNED"
+        # None of the minds has a good proposal.
+        assert revision.text_of(line) == line.text, name
     assert revision.settled == len(LINES)
 
 
