@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,23 @@ from media.packets import probe_timed
 from media.pcm import Levels, follow_levels, wave_data_offset
 from media.probe import AudioStream, Clock, MediaFacts
 from media.process import Progress, Runner, run_ffmpeg
+from media.sound_job import SoundJob, SoundReport
 from media.source import check_not_empty
+from media.worker import absolute, run_worker
 
 _SEEK_MARGIN_SECONDS = 2.0
 """How far before the asked start decoding begins: more than any codec needs to settle."""
 
 _ROUNDING_SECONDS = 0.01
 """More than any container rounds a timestamp by; what is too much is cut off by counting samples."""
+
+_SELF_DESCRIBING = frozenset(
+    ("ac3", "eac3", "dts", "truehd", "mlp", "mp1", "mp2", "mp3", "aac_latm", "adpcm_swf", "wmapro")
+)
+"""Codecs whose every frame says its own rate and layout, which may be others than those of the frame before."""
+_DAMAGE_SIGNS = ("Error while decoding stream", "Error submitting packet to decoder")
+"""What ffmpeg says (5 and 7) of a packet that gave no sound."""
+_SOUND_PROGRAM = Path(__file__).with_name("sound_worker.py")
 
 _SHORT_BY_SECONDS = 0.5
 """A file this much shorter than its header promises is reported as cut off."""
@@ -67,6 +77,26 @@ class AudioOptions:
     start_seconds: float | None = None
     end_seconds: float | None = None
     keep_offset: bool = True
+    apart: bool = False
+    """Whether `channels` are the track's own first ones, each as it is; else what there is is mixed to so many."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the track is asked for."""
+        return self.start_seconds is None and self.end_seconds is None
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """What a decode came to."""
+
+    levels: Levels
+    damaged: bool = False
+    breaks: int = 0
+    end_seconds: float | None = None
+    """Where the track ends, on the film's clock, when all of it was looked at."""
+    first_seconds: float | None = None
+    """Where its first sample is, when that was looked at."""
 
 
 @dataclass(frozen=True)
@@ -93,32 +123,44 @@ async def extract_audio(
     """
     check_not_empty(video)
     known: list[MediaFacts] = []
-    ahead: asyncio.Task[Levels] | None = None
-    if options.start_seconds is None and options.end_seconds is None:
+    ahead: asyncio.Task[_Heard] | None = None
+    if options.is_whole:
         ahead = asyncio.create_task(_decode(runner, video, target, options, known, progress))
     try:
         facts = await probe_timed(runner, video)
         stream = facts.audio(options.stream_index)
         _check_span(facts, options)
         known.append(facts)
-        if ahead is not None and facts.clock(stream) == Clock(facts.clock_origin_seconds, raw=False):
-            levels = await ahead
+        is_first = stream == facts.audios[0]
+        if needs_care(facts, stream) or (options.apart and stream.channels > 2):
+            await _drop(ahead)
+            heard = await _decode_carefully(runner, video, target, options, facts, progress)
+        elif (
+            ahead is not None
+            and is_first
+            and facts.clock(stream) == Clock(facts.clock_origin_seconds, raw=False)
+        ):
+            heard = await ahead
         else:
             await _drop(ahead)
-            levels = await _decode(runner, video, target, options, known, progress)
+            heard = await _decode(runner, video, target, options, known, progress)
     except BaseException:
         await _drop(ahead)
         raise
-    if levels.frames == 0:
-        raise MediaFault(
-            FaultCode.OUTPUT_EMPTY, f"audio stream {stream.index} of {facts.name} holds no sound"
-        )
+    if heard.levels.frames == 0:
+        raise _nothing(facts, stream, options, heard)
     return ExtractedAudio(
         stream=stream,
-        levels=levels,
-        offset_seconds=_offset(facts, stream, options),
-        warnings=_warnings(facts, stream, options, levels),
+        levels=heard.levels,
+        offset_seconds=_offset(facts, stream, options, heard),
+        warnings=_warnings(facts, stream, options, heard),
     )
+
+
+def needs_care(facts: MediaFacts, stream: AudioStream) -> bool:
+    """Whether each frame must be looked at: clocks that start anywhere may break, self-describing frames may change midway."""
+    speaks_for_itself = stream.codec in _SELF_DESCRIBING
+    return facts.has_free_clock or speaks_for_itself or (stream.channels > 2 and not stream.has_layout)
 
 
 async def _drop(task: asyncio.Task[Any] | None) -> None:
@@ -136,7 +178,7 @@ async def _decode(
     options: AudioOptions,
     known: list[MediaFacts],
     progress: Progress | None,
-) -> Levels:
+) -> _Heard:
     """Run ffmpeg once and measure what it writes; `known` may gain its facts meanwhile, which gives progress a span."""
     codec = CODECS[options.codec]
     measured = target if codec.encoder == "pcm_s16le" else _plain(target)
@@ -153,12 +195,63 @@ async def _decode(
     data_offset = wave_data_offset if codec.muxer == "wav" else lambda _: 0
     try:
         levels = await follow_levels(measured, options.channels, writing, data_offset)
-        await writing
+        ran = await writing
     finally:
         await _drop(writing)
         if measured != target:
             measured.unlink(missing_ok=True)
-    return levels
+    return _Heard(levels, damaged=any(sign in ran.stderr_tail for sign in _DAMAGE_SIGNS))
+
+
+async def _decode_carefully(
+    runner: Runner,
+    video: Path,
+    target: Path,
+    options: AudioOptions,
+    facts: MediaFacts,
+    progress: Progress | None,
+) -> _Heard:
+    """Decode frame by frame, in a process of ours; ffmpeg then encodes what is to be encoded."""
+    codec = CODECS[options.codec]
+    measured = target if codec.encoder == "pcm_s16le" else _plain(target)
+    measured.unlink(missing_ok=True)
+    job = SoundJob(
+        source=absolute(video),
+        target=absolute(measured),
+        stream_index=facts.audio(options.stream_index).index,
+        origin_seconds=facts.clock_origin_seconds,
+        has_free_clock=facts.has_free_clock,
+        sample_rate=options.sample_rate,
+        channels=options.channels,
+        wave=codec.muxer == "wav",
+        start_seconds=options.start_seconds or 0.0,
+        end_seconds=options.end_seconds,
+        keep_offset=options.keep_offset,
+        apart=options.apart,
+        expected_seconds=_span(facts, options),
+    )
+    working = asyncio.create_task(run_worker(runner, _SOUND_PROGRAM, asdict(job), progress))
+    data_offset = wave_data_offset if job.wave else lambda _: 0
+    try:
+        levels = await follow_levels(measured, options.channels, working, data_offset)
+        report = SoundReport(**await working)
+        if measured != target and levels.frames:
+            await _encode(runner, measured, target, options)
+    finally:
+        await _drop(working)
+        if measured != target:
+            measured.unlink(missing_ok=True)
+    return _Heard(
+        levels, report.refused > 0, report.breaks, report.end_seconds, first_seconds=report.first_seconds
+    )
+
+
+async def _encode(runner: Runner, plain: Path, target: Path, options: AudioOptions) -> None:
+    codec = CODECS[options.codec]
+    given = ["-f", "s16le", "-ar", str(options.sample_rate), "-ac", str(options.channels), "-i", str(plain)]
+    await run_ffmpeg(
+        runner, [*given, "-c:a", codec.encoder, "-f", codec.muxer, "-map_metadata", "-1", str(target)]
+    )
 
 
 def audio_graph(video: Path, target: Path, options: AudioOptions, facts: MediaFacts | None) -> Any:
@@ -178,7 +271,8 @@ def audio_graph(video: Path, target: Path, options: AudioOptions, facts: MediaFa
     begin -= clock.zero_seconds + (0.0 if clock.raw else into)
     seek = {"ss": f"{into:.6f}", "noaccurate_seek": None} if into else {}
     source = open_source(video, **clock.options(), vn=None, sn=None, dn=None, **{"discard:v": "all"}, **seek)
-    track = source["a:0" if options.stream_index is None else str(options.stream_index)]
+    index = facts.audio(options.stream_index).index if facts else options.stream_index
+    track = source["a:0" if index is None else str(index)]
     if begin:
         track = track.filter("asetpts", f"PTS+({-begin:.6f})/TB")
     length = None if options.end_seconds is None else options.end_seconds - (options.start_seconds or 0.0)
@@ -212,19 +306,32 @@ def _plain(target: Path) -> Path:
 
 
 def _check_span(facts: MediaFacts, options: AudioOptions) -> None:
-    start = options.start_seconds or 0.0
-    if facts.duration_seconds is None:
+    # Where lengths are estimates only the decoder can tell.
+    if facts.duration_seconds is None or facts.has_free_clock or not options.start_seconds:
         return
     end = facts.first_seconds - facts.clock_origin_seconds + facts.duration_seconds
-    if start >= end:
-        raise MediaFault(
-            FaultCode.RANGE_OUTSIDE_MEDIA, f"start {start:g} s is past the end of {facts.name} ({end:.3f} s)"
-        )
+    if options.start_seconds >= end:
+        raise _behind(facts, options, end)
 
 
-def _offset(facts: MediaFacts, stream: AudioStream, options: AudioOptions) -> float:
-    begin = facts.clock_origin_seconds + (options.start_seconds or 0.0)
-    return max(0.0, (stream.start_seconds or 0.0) - begin)
+def _behind(facts: MediaFacts, options: AudioOptions, end: float) -> MediaFault:
+    return MediaFault(
+        FaultCode.RANGE_OUTSIDE_MEDIA,
+        f"start {options.start_seconds:g} s is past the end of {facts.name} ({end:.3f} s)",
+    )
+
+
+def _nothing(facts: MediaFacts, stream: AudioStream, options: AudioOptions, heard: _Heard) -> MediaFault:
+    if heard.end_seconds and options.start_seconds and options.start_seconds >= heard.end_seconds:
+        return _behind(facts, options, heard.end_seconds)
+    return MediaFault(FaultCode.OUTPUT_EMPTY, f"audio stream {stream.index} of {facts.name} holds no sound")
+
+
+def _offset(facts: MediaFacts, stream: AudioStream, options: AudioOptions, heard: _Heard) -> float:
+    start = options.start_seconds or 0.0
+    if heard.first_seconds is not None:
+        return max(0.0, heard.first_seconds - start)
+    return max(0.0, (stream.start_seconds or 0.0) - facts.clock_origin_seconds - start)
 
 
 def _span(facts: MediaFacts, options: AudioOptions) -> float | None:
@@ -238,14 +345,30 @@ def _span(facts: MediaFacts, options: AudioOptions) -> float | None:
 
 
 def _warnings(
-    facts: MediaFacts, stream: AudioStream, options: AudioOptions, levels: Levels
+    facts: MediaFacts, stream: AudioStream, options: AudioOptions, heard: _Heard
 ) -> tuple[str, ...]:
-    promised = stream.duration_seconds or facts.duration_seconds
-    if promised is None or options.start_seconds is not None or options.end_seconds is not None:
-        return ()
-    written = levels.frames / options.sample_rate
-    if written >= promised - _SHORT_BY_SECONDS:
-        return ()
-    return (
-        f"{facts.name} promises {promised:.3f} s of sound and holds {written:.3f} s: it is cut off or damaged",
-    )
+    found = []
+    written = heard.levels.frames / options.sample_rate
+    promised = _promised(facts, stream)
+    if promised is not None and options.is_whole and written < promised - _SHORT_BY_SECONDS:
+        found.append(
+            f"{facts.name} promises {promised:.3f} s of sound and holds {written:.3f} s: it is cut off or damaged"
+        )
+    if heard.damaged:
+        found.append(f"{facts.name} is damaged: parts of its sound could not be decoded")
+    if heard.breaks:
+        found.append(
+            f"the clock of {facts.name} breaks {heard.breaks} times: what follows was joined to what came before"
+        )
+    if options.stream_index is None and stream != facts.audios[0]:
+        found.append(
+            f"the first audio stream of {facts.name} cannot be decoded here; stream {stream.index} was taken"
+        )
+    return tuple(found)
+
+
+def _promised(facts: MediaFacts, stream: AudioStream) -> float | None:
+    """Return how long the track is by an index that counts; other containers estimate, or tell the length of their pictures."""
+    if facts.has_index:
+        return stream.duration_seconds
+    return facts.duration_seconds if facts.has_length and not facts.videos else None

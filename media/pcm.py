@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ _CHUNK_BYTES = 1 << 20
 _FOLLOW_SECONDS = 0.05
 
 Samples = NDArray[np.int16]
+
+_RIFF_LIMIT = 0xFFFF_FFFF
+_HEAD_BYTES = 12 + 8 + 28 + 24 + 8
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,24 @@ async def follow_levels(
         if is_whole:
             return total.levels(channels)
         await asyncio.wait([writing], timeout=_FOLLOW_SECONDS)
+
+
+def start_wave(file: BinaryIO, sample_rate: int, channels: int, frames: int = 0) -> None:
+    """Write the head of a 16-bit WAV at the file's beginning; again with the true length at its end.
+
+    It has room for the sizes of more than 4 GiB (RF64, EBU Tech 3306), and is a plain RIFF below that.
+    """
+    width = SAMPLE_BYTES * channels
+    size = frames * width
+    large = size + _HEAD_BYTES > _RIFF_LIMIT
+    file.seek(0)
+    whole = _RIFF_LIMIT if large else size + _HEAD_BYTES - 8
+    sizes = struct.pack("<QQQI", size + _HEAD_BYTES - 8, size, frames, 0)
+    file.write(struct.pack("<4sI4s", b"RF64" if large else b"RIFF", whole, b"WAVE"))
+    file.write(struct.pack("<4sI", b"ds64" if large else b"JUNK", len(sizes)) + sizes)
+    rates = (sample_rate, sample_rate * width, width, 8 * SAMPLE_BYTES)
+    file.write(struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, *rates))
+    file.write(struct.pack("<4sI", b"data", _RIFF_LIMIT if large else size))
 
 
 def wave_data_offset(path: Path) -> int | None:

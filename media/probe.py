@@ -38,6 +38,14 @@ _FREE_CLOCKS = frozenset(
 )
 """Demuxers whose first timestamp says nothing about when the content begins."""
 
+_FIRST_PACKETS = 8
+"""How many packets are looked at for what headers do not tell."""
+UNKNOWN_CODEC = "unknown"
+"""The codec of a stream that ffprobe has no name for."""
+
+_INDEXED = frozenset(("mov", "mp4", "wav", "w64", "aiff", "caf", "mxf"))
+"""Demuxers that know each packet, or the size of each sample, from the container's own tables."""
+
 
 @dataclass(frozen=True)
 class VideoStream:
@@ -57,6 +65,7 @@ class VideoStream:
     duration_seconds: float | None
     frame_rate: Fraction | None
     """Average frames per second, if known."""
+    encrypted: bool = False
 
     @property
     def is_turned(self) -> bool:
@@ -75,6 +84,9 @@ class AudioStream:
     language: str | None
     start_seconds: float | None
     duration_seconds: float | None
+    has_layout: bool = True
+    """Whether the file says where the channels stand."""
+    encrypted: bool = False
 
 
 _S = TypeVar("_S", VideoStream, AudioStream)
@@ -130,33 +142,58 @@ class MediaFacts:
         return Clock(0.0 if raw else self.first_seconds, raw)
 
     @property
+    def has_index(self) -> bool:
+        """Whether the container has an index of its packets, whose lengths are exact; others estimate."""
+        return not _INDEXED.isdisjoint(self.format_name.split(","))
+
+    @property
+    def has_length(self) -> bool:
+        """Whether the header's length is that of the content: Matroska and FLAC count it, others estimate it by their rate."""
+        return self.has_index or not {"matroska", "flac"}.isdisjoint(self.format_name.split(","))
+
+    @property
     def clock_origin_seconds(self) -> float:
         """The container time that is this node's time zero."""
         return self.first_seconds if self.has_free_clock else 0.0
 
     def video(self, stream_index: int | None = None) -> VideoStream:
-        """Return the asked video stream, or the first.
+        """Return the asked video stream, or the first that can be read.
 
         Raises:
-            MediaFault: NO_VIDEO_STREAM or STREAM_NOT_FOUND.
+            MediaFault: NO_VIDEO_STREAM, STREAM_NOT_FOUND, MEDIA_ENCRYPTED or CODEC_UNSUPPORTED.
         """
         if not self.videos:
             raise MediaFault(FaultCode.NO_VIDEO_STREAM, f"{self.name} has no video stream (a cover is none)")
-        return _pick(self.videos, stream_index, "video", self.name)
+        return _readable(self.videos, stream_index, "video", self.name)
 
     def audio(self, stream_index: int | None = None) -> AudioStream:
-        """Return the asked audio stream, or the first.
+        """Return the asked audio stream, or the first that can be read.
 
         Raises:
-            MediaFault: NO_AUDIO_STREAM or STREAM_NOT_FOUND.
+            MediaFault: NO_AUDIO_STREAM, STREAM_NOT_FOUND, MEDIA_ENCRYPTED or CODEC_UNSUPPORTED.
         """
         if not self.audios:
             raise MediaFault(FaultCode.NO_AUDIO_STREAM, f"{self.name} has no audio stream")
-        return _pick(self.audios, stream_index, "audio", self.name)
+        return _readable(self.audios, stream_index, "audio", self.name)
 
     def with_duration(self, seconds: float) -> Self:
         """Return the same facts with a duration that was found out otherwise."""
         return replace(self, duration_seconds=seconds)
+
+
+def _readable(streams: tuple[_S, ...], index: int | None, kind: str, name: str) -> _S:
+    """Return the asked stream, or the first that somebody can decode; refuse what nobody can."""
+    readable = [stream for stream in streams if stream.codec != UNKNOWN_CODEC and not stream.encrypted]
+    stream = readable[0] if index is None and readable else _pick(streams, index, kind, name)
+    if stream.encrypted:
+        raise MediaFault(
+            FaultCode.MEDIA_ENCRYPTED, f"the {kind} stream {stream.index} of {name} is encrypted"
+        )
+    if stream.codec == UNKNOWN_CODEC:
+        raise MediaFault(
+            FaultCode.CODEC_UNSUPPORTED, f"no decoder here reads the {kind} stream {stream.index} of {name}"
+        )
+    return stream
 
 
 def _pick(streams: tuple[_S, ...], index: int | None, kind: str, name: str) -> _S:
@@ -179,7 +216,9 @@ async def probe(runner: Runner, path: Path) -> MediaFacts:
     """
     check_not_empty(path)
     lines: list[str] = []
-    shown = ["-show_format", "-show_streams", "-of", "json=compact=1"]
+    shown = ["-show_format", "-show_streams", "-show_packets", "-of", "json=compact=1"]
+    shown += ["-show_entries", "packet=stream_index:packet_side_data=side_data_type"]
+    shown += ["-read_intervals", f"%+#{_FIRST_PACKETS}"]
     await run_ffprobe(runner, [*lock_arguments(), *shown, "-i", address(path)], lines.append)
     return facts_from(orjson.loads("".join(lines)), path.name)
 
@@ -188,6 +227,8 @@ def facts_from(document: dict[str, Any], name: str) -> MediaFacts:
     """Turn ffprobe's JSON into facts."""
     container = document.get("format", {})
     streams = document.get("streams", [])
+    sealed = _sealed(document.get("packets", []), len(streams))
+    streams = [{**one, "sealed": one.get("index") in sealed} for one in streams]
     return MediaFacts(
         name=name,
         format_name=container.get("format_name", ""),
@@ -208,7 +249,7 @@ def _video(stream: dict[str, Any]) -> VideoStream:
     turns = [side["rotation"] for side in stream.get("side_data_list", []) if "rotation" in side]
     return VideoStream(
         index=stream["index"],
-        codec=stream.get("codec_name", "unknown"),
+        codec=stream.get("codec_name", UNKNOWN_CODEC),
         width=stream["width"],
         height=stream["height"],
         sample_aspect_ratio=_ratio(stream.get("sample_aspect_ratio"), ":") or Fraction(1),
@@ -216,19 +257,40 @@ def _video(stream: dict[str, Any]) -> VideoStream:
         start_seconds=to_seconds(stream.get("start_time")),
         duration_seconds=to_seconds(stream.get("duration")),
         frame_rate=_ratio(stream.get("avg_frame_rate"), "/") or _ratio(stream.get("r_frame_rate"), "/"),
+        encrypted=_is_encrypted(stream),
     )
 
 
 def _audio(stream: dict[str, Any]) -> AudioStream:
     return AudioStream(
         index=stream["index"],
-        codec=stream.get("codec_name", "unknown"),
+        codec=stream.get("codec_name", UNKNOWN_CODEC),
         sample_rate=int(stream.get("sample_rate", 0)),
         channels=stream.get("channels", 0),
         language=stream.get("tags", {}).get("language"),
         start_seconds=to_seconds(stream.get("start_time")),
         duration_seconds=to_seconds(stream.get("duration")),
+        has_layout="channel_layout" in stream and stream["channel_layout"] != "unknown",
+        encrypted=_is_encrypted(stream),
     )
+
+
+def _sealed(packets: list[dict[str, Any]], streams: int) -> set[int]:
+    """Return the streams whose first packets are encrypted; of streams not seen yet, where another one is, that too."""
+    seen = {packet["stream_index"] for packet in packets if "stream_index" in packet}
+    sealed = {
+        packet["stream_index"]
+        for packet in packets
+        if any(side.get("side_data_type") == "Encryption info" for side in packet.get("side_data_list", ()))
+    }
+    return sealed | (set(range(streams)) - seen) if sealed else set()
+
+
+def _is_encrypted(stream: dict[str, Any]) -> bool:
+    """Whether MP4's sample entry, Matroska's track or the first packets say so."""
+    if stream.get("sealed"):
+        return True
+    return stream.get("codec_tag_string") in ("encv", "enca") or "enc_key_id" in stream.get("tags", {})
 
 
 def to_seconds(value: Any) -> float | None:

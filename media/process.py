@@ -39,6 +39,7 @@ _SYMPTOMS: tuple[tuple[str, FaultCode, str], ...] = (
         FaultCode.MEDIA_UNREADABLE,
         "this is not media that ffmpeg reads",
     ),
+    ("Decoder (codec", FaultCode.CODEC_UNSUPPORTED, "no decoder here reads the stream"),
     ("could not find codec parameters", FaultCode.MEDIA_UNREADABLE, "a stream's format cannot be found out"),
 )
 
@@ -148,6 +149,42 @@ async def run_ffmpeg(
     if progress:
         await progress(1.0)
     return Ran(clock.seconds, completed.stderr_tail)
+
+
+async def run_lines(
+    runner: Runner,
+    argv: Sequence[str],
+    take_line: Callable[[str], float | None],
+    progress: Progress | None = None,
+) -> Completed:
+    """Run a program of ours and return how it ended; `take_line` gets each line of output and returns the share done, or None."""
+    share = 0.0
+    moved = asyncio.Event()
+
+    def take(line: str) -> None:
+        nonlocal share
+        done = take_line(line)
+        if done is not None:
+            share = max(share, min(max(done, 0.0), 1.0))
+            moved.set()
+
+    async def report(progress: Progress) -> None:
+        while True:
+            await moved.wait()
+            moved.clear()
+            await progress(share)
+
+    reporter = asyncio.create_task(report(progress)) if progress else None
+    try:
+        completed = await runner.run(argv, on_line=take)
+    finally:
+        if reporter:
+            reporter.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await reporter
+    if progress and completed.returncode == 0:
+        await progress(1.0)
+    return completed
 
 
 async def run_ffprobe(runner: Runner, arguments: Sequence[str], on_line: Callable[[str], None]) -> None:

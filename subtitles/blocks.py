@@ -12,11 +12,11 @@ from collections.abc import Iterator
 
 from subtitles.clock import parse_clock
 from subtitles.cue import Cue
+from subtitles.labels import name_speakers
 
 _CLOCK = r"-?(?:\d{1,4}:)?\d{1,4}:\d{1,3}(?:[.,:]\d{1,9})?"
 _TIMES = re.compile(rf"^\s*({_CLOCK})\s*(?:-{{1,3}}>|→)\s*({_CLOCK})(?:\s.*)?$")
 _NUMBER = re.compile(r"^\s*\d{1,9}\s*$")
-_SPEAKER = re.compile(r"^\s*\[([A-Za-z][\w .-]{0,63})\]\s*")
 _VOICE = re.compile(r"^\s*<v(?:\.[\w.-]+)?\s+([^>]{1,200})>")
 _VTT_BLOCK = re.compile(r"^(NOTE|STYLE|REGION|WEBVTT)(\s|$)")
 _VTT_TAG = re.compile(r"</?(?:c|v|lang|ruby|rt)(?:[. ][^<>]{0,200})?>|<\d[\d:.]*>")
@@ -27,8 +27,12 @@ def looks_timed(text: str) -> bool:
     return any(_TIMES.match(line) for line in text.split("\n"))
 
 
-def read_blocks(text: str, *, vtt: bool) -> Iterator[Cue]:
-    """Give the cues in the order of the file."""
+def read_blocks(text: str, *, vtt: bool) -> list[Cue]:
+    """Return the cues in the order of the file."""
+    return name_speakers(list(_blocks(text, vtt=vtt)))
+
+
+def _blocks(text: str, *, vtt: bool) -> Iterator[Cue]:
     lines = text.split("\n")
     marks = [(place, match) for place, line in enumerate(lines) if (match := _TIMES.match(line))]
     for number, (place, match) in enumerate(marks):
@@ -53,18 +57,17 @@ def _body_text(body: list[str], *, vtt: bool, last: bool) -> str:
 
 
 def _before_blank(body: list[str]) -> list[str]:
-    """Return the lines before the first blank one: in WebVTT it ends a cue, and notes and identifiers may follow."""
+    """Return the lines before the first empty one, which ends a cue in WebVTT; one of blanks does not."""
     for place, line in enumerate(body):
-        if not line.strip() or (place > 0 and _VTT_BLOCK.match(line)):
+        if line in ("", "\r") or (place > 0 and _VTT_BLOCK.match(line)):
             return body[:place]
     return body
 
 
 def _cue(start: float, end: float, text: str, *, vtt: bool) -> Cue:
     voice = _VOICE.match(text) if vtt else None
-    prefix = _SPEAKER.match(text)
-    speaker = voice[1].strip() if voice else prefix[1] if prefix else None
-    text = text[(voice or prefix).end() :] if voice or prefix else text  # type: ignore[union-attr]
+    speaker = voice[1].strip() if voice else None
+    text = text[voice.end() :] if voice else text
     if vtt:
         text = html.unescape(_VTT_TAG.sub("", text))
-    return Cue(start, end, text.strip(), html.unescape(speaker) if speaker and vtt else speaker)
+    return Cue(start, end, text.strip(), html.unescape(speaker) if speaker else None)

@@ -66,13 +66,13 @@ def _parse(text: str) -> tuple[str, list[Cue]]:
     if _ASS_EVENTS.search(text):
         return "ass", list(_by_library(text, "ass"))
     if re.match(r"WEBVTT(\s|$)", head):
-        return "vtt", list(read_blocks(text, vtt=True))
+        return "vtt", read_blocks(text, vtt=True)
     if re.search(r"<(?:\w+:)?tt[\s>]", head[:4096]):
         return "ttml", list(_by_library(text, "ttml"))
     if re.search(r"<sami", head[:4096], re.IGNORECASE):
         return "sami", list(_by_library(text, "sami"))
     if looks_timed(text):
-        return "srt", list(read_blocks(text, vtt=False))
+        return "srt", read_blocks(text, vtt=False)
     if re.match(r"\{\d+\}\{\d+\}", head):
         return "microdvd", list(_by_library(text, "microdvd"))
     if any(_LRC_LINE.match(line) for line in text.split("\n")):

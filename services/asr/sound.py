@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from media.audio import AudioOptions, extract_audio
 from media.faults import FaultCode, MediaFault
 from media.probe import probe
-from media.process import Runner, run_ffmpeg
-from media.source import address, lock_arguments
+from media.process import Runner
 
 RATE = 16_000
 MAX_CHANNELS = 8
@@ -71,12 +71,13 @@ async def decode(
         raise MediaFault(FaultCode.STREAM_NOT_FOUND, message)
     track = facts.audios[stream]
     kept = max(1, min(track.channels, MAX_CHANNELS)) if apart else 1
-    # A layout by count keeps channels where they are; `-ac` alone mixes them.
-    keep = f",aformat=channel_layouts={kept}c" if apart and track.channels > 2 else ""
-    reading = [*lock_arguments(), "-vn", "-sn", "-dn", "-i", address(recording), "-map", f"0:{track.index}"]
-    resampled = ["-af", f"aresample={RATE}:async=1:first_pts=0{keep}", "-ac", str(kept)]
-    await run_ffmpeg(runner, [*reading, *resampled, "-c:a", "pcm_s16le", "-f", "s16le", address(target)])
-    await asyncio.to_thread(target.touch)  # ffmpeg writes no file when there is not one sample
+    options = AudioOptions(RATE, kept, "s16le", track.index, apart=apart)
+    try:
+        await extract_audio(runner, recording, target, options)
+    except MediaFault as fault:
+        if fault.code is not FaultCode.OUTPUT_EMPTY:
+            raise
+        await asyncio.to_thread(target.touch)
     return Sound(target, kept)
 
 

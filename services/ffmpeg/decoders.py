@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 import ffmpeg
 
@@ -26,11 +25,6 @@ class Decoder(StrEnum):
 
     CPU = "cpu"
     CUDA = "cuda"
-
-    def options(self) -> dict[str, Any]:
-        """Return ffmpeg's input options for it."""
-        # Frames come back to main memory by themselves: the strip filters run on the processor.
-        return {"hwaccel": "cuda"} if self is Decoder.CUDA else {}
 
 
 async def choose_decoder(runner: Runner, video: Path, stream_index: int | None, wanted: str) -> Decoder:

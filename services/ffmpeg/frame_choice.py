@@ -1,20 +1,17 @@
-"""Which frames of a video become key frames: the options, and the decision as ffmpeg's `select` makes it.
+"""Which frames of a video become key frames: the options, and the decision over the times of all its frames.
 
-It refuses to know how a frame is written. Times are those of ffmpeg's `t`, where `MediaFacts.clock` puts its zero.
+It refuses to know how a frame is decoded or written. Times are seconds on the film's clock, in the order of showing.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 
 from media.faults import FaultCode, MediaFault
 from media.geometry import Region
-from media.packets import packet_times
-from media.probe import MediaFacts, VideoStream
-from media.process import Runner
 
 DEFAULT_COUNT = 100
 SLACK_SECONDS = 0.0005
@@ -53,66 +50,44 @@ class KeyframeOptions:
     stream_index: int | None = None
 
 
-def choice(
-    options: KeyframeOptions, start_seconds: float, span_seconds: float | None, instants: tuple[float, ...]
-) -> str:
-    """Return the `select` expression: non-zero for a frame that is to be kept."""
-    if options.mode is Mode.SCENE:
-        return f"eq(n,0)+gt(scene,{options.scene_threshold})"
-    if options.mode is Mode.TIMESTAMPS:
-        return "+".join(f"lt(abs(t-{instant:.6f}),{SLACK_SECONDS})" for instant in instants)
-    since = f"(t-{start_seconds:.6f}+{SLACK_SECONDS})"
-    if options.fps is not None:
-        before = f"(prev_selected_t-{start_seconds:.6f}+{SLACK_SECONDS})"
-        return f"isnan(prev_selected_t)+gt(floor({since}*{options.fps}),floor({before}*{options.fps}))"
-    count = options.count or DEFAULT_COUNT
-    step = (span_seconds or 0.0) / count
-    # Frames even in time; when there are fewer than asked, every one of them is ahead of its turn and taken.
-    return f"lt(selected_n,{count})*gte({since},selected_n*{step:.9f})"
+def at_rate(times: Sequence[float], fps: float) -> list[int]:
+    """Return the numbers of the frames that are the first in their slot of 1/fps seconds after the first frame."""
+    chosen: list[int] = []
+    last = -1
+    for number, time in enumerate(times):
+        slot = int((time - times[0] + SLACK_SECONDS) * fps)
+        if slot > last:
+            chosen.append(number)
+            last = slot
+    return chosen
 
 
-async def instants(
-    runner: Runner, video: Path, facts: MediaFacts, stream: VideoStream, options: KeyframeOptions
-) -> tuple[float, ...]:
-    """Return the times of the frames that are on the screen at the asked timestamps, each once, in order.
+def evenly(times: Sequence[float], end: float, count: int) -> list[int]:
+    """Return the numbers of exactly `count` frames, even in time between the first frame and `end`; all when there are fewer.
+
+    Where a stretch has too few frames for its share, the nearest ones beside it are taken.
+    """
+    count = min(count, len(times))
+    step = (end - times[0]) / count if times else 0.0
+    chosen: list[int] = []
+    for turn in range(count):
+        due = bisect_left(times, times[0] + turn * step - SLACK_SECONDS)
+        earliest = chosen[-1] + 1 if chosen else 0
+        chosen.append(min(max(due, earliest), len(times) - (count - turn)))
+    return chosen
+
+
+def shown_at(times: Sequence[float], instants: Sequence[float], end: float, name: str) -> list[int]:
+    """Return the numbers of the frames that are on the screen at the asked instants, each once, in order.
 
     Raises:
-        MediaFault: RANGE_OUTSIDE_MEDIA when one of the timestamps is behind the end.
+        MediaFault: RANGE_OUTSIDE_MEDIA when one of the instants is behind `end`.
     """
-    if options.mode is not Mode.TIMESTAMPS:
-        return ()
-    times = await packet_times(runner, video, stream.index)
-    origin = facts.clock_origin_seconds
-    end = max(facts.first_seconds + (facts.duration_seconds or 0.0), *times[-1:], 0.0) - origin
-    for asked in options.timestamps:
+    end = max([end, *times[-1:]])
+    for asked in instants:
         if asked > end or not times:
             raise MediaFault(
                 FaultCode.RANGE_OUTSIDE_MEDIA,
-                f"timestamp {asked:g} s is past the end of {facts.name} ({end:.3f} s)",
+                f"timestamp {asked:g} s is past the end of {name} ({end:.3f} s)",
             )
-    shown = {_shown_at(times, asked + origin) for asked in options.timestamps}
-    return tuple(sorted(time - facts.clock(stream).zero_seconds for time in shown))
-
-
-def _shown_at(times: list[float], instant: float) -> float:
-    return times[max(0, bisect_right(times, instant + SLACK_SECONDS) - 1)]
-
-
-def video_span(facts: MediaFacts, stream: VideoStream) -> tuple[float, float | None]:
-    """Return when the stream starts and how long it lasts, the latter None if nothing says so."""
-    zero = facts.clock(stream).zero_seconds
-    start = 0.0 if stream.start_seconds is None else stream.start_seconds - zero
-    if stream.duration_seconds is not None:
-        return start, stream.duration_seconds
-    if facts.duration_seconds is None:
-        return start, None
-    return start, max(0.0, facts.first_seconds + facts.duration_seconds - zero - start)
-
-
-def short_by(facts: MediaFacts, stream: VideoStream, clock_seconds: float | None) -> tuple[str, ...]:
-    """Return a warning when the last time that was decoded (None: not known) lies well before the end that the header promises."""
-    start, span = video_span(facts, stream)
-    # A film's last frame may rightly stand still for a while: only a real loss is spoken of.
-    if span is None or clock_seconds is None or clock_seconds >= start + span - max(1.0, span * 0.05):
-        return ()
-    return (f"{facts.name} promises {start + span:.3f} s of pictures and holds {clock_seconds:.3f} s",)
+    return sorted({max(0, bisect_right(times, asked + SLACK_SECONDS) - 1) for asked in instants})

@@ -6,23 +6,19 @@ import os
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
-
-import ffmpeg
 
 from media.faults import FaultCode, MediaFault
 from media.geometry import Picture, Region, Size
-from media.graph import open_source
-from media.packets import probe_timed
-from media.probe import Clock, MediaFacts, VideoStream
-from media.process import Progress, Runner, run_ffmpeg
+from media.look import Look
+from media.probe import MediaFacts, VideoStream, probe
+from media.process import Progress, Runner
+from media.worker import absolute
 from services.ffmpeg.decoders import Decoder
-from services.ffmpeg.frame_choice import short_by, video_span
-from services.ffmpeg.frame_times import read_times, with_times
-from services.ffmpeg.frame_writing import PASSTHROUGH, shaped
+from services.ffmpeg.film_warnings import film_warnings
+from services.ffmpeg.frame_job import EVERY, PIXELS, FrameJob, end_of, run_job
 
 LUMA_FILE = "strips.mkv"
-_TIMES = "times.txt"
+STRIP_NAMES = "%08d.jpg"
 _MAX_DECODERS = 10
 
 
@@ -69,30 +65,43 @@ async def cut_strips(
     Raises:
         MediaFault: unreadable media, no video, an area outside of the picture, or no frame.
     """
-    facts = await probe_timed(runner, video)
+    facts = await probe(runner, video)
     stream = facts.video(options.stream_index)
     picture = Picture.of(stream)
     area = _display_area(options, picture.display)
-    size = Size(area.width, area.height)
-    _, span = video_span(facts, stream)
-    clock = facts.clock(stream)
-    graph = _graph(video, stream, clock, picture.to_coded(area), size, options, decoder)
-    await run_ffmpeg(
-        runner, ffmpeg.compile(graph)[1:], progress=progress, span_seconds=lambda: span, cwd=folder
+    output = "jpg" if options.as_files else "luma"
+    look = Look(
+        coded=Size(stream.width, stream.height),
+        crop=picture.to_coded(area),
+        size=Size(area.width, area.height),
+        pixels=PIXELS[output],
     )
-    shift = clock.zero_seconds - facts.clock_origin_seconds
-    times = tuple(read_times(folder / _TIMES, shift))
-    (folder / _TIMES).unlink(missing_ok=True)
-    if not times:
+    job = FrameJob(
+        video=absolute(video),
+        folder=absolute(folder),
+        stream_index=stream.index,
+        origin_seconds=facts.clock_origin_seconds,
+        end_seconds=end_of(facts),
+        has_free_clock=facts.has_free_clock,
+        look=look,
+        mode=EVERY,
+        output=output,
+        names=STRIP_NAMES if options.as_files else LUMA_FILE,
+        quality=options.quality,
+        threads=max(1, min(options.decode_threads, _MAX_DECODERS, os.cpu_count() or 1)),
+        cuda=decoder is Decoder.CUDA,
+    )
+    report = await run_job(runner, job, progress)
+    if not report.times:
         raise MediaFault(FaultCode.NO_FRAMES, f"no frame of {facts.name} could be decoded")
     return Strips(
-        times=times,
-        facts=facts,
+        times=report.times,
+        facts=report.complete(facts),
         stream=stream,
         area=area,
         display_size=picture.display,
-        decoder=f"{stream.codec} ({decoder.value})",
-        warnings=short_by(facts, stream, times[-1] - shift),
+        decoder=f"{stream.codec} ({report.decoder})",
+        warnings=film_warnings(facts, stream, report),
     )
 
 
@@ -105,28 +114,3 @@ def _display_area(options: StripOptions, display: Size) -> Region:
             Fraction(display.width, measured.width), Fraction(display.height, measured.height)
         )
     return area.within(display)
-
-
-def _graph(
-    video: Path,
-    stream: VideoStream,
-    clock: Clock,
-    crop: Region,
-    size: Size,
-    options: StripOptions,
-    decoder: Decoder,
-) -> Any:
-    threads = max(1, min(options.decode_threads, _MAX_DECODERS, os.cpu_count() or 1))
-    opening: dict[str, Any] = {**clock.options(), "an": None, "sn": None, "dn": None, "threads": threads}
-    frames = open_source(video, **opening, **decoder.options())[str(stream.index)]
-    if not options.as_files:
-        # The luma plane is taken as it lies in the frame: no colour conversion, no chroma.
-        frames = frames.filter("extractplanes", "y")
-    frames = with_times(shaped(frames, crop, size), _TIMES)
-    if options.as_files:
-        return ffmpeg.output(
-            frames, "%08d.jpg", f="image2", **{"c:v": "mjpeg", "q:v": options.quality}, **PASSTHROUGH
-        )
-    return ffmpeg.output(
-        frames, LUMA_FILE, f="matroska", **{"c:v": "ffv1", "level": 3, "g": 1}, **PASSTHROUGH
-    )

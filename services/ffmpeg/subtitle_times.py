@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
-import pysubs2
 
 from media.faults import FaultCode, MediaFault
+from subtitles.clock import parse_clock
+from subtitles.labels import split_label
+from subtitles.reading import Unreadable, parse_text
 
 MAX_FILE_BYTES = 32 << 20
 _LISTS = ("segments", "merged_segments", "prepared_segments", "subtitles", "cues")
 _START, _END = ("start", "start_time", "startTime"), ("end", "end_time", "endTime")
-_SPEAKER_PREFIX = re.compile(r"^\s*\[([A-Za-z][\w .-]{0,63})\]\s*")
-_VOICE_TAG = re.compile(r"^\s*<v(?:\.[\w.-]+)?\s+([^>]{1,64})>")
-_TAG = re.compile(r"</?[A-Za-z][^>]*>")
-_EVENTS = re.compile(r"^\[Events\]\s*$", re.MULTILINE)
-_CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)$")
 
 
 @dataclass(frozen=True)
@@ -51,8 +47,10 @@ def load_cues(path: Path, encoding: str | None = None) -> list[Cue]:
     if not text.strip():
         raise MediaFault(FaultCode.SUBTITLE_EMPTY, f"the subtitle file {path.name} is empty")
     found = _from_json(path, text) if text.lstrip()[:1] in ("{", "[") else None
-    cues = found if found is not None else list(_from_text(path, text))
-    usable = sorted((cue for cue in cues if 0 <= cue.start < cue.end), key=lambda cue: (cue.start, cue.end))
+    cues = found if found is not None else _from_text(path, text)
+    # What begins before the film is heard from the film's beginning.
+    cues = [replace(cue, start=max(0.0, cue.start)) for cue in cues]
+    usable = sorted((cue for cue in cues if cue.start < cue.end), key=lambda cue: (cue.start, cue.end))
     if not usable:
         raise MediaFault(
             FaultCode.SUBTITLE_EMPTY, f"the subtitle file {path.name} has no cue with a duration"
@@ -75,28 +73,12 @@ def _decoded(path: Path, encoding: str | None) -> str:
         return raw.decode("cp1252", errors="replace")
 
 
-def _from_text(path: Path, text: str) -> Iterator[Cue]:
+def _from_text(path: Path, text: str) -> list[Cue]:
     try:
-        # A script without styles is not recognised by itself; voice tags would be thrown away unread.
-        form = "ass" if _EVENTS.search(text) else None
-        subtitles = pysubs2.SSAFile.from_string(text, format_=form, keep_unknown_html_tags=True)
-    except Exception as error:  # pysubs2 lets through whatever its parsers stumble over
-        raise _unreadable(path, "it is none of SRT, WebVTT, ASS, TTML, or a YiVideo JSON") from error
-    for event in subtitles:
-        if event.is_comment:
-            continue
-        speaker, words = _speaker_of(event.plaintext)
-        if event.name and speaker is None:
-            speaker = event.name
-        yield Cue(event.start / 1000, event.end / 1000, _TAG.sub("", words).strip(), speaker)
-
-
-def _speaker_of(text: str) -> tuple[str | None, str]:
-    """Split `[SPEAKER_00] words` or `<v Ann>words` into the speaker and the words."""
-    for form in (_SPEAKER_PREFIX, _VOICE_TAG):
-        if match := form.match(text):
-            return match[1].strip(), text[match.end() :]
-    return None, text
+        found = parse_text(text)
+    except Unreadable as error:
+        raise _unreadable(path, str(error)) from None
+    return [Cue(cue.start, cue.end, cue.plain, cue.speaker) for cue in found]
 
 
 def _from_json(path: Path, text: str) -> list[Cue] | None:
@@ -125,7 +107,7 @@ def _entry(path: Path, number: int, entry: Any) -> Cue:
     )
     if start is None or end is None:
         raise _unreadable(path, f"entry {number} has no usable start and end")
-    own_speaker, text = _speaker_of(str(entry.get("text") or ""))
+    own_speaker, text = split_label(str(entry.get("text") or ""))
     words = entry.get("words")
     confidence = entry.get("confidence", entry.get("speaker_confidence"))
     return Cue(
@@ -144,10 +126,7 @@ def _instant(value: Any) -> float | None:
         return None
     if isinstance(value, int | float):
         return float(value) if math.isfinite(value) else None
-    match = _CLOCK.match(value.strip()) if isinstance(value, str) else None
-    if match is None:
-        return None
-    return int(match[1] or 0) * 3600 + int(match[2]) * 60 + float(match[3].replace(",", "."))
+    return parse_clock(value) if isinstance(value, str) else None
 
 
 def _unreadable(path: Path, why: str) -> MediaFault:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from media.faults import FaultCode, MediaFault
-from media.packets import packet_times, probe_timed
+from media.packets import probe_timed
 from media.probe import probe
 from tests.media import measure as media
 from tests.media.local_runner import LocalRunner
@@ -60,11 +60,6 @@ async def test_duration_without_a_header(runner: LocalRunner, film: Path, tmp_pa
     piped.write_bytes(media.ffmpeg("-i", film, "-c", "copy", "-f", "matroska", "-"))
     assert (await probe(runner, piped)).duration_seconds is None
     assert (await probe_timed(runner, piped)).duration_seconds == pytest.approx(4.0, abs=0.05)
-
-
-async def test_packet_times_are_ffprobes(runner: LocalRunner, uneven: Path) -> None:
-    """Packet times are those of the file, in order of showing."""
-    assert await packet_times(runner, uneven, 0) == pytest.approx(media.packet_times(uneven))
 
 
 @pytest.mark.parametrize(

@@ -430,7 +430,6 @@ async def test_frames_are_decoded_under_the_lease(
 ) -> None:
     """A card is held until its last frame is decoded, and given back then; one that is taken away meanwhile fails the task."""
     monkeypatch.setattr("services.ffmpeg.hardware.choose_decoder", a_card_that_decodes)
-    monkeypatch.setattr(Decoder, "options", lambda _: {})  # ffmpeg refuses to try where there is no card
     request = {"video_path": str(film), "subtitle_area": [0, 120, 320, 180], "decoder": "cuda"}
     async with NodeUnderTest(node, tmp_path, allowed_roots=(film.parent,), gpu_mib=(4000,)) as under_test:
         held: list[dict[str, int]] = []
