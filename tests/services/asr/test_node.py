@@ -174,7 +174,7 @@ async def test_what_cannot_be_heard_fails_clearly(asr_node: NodeUnderTest, tmp_p
     playlist.write_text("#EXTM3U\n#EXTINF:1,\nempty.wav\n#EXT-X-ENDLIST\n")
     assert await failed(asr_node, audio_path=str(empty)) == ("MEDIA_EMPTY", "/audio_path")
     assert await failed(asr_node, audio_path=str(text)) == ("MEDIA_UNREADABLE", "/audio_path")
-    assert await failed(asr_node, audio_path=str(playlist)) == ("MEDIA_FORMAT_REFUSED", "/audio_path")
+    assert await failed(asr_node, audio_path=str(playlist)) == ("MEDIA_UNREADABLE", "/audio_path")
     assert await failed(asr_node, audio_path=str(mute)) == ("NO_AUDIO_STREAM", "/audio_path")
     assert (await failed(asr_node, audio_path=str(tmp_path / "none.wav")))[0] == "FILE_NOT_FOUND"
     for bad in (
