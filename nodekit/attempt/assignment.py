@@ -67,15 +67,15 @@ def to_assignment(node: Node, request: task_pb2.RunTaskRequest) -> Assignment:
 
 
 def same_payload(one: task_pb2.TaskSpec, other: task_pb2.TaskSpec) -> bool:
-    """Whether two specs ask for the same: everything counts but task_id and traceparent."""
+    """Whether two specs ask for the same: everything counts that the contract calls payload."""
     return _payload(one) == _payload(other)
 
 
 def _payload(spec: task_pb2.TaskSpec) -> bytes:
     copy = task_pb2.TaskSpec()
     copy.CopyFrom(spec)
-    copy.ClearField("task_id")
-    copy.ClearField("traceparent")
+    for field in ("task_id", "traceparent", "when_unavailable", "all_files"):
+        copy.ClearField(field)
     return copy.SerializeToString(deterministic=True)
 
 
