@@ -34,7 +34,8 @@ def attack(route: Route, path: str, *statuses: int, **more: Any) -> Attack:
 
 def _of_task(route: Route) -> list[Attack]:
     body = {"json": {"force": True}} if route.path.endswith("/delete") else {}
-    return [attack(route, route.path.replace("{task_id}", TASK), 404, **body)]
+    at = route.path.replace("{task_id}", TASK).replace("{workflow_id}", TASK)
+    return [attack(route, at, 404, **body)]
 
 
 def _of_file(route: Route) -> list[Attack]:
@@ -140,7 +141,7 @@ def attacks(route: Route) -> list[Attack] | None:
     if route.scope == Scope.OPERATIONS:
         at = route.path.replace("{task_id}", TASK).replace("{device}", "gpu-0")
         return [attack(route, at, 403)]
-    if route.path.startswith("/v1/tasks/{task_id}"):
+    if route.path.startswith(("/v1/tasks/{task_id}", "/v1/workflows/{workflow_id}")):
         return _of_task(route)
     if route.path.startswith("/v1/files/") and route.path.endswith("{path:.+}"):
         return _of_file(route)
