@@ -22,6 +22,7 @@ from gateway.use.slots import StreamSlots
 from gateway.use.tasks import Tasks
 from runtime.addresses import join_host_port, split_host_port
 from runtime.logs import get_logger
+from runtime.settings import cannot_listen
 
 log = get_logger(__name__)
 
@@ -83,7 +84,10 @@ async def serving(settings: GatewaySettings, surfaces: Sequence[Facade] | None =
     try:
         host, port = split_host_port(settings.gateway.listen)
         site = web.TCPSite(runner, host, port)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            raise cannot_listen("gateway.listen", settings.gateway.listen, error) from None
         address = join_host_port(host, runner.addresses[0][1])
         log.info("serving", address=address, keys=len(settings.gateway.api_keys))
         yield address

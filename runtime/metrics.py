@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 from runtime.addresses import split_host_port
+from runtime.settings import cannot_listen
 
 JOB_BUCKETS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, float("inf"))
 """Seconds; for media work, which takes minutes where the client library's own buckets end at ten seconds."""
@@ -35,12 +36,18 @@ RPC_SECONDS = Histogram(
 
 @contextmanager
 def metrics_endpoint(listen: str) -> Iterator[int]:
-    """Serve /metrics on `host:port` for the time of a block; gives the port. An empty address serves nothing (0)."""
+    """Serve /metrics on `host:port` for the time of a block; gives the port. An empty address serves nothing (0).
+
+    Raises SettingsError when nobody can listen there.
+    """
     if not listen:
         yield 0
         return
     host, port = split_host_port(listen)
-    server, thread = start_http_server(port, addr=host)
+    try:
+        server, thread = start_http_server(port, addr=host)
+    except OSError as error:
+        raise cannot_listen("runtime.metrics_listen", listen, error) from None
     try:
         yield server.server_port
     finally:

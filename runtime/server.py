@@ -132,7 +132,12 @@ class RpcServer:
         listen = self._settings.listen
         credentials = _server_credentials(self._settings.tls)
         add = self._server.add_insecure_port
-        port = add(listen) if credentials is None else self._server.add_secure_port(listen, credentials)
+        try:
+            port = add(listen) if credentials is None else self._server.add_secure_port(listen, credentials)
+        except RuntimeError:  # grpc has printed why
+            raise SettingsError(
+                f"settings: runtime.listen: nobody can listen on {listen}; is it taken?"
+            ) from None
         if listen.startswith("unix:"):
             return listen
         return join_host_port(split_host_port(listen)[0], port)

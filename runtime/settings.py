@@ -220,6 +220,12 @@ def read_given() -> Given:
     return Given(_environment(), Path(path), _file_text(Path(path))) if path else Given(_environment(), None)
 
 
+def cannot_listen(setting: str, address: str, error: OSError) -> SettingsError:
+    """Return what a process ends with whose server cannot have its address."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return SettingsError(f"settings: {setting}: nobody can listen on {address}: {reason}")
+
+
 def _cannot_start(faults: list[str]) -> SettingsError:
     return SettingsError("settings: cannot start\n" + "\n".join(f"  {fault}" for fault in faults))
 

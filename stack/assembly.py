@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from runtime.addresses import split_host_port
+from runtime.addresses import join_host_port, split_host_port
 from stack.devices import find_devices
 from stack.folder_lock import held_folder
 from stack.lock_silences import own_silences
@@ -18,7 +18,7 @@ from stack.metrics_targets import metrics_addresses, write_targets
 from stack.part import PartFailed, PartSpec, python_part
 from stack.part_settings import check_settings, drain_seconds
 from stack.placement import PlacedNode, addresses_by_task_prefix, part_name, place_nodes
-from stack.ports import PortBook, free_address, is_free
+from stack.ports import PortBook, is_free
 from stack.private_files import kept_secret, write_private
 from stack.probes import http_probe, node_probe, redis_probe, rpc_probe, scheduler_probe
 from stack.redis_config import Sync, write_redis_config
@@ -50,7 +50,9 @@ class Stack:
         self._supervisor = Supervisor(logs, Telling(tell))
         self._ports = PortBook(self._folder / "ports.json")
         host, port = split_host_port(section.gateway_listen)
-        self._gateway = section.gateway_listen if port else free_address(host)
+        self._gateway = (
+            section.gateway_listen if port else join_host_port(host, self._ports.port("gateway", host=host))
+        )
         self.redis = self._ports.address("redis")
         self.lease_redis = self._ports.address("lease-redis") if section.lease_redis else self.redis
         self.filestore = self._ports.address("filestore")

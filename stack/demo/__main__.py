@@ -15,6 +15,7 @@ from stack.demo import acts
 from stack.demo.acts import NotUnderstood, Script
 from stack.demo.film import Film, make_film
 from stack.demo.progress_bars import ProgressBars
+from stack.folder_lock import FolderTaken
 from stack.node_table import read_node_table
 from stack.part import PartFailed
 from stack.private_files import new_callback_secret
@@ -113,6 +114,7 @@ async def main() -> None:
         section = StackSection(
             folder=FOLDER / "stack",
             gateway_listen="127.0.0.1:0",
+            metrics_port=0,
             callback_secret=secret,
             allow_addresses=(address,),
             only=tuple(row.name for row in read_node_table() if row.name in acts.NODES),
@@ -133,7 +135,7 @@ if __name__ == "__main__":
     configure_logs("demo", level="warning", log_format="console")
     try:
         asyncio.run(main())
-    except (ClientError, NotUnderstood, PartFailed, TimeoutError) as failure:
+    except (ClientError, NotUnderstood, PartFailed, FolderTaken, TimeoutError) as failure:
         sys.exit(f"demo failed: {failure or 'a task did not end in time'}")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -15,7 +15,7 @@ from runtime.channel import open_channel
 from runtime.errors import InvalidArgument, TaskNotFound
 from runtime.rpc_errors import rpc_errors
 from runtime.server import RpcServer
-from runtime.settings import RuntimeSection
+from runtime.settings import RuntimeSection, SettingsError
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
 SERVICE = "yivideo.task.v1.TaskService"
@@ -114,3 +114,18 @@ def test_the_endpoint_ends_with_its_block(free_port: Callable[[], int]) -> None:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
     with pytest.raises(InvalidArgument), metrics.metrics_endpoint("nonsense"):
         pass
+
+
+@pytest.mark.trial("10.4")
+async def test_an_address_that_another_has_is_said_as_a_setting(free_port: Callable[[], int]) -> None:
+    """Of the figures and of the gRPC server: the setting's name and the address, not a traceback."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", free_port()))
+        other.listen()
+        taken = "{}:{}".format(*other.getsockname())
+        with pytest.raises(SettingsError, match=f"runtime.metrics_listen: .*{taken}"):
+            with metrics.metrics_endpoint(taken):
+                pytest.fail("two have it")
+        with pytest.raises(SettingsError, match=f"runtime.listen: .*{taken}"):
+            async with RpcServer(RuntimeSection(listen=taken)).running():
+                pytest.fail("two have it")

@@ -22,7 +22,7 @@ from runtime import call_record, errors
 from runtime.channel import RETRIED_METHODS, channel_options, open_channel, service_config
 from runtime.rpc_errors import from_status, rpc_errors, to_status, translate
 from runtime.server import RpcServer, server_options
-from runtime.settings import RuntimeSection
+from runtime.settings import RuntimeSection, SettingsError
 from yivideo.file.v1 import file_pb2
 from yivideo.gpulock.v1 import monitor_pb2
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
@@ -193,7 +193,7 @@ async def test_an_address_that_is_taken_is_loud() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         server = RpcServer(RuntimeSection(listen=f"127.0.0.1:{taken.getsockname()[1]}"))
-        with pytest.raises(RuntimeError, match="bind"):
+        with pytest.raises(SettingsError, match="runtime.listen"):
             async with server.running():
                 pass
 

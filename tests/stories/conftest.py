@@ -57,6 +57,7 @@ def running_stack(folder: Path, *, python: str = sys.executable, **settings: Any
         "gateway_listen": "127.0.0.1:0",
         "callback_secret": secret,
         "only": ["ffmpeg"],
+        "metrics_port": 0,  # others on this machine start stacks at the same moment
         **settings,
     }
     environment = {
