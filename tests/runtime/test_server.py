@@ -193,7 +193,7 @@ async def test_an_address_that_is_taken_is_loud() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         server = RpcServer(RuntimeSection(listen=f"127.0.0.1:{taken.getsockname()[1]}"))
-        with pytest.raises(SettingsError, match="runtime.listen"):
+        with pytest.raises(SettingsError, match=r"runtime\.listen"):
             async with server.running():
                 pass
 
