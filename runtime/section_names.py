@@ -23,10 +23,10 @@ SECTIONS_VARIABLE = "YIVIDEO_SECTIONS"
 OTHER_VARIABLES = frozenset(
     {
         CONFIG_VARIABLE, SECTIONS_VARIABLE, "YIVIDEO_TREE", "YIVIDEO_GPU_MEMORY_MIB",
-        "YIVIDEO_MODELS", "YIVIDEO_MODELS_FROM", "YIVIDEO_MODELS_HUB", "YIVIDEO_MODELS_MIRROR",
+        "YIVIDEO_URL", "YIVIDEO_API_KEY", "YIVIDEO_MODELS", "YIVIDEO_MODELS_FROM", "YIVIDEO_MODELS_HUB", "YIVIDEO_MODELS_MIRROR",
     }
 )  # fmt: skip
-"""Variables that something else reads: the model store, children of a node, this module."""
+"""Variables that something else reads: the model store, children of a node, the command line of clients, this module."""
 
 PREFIX = "YIVIDEO_"
 DELIMITER = "__"
