@@ -60,6 +60,19 @@ def test_every_section_is_known_to_every_process() -> None:
     assert not [name for name in OTHER_VARIABLES if is_setting(name) or DELIMITER in name]
 
 
+def test_variables_that_our_own_programs_read_are_known() -> None:
+    """What a command line of ours takes from the environment must not keep a server in the same shell from starting."""
+    names = subprocess.run(
+        ["git", "grep", "-hoE", '"YIVIDEO_[A-Z0-9_]+"', "--", "*.py", ":!tests", ":!bench"],
+        cwd=ROOT, capture_output=True, text=True, check=True, timeout=30,
+    ).stdout.split()  # fmt: skip
+    found = {name.strip('"') for name in names}
+    assert len(found) > 5
+    assert not [
+        name for name in found if DELIMITER not in name and not name.endswith("_") and is_setting(name)
+    ]
+
+
 @pytest.mark.trial("10.5")
 def test_the_page_of_settings_is_up_to_date() -> None:
     """docs/settings.md is what the classes say: `make settings` writes it."""
