@@ -29,12 +29,14 @@ from yivideo.file.v1 import file_pb2
 from yivideo.file.v1.file_pb2_grpc import FileServiceStub
 from yivideo.gpulock.v1.monitor_pb2_grpc import LockMonitorStub
 from yivideo.task.v1.task_pb2_grpc import TaskServiceStub
+from yivideo.task.v1.workflow_pb2_grpc import WorkflowServiceStub
 
 if TYPE_CHECKING:
     from yivideo.access.v1.access_pb2_grpc import AccessServiceAsyncStub
     from yivideo.file.v1.file_pb2_grpc import FileServiceAsyncStub
     from yivideo.gpulock.v1.monitor_pb2_grpc import LockMonitorAsyncStub
     from yivideo.task.v1.task_pb2_grpc import TaskServiceAsyncStub
+    from yivideo.task.v1.workflow_pb2_grpc import WorkflowServiceAsyncStub
 
 log = get_logger(__name__)
 
@@ -63,6 +65,8 @@ class Backend:
     """FileService.Upload, which also takes a chunk as `runtime.chunk_codec` has encoded it."""
     download: Callable[[file_pb2.DownloadRequest], Any]
     """FileService.Download, which gives a chunk as a view of its bytes."""
+    workflows: WorkflowServiceAsyncStub
+    """WorkflowService of the scheduler."""
     submitter: Submitter
     """TaskService.SubmitTask, many over one stream."""
     direct: DirectReads
@@ -159,6 +163,7 @@ async def open_backend(settings: GatewaySettings) -> AsyncIterator[Backend]:
         yield Backend(
             tasks=tasks,
             access=AccessServiceStub(channels[SCHEDULER]),
+            workflows=WorkflowServiceStub(channels[SCHEDULER]),
             submitter=submitter,
             files=files,
             default_bucket=DefaultBucket(files),

@@ -32,10 +32,19 @@ async def read_body(request: web.Request, kind: type[B], *, optional: bool = Fal
     raw = await whole(request, request.client_max_size, request.app[STALLED_SECONDS])
     if not raw and optional:
         return kind()
+    return checked(kind, _parsed(request, raw))
+
+
+async def read_json(request: web.Request) -> Any:
+    """Return the JSON body as plain values, for who chooses a model by them. Raises as `read_body`."""
+    return _parsed(request, await whole(request, request.client_max_size, request.app[STALLED_SECONDS]))
+
+
+def _parsed(request: web.Request, raw: bytes) -> Any:
     if request.content_type != JSON:
         # Also what keeps other sites' pages from sending bodies here: no form can have this type.
         raise InvalidArgument(f"send the body with Content-Type: {JSON}")
-    return checked(kind, parse_json(raw))
+    return parse_json(raw)
 
 
 def parse_json(raw: bytes) -> Any:

@@ -25,6 +25,8 @@ from gateway.v1.routes import (
     task_types,
     tasks,
     transfers,
+    workflow_events,
+    workflows,
 )
 
 ROUTES = (
@@ -35,6 +37,8 @@ ROUTES = (
     *events.ROUTES,
     *feed.ROUTES,
     *history.ROUTES,
+    *workflows.ROUTES,
+    *workflow_events.ROUTES,
     *operations.ROUTES,
     *keys.ROUTES,
     *files.ROUTES,

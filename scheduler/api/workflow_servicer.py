@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
-from runtime.errors import Draining, InvalidArgument
+from runtime.errors import Draining, InvalidArgument, WorkflowNotFound
 from runtime.rpc_errors import clip
 from scheduler.queue.presenter import STATES, from_milliseconds
+from scheduler.queue.workflow_plan import AdmittedWorkflow, within
 from scheduler.queue.workflow_presenter import to_workflow
 from scheduler.queue.workflow_store import StoredWorkflow
 from yivideo.task.v1 import task_pb2, workflow_pb2, workflow_pb2_grpc
@@ -39,6 +40,7 @@ class WorkflowServicer(workflow_pb2_grpc.WorkflowServiceServicer):
         if scheduler.draining.is_set():
             raise Draining("this scheduler is shutting down")
         admitted = await scheduler.workflow_admission.admit(spec)
+        await self._look_for_inputs(admitted)
         outcome = await scheduler.workflows.submit(admitted)
         for node in {task.node for task in admitted.tasks}:
             scheduler.dispatcher.want(node)
@@ -47,6 +49,25 @@ class WorkflowServicer(workflow_pb2_grpc.WorkflowServiceServicer):
         if outcome == "existing":
             workflow.reuse.CopyFrom(_reuse(stored))
         return workflow
+
+    async def _look_for_inputs(self, admitted: AdmittedWorkflow) -> None:
+        """Refuse a new workflow whose files are not there for its user; a repetition finds its workflow all the same."""
+        scheduler = self._scheduler
+        try:
+            for index, task in enumerate(admitted.tasks):
+                kind = scheduler.types.find(task.spec.task_name)
+                if kind is None or task.sources:
+                    continue
+                wanted = scheduler.input_files.wanted(task.spec, kind.input_schema)
+                try:
+                    await scheduler.input_files.check(task.spec, wanted)
+                except InvalidArgument as error:
+                    raise within(error, f"/tasks/{index}/spec") from None
+        except InvalidArgument:
+            with suppress(WorkflowNotFound):
+                await scheduler.workflows.load_record(admitted.spec.workflow_id, admitted.spec.user)
+                return
+            raise
 
     async def GetWorkflow(
         self, request: workflow_pb2.GetWorkflowRequest, context: Any
@@ -68,6 +89,7 @@ class WorkflowServicer(workflow_pb2_grpc.WorkflowServiceServicer):
         if grace is not None and not 0 <= grace <= _MAX_GRACE_SECONDS:
             raise InvalidArgument.at("/grace_seconds", f"must be 0 to {_MAX_GRACE_SECONDS}")
         scheduler, reason = self._scheduler, clip(request.reason, _REASON_BYTES)
+        await scheduler.workflows.load_record(request.workflow_id, request.user)
         running = await scheduler.workflows.cancel(request.workflow_id, reason, grace)
         await asyncio.gather(
             *(
@@ -82,6 +104,7 @@ class WorkflowServicer(workflow_pb2_grpc.WorkflowServiceServicer):
     ) -> workflow_pb2.Workflow:
         """Let an ended workflow go on."""
         workflows = self._scheduler.workflows
+        await workflows.load_record(request.workflow_id, request.user)
         task_ids = []
         if request.from_keys:
             task_ids = _downstream(
@@ -94,6 +117,7 @@ class WorkflowServicer(workflow_pb2_grpc.WorkflowServiceServicer):
         self, request: workflow_pb2.WatchWorkflowRequest, context: Any
     ) -> AsyncIterator[workflow_pb2.WorkflowEvent]:
         """Stream a workflow's events."""
+        await self._scheduler.workflows.load_record(request.workflow_id, request.user)
         watching = self._scheduler.workflow_watch.watch(request.workflow_id, request.after_sequence)
         async with aclosing(watching) as events:
             async for event in events:

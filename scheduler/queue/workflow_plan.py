@@ -72,7 +72,7 @@ class WorkflowAdmission:
             try:
                 tasks.append(await self._admit_task(members, index, task))
             except InvalidArgument as error:
-                raise _within(error, f"/tasks/{index}/spec") from None
+                raise within(error, f"/tasks/{index}/spec") from None
         _check_order(spec, tasks)
         return AdmittedWorkflow(spec, sha, tuple(tasks))
 
@@ -152,7 +152,8 @@ class _Members:
         return (named or before or [""])[-1]
 
 
-def _within(error: InvalidArgument, at: str) -> InvalidArgument:
+def within(error: InvalidArgument, at: str) -> InvalidArgument:
+    """Return a task's refusal with pointers that lead to it from the workflow."""
     message = at + error.message if error.message.startswith("/") else error.message
     fields = [FieldViolation(at + field.pointer, field.detail) for field in error.fields]
     return type(error)(message, fields=fields)

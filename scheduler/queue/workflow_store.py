@@ -146,8 +146,11 @@ class WorkflowStore:
             [task for task in tasks if task.record.user == owner],
         )
 
-    async def load_record(self, workflow_id: str) -> TaskRecord:
-        """Return the record of a workflow that was submitted as a whole. Raises WorkflowNotFound."""
+    async def load_record(self, workflow_id: str, user: str = "") -> TaskRecord:
+        """Return the record of a workflow that was submitted as a whole; only that of `user`, when it is given.
+
+        Raises WorkflowNotFound.
+        """
         name = workflow_record(workflow_id)
 
         def reads(pipe: Any) -> None:
@@ -156,7 +159,7 @@ class WorkflowStore:
 
         fields, (seconds, _) = await self._redis.read(reads)
         record = to_record(name, fields) if fields else None
-        if record is None or record.expired(seconds * 1000):
+        if record is None or record.expired(seconds * 1000) or user not in ("", record.user):
             raise WorkflowNotFound(f"no workflow {workflow_id!r} was submitted as a whole")
         return record
 

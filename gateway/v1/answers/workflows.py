@@ -1,0 +1,183 @@
+"""Answers about workflows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.http.model import Answer
+from gateway.v1.answers.tasks import ErrorDetail, MinioFile, ReuseInfo
+
+
+class Stage(Answer):
+    """A task as a stage: the first YiVideo's form."""
+
+    status: str
+    """PENDING, IN_PROGRESS, SUCCESS, FAILED, SKIPPED or CANCELLED."""
+    input_params: dict[str, Any]
+    """The input, as it was used once the task has begun; secrets masked."""
+    output: dict[str, Any]
+    """The output; empty until it has one."""
+    error: str | None
+    """Why it failed or was cancelled."""
+    duration: float
+    """Seconds that the last attempt ran."""
+
+
+class WorkflowTask(Stage):
+    """One task of a workflow."""
+
+    task_id: str
+    """The task's id."""
+    key: str | None
+    """What the workflow calls it; null: it was submitted by itself."""
+    task_name: str
+    """Task type."""
+    state: str
+    """The exact state."""
+    waiting_reason: str | None
+    """Why it waits."""
+    percent: float | None
+    """How far the current attempt is."""
+    attempt: int
+    """Attempts begun."""
+    depends_on: list[str]
+    """Ids of tasks that it names to wait for; it also waits for those that its input refers to."""
+    minio_files: list[MinioFile]
+    """Its stored outputs."""
+    error_detail: ErrorDetail | None = None
+    """Why it failed, with a code."""
+
+
+class WorkflowContext(Answer):
+    """A workflow: the first YiVideo's WorkflowContext, and more."""
+
+    workflow_id: str
+    """The workflow's id."""
+    status: str
+    """pending, running, completed, failed or cancelled."""
+    state: str
+    """The exact state: also cancelling."""
+    create_at: str
+    """When it was accepted, RFC 3339."""
+    updated_at: str
+    """When it or one of its tasks last changed."""
+    ended_at: str | None
+    """When the last of its tasks ended."""
+    expires_at: str | None
+    """When it and its tasks will be removed."""
+    input_params: dict[str, Any]
+    """`{task_name, input_data, callback_url, workflow_chain}`; the first two of a workflow of one task."""
+    shared_storage_path: str
+    """Where the first YiVideo kept a workflow's files."""
+    stages: dict[str, Stage]
+    """Its tasks by type; of several of one type the last."""
+    tasks: list[WorkflowTask]
+    """All of its tasks, in order."""
+    error: str | None
+    """What failed first, or why it was cancelled."""
+    template: str | None
+    """The template that it was made from."""
+    labels: dict[str, str]
+    """The client's words."""
+    callback_status: str | None
+    """pending, sent, failed or invalid_url; null: no callback, or not yet ended."""
+    last_sequence: int
+    """Sequence of its newest event; 0: its tasks were submitted one by one."""
+
+
+class AcceptedTask(Answer):
+    """A task of a workflow that was submitted."""
+
+    key: str
+    """What the workflow calls it."""
+    task_id: str
+    """Its id."""
+    task_name: str
+    """Its type."""
+    state: str
+    """Its exact state."""
+
+
+class WorkflowAccepted(Answer):
+    """Answers a workflow's submission, and one that goes on."""
+
+    workflow_id: str
+    """The workflow's id."""
+    status: str
+    """pending, running, completed, failed or cancelled."""
+    state: str
+    """The exact state."""
+    execution_mode: str
+    """full or retry."""
+    tasks_total: int
+    """Its tasks."""
+    tasks_skipped: int
+    """Those that have completed already."""
+    tasks_to_execute: int
+    """The others."""
+    message: str
+    """What happened, in English."""
+    tasks: list[AcceptedTask]
+    """The tasks, in order."""
+    reuse_info: ReuseInfo | None = None
+    """Set when the workflow existed before."""
+
+
+class WorkflowSummary(Answer):
+    """A workflow in a list."""
+
+    workflow_id: str
+    """The workflow's id."""
+    user: str
+    """Whose it is."""
+    template: str | None
+    """The template that it was made from."""
+    labels: dict[str, str]
+    """The client's words."""
+    status: str
+    """pending, running, completed, failed or cancelled."""
+    state: str
+    """The exact state."""
+    create_at: str
+    """When it was accepted, RFC 3339."""
+    ended_at: str | None
+    """When it ended."""
+    tasks: dict[str, int]
+    """How many of its tasks are in which state."""
+    callback_status: str | None
+    """pending, sent, failed or invalid_url."""
+
+
+class WorkflowPage(Answer):
+    """One page of workflows, newest first."""
+
+    workflows: list[WorkflowSummary]
+    """The workflows."""
+    next_page_token: str
+    """Token of the next page; empty: this was the last."""
+
+
+class TemplateInfo(Answer):
+    """A workflow that is ready made."""
+
+    name: str
+    """What a submission names it by."""
+    description: str
+    """What goes in and what comes out."""
+    parameters: dict[str, Any]
+    """JSON Schema of its parameters."""
+    tasks: list[str]
+    """Task types that it may use, in order."""
+    result: dict[str, str]
+    """What comes out, by name: the reference to it."""
+    available: bool
+    """Whether every task type that it needs in any case is known here."""
+    missing: list[str]
+    """Task types that it may need and no node here has published."""
+
+
+class TemplateList(Answer):
+    """All templates."""
+
+    templates: list[TemplateInfo]
+    """In name order."""

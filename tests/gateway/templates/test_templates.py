@@ -1,0 +1,102 @@
+"""The templates against what the nodes publish, and what becomes of a client's parameters."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, cast
+
+import pytest
+
+from gateway.templates.catalogue import TEMPLATES, Template
+from gateway.templates.expansion import expand
+from gateway.v1.workflow_requests import SubmitWorkflow
+from gateway.v1.workflow_submission import to_workflow_spec
+from nodekit import Node
+from runtime.egress import EgressPolicy
+from runtime.errors import InvalidArgument
+from scheduler.queue.admission import Admission
+from scheduler.queue.keys import Keys
+from scheduler.queue.task_types import TaskTypeCatalog
+from scheduler.queue.workflow_plan import WorkflowAdmission
+from scheduler.settings import LimitsSection
+from services.asr.node import node as asr
+from services.diarize.node import node as diarize
+from services.ffmpeg.node import node as ffmpeg
+from services.ocr.node import node as ocr
+from services.separate.node import node as separate
+from services.subtitle.node import node as subtitle
+
+NODES: tuple[Node, ...] = (ffmpeg, separate, asr, diarize, subtitle, ocr)
+
+GIVEN: dict[str, dict[str, Any]] = {
+    "film_to_subtitles": {"film": "films/a.mp4", "num_speakers": 2, "model": "base"},
+    "burned_subtitles_to_srt": {"film": "a.mp4", "subtitle_area": [0, 10, 20, 30], "chinese": "simplified"},
+    "mended_subtitles": {"subtitles": "a.srt", "language": "en", "offset_seconds": -1.5},
+}
+
+
+@pytest.fixture(scope="module")
+def admission() -> WorkflowAdmission:
+    """What a scheduler lets in that knows all of our nodes."""
+    types = TaskTypeCatalog(cast(Any, None), Keys("{t}:"))
+    for node in NODES:
+        for kind in node.to_protos():
+            assert types._keep(kind)
+    limits = LimitsSection()
+    policy = EgressPolicy()
+    return WorkflowAdmission(Admission(types, policy, limits, default_timeout_seconds=60), policy, limits)
+
+
+def switches(template: Template) -> list[dict[str, bool]]:
+    """Every way to set the parameters that tasks depend on."""
+    names = sorted({task.when for task in template.content.tasks if task.when})
+    return [
+        dict(zip(names, values, strict=True))
+        for values in itertools.product((False, True), repeat=len(names))
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(TEMPLATES))
+async def test_every_template_fits_the_nodes(name: str, admission: WorkflowAdmission) -> None:
+    """With every choice of its parameters its tasks pass the check of inputs, references and outputs that a submit passes."""
+    template = TEMPLATES[name]
+    least = {field: GIVEN[name][field] for field in template.content.required}
+    assert set(GIVEN) == set(TEMPLATES), "a template without a sample here"
+    for given in (least, GIVEN[name]):
+        for choice in switches(template):
+            made = expand(template, given | choice)
+            whole = SubmitWorkflow.model_validate({"tasks": made.tasks})
+            admitted = await admission.admit(to_workflow_spec(whole, "w", "u", name))
+            for reference in template.result.values():
+                key = reference.split(".")[1]
+                assert key in {task["key"] for task in made.tasks}, (name, choice, reference)
+            assert len(admitted.tasks) == len(made.tasks)
+
+
+def test_a_task_that_is_not_there_gives_way_to_the_next() -> None:
+    """`first` takes the first task that is there; a parameter that was not given leaves its field out."""
+    by_choice = {}
+    for choice in (False, True):
+        given = {"film": "a.mp4", "separate_vocals": choice, "diarize": False}
+        made = expand(TEMPLATES["film_to_subtitles"], given)
+        by_choice[choice] = {task["key"]: task["input_data"] for task in made.tasks}
+    assert by_choice[False]["text"]["audio_path"] == "${{ tasks.audio.output.audio_path }}"
+    assert by_choice[True]["text"]["audio_path"] == "${{ tasks.voices.output.vocal_audio }}"
+    assert "model" not in by_choice[True]["text"] and "diarization_file" not in by_choice[True]["files"]
+    assert list(by_choice[False]) == ["audio", "text", "files", "fixed"]
+
+
+def test_parameters_are_checked_and_are_never_references() -> None:
+    """What is missing, unknown or wrong is named; text that looks like a reference is escaped."""
+    template = TEMPLATES["film_to_subtitles"]
+    for given, pointer in (
+        ({}, "/parameters/film"),
+        ({"film": "a", "fim": "b"}, "/parameters/fim"),
+        ({"film": "a", "num_speakers": 0}, "/parameters/num_speakers"),
+        ({"film": "a", "formats": ["doc"]}, "/parameters/formats/0"),
+    ):
+        with pytest.raises(InvalidArgument) as refused:
+            expand(template, given)
+        assert [field.pointer for field in refused.value.fields] == [pointer]
+    made = expand(template, {"film": "${{ tasks.other.output.x }}"})
+    assert made.tasks[0]["input_data"]["video_path"] == "$${{ tasks.other.output.x }}"

@@ -1,0 +1,232 @@
+"""/v1/workflows over HTTP, with a real scheduler, Redis and node behind the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import pytest
+import redis
+
+from gateway.app import serving
+from gateway.keys import key_sha256, new_key
+from gateway.settings import ApiKey, GatewaySection, GatewaySettings
+from tests.scheduler.conftest import RUNTIME, Harness
+from tests.scheduler.fake_node import FakeNode
+
+pytestmark = pytest.mark.trial("10.9")
+
+
+@dataclass
+class Api:
+    """A client of the gateway, and the node that works behind it."""
+
+    http: aiohttp.ClientSession
+    node: FakeNode
+
+    async def call(
+        self, method: str, path: str, body: Any = None, **headers: str
+    ) -> tuple[int, dict[str, Any]]:
+        async with self.http.request(method, path, json=body, headers=headers) as response:
+            text = await response.text()
+            return response.status, json.loads(text) if text else {}
+
+    async def finish(self, *task_ids: str, attempt: int = 1) -> None:
+        for task_id in task_ids:
+            await (await self.node.arrival(task_id, attempt)).complete({"audio_path": f"{task_id}.wav"})
+
+    async def events(self, workflow_id: str, after: str = "") -> list[tuple[str, dict[str, Any]]]:
+        """The stream up to its end: (id, data) of each event."""
+        headers = {"Last-Event-ID": after} if after else {}
+        found, identity = [], ""
+        async with (
+            asyncio.timeout(15),
+            self.http.get(f"/v1/workflows/{workflow_id}/events", headers=headers) as response,
+        ):
+            if response.status == 204:
+                return []
+            assert response.status == 200, await response.text()
+            async for raw in response.content:
+                line = raw.decode().rstrip("\n")
+                if line.startswith("id: "):
+                    identity = line[4:]
+                elif line.startswith("data: "):
+                    found.append((identity, json.loads(line[6:])))
+                    identity = ""
+        return found
+
+
+@pytest.fixture
+async def harness(redis_url: str) -> AsyncIterator[Harness]:
+    """A scheduler's harness on an empty Redis."""
+    client = redis.Redis.from_url(redis_url)
+    client.flushdb()
+    async with AsyncExitStack() as stack:
+        yield Harness(redis_url, stack, {})
+    client.close()
+
+
+@asynccontextmanager
+async def gateway(
+    scheduler_address: str, key: str = "", **section: Any
+) -> AsyncIterator[aiohttp.ClientSession]:
+    settings = GatewaySection(listen="127.0.0.1:0", scheduler_address=scheduler_address, **section)
+    headers = {"X-API-Key": key} if key else {}
+    async with (
+        serving(GatewaySettings(runtime=RUNTIME, gateway=settings)) as address,
+        aiohttp.ClientSession(f"http://{address}", headers=headers) as http,
+    ):
+        yield http
+
+
+@pytest.fixture
+async def api(harness: Harness) -> Api:
+    """A gateway, a scheduler and a node with many slots."""
+    node = await harness.node(slots=20)
+    client = await harness.scheduler()
+    return Api(await harness.stack.enter_async_context(gateway(client.address)), node)
+
+
+def chain(**fields: Any) -> dict[str, Any]:
+    return {
+        "workflow_id": "w",
+        "tasks": [
+            {"key": "audio", "task_name": "media.extract", "input_data": {"video_path": "a.mp4"}},
+            {
+                "key": "cut",
+                "task_name": "media.split",
+                "input_data": {"video_path": "${{ tasks.audio.output.audio_path }}"},
+            },
+        ],
+        **fields,
+    }
+
+
+async def test_one_request_one_stream_one_answer(api: Api) -> None:
+    """A workflow is accepted whole, told over one stream, and shown in the first YiVideo's form."""
+    status, accepted = await api.call("POST", "/v1/workflows", chain())
+    assert (status, accepted["workflow_id"], accepted["tasks_total"]) == (202, "w", 2)
+    assert [task["task_id"] for task in accepted["tasks"]] == ["w-audio", "w-cut"]
+    await api.finish("w-audio", "w-cut")
+    told = await api.events("w")
+    assert [identity for identity, _ in told] == [str(n) for n in range(1, len(told) + 1)]
+    assert told[0][1]["event"] == "workflow_accepted" and told[-1][1]["event"] == "workflow_completed"
+    done = [data for _, data in told if data["event"] == "completed"]
+    assert [data["task_id"] for data in done] == ["w-audio", "w-cut"]
+    assert await api.events("w", after=told[2][0]) == told[3:]
+    assert await api.events("w", after=told[-1][0]) == []
+    status, context = await api.call("GET", "/v1/workflows/w")
+    assert (status, context["status"], context["error"]) == (200, "completed", None)
+    assert context["shared_storage_path"] == "/share/workflows/w"
+    stage = context["stages"]["media.split"]
+    assert (stage["status"], stage["input_params"]) == ("SUCCESS", {"video_path": "w-audio.wav"})
+    assert (await api.call("POST", "/v1/workflows", chain()))[0] == 200
+    status, page = await api.call("GET", "/v1/workflows?status=completed")
+    assert [one["tasks"] for one in page["workflows"]] == [{"completed": 2}]
+
+
+async def test_refusals_speak_of_the_clients_body(api: Api) -> None:
+    """Pointers lead into the body as it was sent, and nothing is stored."""
+    wrong = chain()
+    wrong["tasks"][1]["input_data"]["video_path"] = "${{ task.audio.output.audio_path }}"
+    status, problem = await api.call("POST", "/v1/workflows", wrong)
+    assert (status, problem["code"]) == (400, "BAD_REFERENCE")
+    assert problem["errors"][0]["pointer"] == "/tasks/1/input_data/video_path"
+    wrong["tasks"][1]["input_data"] = {"video_path": "a", "rate": 0}
+    status, problem = await api.call("POST", "/v1/workflows", wrong)
+    assert (status, problem["errors"][0]["pointer"]) == (422, "/tasks/1/input_data/rate")
+    assert (await api.call("GET", "/v1/workflows/w"))[0] == 404
+    assert (await api.call("POST", "/v1/workflows", {"tasks": []}))[0] == 400
+    assert (await api.call("POST", "/v1/workflows", {"template": "nothing"}))[1]["errors"][0][
+        "pointer"
+    ] == "/template"
+
+
+async def test_cancel_and_retry_from_the_failed_stage(api: Api) -> None:
+    """A failed workflow goes on where it failed; one that runs is cancelled as one."""
+    await api.call("POST", "/v1/workflows", chain())
+    await api.finish("w-audio")
+    await (await api.node.arrival("w-cut")).fail("MEDIA_UNREADABLE")
+    assert (await api.events("w"))[-1][1]["event"] == "workflow_failed"
+    _, context = await api.call("GET", "/v1/workflows/w")
+    assert context["error"] == "media.split: MEDIA_UNREADABLE: it broke"
+    status, again = await api.call("POST", "/v1/workflows/w/retry")
+    assert (status, again["tasks_skipped"], again["tasks_to_execute"]) == (202, 1, 1)
+    assert (await api.call("POST", "/v1/workflows/w/retry"))[0] == 400
+    here = await api.node.arrival("w-cut", 2)
+    status, context = await api.call("DELETE", "/v1/workflows/w")
+    assert (status, context["state"]) == (202, "cancelling")
+    await here.wait_cancel()
+    assert api.node.started == [("w-audio", 1), ("w-cut", 1), ("w-cut", 2)]
+
+
+async def test_the_first_yivideos_chain(api: Api) -> None:
+    """A `workflow_config` becomes tasks in order: the film to those that take one, parameters by the task's name."""
+    body = {
+        "video_path": "film.mp4",
+        "workflow_config": {"workflow_chain": ["media.extract", "media.split"]},
+        "workflow_id": "old",
+        "media.split": {"rate": 3},
+    }
+    status, accepted = await api.call("POST", "/v1/workflows", body)
+    assert (status, accepted["execution_mode"], accepted["tasks_to_execute"]) == (202, "full", 2)
+    first, second = (task["task_id"] for task in accepted["tasks"])
+    await api.finish(first)
+    here = await api.node.arrival(second)
+    assert (here.request.spec.input["video_path"], here.request.spec.input["rate"]) == ("film.mp4", 3)
+    await here.fail()
+    await api.events("old")
+    status, again = await api.call("POST", "/v1/workflows", body | {"execution_mode": "retry"})
+    assert (status, again["execution_mode"], again["tasks_skipped"]) == (202, "retry", 1)
+    status, problem = await api.call("POST", "/v1/workflows", body | {"media.other": {}})
+    assert status == 400 and "media.other" in problem["detail"]
+
+
+async def test_another_users_workflow_does_not_exist(harness: Harness) -> None:
+    """Reading, watching, cancelling and retrying it are 404, also for who has tasks of their own under its id."""
+    node = await harness.node(slots=20)
+    client = await harness.scheduler()
+    keys = {user: new_key() for user in ("ann", "bob")}
+    entries = tuple(ApiKey(key_sha256=key_sha256(key), user=user) for user, key in keys.items())
+    sessions = {
+        user: Api(
+            await harness.stack.enter_async_context(gateway(client.address, key, api_keys=entries)), node
+        )
+        for user, key in keys.items()
+    }
+    assert (await sessions["ann"].call("POST", "/v1/workflows", chain()))[0] == 202
+    bob = sessions["bob"]
+    own = {
+        "task_name": "media.extract",
+        "task_id": "b",
+        "workflow_id": "w",
+        "input_data": {"video_path": "b"},
+    }
+    assert (await bob.call("GET", "/v1/workflows/w"))[0] == 404
+    await bob.call("POST", "/v1/tasks", own)
+    _, context = await bob.call("GET", "/v1/workflows/w")
+    assert [task["task_id"] for task in context["tasks"]] == ["b"]
+    for method, path in (("DELETE", ""), ("POST", "/retry"), ("GET", "/events")):
+        assert (await bob.call(method, f"/v1/workflows/w{path}"))[0] == 404
+    assert (await bob.call("GET", "/v1/workflows"))[1]["workflows"] == []
+
+
+async def test_templates_are_listed_with_what_is_missing(api: Api) -> None:
+    """An installation without their nodes says so, and refuses one by the parameter's or the task's name."""
+    _, listed = await api.call("GET", "/v1/workflows/templates")
+    by_name = {one["name"]: one for one in listed["templates"]}
+    film = by_name["film_to_subtitles"]
+    assert not film["available"] and "ffmpeg.extract_audio" in film["missing"]
+    assert film["parameters"]["required"] == ["film"]
+    body = {"template": "film_to_subtitles", "parameters": {"fim": "a"}}
+    _, problem = await api.call("POST", "/v1/workflows", body)
+    assert {one["pointer"] for one in problem["errors"]} == {"/parameters/film", "/parameters/fim"}
+    status, problem = await api.call(
+        "POST", "/v1/workflows", {"template": "film_to_subtitles", "parameters": {"film": "a"}}
+    )
+    assert (status, problem["code"]) == (400, "UNKNOWN_TASK_TYPE")
