@@ -17,6 +17,7 @@ from runtime.errors import InvalidArgument
 from scheduler.queue.admission import Admission
 from scheduler.queue.keys import Keys
 from scheduler.queue.task_types import TaskTypeCatalog
+from scheduler.queue.task_types import _known as known_type
 from scheduler.queue.workflow_plan import WorkflowAdmission
 from scheduler.settings import LimitsSection
 from services.asr.node import node as asr
@@ -41,7 +42,7 @@ def admission() -> WorkflowAdmission:
     types = TaskTypeCatalog(cast(Any, None), Keys("{t}:"))
     for node in NODES:
         for kind in node.to_protos():
-            assert types._keep(kind)
+            types._known[kind.name] = known_type(kind, node.name)
     limits = LimitsSection()
     policy = EgressPolicy()
     return WorkflowAdmission(Admission(types, policy, limits, default_timeout_seconds=60), policy, limits)
