@@ -86,7 +86,10 @@ def _shown(event: Event, url: FileUrl) -> dict[str, Any] | None:
         view = shown(event.task_event, url)
         if view is None:
             return None
-        return view.model_dump(exclude_unset=True) | {"workflow_id": event.workflow_id, "workflow_sequence": event.sequence}
+        return view.model_dump(exclude_unset=True) | {
+            "workflow_id": event.workflow_id,
+            "workflow_sequence": event.sequence,
+        }
     common = {
         "workflow_id": event.workflow_id,
         "workflow_sequence": event.sequence,
