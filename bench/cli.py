@@ -1,0 +1,157 @@
+"""What the command line costs, against curl: `make bench-cli`.
+
+Both sides do the same against one stack, in turns: upload a film, submit, wait for the end, download the
+result; then the same large file up and down. Targets: help ≤ 300 ms, at most 0.5 s more a run, transfers
+within 10 % of curl's time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.ffmpeg import run as ffmpeg
+from stack.assembly import Stack
+from stack.settings import StackSection
+
+RUNS = 9
+TRANSFER_RUNS = 5
+TRANSFER_MIB = 512
+YIVIDEO = [sys.executable, "-m", "yivideo_client.cli.main"]
+_CURL_RUN = """
+set -e
+path=$(curl -sS -T "$FILM" "$URL/v1/files/films/$NAME.mp4" | grep -o '"file_path":"[^"]*"' | cut -d'"' -f4)
+curl -sS "$URL/v1/tasks" -H 'Content-Type: application/json' -H 'Prefer: wait=60' \
+  -d '{"task_id": "'$NAME'", "task_name": "ffmpeg.extract_audio", "input_data": {"video_path": "'$path'"}}' > "$OUT/answer.json"
+curl -sS -o "$OUT/sound.wav" "$URL/v1/files/download/$(grep -o '"audio_path":"[^"]*"' "$OUT/answer.json" | cut -d'"' -f4)"
+test -s "$OUT/sound.wav"
+"""
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Return the seconds that some work takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def in_turns(
+    rounds: int, first: Callable[[], object], second: Callable[[], object]
+) -> tuple[list[float], list[float]]:
+    """Return the seconds of each, round by round; who begins alternates."""
+    both: tuple[list[float], list[float]] = ([], [])
+    for turn in range(rounds):
+        order = ((0, first), (1, second)) if turn % 2 else ((1, second), (0, first))
+        for index, work in order:
+            both[index].append(timed(work))
+    return both
+
+
+def quiet(*words: str, **environment: str) -> None:
+    """Run a command to its good end."""
+    subprocess.run(
+        words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment or None
+    )
+
+
+def runs(url: str, folder: Path) -> tuple[list[float], list[float]]:
+    """Return seconds of `yivideo run` and of the curl script, each on bytes the store has not seen."""
+    film = folder / "film.mp4"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=d=5", "-f", "lavfi", "-i", "sine=d=5", "-shortest", str(film))
+    content, numbers = film.read_bytes(), iter(range(10_000))
+
+    def fresh() -> Path:
+        path = folder / f"film-{next(numbers)}.mp4"
+        path.write_bytes(content + random.randbytes(8))  # behind the last box, where a reader does not look
+        return path
+
+    def ours() -> None:
+        quiet(
+            *YIVIDEO,
+            "--url",
+            url,
+            "run",
+            "ffmpeg.extract_audio",
+            str(fresh()),
+            "-o",
+            str(folder / "ours"),
+            "-q",
+        )
+
+    def curl() -> None:
+        path = fresh()
+        out = folder / "curl"
+        out.mkdir(exist_ok=True)
+        quiet(
+            "sh", "-c", _CURL_RUN, FILM=str(path), NAME=path.stem, URL=url, OUT=str(out), PATH="/usr/bin:/bin"
+        )
+
+    ours()
+    curl()
+    return in_turns(RUNS, ours, curl)
+
+
+def transfers(url: str, folder: Path) -> dict[str, tuple[list[float], list[float]]]:
+    """Return seconds of uploads and downloads, ours and curl's, and hold that the bytes are right."""
+    source, ours, curl = folder / "large.bin", folder / "ours.bin", folder / "curl.bin"
+    source.write_bytes(random.randbytes(1 << 20) * TRANSFER_MIB)
+    remote = f"{url}/v1/files"
+    up = in_turns(
+        TRANSFER_RUNS,
+        lambda: quiet(*YIVIDEO, "--url", url, "file", "put", str(source), "large/ours.bin", "-q"),
+        lambda: quiet("curl", "-sSf", "-T", str(source), f"{remote}/large/curl.bin"),
+    )
+    down = in_turns(
+        TRANSFER_RUNS,
+        lambda: quiet(*YIVIDEO, "--url", url, "file", "get", "large/ours.bin", str(ours), "-q"),
+        lambda: quiet("curl", "-sSf", "-o", str(curl), f"{remote}/download/large/ours.bin"),
+    )
+    digests = {hashlib.sha256(path.read_bytes()).digest() for path in (source, ours, curl)}
+    assert len(digests) == 1, "what came back is not what was sent"
+    return {"upload": up, "download": down}
+
+
+async def measure(folder: Path) -> dict[str, tuple[list[float], list[float]]]:
+    """Run everything against one stack."""
+    stack = Stack(StackSection(folder=folder / "stack", gateway_listen="127.0.0.1:0", only=("ffmpeg",)))
+    async with stack.running():
+        rows = {"run": await asyncio.to_thread(runs, stack.url, folder)}
+        return rows | await asyncio.to_thread(transfers, stack.url, folder)
+
+
+def main() -> int:
+    """Measure, print a table and the result line; returns 1 when a target is missed."""
+    with tempfile.TemporaryDirectory(prefix="yivideo-bench-") as name:
+        rows = asyncio.run(measure(Path(name)))
+    help_ms = 1000 * statistics.median(timed(lambda: quiet(*YIVIDEO, "--help")) for _ in range(RUNS))
+    print(f"{'':12}{'yivideo s':>12}{'curl s':>12}{'ratio':>8}")
+    for label, (ours, curl) in rows.items():
+        a, b = statistics.median(ours), statistics.median(curl)
+        print(f"{label:12}{a:>12.3f}{b:>12.3f}{a / b:>8.2f}")
+    ratios = {
+        label: statistics.median(a / b for a, b in zip(*rows[label], strict=True))
+        for label in ("upload", "download")
+    }
+    overhead = statistics.median(rows["run"][0]) - statistics.median(rows["run"][1])
+    figures = {
+        "help_ms": round(help_ms),
+        "run_overhead_ms": round(1000 * overhead),
+        "upload_ratio_curl": round(ratios["upload"], 3),
+        "download_ratio_curl": round(ratios["download"], 3),
+    }
+    print("RESULT", json.dumps(figures))
+    good = help_ms <= 300 and overhead <= 0.5 and max(ratios.values()) <= 1.1
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
