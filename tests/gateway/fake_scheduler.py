@@ -153,6 +153,8 @@ class FakeScheduler(FakeOperations):
             if (not request.user or task.spec.user == request.user)
             and (not request.states or task.state in request.states)
         ]
+        if request.page_token == "next":
+            return pb.ListTasksResponse()
         return pb.ListTasksResponse(tasks=found[: request.page_size], next_page_token="next")
 
     async def CancelTask(self, request: pb.CancelTaskRequest, context: Any) -> pb.Task:

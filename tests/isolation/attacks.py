@@ -97,6 +97,19 @@ def _submit(route: Route) -> list[Attack]:
     ]
 
 
+def _bulk(route: Route) -> list[Attack]:
+    """Several at once: another user's are reported as not there, whatever names them."""
+    return [
+        attack(route, route.path, 200, 404, json={"task_ids": [TASK]}),
+        attack(route, route.path, 200, json={"where": {"workflow_id": TASK}}),
+        attack(route, route.path, 403, json={"where": {"user": "alice"}}),
+    ]
+
+
+def _feed(route: Route) -> list[Attack]:
+    return [attack(route, f"{route.path}?user=alice", 403)]
+
+
 def _nothing(route: Route) -> list[Attack]:
     """It names nothing that is anybody's."""
     return []
@@ -105,6 +118,10 @@ def _nothing(route: Route) -> list[Attack]:
 OWN = {
     "POST /v1/tasks": _submit,
     "GET /v1/tasks": _tasks,
+    "POST /v1/tasks/cancel": _bulk,
+    "POST /v1/tasks/delete": _bulk,
+    "GET /v1/events": _feed,
+    "POST /v1/webhooks/ping": _nothing,
     "GET /v1/tasks/health": _nothing,
     "GET /v1/task-types": _nothing,
     "GET /v1/tasks/supported-tasks": _nothing,
@@ -139,7 +156,7 @@ def attacks(route: Route) -> list[Attack] | None:
     if route.scope is None:
         return [] if name in OPEN else None
     if route.scope == Scope.OPERATIONS:
-        at = route.path.replace("{task_id}", TASK).replace("{device}", "gpu-0")
+        at = route.path.replace("{task_id}", TASK).replace("{device}", "gpu-0").replace("{key_id}", "0" * 12)
         return [attack(route, at, 403)]
     if route.path.startswith(("/v1/tasks/{task_id}", "/v1/workflows/{workflow_id}")):
         return _of_task(route)
