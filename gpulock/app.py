@@ -10,13 +10,13 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 from gpulock import metrics
-from gpulock.api.positions import PositionTeller
+from gpulock.api.hub import SessionHub
+from gpulock.api.positions import PositionNotifier
 from gpulock.api.servicer import LockServicer
-from gpulock.api.session import SessionHub
 from gpulock.lease.configuration import LockConfiguration
 from gpulock.lease.configuration_store import ConfigurationStore
-from gpulock.lease.lessor import Client, Lessor
-from gpulock.lease.message import ClientMessage
+from gpulock.lease.lessor import Lessor
+from gpulock.lease.message import Client, ClientMessage
 from gpulock.lease.sweeper import Sweeper
 from gpulock.monitor.report import Report
 from gpulock.monitor.servicer import MonitorServicer
@@ -25,8 +25,8 @@ from gpulock.settings import GpulockSettings
 from gpulock.store.keys import Keys
 from gpulock.store.script_store import Push, ScriptStore, to_notice
 from gpulock.store.tail import Entry, Tail
-from redislink.patience import persist
 from redislink.pipe import Pipe
+from redislink.retry import retry
 from runtime.background import background
 from runtime.errors import Unavailable, YiVideoError
 from runtime.logs import get_logger
@@ -40,7 +40,7 @@ seldom = Seldom(log)
 
 LOCK_SERVICE = lock_pb2.DESCRIPTOR.services_by_name["LockService"].full_name
 MONITOR_SERVICE = monitor_pb2.DESCRIPTOR.services_by_name["LockMonitor"].full_name
-_START_PATIENCE_SECONDS = 60.0
+_START_RETRY_SECONDS = 60.0
 _STANDSTILL_SECONDS = 5.0
 _CATCH_UP_SECONDS = 1.0
 _FIGURES_SECONDS = 5.0
@@ -64,7 +64,7 @@ class LockReplica:
         ]
         self.keys = Keys(section.key_prefix, section.pools)
         self.store = ScriptStore(
-            self.pipe, self.keys, replica=self.name, patience_seconds=section.redis_patience_seconds,
+            self.pipe, self.keys, replica=self.name, retry_seconds=section.redis_retry_seconds,
             initial_state=section.initial_state, clock_us=clock_us,
         )  # fmt: skip
         self.store.on_messages_lost = self._catch_up_soon
@@ -76,7 +76,7 @@ class LockReplica:
             deliver=self.hub.deliver, on_epoch=self._new_epoch,
             on_due=self.sweeper.expect, on_queue=self._queue_moved, on_forgotten=self._catch_up_soon,
         )  # fmt: skip
-        self.positions = PositionTeller(self.lessor, self.hub, section)
+        self.positions = PositionNotifier(self.lessor, self.hub, section)
         self.configuration = ConfigurationStore(
             self.store, self.keys, self.lessor, settings, on_change=lambda: self.hub.announce(self.lessor)
         )
@@ -123,7 +123,7 @@ class LockReplica:
                 case "queue":
                     self.positions.moved()
                 case Push() as push:
-                    self.lessor.hear(push)
+                    self.lessor.take_push(push)
 
     def _placed(self) -> None:
         """Look at once: the store may be another one, or have been restarted."""
@@ -149,7 +149,7 @@ class LockReplica:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[LockReplica]:
         """Work for the time of the block. Leases live on without it."""
-        await persist(lambda: self.pipe.call("PING"), _START_PATIENCE_SECONDS, "the lock store")
+        await retry(lambda: self.pipe.call("PING"), _START_RETRY_SECONDS, "the lock store")
         await self.store.forget_other_versions()
         await self.configuration.load()
         tail = Tail(

@@ -37,7 +37,7 @@ class GpulockSection(Section):
     """`redis://`, `rediss://` or `unix://`; may carry a password. Redis 7 or later."""
     key_prefix: str = Field("{gpulock}:", pattern=r"^[A-Za-z0-9_:.-]*\{[A-Za-z0-9_.-]+\}[A-Za-z0-9_:.-]*:$")
     """Begins every key; the braces keep all keys in one Redis Cluster slot, which the scripts need."""
-    redis_patience_seconds: float = Field(5.0, gt=0)
+    redis_retry_seconds: float = Field(5.0, gt=0)
     """How long a call waits for Redis before it is answered UNAVAILABLE."""
     devices: tuple[DeviceSection, ...] = ()
     """What can be leased; the same in all replicas."""

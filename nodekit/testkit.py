@@ -169,8 +169,10 @@ class NodeUnderTest:
                 request_id=f"test-{uuid.uuid4()}", device=device, memory_mib=memory_mib
             )
             holding = await session.acquire(request, lambda *_: None)
-            yield
-            await session.release(holding, lock_pb2.RELEASE_REASON_NORMAL)
+            try:
+                yield
+            finally:
+                await session.release(holding, lock_pb2.RELEASE_REASON_NORMAL)
         finally:
             await session.aclose()
 

@@ -1,1 +1,1 @@
-"""What every room that speaks to Redis shares: scripts by name, patience through a restart, one pipelined connection."""
+"""What every room that speaks to Redis shares: scripts by name, retries through a restart, one pipelined connection."""

@@ -7,7 +7,7 @@ the first of them leaves (the others then never learn of a drain), and whose wat
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -71,17 +71,17 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
 
     async def Watch(  # noqa: N802
         self, request: health_pb2.HealthCheckRequest, context: Any
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any]:
         """Stream one service's state: at once, and on every change."""
-        told = None
+        sent = None
         while True:
             changed = self._changed
             state = self._state(request.service)
             if state is None:
                 state = _STATES.SERVICE_UNKNOWN
-            if state != told:
+            if state != sent:
                 yield _STATES(status=state)
-                told = state
+                sent = state
                 continue  # it may have changed while it was being sent
             if self._ended:
                 return

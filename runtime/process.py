@@ -64,7 +64,7 @@ async def _live(name: str, settings: RuntimeSection, main: Callable[[Shutdown], 
 
     first_time = 0.0
 
-    def told() -> None:
+    def on_signal() -> None:
         nonlocal first_time
         if shutdown.requested:
             if loop.time() - first_time < _SAME_SECONDS:
@@ -76,7 +76,7 @@ async def _live(name: str, settings: RuntimeSection, main: Callable[[Shutdown], 
         shutdown.request()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told)
+        loop.add_signal_handler(number, on_signal)
     BUILD_INFO.labels(name, VERSION).set(1)
     with metrics_endpoint(settings.metrics_listen) as port:
         log.info("started", pid=os.getpid(), metrics_port=port)

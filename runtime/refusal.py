@@ -23,7 +23,7 @@ class CallEnd:
     """
 
     def __init__(self, call: Any) -> None:
-        self._told = asyncio.Event()
+        self._answered = asyncio.Event()
         self._error: grpc.aio.AioRpcError | None = None
         call.add_done_callback(self._ended)
 
@@ -34,7 +34,7 @@ class CallEnd:
             return
         trailers = grpc.aio.Metadata(*_now(call.trailing_metadata()))
         self._error = grpc.aio.AioRpcError(_now(call.code()), grpc.aio.Metadata(), trailers, details=details)
-        self._told.set()
+        self._answered.set()
 
     async def own(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
         """Return the server's status for an error of the call, which may be grpc's own words."""
@@ -44,7 +44,7 @@ class CallEnd:
         """Return the server's own status, after a write has failed; UNAVAILABLE when none comes."""
         try:
             async with asyncio.timeout(_WAIT_SECONDS):
-                await self._told.wait()
+                await self._answered.wait()
         except TimeoutError:
             code, details = grpc.StatusCode.UNAVAILABLE, "the server broke the call off"
             return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details=details)

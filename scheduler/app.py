@@ -9,6 +9,8 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from yivideo.access.v1 import access_pb2, access_pb2_grpc
+
 from runtime.background import background
 from runtime.egress import EgressPolicy
 from runtime.logs import get_logger
@@ -51,7 +53,6 @@ from scheduler.run.dispatcher import Dispatcher
 from scheduler.run.lease_keeper import LeaseKeeper
 from scheduler.run.sweeper import Sweeper
 from scheduler.settings import ALLOW_SETTING, SchedulerSettings
-from yivideo.access.v1 import access_pb2, access_pb2_grpc
 from yivideo.task.v1 import task_pb2, task_pb2_grpc, workflow_pb2, workflow_pb2_grpc
 
 log = get_logger(__name__)
@@ -59,7 +60,7 @@ log = get_logger(__name__)
 SERVICE = task_pb2.DESCRIPTOR.services_by_name["TaskService"].full_name
 WORKFLOW_SERVICE = workflow_pb2.DESCRIPTOR.services_by_name["WorkflowService"].full_name
 ACCESS_SERVICE = access_pb2.DESCRIPTOR.services_by_name["AccessService"].full_name
-_START_PATIENCE_SECONDS = 60.0
+_START_RETRY_SECONDS = 60.0
 _STANDSTILL_SECONDS = 5.0
 
 
@@ -88,7 +89,7 @@ class Scheduler:
         self.endings = Endings(self.tasks)
         self.dispatcher = Dispatcher(
             self.attempts, self.tasks, self.types, Bindings(redis, keys), section, runtime, draining,
-            self.endings.tell,
+            self.endings.notify,
         )  # fmt: skip
         self.availability = Availability(
             redis, keys, section, self.dispatcher.offered, self.dispatcher.offers
@@ -137,7 +138,7 @@ class Scheduler:
                 self.dispatcher.want_soon(parts[1])
         elif parts[0] == "ended" and len(parts) == 3:
             if parts[1] == self.name:
-                self.endings.tell(parts[2])
+                self.endings.notify(parts[2])
         elif parts[0] == "delayed":
             self.sweeper.expect(int(parts[1]) / 1000)
         elif parts[0] == "outbox":
@@ -145,7 +146,7 @@ class Scheduler:
         elif parts[0] == "all":
             self.dispatcher.want_all()
             self.delivery.want()
-            self.endings.tell_all()
+            self.endings.notify_all()
         if parts[0] in ("types", "all"):
             loading = asyncio.create_task(self.types.load())
             self._loading.add(loading)
@@ -163,7 +164,7 @@ class Scheduler:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Scheduler]:
         """Work for the time of the block; leaving it hands all attempts to other replicas."""
-        await self.redis.ping(_START_PATIENCE_SECONDS)
+        await self.redis.ping(_START_RETRY_SECONDS)
         await self.types.load()
         await self.availability.refresh()
         await self.keeper.beat()
@@ -182,7 +183,7 @@ class Scheduler:
             try:
                 yield self
             finally:
-                await self.dispatcher.hear_nodes_out()
+                await self.dispatcher.await_draining_nodes()
                 for task in (keeping, sweeping):
                     task.cancel()
                 await self.dispatcher.drain()

@@ -84,7 +84,7 @@ class SchedulerSection(Section):
     """`redis://`, `rediss://` or `unix://`; may carry a password."""
     key_prefix: str = Field("{yivideo}:", pattern=r"^[A-Za-z0-9_:.-]*\{[A-Za-z0-9_.-]+\}[A-Za-z0-9_:.-]*:$")
     """Begins every key; the braces keep all keys in one Redis Cluster slot, which the scripts need."""
-    redis_patience_seconds: float = Field(5.0, gt=0)
+    redis_retry_seconds: float = Field(5.0, gt=0)
     """How long a client's call waits for Redis before it is answered UNAVAILABLE."""
     nodes: tuple[NodeSection, ...] = ()
     """Where the nodes are."""

@@ -73,6 +73,9 @@ def _nodes(stack: Stack) -> str:
 
 def _absent(stack: Stack) -> str:
     lines = [f"  left out {absent}\n" for absent in stack.left_out]
+    lines += [
+        f"  lesser   {node.row.name}: {'; '.join(node.lacking)}\n" for node in stack.nodes if node.lacking
+    ]
     lines += [f"  failed   {name}: {reason}\n" for name, reason in stack.failed.items()]
     return "".join(lines)
 

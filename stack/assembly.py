@@ -148,6 +148,7 @@ class Stack:
             "gpulock": self.gpulocks,
             "nodes": {node.row.name: node.addresses for node in self.nodes},
             "left_out": {absent.name: absent.reasons for absent in self.left_out},
+            "lacking": {node.row.name: node.lacking for node in self.nodes if node.lacking},
             "redis": self.redis,
             "lease_redis": self.lease_redis,
             "metrics": self.metrics,

@@ -21,7 +21,7 @@ class UnknownNode(Exception):
 
 
 class Needs(Section):
-    """What must be on this machine before a node can do anything."""
+    """What should be on this machine for a node."""
 
     models: tuple[str, ...] = ()
     """Entries of the model store."""
@@ -46,6 +46,8 @@ class NodeRow(Section):
     """Environment that it runs on; empty: the stack's own."""
     needs: Needs = Needs()
     """What it cannot do without."""
+    prefers: Needs = Needs()
+    """What it does better with: without it the node starts with a lesser engine."""
     optional: bool = True
     """Whether the rest starts without it."""
 

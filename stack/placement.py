@@ -20,6 +20,8 @@ class PlacedNode:
     addresses: tuple[str, ...]
     """One for each replica."""
     slots: int
+    lacking: tuple[str, ...] = ()
+    """What it prefers and does without here, with what to do about it, a sentence each."""
 
     @property
     def part_names(self) -> tuple[str, ...]:
@@ -58,7 +60,8 @@ def place_nodes(
         if not reasons:
             count = section.replicas.get(row.name, row.replicas)
             addresses = tuple(new_address(part_name(row.name, number)) for number in range(count))
-            placed.append(PlacedNode(row, interpreter, addresses, section.slots.get(row.name, row.slots)))
+            slots, lacking = section.slots.get(row.name, row.slots), tuple(find_missing(row.prefers))
+            placed.append(PlacedNode(row, interpreter, addresses, slots, lacking))
             continue
         absent = LeftOut(row.name, tuple(reasons))
         if not row.optional:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import groupby
 
+from runtime.backoff import Backoff
 from runtime.logs import get_logger
 from stack.log_files import LogFiles
 from stack.part import Part, PartFailed, PartSpec
@@ -89,18 +90,20 @@ class Supervisor:
         self._telling.ends(part.spec.name, "stopped" if drained else "KILLED: it did not drain")
 
     async def _keep_alive(self, part: Part) -> None:
-        pause = _FIRST_PAUSE_SECONDS
+        backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
         while True:
             status = await part.wait()
             log.error(
-                "a part ended; starting it again", part=part.spec.name, status=status, pause_seconds=pause
+                "a part ended; starting it again",
+                part=part.spec.name,
+                status=status,
+                pause_seconds=backoff.next_seconds,
             )
-            await asyncio.sleep(pause)
+            await backoff.pause()
             try:
                 await part.start()
             except PartFailed as error:
                 log.error("a part cannot be started", part=part.spec.name, reason=str(error))
-                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
             else:
                 self.failed.pop(part.spec.name, None)
-                pause = _FIRST_PAUSE_SECONDS
+                backoff.reset()

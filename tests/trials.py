@@ -32,6 +32,11 @@ FIGURES: dict[str, int | str] = {
 """What tests measure, and the value that it must have. Numbers are added up over tests; of words, all must be the same."""
 
 
+def _figure(value: object) -> int | str:
+    """A figure as tests record it, an integer or a word."""
+    return value if isinstance(value, int) else str(value)
+
+
 @dataclass
 class Outcome:
     """What became of one test."""
@@ -45,7 +50,9 @@ class Outcome:
 
     def note(self, report: pytest.TestReport) -> None:
         """Take up what one phase (setup, call, teardown) of the test came to; the worst phase counts."""
-        self.measured.update((name, value) for name, value in report.user_properties if name in FIGURES)
+        self.measured.update(
+            (name, _figure(value)) for name, value in report.user_properties if name in FIGURES
+        )
         if report.failed or self.state == "failed":
             self.state = "failed"
         elif report.skipped:

@@ -23,11 +23,11 @@ from pathlib import Path
 
 import aiohttp
 
+from bench.parts import redis_part, redis_url, settings
 from stack.log_files import LogFiles
 from stack.part import PartSpec, python_part
 from stack.ports import free_address
-from stack.probes import http_probe, redis_probe, rpc_probe, scheduler_probe
-from stack.redis_config import write_redis_config
+from stack.probes import http_probe, rpc_probe, scheduler_probe
 from stack.supervisor import Supervisor
 
 ROUNDS = 60
@@ -60,22 +60,17 @@ async def running(folder: Path) -> AsyncIterator[tuple[str, Supervisor]]:
     """Run the processes for the time of the block; gives the gateway's URL and the parts."""
     token = secrets.token_hex(16)
     redis, scheduler, node, gateway = (free_address() for _ in range(4))
-    common = {"YIVIDEO_RUNTIME__TOKEN": token}
 
     def part(name: str, module: str, listen: str, **values: str) -> PartSpec:
-        told = {f"YIVIDEO_{key.upper()}": value for key, value in values.items()}
-        return python_part(
-            name, module, rpc_probe(listen), {**common, "YIVIDEO_RUNTIME__LISTEN": listen, **told}
-        )
+        return python_part(name, module, rpc_probe(listen), settings(listen, token, **values))
 
-    config = write_redis_config(folder / "redis", int(redis.rpartition(":")[2]), token)
     nodes = json.dumps([{"node": "trees", "addresses": [node]}])
     url = f"http://{gateway}"
     scheduler_part = part(
         "scheduler",
         "scheduler",
         scheduler,
-        scheduler__redis_url=f"redis://:{token}@{redis}/0",
+        scheduler__redis_url=redis_url(redis, token),
         scheduler__nodes=nodes,
     )
     gateway_part = part(
@@ -84,7 +79,7 @@ async def running(folder: Path) -> AsyncIterator[tuple[str, Supervisor]]:
     )  # fmt: skip
     supervisor = Supervisor(LogFiles(folder / "logs"))
     stages = [
-        [PartSpec("redis", ("redis-server", str(config)), redis_probe(redis, token))],
+        [redis_part(folder, redis, token)],
         [
             part(
                 "node",

@@ -17,11 +17,11 @@ import aiohttp
 from standardwebhooks.webhooks import Webhook
 
 from bench.chaos.faults import Plan, make_plan
+from bench.chaos.installation import Installation
 from bench.chaos.judge import Evidence, Verdict, judge, read_journal
-from bench.chaos.load import Clients, Outcome, make_errands
+from bench.chaos.load import Clients, Outcome, make_tasks
 from bench.chaos.nemesis import Nemesis
 from bench.chaos.receivers import Receivers
-from bench.chaos.room import Room
 from runtime.logs import configure_logs
 
 _SETTLE_SECONDS = 120.0
@@ -38,20 +38,23 @@ async def tell(seed: int, tasks: int, folder: Path) -> Verdict:
     plan = make_plan(seed, tasks)
     say(f"seed {seed}: {tasks} tasks, {len(plan.faults)} faults in {plan.seconds:.0f} s; logs in {folder}")
     receivers = Receivers()
-    room = Room(folder, list(receivers.addresses.values()))
-    receivers.webhook = Webhook(room.secret)
+    installation = Installation(folder, list(receivers.addresses.values()))
+    receivers.webhook = Webhook(installation.secret)
     journal = folder / "journal.jsonl"
-    nemesis = Nemesis(room, receivers)
+    nemesis = Nemesis(installation, receivers)
     connector = aiohttp.TCPConnector(limit=200)
     async with receivers.listening():
-        async with room.running(), aiohttp.ClientSession(room.url, connector=connector) as session:
+        async with (
+            installation.running(),
+            aiohttp.ClientSession(installation.url, connector=connector) as session,
+        ):
             clients = Clients(session, receivers, str(journal))
             outcomes = await _play(clients, nemesis, plan, seed, tasks)
             settle_began = time.monotonic()
             await clients.settle(outcomes, _SETTLE_SECONDS)
             say(f"settled   {time.monotonic() - settle_began:.0f} s after the last fault and the last client")
-            survivors = room.trees()
-        survivors |= room.processes()
+            survivors = installation.trees()
+        survivors |= installation.processes()
     with journal.open() as lines:
         runs = read_journal(lines)
     offset = time.time() - time.monotonic()
@@ -64,8 +67,8 @@ async def _play(clients: Clients, nemesis: Nemesis, plan: Plan, seed: int, tasks
         say(
             f"  {fault.at:6.1f} s  {fault.kind:7} {fault.target} {fault.seconds or ''}{' (alone)' if fault.alone else ''}"
         )
-    errands = make_errands(seed, tasks, plan)
-    outcomes, _ = await asyncio.gather(clients.run(errands, began), nemesis.carry_out(plan, began))
+    planned = make_tasks(seed, tasks, plan)
+    outcomes, _ = await asyncio.gather(clients.run(planned, began), nemesis.carry_out(plan, began))
     hits = sum(strike.hit for strike in nemesis.strikes)
     say(f"struck    {hits} of {len(plan.faults)} faults found their target")
     return outcomes

@@ -23,10 +23,10 @@ STORM_SECONDS = 24.0
 SILENCE_SECONDS = 68.0
 ORDERLY_SECONDS = 7.0
 """Between one part's orderly restart and the next part's."""
-HOUSE_SECONDS = 34.0
+RESTART_SECONDS = 34.0
 """For the whole installation to stop, to come back and to take up its work."""
-HOUSE = "house"
-AT_ONCE = "house at once"
+INSTALLATION = "installation"
+AT_ONCE = "installation at once"
 _GAP_SECONDS = 3.0
 _EVERY_PART = 250
 """Tasks from which on a story has time for every part's restart."""
@@ -104,16 +104,16 @@ def _silence(dice: random.Random, begin: float, seconds: float) -> Iterator[Faul
 
 
 def _orderly(dice: random.Random, begin: float, *, every_part: bool) -> Iterator[Fault]:
-    """Restart every part in turn and the house in both ways, or, in a short story, the house in one of them."""
+    """Restart every part in turn and the installation in both ways, or, in a short story, the installation in one of them."""
     at = begin
     if every_part:
         for target in (dice.choice(NODES[:2]), dice.choice(SCHEDULERS), "gateway", "filestore", "redis"):
             yield Fault(round(at, 2), "drain", target, round(dice.uniform(0.3, 1.5), 2), alone=True)
             at += ORDERLY_SECONDS
         at += ORDERLY_SECONDS
-    for target in (HOUSE, AT_ONCE) if every_part else (dice.choice((HOUSE, AT_ONCE)),):
+    for target in (INSTALLATION, AT_ONCE) if every_part else (dice.choice((INSTALLATION, AT_ONCE)),):
         yield Fault(round(at, 2), "restart", target, 0.5, alone=True)
-        at += HOUSE_SECONDS
+        at += RESTART_SECONDS
 
 
 def make_plan(seed: int, tasks: int) -> Plan:
@@ -138,5 +138,5 @@ def make_plan(seed: int, tasks: int) -> Plan:
         at += CALM_SECONDS
         rounds += 1
     faults += _orderly(dice, at, every_part=tasks >= _EVERY_PART)
-    at = faults[-1].at + HOUSE_SECONDS
+    at = faults[-1].at + RESTART_SECONDS
     return Plan(tuple(sorted(faults, key=lambda fault: fault.at)), at)

@@ -138,14 +138,14 @@ def judge(evidence: Evidence) -> Verdict:
     for delivery in evidence.deliveries:
         deliveries[delivery.task_id].append(delivery)
     for outcome in evidence.outcomes:
-        mine = runs[outcome.errand.task_id]
+        mine = runs[outcome.task.task_id]
         _judge_requests(verdict, outcome)
         _judge_runs(verdict, outcome, mine, evidence.wall_offset)
         if not outcome.accepted:
             continue
         _judge_state(verdict, outcome, mine)
         _judge_events(verdict, outcome)
-        _judge_callbacks(verdict, outcome, deliveries[outcome.errand.task_id])
+        _judge_callbacks(verdict, outcome, deliveries[outcome.task.task_id])
     for _ in range(evidence.survivors):
         verdict.breach("orphans", "a process outlived everything")
     for strike in evidence.strikes:
@@ -161,15 +161,15 @@ def _judge_restarts(verdict: Verdict, evidence: Evidence, runs: dict[str, list[I
     calm = max((strike.ended for strike in faults), default=0.0)
     orderly = [strike for strike in evidence.strikes if strike.fault.orderly and strike.began > calm]
     for outcome in evidence.outcomes if orderly else ():
-        mine = runs[outcome.errand.task_id]
+        mine = runs[outcome.task.task_id]
         if not mine or mine[0].start <= calm:
             continue
         met = [(strike, run) for strike in orderly for run in mine if run.start < strike.began <= run.last]
         verdict.restarts_measured += len(met)
         if outcome.error_code == "WORKER_LOST":
-            verdict.breach("restart_dead_letters", f"{outcome.errand.task_id} is a dead letter")
+            verdict.breach("restart_dead_letters", f"{outcome.task.task_id} is a dead letter")
         elif outcome.worker_lost:
-            verdict.breach("restart_losses", f"{outcome.errand.task_id}: {outcome.worker_lost} attempts lost")
+            verdict.breach("restart_losses", f"{outcome.task.task_id}: {outcome.worker_lost} attempts lost")
         for strike, run in met:
             again = [later.start for later in mine if later.start > run.last]
             if strike.fault.kind == "restart" and again and not run.ended:
@@ -177,17 +177,17 @@ def _judge_restarts(verdict: Verdict, evidence: Evidence, runs: dict[str, list[I
                 verdict.restart_max_seconds = max(verdict.restart_max_seconds, seconds)
                 if seconds > BACK_SECONDS:
                     verdict.complaints.append(
-                        f"restart: {outcome.errand.task_id} ran again after {seconds:.1f} s"
+                        f"restart: {outcome.task.task_id} ran again after {seconds:.1f} s"
                     )
 
 
 def _judge_requests(verdict: Verdict, outcome: Outcome) -> None:
     if outcome.refusal:
-        verdict.breach("refused_requests", f"{outcome.errand.task_id}: {outcome.refusal}")
+        verdict.breach("refused_requests", f"{outcome.task.task_id}: {outcome.refusal}")
 
 
 def _judge_runs(verdict: Verdict, outcome: Outcome, runs: list[Interval], wall_offset: float) -> None:
-    task_id = outcome.errand.task_id
+    task_id = outcome.task.task_id
     latest: Interval | None = None
     for run in runs:
         if latest is not None and run.start < latest.last:
@@ -204,39 +204,37 @@ def _judge_runs(verdict: Verdict, outcome: Outcome, runs: list[Interval], wall_o
 
 
 def _judge_state(verdict: Verdict, outcome: Outcome, runs: list[Interval]) -> None:
-    errand = outcome.errand
+    task = outcome.task
     if outcome.state == "missing":
-        verdict.breach("lost", f"{errand.task_id} was accepted and is not there")
+        verdict.breach("lost", f"{task.task_id} was accepted and is not there")
     elif outcome.state not in TERMINAL_STATES:
-        verdict.breach("non_terminal", f"{errand.task_id} is {outcome.state}")
+        verdict.breach("non_terminal", f"{task.task_id} is {outcome.state}")
     elif outcome.state == "completed":
         ended = {run.run for run in runs if run.ended}
         if outcome.run not in ended:
             verdict.breach(
-                "lost", f"{errand.task_id} completed with {outcome.run!r}, whose end nobody wrote down"
+                "lost", f"{task.task_id} completed with {outcome.run!r}, whose end nobody wrote down"
             )
-        if errand.store and outcome.stored != outcome.run:
+        if task.store and outcome.stored != outcome.run:
             verdict.breach(
-                "double_published", f"{errand.task_id} stored {outcome.stored!r}, not {outcome.run!r}"
+                "double_published", f"{task.task_id} stored {outcome.stored!r}, not {outcome.run!r}"
             )
-        if errand.failures == DOOMED:
-            verdict.breach("unexpected_failures", f"{errand.task_id} should have failed")
+        if task.failures == DOOMED:
+            verdict.breach("unexpected_failures", f"{task.task_id} should have failed")
     elif outcome.state == "failed":
         dead_letter = outcome.error_code == "WORKER_LOST" and outcome.worker_lost >= MAX_WORKER_LOST
-        if errand.failures != DOOMED and not dead_letter:
-            verdict.breach("unexpected_failures", f"{errand.task_id} failed: {outcome.error_code}")
-    elif errand.cancel_after is None:
-        verdict.breach("unexpected_failures", f"{errand.task_id} is {outcome.state} and nobody asked for it")
+        if task.failures != DOOMED and not dead_letter:
+            verdict.breach("unexpected_failures", f"{task.task_id} failed: {outcome.error_code}")
+    elif task.cancel_after is None:
+        verdict.breach("unexpected_failures", f"{task.task_id} is {outcome.state} and nobody asked for it")
     if outcome.cancelled_at_once and outcome.state != "cancelled":
-        verdict.breach(
-            "double_published", f"{errand.task_id} was said to be cancelled and is {outcome.state}"
-        )
+        verdict.breach("double_published", f"{task.task_id} was said to be cancelled and is {outcome.state}")
 
 
 def _judge_events(verdict: Verdict, outcome: Outcome) -> None:
     if outcome.state not in TERMINAL_STATES:
         return
-    task_id, events = outcome.errand.task_id, outcome.events
+    task_id, events = outcome.task.task_id, outcome.events
     ends = [name for _, name in events if name in TERMINAL_EVENTS]
     if len(ends) > 1:
         verdict.breach("double_published", f"{task_id} has the ends {ends}")
@@ -247,14 +245,14 @@ def _judge_events(verdict: Verdict, outcome: Outcome) -> None:
     # Checkpoints have numbers too, and are not shown to clients: numbers grow, and there may be holes of one.
     if any(second <= first for (first, _), (second, _) in pairwise(events)):
         verdict.breach("stream_mismatch", f"{task_id}: numbers do not grow: {events}")
-    if outcome.errand.watch and outcome.watched != events:
+    if outcome.task.watch and outcome.watched != events:
         verdict.breach("stream_mismatch", f"{task_id}: a client saw {outcome.watched}, there is {events}")
 
 
 def _judge_callbacks(verdict: Verdict, outcome: Outcome, deliveries: list[Delivery]) -> None:
-    task_id = outcome.errand.task_id
+    task_id = outcome.task.task_id
     faults = [f"{len(deliveries)} deliveries of a callback nobody asked for"] if deliveries else []
-    if outcome.errand.temper:
+    if outcome.task.temper:
         wanted = _CALLBACK_STATUS.get(outcome.state, outcome.state)
         faults = [
             f"a delivery says {d.status}, the task is {wanted}" for d in deliveries if d.status != wanted
@@ -275,9 +273,9 @@ def _judge_kill(
 ) -> None:
     for outcome in outcomes:
         # A task that is told to fail, or to stop, has other reasons to run again, or not to.
-        if outcome.errand.failures or outcome.errand.cancel_after is not None:
+        if outcome.task.failures or outcome.task.cancel_after is not None:
             continue
-        mine = runs[outcome.errand.task_id]
+        mine = runs[outcome.task.task_id]
         struck = [run for run in mine if run.start < strike.began <= run.last + _DEATH_SECONDS / 4]
         later = [run for run in mine if run.start > strike.began]
         if not struck:
@@ -286,15 +284,15 @@ def _judge_kill(
             verdict.scheduler_kills_measured += 1
             if later:
                 verdict.breach(
-                    "killed_scheduler_restarts", f"{outcome.errand.task_id} ran again when a scheduler died"
+                    "killed_scheduler_restarts", f"{outcome.task.task_id} ran again when a scheduler died"
                 )
         elif later and not struck[-1].ended and struck[-1].last < strike.began + _DEATH_SECONDS:
-            kind = outcome.errand.name.partition(".")[0]
+            kind = outcome.task.name.partition(".")[0]
             others = [
                 run
                 for other in outcomes
-                if other.errand.name.startswith(f"{kind}.")
-                for run in runs[other.errand.task_id]
+                if other.task.name.startswith(f"{kind}.")
+                for run in runs[other.task.task_id]
                 if run.ended or run.last >= strike.began + _DEATH_SECONDS  # else it died with the node
             ]
             _measure_restart(verdict, strike, kind, later[0], others)

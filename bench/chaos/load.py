@@ -22,14 +22,14 @@ _WAYS = ("hammer", "cast", "chain")
 _WITNESSES = 6
 _WITNESS_SECONDS = 10.0
 _LAST_SECONDS = 5.0
-_PATIENCE_SECONDS = 120.0
+_GIVE_UP_SECONDS = 120.0
 _AGAIN_SECONDS = 0.3
 _CALL = aiohttp.ClientTimeout(total=15)
 _STREAM = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=20)
 
 
 @dataclass(frozen=True)
-class Errand:
+class PlannedTask:
     """What one client wants."""
 
     task_id: str
@@ -54,7 +54,7 @@ MAX_ATTEMPTS = 12
 class Outcome:
     """What one client has seen."""
 
-    errand: Errand
+    task: PlannedTask
     accepted: bool = False
     refusal: str = ""
     """A lasting error of the submission or the cancel that no repetition would mend."""
@@ -79,13 +79,13 @@ class Outcome:
     """What the stored file says."""
 
 
-def make_errands(seed: int, tasks: int, plan: Plan) -> list[Errand]:
+def make_tasks(seed: int, tasks: int, plan: Plan) -> list[PlannedTask]:
     """Make up what clients want: some tasks that surely run when a lone process is killed, the others all over the story."""
     dice = random.Random(seed * 7919 + 1)
     alone = [fault.at for fault in plan.faults if fault.alone]
     witnesses = [at - dice.uniform(1.5, 2.5) for at in alone for _ in range(_WITNESSES)][:tasks]
-    errands = [
-        Errand(
+    planned = [
+        PlannedTask(
             task_id=f"chaos-witness-{number}",
             name=f"forge.{_WAYS[number % len(_WAYS)]}",
             at=at,
@@ -99,12 +99,12 @@ def make_errands(seed: int, tasks: int, plan: Plan) -> list[Errand]:
         for number, at in enumerate(witnesses)
     ]
     latest = plan.seconds - _LAST_SECONDS
-    return errands + [_errand(dice, number, latest) for number in range(tasks - len(errands))]
+    return planned + [_planned_task(dice, number, latest) for number in range(tasks - len(planned))]
 
 
-def _errand(dice: random.Random, number: int, latest: float) -> Errand:
+def _planned_task(dice: random.Random, number: int, latest: float) -> PlannedTask:
     long = dice.random() < 0.03
-    return Errand(
+    return PlannedTask(
         task_id=f"chaos-{number}",
         name=f"{dice.choice(('forge', 'forge', 'anvil'))}.{dice.choice(_WAYS)}",
         at=dice.uniform(0, latest),
@@ -125,49 +125,49 @@ class Clients:
         self._receivers = receivers
         self._journal = journal
 
-    async def run(self, errands: list[Errand], began: float) -> list[Outcome]:
-        """Run all errands up to where the clients are done; tasks may still run."""
-        return list(await asyncio.gather(*(self._errand(errand, began) for errand in errands)))
+    async def run(self, planned: list[PlannedTask], began: float) -> list[Outcome]:
+        """Run all planned up to where the clients are done; tasks may still run."""
+        return list(await asyncio.gather(*(self._carry_out(task, began) for task in planned)))
 
-    async def _errand(self, errand: Errand, began: float) -> Outcome:
-        outcome = Outcome(errand)
-        await asyncio.sleep(began + errand.at - time.monotonic())
-        status, body = await self._insist("POST", "/v1/tasks", json=self._request(errand))
+    async def _carry_out(self, task: PlannedTask, began: float) -> Outcome:
+        outcome = Outcome(task)
+        await asyncio.sleep(began + task.at - time.monotonic())
+        status, body = await self._insist("POST", "/v1/tasks", json=self._request(task))
         outcome.accepted = status in (200, 202)
         if not outcome.accepted:
             outcome.refusal = f"submit: {status} {body.get('code')}"
             return outcome
         wishes = []
-        if errand.watch:
+        if task.watch:
             wishes.append(self._watch(outcome))
-        if errand.cancel_after is not None:
-            wishes.append(self._cancel(outcome, errand.cancel_after))
+        if task.cancel_after is not None:
+            wishes.append(self._cancel(outcome, task.cancel_after))
         await asyncio.gather(*wishes)
         return outcome
 
-    def _request(self, errand: Errand) -> dict[str, Any]:
+    def _request(self, task: PlannedTask) -> dict[str, Any]:
         request: dict[str, Any] = {
-            "task_id": errand.task_id,
-            "task_name": errand.name,
+            "task_id": task.task_id,
+            "task_name": task.name,
             "input_data": {
                 "journal": self._journal,
-                "seconds": errand.seconds,
-                "failures": errand.failures,
-                "store": errand.store,
+                "seconds": task.seconds,
+                "failures": task.failures,
+                "store": task.store,
             },
             "retry_policy": {
-                "max_attempts": 3 if errand.failures == DOOMED else MAX_ATTEMPTS,
+                "max_attempts": 3 if task.failures == DOOMED else MAX_ATTEMPTS,
                 "initial_delay_seconds": 0.2,
                 "backoff_factor": 1.0,
             },
         }
-        if errand.temper:
-            request["callback"] = f"http://{self._receivers.addresses[errand.temper]}/"
+        if task.temper:
+            request["callback"] = f"http://{self._receivers.addresses[task.temper]}/"
         return request
 
     async def _insist(self, method: str, path: str, **options: Any) -> tuple[int, dict[str, Any]]:
         """Repeat a request until it has an answer that is not about the server's own trouble; (0, {}) when none came in time."""
-        give_up = time.monotonic() + _PATIENCE_SECONDS
+        give_up = time.monotonic() + _GIVE_UP_SECONDS
         while time.monotonic() < give_up:
             try:
                 async with self._session.request(method, path, timeout=_CALL, **options) as response:
@@ -181,7 +181,7 @@ class Clients:
 
     async def _cancel(self, outcome: Outcome, after: float) -> None:
         await asyncio.sleep(after)
-        status, body = await self._insist("DELETE", f"/v1/tasks/{outcome.errand.task_id}")
+        status, body = await self._insist("DELETE", f"/v1/tasks/{outcome.task.task_id}")
         outcome.cancelled_at_once = status == 200
         if status not in (
             200,
@@ -192,11 +192,11 @@ class Clients:
 
     async def _watch(self, outcome: Outcome) -> None:
         """Follow the task's events to the terminal one, however often the stream breaks."""
-        give_up = time.monotonic() + _PATIENCE_SECONDS
+        give_up = time.monotonic() + _GIVE_UP_SECONDS
         while time.monotonic() < give_up:
             last = outcome.watched[-1][0] if outcome.watched else 0
             try:
-                async for sequence, name, _ in self.stream(outcome.errand.task_id, last):
+                async for sequence, name, _ in self.stream(outcome.task.task_id, last):
                     outcome.watched.append((sequence, name))
                     if name in TERMINAL_EVENTS:
                         return
@@ -236,7 +236,7 @@ class Clients:
 
     async def _look(self, outcome: Outcome, gate: asyncio.Semaphore) -> bool:
         async with gate:
-            status, body = await self._insist("GET", f"/v1/tasks/{outcome.errand.task_id}")
+            status, body = await self._insist("GET", f"/v1/tasks/{outcome.task.task_id}")
         outcome.state = "missing" if status == 404 else body.get("state", "unknown")
         if status == 404:
             return True
@@ -245,21 +245,21 @@ class Clients:
         outcome.worker_lost = body.get("worker_lost_count", 0)
         outcome.callback = body.get("callback_status") or ""
         return outcome.state in TERMINAL_STATES and (
-            not outcome.errand.temper or outcome.callback in ("sent", "failed")
+            not outcome.task.temper or outcome.callback in ("sent", "failed")
         )
 
     async def _read_rest(self, outcome: Outcome) -> None:
         if outcome.state not in TERMINAL_STATES:
             return
         outcome.events, outcome.retries = [], []
-        async for sequence, name, data in self.stream(outcome.errand.task_id, 0):
+        async for sequence, name, data in self.stream(outcome.task.task_id, 0):
             outcome.events.append((sequence, name))
             if name == "retrying":
                 outcome.retries.append(data["error"]["code"])
             if name in TERMINAL_EVENTS:
                 outcome.ended_time = datetime.fromisoformat(data["time"]).timestamp()
-        if outcome.state == "completed" and outcome.errand.store:
-            _, body = await self._insist("GET", f"/v1/tasks/{outcome.errand.task_id}")
+        if outcome.state == "completed" and outcome.task.store:
+            _, body = await self._insist("GET", f"/v1/tasks/{outcome.task.task_id}")
             path = body["result"]["output"]["path"]
             async with self._session.get(f"/v1/files/download/{path}") as response:
                 outcome.stored = (

@@ -1,4 +1,4 @@
-"""The nemesis: carries out a plan of faults on a room and notes what it really did, and when."""
+"""The nemesis: carries out a plan of faults on an installation and notes what it really did, and when."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from bench.chaos.faults import AT_ONCE, Fault, Plan
+from bench.chaos.installation import KINDS, Installation
 from bench.chaos.receivers import Receivers
-from bench.chaos.room import KINDS, Room
 from nodekit.process.process_tree import members
 
 
@@ -28,10 +28,10 @@ class Strike:
 
 
 class Nemesis:
-    """Strikes a room. `strikes` is filled as faults end."""
+    """Strikes an installation. `strikes` is filled as faults end."""
 
-    def __init__(self, room: Room, receivers: Receivers) -> None:
-        self._room = room
+    def __init__(self, installation: Installation, receivers: Receivers) -> None:
+        self._installation = installation
         self._receivers = receivers
         self.strikes: list[Strike] = []
 
@@ -48,17 +48,17 @@ class Nemesis:
         self.strikes.append(Strike(fault, began, time.monotonic(), hit))
 
     async def _kill(self, fault: Fault) -> bool:
-        return self._room.signal(fault.target, signal.SIGKILL, fault.seconds) is not None
+        return self._installation.signal(fault.target, signal.SIGKILL, fault.seconds) is not None
 
     async def _drain(self, fault: Fault) -> bool:
-        return self._room.signal(fault.target, signal.SIGTERM, fault.seconds) is not None
+        return self._installation.signal(fault.target, signal.SIGTERM, fault.seconds) is not None
 
     async def _restart(self, fault: Fault) -> bool:
-        await self._room.restart(at_once=fault.target == AT_ONCE)
+        await self._installation.restart(at_once=fault.target == AT_ONCE)
         return True
 
     async def _freeze(self, fault: Fault) -> bool:
-        pid = self._room.signal(fault.target, signal.SIGSTOP)
+        pid = self._installation.signal(fault.target, signal.SIGSTOP)
         return await _thaw_later(pid, fault.seconds)
 
     async def _slay(self, fault: Fault) -> bool:
@@ -76,17 +76,17 @@ class Nemesis:
     def _busy_child(self, fault: Fault) -> int | None:
         """Find a child process of a node: which one, the fault's own time decides."""
         mine = f"{KINDS[fault.target]}-"
-        pids = [pid for pid in members(mine) if self._room.holds(pid)]
+        pids = [pid for pid in members(mine) if self._installation.holds(pid)]
         return sorted(pids)[int(fault.at * 100) % len(pids)] if pids else None
 
     async def _hole(self, fault: Fault) -> bool:
-        self._room.wire("hole", fault.target)
+        self._installation.wire("hole", fault.target)
         await asyncio.sleep(fault.seconds)
-        self._room.wire("pass", fault.target)
+        self._installation.wire("pass", fault.target)
         return True
 
     async def _sever(self, fault: Fault) -> bool:
-        self._room.wire("sever", fault.target)
+        self._installation.wire("sever", fault.target)
         return True
 
     async def _deafen(self, fault: Fault) -> bool:

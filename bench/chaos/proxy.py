@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 PART_VARIABLE = "CHAOS_PART"
-"""In a process's environment: which part of the room it is."""
+"""In a process's environment: which part of the installation it is."""
 _CHUNK_BYTES = 64 * 1024
 _LOOK_SECONDS = 0.03
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from aiohttp import web
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from bench.chaos.room import quiet_address
+from bench.chaos.installation import quiet_address
 
 TEMPERS = ("steady", "slow", "moody", "absent")
 _SLOW_SECONDS = 1.5

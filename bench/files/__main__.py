@@ -21,8 +21,9 @@ from pathlib import Path
 
 from bench.files.film import MIB, Film, make_film
 from bench.files.rates import Rates, compare
-from bench.files.servers import ROOT, stack
+from bench.files.servers import stack
 from bench.files.ways import Direct, Folder, Way
+from bench.servers import ROOT
 from runtime.heap import keep_large_blocks
 from tests.s3 import radosgw
 

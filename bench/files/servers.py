@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import processes
 from bench.files.ways import Gateway
-
-ROOT = Path(__file__).resolve().parent.parent.parent
+from bench.servers import QUIET, connects, free_port, program
 
 
 @dataclass
@@ -34,8 +30,7 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """Return the processor time used so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return processes.cpu_seconds([self.pid])
 
     def settle(self) -> None:
         """Take the present size as the idle one."""
@@ -46,43 +41,27 @@ class Server:
         return max(0.0, self.memory_mib("VmHWM") - self.idle_mib)
 
 
-def free_port() -> int:
-    """Return a loopback port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @contextlib.contextmanager
 def stack(folder: Path, extra: dict[str, str]) -> Iterator[tuple[Gateway, list[Server]]]:
     """Run filestore and gateway for the time of a block."""
     files, rest = free_port(), free_port()
-    base = {name: value for name, value in os.environ.items() if not name.startswith(("YIVIDEO_", "MINIO_"))}
-    base |= {"YIVIDEO_RUNTIME__LOG_LEVEL": "warning", "YIVIDEO_RUNTIME__METRICS_LISTEN": "", **extra}
-    settings = {
-        "filestore": {
-            "YIVIDEO_RUNTIME__LISTEN": f"127.0.0.1:{files}",
-            "YIVIDEO_FILESTORE__ROOT": str(folder / "files"),
-        },
-        "gateway": {
-            "YIVIDEO_GATEWAY__LISTEN": f"127.0.0.1:{rest}",
-            "YIVIDEO_GATEWAY__FILESTORE_ADDRESS": f"127.0.0.1:{files}",
-        },
+    filestore = {
+        **QUIET,
+        "YIVIDEO_RUNTIME__LISTEN": f"127.0.0.1:{files}",
+        "YIVIDEO_FILESTORE__ROOT": str(folder / "files"),
+        **extra,
     }
-    running: list[subprocess.Popen[bytes]] = []
-    try:
-        for name, own in settings.items():
-            running.append(subprocess.Popen([sys.executable, "-m", name], cwd=ROOT, env=base | own))
-        gateway = Gateway(f"127.0.0.1:{rest}")
-        deadline = time.monotonic() + 60
-        while not gateway.ready():
-            if time.monotonic() > deadline or any(each.poll() is not None for each in running):
-                raise RuntimeError("the stack did not start")
-            time.sleep(0.1)
-        yield gateway, [Server(name, each.pid) for name, each in zip(settings, running, strict=True)]
-    finally:
-        for each in running:
-            each.terminate()
-        for each in running:
-            each.wait(30)
+    own = {
+        **QUIET,
+        "YIVIDEO_GATEWAY__LISTEN": f"127.0.0.1:{rest}",
+        "YIVIDEO_GATEWAY__FILESTORE_ADDRESS": f"127.0.0.1:{files}",
+        **extra,
+    }
+    gateway = Gateway(f"127.0.0.1:{rest}")
+    with (
+        program(
+            [sys.executable, "-m", "filestore"], filestore, ready=lambda: connects(f"127.0.0.1:{files}")
+        ) as store,
+        program([sys.executable, "-m", "gateway"], own, ready=gateway.ready) as front,
+    ):
+        yield gateway, [Server("filestore", store.pid), Server("gateway", front.pid)]

@@ -26,11 +26,10 @@ from bench.gpulock.servers import (
     ONE,
     TTL_SECONDS,
     lock_service,
-    redis_server,
-    rpc_server,
 )
 from bench.gpulock.session import open_session
 from bench.gpulock.turns import SECOND, percentile
+from bench.servers import redis_server, rpc_server
 
 _LOOP_SECONDS = 8.0
 _LOOP_HOLD_SECONDS = 0.02

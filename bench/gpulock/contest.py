@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bench.gpulock import poller
 from bench.gpulock.crew import Crew
-from bench.gpulock.servers import ROOT
 from bench.gpulock.turns import Figures, percentile
+from bench.servers import ROOT
 
 WAITERS = (1, 2, 8, 32)
 ROUNDS: Mapping[int, int] = {1: 100, 2: 50, 8: 16, 32: 8}

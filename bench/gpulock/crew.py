@@ -12,8 +12,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from bench.gpulock.servers import ROOT
 from bench.gpulock.turns import MILLISECOND, SECOND, Figures, Turn
+from bench.servers import ROOT
 from runtime.program import dying_with_us
 
 GAP_MILLISECONDS = 15

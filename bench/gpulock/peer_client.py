@@ -47,7 +47,7 @@ KINDS = {"redis-py": RedisPyLock, "python-redis-lock": BlpopLock}
 def main() -> None:
     """Serve plans."""
     kind, url = sys.argv[1:]
-    # Waiters block for longer than redis-py's own patience with a socket.
+    # Waiters block for longer than redis-py's own socket timeout.
     link = redis.Redis.from_url(url, socket_timeout=None)
     made: dict[str, Lock] = {}
 

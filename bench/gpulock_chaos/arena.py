@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import grpc
-import redis
-
-from bench.gpulock.servers import ROOT, free_port
+from bench.servers import QUIET, connects, free_port, redis_answers, redis_binary, start, wait_ready
 from nodekit.process.process_tree import kill_members
-from runtime.program import dying_with_us
 from stack.redis_config import write_redis_config
 
 TTL_SECONDS = 2.0
@@ -26,7 +20,6 @@ BEAT_SECONDS = 0.5
 LOCK_DELAY_SECONDS = 0.3
 WINDOW_SECONDS = 3.0
 DEVICES = 2
-_START_SECONDS = 60.0
 
 
 class Victim:
@@ -37,12 +30,7 @@ class Victim:
     ) -> None:
         self.name = name
         self._argv = argv
-        self._environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith("YIVIDEO_")},
-            "YIVIDEO_RUNTIME__METRICS_LISTEN": "",
-            "YIVIDEO_RUNTIME__LOG_LEVEL": "warning",
-            **environment,
-        }
+        self._environment = {**QUIET, **environment}
         self._log = log
         self._ready = ready
         self._process: subprocess.Popen[bytes] | None = None
@@ -51,19 +39,12 @@ class Victim:
 
     def start(self) -> None:
         """Start it; `wait` for it before it counts as there."""
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*dying_with_us("KILL"), *self._argv], cwd=ROOT, env=self._environment, stdout=log, stderr=log
-            )
+        self._process = start(self._argv, self._environment, self._log)
 
     def wait(self) -> None:
         """Wait until it serves. Raises RuntimeError when it does not."""
-        deadline = time.monotonic() + _START_SECONDS
-        while not self._ready():
-            assert self._process is not None
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{self.name} did not start:\n{self._log.read_text()[-2000:]}")
-            time.sleep(0.05)
+        assert self._process is not None
+        wait_ready(self._process, self._ready, self._log)
 
     def freeze(self) -> None:
         """SIGSTOP."""
@@ -88,16 +69,6 @@ class Victim:
     def _send(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
-
-
-def connects(address: str) -> bool:
-    """Whether a gRPC server answers."""
-    with grpc.insecure_channel(address) as channel:
-        try:
-            grpc.channel_ready_future(channel).result(timeout=0.5)
-        except grpc.FutureTimeoutError:
-            return False
-        return True
 
 
 class Arena:
@@ -126,16 +97,10 @@ class Arena:
 
     def _redis(self) -> Victim:
         config = write_redis_config(self.folder / "redis", self._port, self._password, sync="everysec")
-        binary = shutil.which("redis-server")
-        assert binary, "redis-server is missing: run `make setup`"
-        return Victim("redis", [binary, str(config)], {}, self.folder / "redis.log", self._redis_answers)
-
-    def _redis_answers(self) -> bool:
-        try:
-            with redis.Redis(port=self._port, password=self._password, socket_timeout=1) as link:
-                return bool(link.ping())
-        except redis.RedisError:
-            return False
+        url = f"redis://:{self._password}@127.0.0.1:{self._port}/0"
+        return Victim(
+            "redis", [redis_binary(), str(config)], {}, self.folder / "redis.log", lambda: redis_answers(url)
+        )
 
     def _replica(self, number: int, address: str) -> Victim:
         devices = [

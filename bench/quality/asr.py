@@ -21,6 +21,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from rapidfuzz.distance import Levenshtein
+
 from nodekit.testkit import NodeUnderTest
 from services.asr.node import node
 from subtitles.reading import read_document
@@ -59,15 +61,7 @@ def normalised(text: str) -> list[str]:
 def error_rate(reference: str, heard: str) -> float:
     """Return substitutions, deletions and insertions for each word of the reference."""
     truth, said = normalised(reference), normalised(heard)
-    row = list(range(len(said) + 1))
-    for number, word in enumerate(truth, 1):
-        diagonal, row[0] = row[0], number
-        for place, other in enumerate(said, 1):
-            diagonal, row[place] = (
-                row[place],
-                min(row[place] + 1, row[place - 1] + 1, diagonal + (word != other)),
-            )
-    return row[-1] / len(truth)
+    return Levenshtein.distance(truth, said) / len(truth)
 
 
 async def hear(under_test: NodeUnderTest, path: Path, **options: Any) -> list[dict[str, Any]]:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from rapidfuzz.distance import Levenshtein
+
 from bench.quality.ocr_films import Truth
 
 
@@ -51,16 +53,6 @@ class Score:
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
-def distance(one: str, other: str) -> int:
-    """Return the least number of letters to insert, remove or replace."""
-    row = list(range(len(other) + 1))
-    for count, letter in enumerate(one, 1):
-        before, row[0] = row[0], count
-        for at, against in enumerate(other, 1):
-            before, row[at] = row[at], min(row[at] + 1, row[at - 1] + 1, before + (letter != against))
-    return row[-1]
-
-
 def score(truth: Sequence[Truth], cues: Sequence[Shown], frame_seconds: float) -> Score:
     """Give each truth the cues that overlap it most; compare texts without white space and edges in frames."""
     result = Score(events=len(truth))
@@ -93,8 +85,8 @@ def _judge(result: Score, truth: Truth, mine: Sequence[Shown], frame_seconds: fl
         result.missed += 1
         result.wrong_letters += len(said)
         return
-    best = min(mine, key=lambda cue: distance("".join(cue.text.split()), said))
-    wrong = distance("".join(best.text.split()), said)
+    best = min(mine, key=lambda cue: Levenshtein.distance("".join(cue.text.split()), said))
+    wrong = Levenshtein.distance("".join(best.text.split()), said)
     result.exact += wrong == 0
     result.wrong_letters += min(wrong, len(said))
     result.split_or_merged += sum(_like(cue.text, truth.text) for cue in mine) - 1 if len(mine) > 1 else 0

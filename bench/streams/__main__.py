@@ -26,34 +26,40 @@ import time
 from pathlib import Path
 
 from bench.streams.callbacks import callbacks
-from bench.streams.house import House
+from bench.streams.installation import Installation
 from bench.streams.story import cut_streams, many_watchers, slow_readers
 
 
 async def tell(options: argparse.Namespace, folder: Path) -> dict[str, object]:
     """Run the four parts and print what they show."""
-    house = House(folder, schedulers=2, watchers=options.watchers)
-    async with house.running():
+    installation = Installation(folder, schedulers=2, watchers=options.watchers)
+    async with installation.running():
         cut = await cut_streams(
-            house, options.disconnects, random.Random(options.seed), tasks=12, each=5, seconds=9, kill=True
+            installation,
+            options.disconnects,
+            random.Random(options.seed),
+            tasks=12,
+            each=5,
+            seconds=9,
+            kill=True,
         )
         print(
             f"cuts: {dict(cut.disconnects)}, {cut.clients} clients, {cut.kills} scheduler kills, {cut.events} events told, "
             f"missing {cut.missing}, duplicate {cut.duplicate}, wrong {cut.wrong}, gaps {cut.gaps}"
         )
-        slow = await slow_readers(house, 50, 4000)
+        slow = await slow_readers(installation, 50, 4000)
         print(
             f"slow readers: {slow.count}, of {slow.sent_bytes / 2**20:.1f} MiB each; the gateway grew by "
             f"{slow.growth_bytes / 1024:.0f} KiB a reader; {slow.gaps} gap events, {slow.unexplained} events neither told nor gone"
         )
-        many = await many_watchers(house, options.watchers, 20, 15)
+        many = await many_watchers(installation, options.watchers, 20, 15)
         print(
             f"watchers: {many.watchers} on {many.tasks} tasks, fed by {many.shared} calls; Redis connections "
             f"{many.before.all} → {many.during.all}, subscribed {many.before.readers} → {many.during.readers} "
             f"(one a scheduler replica), blocked {many.during.blocked}; growth a watcher: gateway "
             f"{many.gateway_bytes / 1024:.1f} KiB, schedulers {many.scheduler_bytes / 1024:.1f} KiB; incomplete {many.missing}"
         )
-        sent = await callbacks(house, 1000, 300)
+        sent = await callbacks(installation, 1000, 300)
         print(
             f"callbacks: {sent.fine} to a good host while {sent.dead} wait for one that never answers: {sent.rate:.0f}/s, "
             f"ended → received p50 {sent.p50_ms:.0f} ms, p99 {sent.p99_ms:.0f} ms; the queue then costs "
@@ -67,7 +73,7 @@ async def tell(options: argparse.Namespace, folder: Path) -> dict[str, object]:
         "unexplained_gaps": cut.gaps + slow.unexplained,
         "watchers": many.watchers,
         "watchers_incomplete": many.missing,
-        "redis_readers": many.during.readers // len(house.schedulers),
+        "redis_readers": many.during.readers // len(installation.schedulers),
         "scheduler_calls": many.shared,
         "bytes_per_watcher": many.gateway_bytes + many.scheduler_bytes,
         "bytes_per_slow_reader": slow.growth_bytes,

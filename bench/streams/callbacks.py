@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
-from bench.streams.house import House
+from bench.streams.installation import Installation
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Callbacks:
     """What the scheduler replicas use of one core while nothing but the dead host's queue is left."""
 
 
-async def callbacks(house: House, dead: int, fine: int) -> Callbacks:
+async def callbacks(installation: Installation, dead: int, fine: int) -> Callbacks:
     """End tasks that never ran, so that each has a callback due; first the dead host's, then the good one's."""
     arrived: dict[str, float] = {}
     everybody = asyncio.Event()
@@ -48,21 +48,21 @@ async def callbacks(house: House, dead: int, fine: int) -> Callbacks:
     app.router.add_post("/", receive)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", house.receiver_port).start()
+    await web.TCPSite(runner, "127.0.0.1", installation.receiver_port).start()
     with socket.socket() as silent:
         silent.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        silent.bind(("127.0.0.1", house.dead_port))
+        silent.bind(("127.0.0.1", installation.dead_port))
         silent.listen(1024)
-        async with aiohttp.ClientSession(f"http://{house.gateway}") as http:
-            await _end(http, "dead", dead, house.dead_port)
-            ended = await _end(http, "fine", fine, house.receiver_port)
+        async with aiohttp.ClientSession(f"http://{installation.gateway}") as http:
+            await _end(http, "dead", dead, installation.dead_port)
+            ended = await _end(http, "fine", fine, installation.receiver_port)
             async with asyncio.timeout(60):
                 await everybody.wait()
         took = max(arrived.values()) - min(arrived.values())
         await asyncio.sleep(2.0)
-        before, begun = _cpu_seconds(house), time.perf_counter()
+        before, begun = _cpu_seconds(installation), time.perf_counter()
         await asyncio.sleep(8.0)
-        percent = 100 * (_cpu_seconds(house) - before) / (time.perf_counter() - begun)
+        percent = 100 * (_cpu_seconds(installation) - before) / (time.perf_counter() - begun)
     await runner.cleanup()
     delays = sorted(1000 * (arrived[name] - at) for name, at in ended.items())
     return Callbacks(
@@ -92,9 +92,14 @@ async def _end(http: aiohttp.ClientSession, kind: str, count: int, port: int) ->
     return ended
 
 
-def _cpu_seconds(house: House) -> float:
+def _cpu_seconds(installation: Installation) -> float:
     total = 0
-    for number in range(len(house.schedulers)):
-        fields = Path(f"/proc/{house.pid(f'scheduler-{number}')}/stat").read_text().rsplit(")", 1)[1].split()
+    for number in range(len(installation.schedulers)):
+        fields = (
+            Path(f"/proc/{installation.pid(f'scheduler-{number}')}/stat")
+            .read_text()
+            .rsplit(")", 1)[1]
+            .split()
+        )
         total += int(fields[11]) + int(fields[12])
     return total / os.sysconf("SC_CLK_TCK")

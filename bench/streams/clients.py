@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import grpc
 
-from bench.streams.house import House
+from bench.streams.installation import Installation
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
 Seen = tuple[int, str, str]
@@ -48,7 +48,7 @@ class Cuts:
 class Client:
     """One client of one task, over one of the three ways. `seen` is what it was told, in the order it came."""
 
-    house: House
+    installation: Installation
     task_id: str
     cuts: Cuts
     kind: str = ""
@@ -88,7 +88,7 @@ class SseClient(Client):
 
     async def _connect(self) -> None:
         headers = {"Last-Event-ID": str(self.sequence)} if self.seen else {}
-        url = f"http://{self.house.gateway}/v1/tasks/{self.task_id}/events"
+        url = f"http://{self.installation.gateway}/v1/tasks/{self.task_id}/events"
         timeout = aiohttp.ClientTimeout(total=None)
         async with aiohttp.ClientSession(timeout=timeout) as http, http.get(url, headers=headers) as response:
             response.raise_for_status()
@@ -118,7 +118,9 @@ class PollClient(Client):
         headers = {"Accept": "application/json", "Prefer": "wait=20"}
         async with aiohttp.ClientSession() as http:
             while not self.seen or self.seen[-1][1] not in END:
-                url = f"http://{self.house.gateway}/v1/tasks/{self.task_id}/events?after={self.sequence}"
+                url = (
+                    f"http://{self.installation.gateway}/v1/tasks/{self.task_id}/events?after={self.sequence}"
+                )
                 async with http.get(url, headers=headers) as response:
                     response.raise_for_status()
                     page = await response.json()
@@ -132,10 +134,10 @@ class RpcClient(Client):
     """`WatchTask.after_sequence`, at any scheduler replica."""
 
     async def _connect(self) -> None:
-        address = self.cuts.rng.choice(self.house.schedulers)
+        address = self.cuts.rng.choice(self.installation.schedulers)
         async with (
             grpc.aio.insecure_channel(address) as channel,
-            aclosing(watch(channel, self.house.token, self.task_id, self.sequence)) as events,
+            aclosing(watch(channel, self.installation.token, self.task_id, self.sequence)) as events,
         ):
             async for event in events:
                 self.note(*seen(event))
@@ -163,9 +165,9 @@ async def watch(
 KINDS: dict[str, type[Client]] = {"sse": SseClient, "grpc": RpcClient, "poll": PollClient}
 
 
-async def complete_list(house: House, task_id: str) -> list[Seen]:
+async def complete_list(installation: Installation, task_id: str) -> list[Seen]:
     """Read the whole history of an ended task from the store, over one undisturbed call."""
-    async with grpc.aio.insecure_channel(house.schedulers[0]) as channel:
+    async with grpc.aio.insecure_channel(installation.schedulers[0]) as channel:
         await channel.channel_ready()
-        async with aclosing(watch(channel, house.token, task_id, 0)) as events:
+        async with aclosing(watch(channel, installation.token, task_id, 0)) as events:
             return [seen(event) async for event in events if event.sequence]

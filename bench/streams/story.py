@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from bench.streams.clients import KINDS, Client, Cuts, Seen, blocks, complete_list
-from bench.streams.house import House, RedisClients
+from bench.streams.installation import Installation, RedisClients
 
 
-async def submit(http: aiohttp.ClientSession, house: House, task_id: str, **talk: float) -> None:
+async def submit(
+    http: aiohttp.ClientSession, installation: Installation, task_id: str, **talk: float
+) -> None:
     """Start a task that talks."""
     body = {"task_name": "talker.talk", "task_id": task_id, "input_data": talk}
-    async with http.post(f"http://{house.gateway}/v1/tasks", json=body) as response:
+    async with http.post(f"http://{installation.gateway}/v1/tasks", json=body) as response:
         if response.status not in (200, 202):
             raise RuntimeError(await response.text())
 
@@ -49,7 +51,14 @@ def judge(verdict: Verdict, client: Client, complete: list[Seen]) -> None:
 
 
 async def cut_streams(
-    house: House, disconnects: int, rng: random.Random, *, tasks: int, each: int, seconds: float, kill: bool
+    installation: Installation,
+    disconnects: int,
+    rng: random.Random,
+    *,
+    tasks: int,
+    each: int,
+    seconds: float,
+    kill: bool,
 ) -> Verdict:
     """Follow talking tasks over the three ways, cutting connections at random, and a scheduler replica while they last.
 
@@ -63,24 +72,26 @@ async def cut_streams(
             names = [f"cut-{round_number}-{number}" for number in range(tasks)]
             round_number += 1
             lines = int(seconds / 0.1)
-            await asyncio.gather(*(submit(http, house, name, lines=lines, gap_seconds=0.1) for name in names))
+            await asyncio.gather(
+                *(submit(http, installation, name, lines=lines, gap_seconds=0.1) for name in names)
+            )
             clients = [
-                kind(house, name, cuts, way)
+                kind(installation, name, cuts, way)
                 for name in names
                 for way, kind in KINDS.items()
                 for _ in range(each)
             ]
             watching = [asyncio.create_task(client.run()) for client in clients]
             if kill:
-                for number in range(len(house.schedulers)):
+                for number in range(len(installation.schedulers)):
                     await asyncio.sleep(seconds / 3)
-                    await house.whole()
-                    house.kill_scheduler(number)
+                    await installation.whole()
+                    installation.kill_scheduler(number)
                     verdict.kills += 1
             async with asyncio.timeout(90):
                 await asyncio.gather(*watching)
             for name in names:
-                complete = await complete_list(house, name)
+                complete = await complete_list(installation, name)
                 for client in clients:
                     if client.task_id == name:
                         judge(verdict, client, complete)
@@ -102,18 +113,18 @@ class SlowReaders:
     """Events that a reader neither got nor was told to be gone."""
 
 
-async def slow_readers(house: House, count: int, lines: int) -> SlowReaders:
+async def slow_readers(installation: Installation, count: int, lines: int) -> SlowReaders:
     """Open streams, do not read while the task says much, then read all."""
     async with aiohttp.ClientSession() as http:
-        await submit(http, house, "flood-1", lines=lines, gap_seconds=0.001, size=1900)
-        before = house.memory_bytes("gateway")
-        readers = [_connect(house, "flood-1") for _ in range(count)]
+        await submit(http, installation, "flood-1", lines=lines, gap_seconds=0.001, size=1900)
+        before = installation.memory_bytes("gateway")
+        readers = [_connect(installation, "flood-1") for _ in range(count)]
         complete: list[Seen] = []
         async with http.get(
-            f"http://{house.gateway}/v1/tasks/flood-1/events", timeout=aiohttp.ClientTimeout(total=90)
+            f"http://{installation.gateway}/v1/tasks/flood-1/events", timeout=aiohttp.ClientTimeout(total=90)
         ) as response:
             complete = [(data["sequence"], name, "") async for name, data in blocks(response) if name]
-        growth = house.memory_bytes("gateway") - before
+        growth = installation.memory_bytes("gateway") - before
         told = await asyncio.gather(*(_read_slowly(reader) for reader in readers))
     gaps = unexplained = 0
     for text in told:
@@ -125,12 +136,12 @@ async def slow_readers(house: House, count: int, lines: int) -> SlowReaders:
     return SlowReaders(count, lines * 1900, growth // count, gaps, unexplained)
 
 
-def _connect(house: House, task_id: str) -> socket.socket:
-    host, _, port = house.gateway.rpartition(":")
+def _connect(installation: Installation, task_id: str) -> socket.socket:
+    host, _, port = installation.gateway.rpartition(":")
     reader = socket.socket()
     reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     reader.connect((host, int(port)))
-    request = f"GET /v1/tasks/{task_id}/events HTTP/1.1\r\nHost: {house.gateway}\r\n\r\n"
+    request = f"GET /v1/tasks/{task_id}/events HTTP/1.1\r\nHost: {installation.gateway}\r\n\r\n"
     reader.sendall(request.encode())
     return reader
 
@@ -176,27 +187,29 @@ class ManyWatchers:
     missing: int
 
 
-async def many_watchers(house: House, count: int, tasks: int, seconds: float) -> ManyWatchers:
+async def many_watchers(installation: Installation, count: int, tasks: int, seconds: float) -> ManyWatchers:
     """Open streams on one gateway, spread over some tasks, and let them all run to the end."""
     connector = aiohttp.TCPConnector(limit=0)
     timeout = aiohttp.ClientTimeout(total=None)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as http:
         names = [f"many-{number}" for number in range(tasks)]
-        await house.whole()
-        before = await house.redis_clients()
-        sizes = _sizes(house)
+        await installation.whole()
+        before = await installation.redis_clients()
+        sizes = _sizes(installation)
         lines = int(seconds)
-        await asyncio.gather(*(submit(http, house, name, lines=lines, gap_seconds=1.0) for name in names))
+        await asyncio.gather(
+            *(submit(http, installation, name, lines=lines, gap_seconds=1.0) for name in names)
+        )
         watching = [
-            asyncio.create_task(_follow(http, house, names[number % tasks])) for number in range(count)
+            asyncio.create_task(_follow(http, installation, names[number % tasks])) for number in range(count)
         ]
         async with asyncio.timeout(60):
-            while await house.figure(http, "yivideo_sse_connections") < count:
+            while await installation.figure(http, "yivideo_sse_connections") < count:
                 await asyncio.sleep(0.2)
         await asyncio.sleep(1.0)
-        during = await house.redis_clients()
-        shared = int(await house.figure(http, "yivideo_gateway_shared_watches"))
-        grown = [now - then for now, then in zip(_sizes(house), sizes, strict=True)]
+        during = await installation.redis_clients()
+        shared = int(await installation.figure(http, "yivideo_gateway_shared_watches"))
+        grown = [now - then for now, then in zip(_sizes(installation), sizes, strict=True)]
         async with asyncio.timeout(90):
             told = await asyncio.gather(*watching)
     missing = sum(one != list(range(1, len(one) + 1)) or len(one) < lines + 3 for one in told)
@@ -205,11 +218,11 @@ async def many_watchers(house: House, count: int, tasks: int, seconds: float) ->
     )
 
 
-def _sizes(house: House) -> list[int]:
-    names = ["gateway", *(f"scheduler-{number}" for number in range(len(house.schedulers)))]
-    return [house.memory_bytes(name) for name in names]
+def _sizes(installation: Installation) -> list[int]:
+    names = ["gateway", *(f"scheduler-{number}" for number in range(len(installation.schedulers)))]
+    return [installation.memory_bytes(name) for name in names]
 
 
-async def _follow(http: aiohttp.ClientSession, house: House, task_id: str) -> list[int]:
-    async with http.get(f"http://{house.gateway}/v1/tasks/{task_id}/events") as response:
+async def _follow(http: aiohttp.ClientSession, installation: Installation, task_id: str) -> list[int]:
+    async with http.get(f"http://{installation.gateway}/v1/tasks/{task_id}/events") as response:
         return [data["sequence"] async for name, data in blocks(response) if name and data["sequence"]]

@@ -20,8 +20,8 @@ from typing import Any
 
 import uvloop
 
+from bench.servers import ROOT
 from bench.tasks import ours, pace, peers, stock, stops
-from bench.tasks.parts import ROOT
 
 ROWS = ("ours", "peers", "pickup", "cancel", "restart", "idle", "queued", "growth")
 CELERY = peers.CELERY.name

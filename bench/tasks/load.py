@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from bench.tasks import processes
+from bench import processes
 from bench.tasks.rest import Connection, connected
 
 OneTask = Callable[[Connection], Awaitable[float]]

@@ -14,8 +14,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from bench.tasks import processes
-from bench.tasks.parts import program
+from bench import processes
+from bench.servers import program
 from bench.tasks.peers import System
 from bench.tasks.rest import Connection, connected, request
 
@@ -80,7 +80,7 @@ async def running(folder: Path, **settings: str) -> AsyncIterator[Yivideo]:
         **settings,
     }
     card_file = folder / "run/stack.json"
-    with program("stack", [sys.executable, "-m", "stack"], folder, environment) as stack:
+    with program([sys.executable, "-m", "stack"], environment, log=folder / "stack.log") as stack:
         async with asyncio.timeout(_START_SECONDS):
             while not card_file.exists():
                 if stack.poll() is not None:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.tasks import processes
+from bench import processes
+from bench.servers import ROOT, free_port, listens, program
 from bench.tasks.load import OneTask
-from bench.tasks.parts import ROOT, durable_redis, free_port, program, wait_listening
+from bench.tasks.parts import durable_redis
 from bench.tasks.rest import Connection, connected, request
 
 BIN = ROOT / ".venv-bench/bin"
@@ -123,7 +124,7 @@ async def running(peer: Peer, folder: Path) -> AsyncIterator[System]:
         environment = {"REDIS_URL": f"redis://127.0.0.1:{redis_port}/0"}
         port = free_port()
         worker = [str(BIN / peer.worker[0]), *peer.worker[1:]]
-        worker_program = stack.enter_context(program("worker", worker, folder, environment))
+        worker_program = stack.enter_context(program(worker, environment, log=folder / "worker.log"))
         uvicorn = [
             str(BIN / "uvicorn"),
             f"{peer.module}:app",
@@ -133,8 +134,9 @@ async def running(peer: Peer, folder: Path) -> AsyncIterator[System]:
             "--log-level",
             "warning",
         ]
-        api = stack.enter_context(program("api", uvicorn, folder, environment))
-        await asyncio.to_thread(wait_listening, port, api)
+        api = stack.enter_context(
+            program(uvicorn, environment, ready=lambda: listens(port), log=folder / "api.log")
+        )
         address = f"127.0.0.1:{port}"
         async with connected(address) as connection:
             for _ in range(20):

@@ -11,7 +11,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from bench.tasks import ours, processes
+from bench import processes
+from bench.tasks import ours
 from bench.tasks.load import closed_loop
 from bench.tasks.rest import Connection, connected, request
 from bench.tasks.stops import Spread, spread

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.processes import Deaths
 from bench.tasks import ours
 from bench.tasks.load import percentile
-from bench.tasks.processes import Deaths
 from bench.tasks.rest import Connection, connected, request
 
 _LOOK_SECONDS = 0.005

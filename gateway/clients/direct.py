@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 from yarl import URL
 
-from gateway.clients.detour import Detour
+from gateway.clients.cooldown import Cooldown
 from gateway.http.range_header import content_range, quoted
 from runtime.disk_range import DiskRange
 from runtime.errors import Unavailable, YiVideoError
@@ -28,7 +28,7 @@ log = get_logger(__name__)
 
 _OPEN_SECONDS = 3.0
 """Longest wait for a link and for the store's answer to it."""
-_CLOSED_SECONDS = 30.0
+_COOLDOWN_SECONDS = 30.0
 """How long a store that could not be reached, or has no links, is left alone."""
 _LINK_SECONDS = 60
 _READ_BUFFER_BYTES = 64 * 1024
@@ -62,7 +62,7 @@ class DirectReads:
 
     def __init__(self, least_bytes: int, stalled_seconds: float) -> None:
         self._least_bytes = least_bytes
-        self._detour = Detour(_CLOSED_SECONDS)
+        self._cooldown = Cooldown(_COOLDOWN_SECONDS)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_OPEN_SECONDS, sock_read=stalled_seconds),
@@ -81,7 +81,7 @@ class DirectReads:
         None also for what is to be refused: the filestore says why.
         """
         short = 0 < request.length_bytes < self._least_bytes
-        if not self._least_bytes or short or not self._detour.is_open:
+        if not self._least_bytes or short or self._cooldown.active:
             return None
         try:
             async with asyncio.timeout(_OPEN_SECONDS):
@@ -90,15 +90,15 @@ class DirectReads:
                     return None
                 if url := await _link(files, header.file, request.caller):
                     return await self._get(url, header)
-            self._detour.close()
+            self._cooldown.start()
         except YiVideoError as error:
             log.debug("no direct read", code=error.code, reason=error.message)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            self._detour.close()
+            self._cooldown.start()
             log.warning(
                 "the store cannot be reached from here; files come through the filestore",
                 reason=type(error).__name__,
-                again_in_seconds=_CLOSED_SECONDS,
+                again_in_seconds=_COOLDOWN_SECONDS,
             )
         return None
 

@@ -15,7 +15,7 @@ _ALWAYS_BYTES = 16 * 1024
 
 
 @dataclass(slots=True)
-class ToldEvent:
+class RingEvent:
     """One event, and how it was written: readers of one task share the bytes."""
 
     event: task_pb2.TaskEvent
@@ -24,7 +24,7 @@ class ToldEvent:
     forms: dict[str, bytes] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, event: task_pb2.TaskEvent) -> ToldEvent:
+    def of(cls, event: task_pb2.TaskEvent) -> RingEvent:
         """Measure an event."""
         return cls(event, event.ByteSize())
 
@@ -67,7 +67,7 @@ class EventRing:
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._budget = budget
-        self._told: deque[ToldEvent] = deque()
+        self._entries: deque[RingEvent] = deque()
         self.size_bytes = 0
         self.begin = 0
         self.floor = after
@@ -75,37 +75,37 @@ class EventRing:
         self.head = after
         """Sequence of the last event that came."""
         self.rewinds = 0
-        """How often the history turned out to be shorter than what had been told."""
+        """How often the history turned out to be shorter than what had been handed out."""
 
     @property
     def end(self) -> int:
         """Number that the next event will have."""
-        return self.begin + len(self._told)
+        return self.begin + len(self._entries)
 
     def append(self, event: task_pb2.TaskEvent) -> None:
         """Keep an event, and let go of the oldest past the bounds, never of this one."""
         if is_rewind(event):
             self._rewind(event.gap.snapshot.last_sequence)
             return
-        told = ToldEvent.of(event)
-        self._told.append(told)
-        self._count(told.size_bytes)
-        self.head = max(self.head, told.last)
-        while len(self._told) > 1 and self._too_much():
+        entry = RingEvent.of(event)
+        self._entries.append(entry)
+        self._count(entry.size_bytes)
+        self.head = max(self.head, entry.last)
+        while len(self._entries) > 1 and self._too_much():
             self._drop()
 
     def _too_much(self) -> bool:
         return (
-            len(self._told) > self._max_events
+            len(self._entries) > self._max_events
             or self.size_bytes > self._max_bytes
             or (self._budget.used > self._budget.limit and self.size_bytes > _ALWAYS_BYTES)
         )
 
     def _drop(self) -> None:
-        told = self._told.popleft()
-        self._count(-told.size_bytes)
+        entry = self._entries.popleft()
+        self._count(-entry.size_bytes)
         self.begin += 1
-        self.floor = max(self.floor, told.last)
+        self.floor = max(self.floor, entry.last)
 
     def _count(self, change: int) -> None:
         self.size_bytes += change
@@ -119,12 +119,12 @@ class EventRing:
 
     def clear(self) -> None:
         """Let go of everything; bytes go back to the budget."""
-        while self._told:
+        while self._entries:
             self._drop()
 
-    def get(self, number: int) -> ToldEvent:
+    def get(self, number: int) -> RingEvent:
         """Return one event; `begin` ≤ number < `end`."""
-        return self._told[number - self.begin]
+        return self._entries[number - self.begin]
 
     def locate(self, sequence: int) -> int | None:
         """Return the number of what comes next for a reader that has everything up to a sequence; None: not kept here."""
@@ -132,10 +132,10 @@ class EventRing:
             return None
         number = self.end
         while number > self.begin:
-            told = self.get(number - 1)
-            if told.last and told.last <= sequence:
+            entry = self.get(number - 1)
+            if entry.last and entry.last <= sequence:
                 break
-            if told.last and told.first <= sequence:
+            if entry.last and entry.first <= sequence:
                 return None  # in the middle of a gap: its own part of it is for the scheduler to say
             number -= 1
         return number

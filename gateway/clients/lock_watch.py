@@ -56,7 +56,7 @@ class LockWatch:
             try:
                 async with aclosing(self._follow()) as following:
                     async for event in following:
-                        self._reconnect.heard()
+                        self._reconnect.reset()
                         if event.type:
                             yield event
             except RangeRefused:

@@ -10,7 +10,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from gateway.clients.detour import Detour
+from gateway.clients.cooldown import Cooldown
 from gateway.clients.direct import ranged
 from runtime.disk_range import DiskRange
 from runtime.disk_reader import DiskReader
@@ -28,7 +28,7 @@ log = get_logger(__name__)
 _STEP_BYTES = 1024 * 1024
 """What one download reads ahead; it holds about three times that."""
 _CHUNK_BYTES = 1024 * 1024
-_CLOSED_SECONDS = 60.0
+_COOLDOWN_SECONDS = 60.0
 """How long a filestore is left alone that has no folder, or is on another machine."""
 _THREADS = 4
 
@@ -76,7 +76,7 @@ class InPlaceReads:
     def __init__(self, *, wanted: bool) -> None:
         self._wanted = wanted
         self._threads = Threads("download", _THREADS)
-        self._detour = Detour(_CLOSED_SECONDS)
+        self._cooldown = Cooldown(_COOLDOWN_SECONDS)
 
     def close(self) -> None:
         """Stop the threads."""
@@ -89,7 +89,7 @@ class InPlaceReads:
 
         None also for what is to be refused: the filestore says why.
         """
-        if not self._wanted or not self._detour.is_open:
+        if not self._wanted or self._cooldown.active:
             return None
         try:
             async with rpc_errors():
@@ -98,7 +98,7 @@ class InPlaceReads:
                 )
                 found = await files.LocateFile(wanted)
         except (WrongState, Unimplemented) as refused:
-            self._close_detour(refused.message)
+            self._start_cooldown(refused.message)
             return None
         except YiVideoError as error:
             log.debug("no read in place", code=error.code, reason=error.message)
@@ -108,13 +108,13 @@ class InPlaceReads:
             return None
         file = await self._threads.acquire(_closed, _opened, found.local_path, found.file.size_bytes)
         if file is None:
-            self._close_detour("the content cannot be opened here")
+            self._start_cooldown("the content cannot be opened here")
             return None
         return InPlaceBody(header, file, self._threads)
 
-    def _close_detour(self, reason: str) -> None:
-        self._detour.close()
-        log.debug("files come through the filestore", reason=reason, again_in_seconds=_CLOSED_SECONDS)
+    def _start_cooldown(self, reason: str) -> None:
+        self._cooldown.start()
+        log.debug("files come through the filestore", reason=reason, again_in_seconds=_COOLDOWN_SECONDS)
 
 
 def _closed(file: int | None) -> None:

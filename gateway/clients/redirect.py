@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.clients.detour import Detour
+from gateway.clients.cooldown import Cooldown
 from results.file_links import PRESIGNED
 from runtime.errors import WrongState
 from runtime.rpc_errors import rpc_errors
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _LINK_SECONDS = 900
 """How long a link works: for a client that begins at once, with time for its retries."""
-_CLOSED_SECONDS = 30.0
+_COOLDOWN_SECONDS = 30.0
 """How long a store without an address for clients is not asked again."""
 
 
@@ -24,11 +24,11 @@ class Redirects:
 
     def __init__(self, wanted: bool) -> None:
         self._wanted = wanted
-        self._detour = Detour(_CLOSED_SECONDS)
+        self._cooldown = Cooldown(_COOLDOWN_SECONDS)
 
     async def location(self, files: FileServiceAsyncStub, wanted: file_pb2.PresignFileRequest) -> str:
         """Return a URL of the store; empty when the bytes come through here. Raises FileNotFound and what bad paths raise."""
-        if not self._wanted or not self._detour.is_open:
+        if not self._wanted or self._cooldown.active:
             return ""
         wanted.expires_seconds = _LINK_SECONDS
         try:
@@ -37,6 +37,6 @@ class Redirects:
         except WrongState:  # it has no public endpoint and signs no links that are served here
             url = ""
         if not url.startswith(("http://", "https://")) or f"{PRESIGNED}/" in url:
-            self._detour.close()
+            self._cooldown.start()
             return ""
         return url

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from prometheus_client import Counter, Gauge
 
 from gateway.clients.backend import Backend
-from gateway.clients.event_ring import ByteBudget, EventRing, ToldEvent
+from gateway.clients.event_ring import ByteBudget, EventRing, RingEvent
 from gateway.clients.reconnect import Pause
 from gateway.clients.task_watch import TaskWatch, is_rewind
 from results.states import is_terminal
@@ -41,7 +41,7 @@ CATCH_UPS = 16
 
 _PAGE_SECONDS = 2.0
 _EMPTY_PAGES_IN_A_ROW = 15
-"""About half a minute without a word from the scheduler; then the reader is told."""
+"""About half a minute without an answer of the scheduler; then the reader gets an error."""
 
 SHARED = Gauge("yivideo_gateway_shared_watches", "Calls to the scheduler that readers of a task share.")
 CATCHING_UP = Gauge("yivideo_gateway_catch_ups", "Calls to the scheduler for readers that are behind.")
@@ -56,11 +56,11 @@ class StreamsClosing(Exception):
 class Page:
     """What a reader that was behind is given."""
 
-    events: list[ToldEvent]
+    events: list[RingEvent]
     ends: bool
     """Nothing follows."""
-    heard: bool
-    """The scheduler was there; without events: it had none to tell."""
+    answered: bool
+    """The scheduler was there; without events: it had none."""
 
 
 class _SharedWatch:
@@ -166,24 +166,24 @@ class SharedWatches:
 
     async def page(self, task_id: str, after: int, enough: Callable[[int], bool]) -> Page:
         """Fetch what follows a sequence for a reader that is behind, until `enough` says so of the sequence reached."""
-        events: list[ToldEvent] = []
+        events: list[RingEvent] = []
         size = 0
         watch = TaskWatch(self._backend, task_id, after, pause=self._pause)
         async with self._catch_ups:
             CAUGHT_UP.inc()
             with CATCHING_UP.track_inprogress():
                 try:
-                    async with asyncio.timeout(_PAGE_SECONDS), aclosing(watch.events()) as told:
-                        async for event in told:
-                            events.append(ToldEvent.of(event))
+                    async with asyncio.timeout(_PAGE_SECONDS), aclosing(watch.events()) as events_there:
+                        async for event in events_there:
+                            events.append(RingEvent.of(event))
                             size += events[-1].size_bytes
                             if is_terminal(event):
-                                return Page(events, ends=True, heard=True)
+                                return Page(events, ends=True, answered=True)
                             if len(events) >= PAGE_EVENTS or size >= PAGE_BYTES or enough(watch.sequence):
-                                return Page(events, ends=False, heard=True)
+                                return Page(events, ends=False, answered=True)
                 except TimeoutError:
-                    return Page(events, ends=False, heard=watch.failures == 0)
-        return Page(events, ends=True, heard=True)
+                    return Page(events, ends=False, answered=watch.failures == 0)
+        return Page(events, ends=True, answered=True)
 
 
 class Reader:
@@ -196,38 +196,38 @@ class Reader:
         self._shared = shared
         self._task_id = task_id
         self._number: int | None = None
-        self._page: deque[ToldEvent] = deque()
+        self._page: deque[RingEvent] = deque()
         self._fetch: asyncio.Task[Page] | None = None
         self._fetched_at = 0
         self._empty_pages = 0
         self._known_at = shared.ring.rewinds if known else -1
         """The count of rewinds under which this place was known to be one; under another it may not be."""
         self.sequence = after
-        """Sequence up to which everything was handed out, or told to be gone."""
+        """Sequence up to which everything was handed out, or named in a gap."""
         self.over = False
         """Whether the terminal event was handed out, or there is none left to hand out."""
 
-    async def next(self) -> ToldEvent | None:
-        """Return the next event; None when the task has ended and everything was told.
+    async def next(self) -> RingEvent | None:
+        """Return the next event; None when the task has ended and everything was handed out.
 
         Raises StreamsClosing, TaskNotFound when the task is deleted meanwhile, Unavailable when the scheduler stays away.
         """
         while not self.over:
             if self._watches.closing:
                 raise StreamsClosing
-            if (told := self.next_nowait()) is not None:
-                return told
+            if (entry := self.next_nowait()) is not None:
+                return entry
             await self._wait()
         return None
 
-    def next_nowait(self) -> ToldEvent | None:
+    def next_nowait(self) -> RingEvent | None:
         """Return the next event when it lies here; None when it does not."""
         if self.over:
             return None
-        told = self._from_page() or self._from_ring()
-        if told is not None:
-            self.over = is_terminal(told.event)
-        return told
+        entry = self._from_page() or self._from_ring()
+        if entry is not None:
+            self.over = is_terminal(entry.event)
+        return entry
 
     def close(self) -> None:
         """Give up what is being fetched."""
@@ -235,25 +235,25 @@ class Reader:
             self._fetch.cancel()
             self._fetch.add_done_callback(lambda fetch: fetch.cancelled() or fetch.exception())
 
-    def _from_page(self) -> ToldEvent | None:
+    def _from_page(self) -> RingEvent | None:
         if not self._page:
             return None
-        told = self._page.popleft()
-        if is_rewind(told.event):
-            self.sequence = told.event.gap.snapshot.last_sequence
-        self.sequence = max(self.sequence, told.last)
-        return told
+        entry = self._page.popleft()
+        if is_rewind(entry.event):
+            self.sequence = entry.event.gap.snapshot.last_sequence
+        self.sequence = max(self.sequence, entry.last)
+        return entry
 
-    def _from_ring(self) -> ToldEvent | None:
+    def _from_ring(self) -> RingEvent | None:
         ring = self._shared.ring
         if self._number is None or self._number < ring.begin:
             self._number = ring.locate(self.sequence)
         if self._number is None or self._number >= ring.end:
             return None
-        told = ring.get(self._number)
+        entry = ring.get(self._number)
         self._number += 1
-        self.sequence = max(self.sequence, told.last)
-        return told
+        self.sequence = max(self.sequence, entry.last)
+        return entry
 
     async def _wait(self) -> None:
         shared = self._shared
@@ -277,7 +277,7 @@ class Reader:
         self._page.extend(page.events)
         self._number = None
         self.over = page.ends and not page.events
-        if page.heard:
+        if page.answered:
             self._known_at = self._fetched_at
             self._empty_pages = 0
             return

@@ -182,7 +182,7 @@ class SubmitStream:
             sending = asyncio.create_task(self._send(rpc))
             try:
                 while isinstance(response := await rpc.read(), task_pb2.SubmitTasksResponse):
-                    self._hear(response)
+                    self._take(response)
             except grpc.aio.AioRpcError as failed:
                 error = translate(await end.own(failed))
             finally:
@@ -226,7 +226,7 @@ class SubmitStream:
                 message.calls.add(call=call.number, request_id=call.request_id).request.CopyFrom(call.request)
         return message
 
-    def _hear(self, response: task_pb2.SubmitTasksResponse) -> None:
+    def _take(self, response: task_pb2.SubmitTasksResponse) -> None:
         for answer in response.answers:
             call = self._calls.pop(answer.call, None)
             if call is None:

@@ -40,7 +40,7 @@ class TaskWatch:
         self._task_id = task_id
         self._reconnect = Reconnect(pause)
         self.sequence = after_sequence
-        """Sequence up to which everything was handed out, or told to be gone."""
+        """Sequence up to which everything was handed out, or named in a gap."""
 
     @property
     def failures(self) -> int:
@@ -56,11 +56,11 @@ class TaskWatch:
             try:
                 async with aclosing(self._follow()) as following:
                     async for event in following:
-                        self._reconnect.heard()
+                        self._reconnect.reset()
                         yield event
                         if is_terminal(event):
                             return
-                return  # the scheduler knows that the task has ended and that nothing is left to tell
+                return  # the scheduler knows that the task has ended and that nothing is left to send
             except Unavailable as error:
                 await self._reconnect.after(error)
 
@@ -69,7 +69,7 @@ class TaskWatch:
         call = self._backend.tasks.WatchTask(request)
         try:
             async with rpc_errors():
-                while (event := await _heard(call)) is not grpc.aio.EOF:
+                while (event := await _read(call)) is not grpc.aio.EOF:
                     if is_rewind(event):
                         self.sequence = event.gap.snapshot.last_sequence
                     elif event.HasField("gap"):
@@ -82,7 +82,7 @@ class TaskWatch:
             call.cancel()
 
 
-async def _heard(call: Any) -> Any:
+async def _read(call: Any) -> Any:
     """Return the next message; raises Unavailable when there is none, not even a heartbeat, for too long."""
     try:
         async with asyncio.timeout(_SILENCE_SECONDS):

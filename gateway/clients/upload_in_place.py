@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from gateway.clients.detour import Detour
+from gateway.clients.cooldown import Cooldown
 from gateway.clients.file_bytes import FILE_BYTES
 from runtime.batches import Buffer, Checksum, batches
 from runtime.disk_errors import disk_errors
@@ -33,10 +33,10 @@ log = get_logger(__name__)
 
 _MOST = 8
 """Uploads in place at the same time; each holds three batches of DIRECT_BYTES. Others are sent as messages."""
-_CLOSED_SECONDS = 60.0
+_COOLDOWN_SECONDS = 60.0
 """How long a filestore is left alone that lends nothing, or is on another machine."""
 _TELL_SECONDS = 5.0
-"""A slow client's progress is told at least so often, so that the store does not think the upload dead."""
+"""A slow client's progress is reported at least so often, so that the store does not think the upload dead."""
 _THREADS = 4
 _END_SECONDS = 2.0
 
@@ -78,7 +78,7 @@ class InPlaceUpload:
         async with rpc_errors():
             await self._answer()
             await self._call.say(file_pb2.UploadInPlaceRequest(trailer=trailer))
-            answer = await self._call.hear("file")
+            answer = await self._call.receive("file")
             await self._call.ended()
         file: file_pb2.File = answer.file
         return file
@@ -118,7 +118,7 @@ class InPlaceUpload:
     async def _answer(self) -> None:
         if self._unanswered:
             self._unanswered = False
-            await self._call.hear("covered")
+            await self._call.receive("covered")
 
 
 class InPlaceUploads:
@@ -127,7 +127,7 @@ class InPlaceUploads:
     def __init__(self, least_bytes: int) -> None:
         self._least_bytes = least_bytes
         self._threads = Threads("upload", _THREADS)
-        self._detour = Detour(_CLOSED_SECONDS)
+        self._cooldown = Cooldown(_COOLDOWN_SECONDS)
         self._open = 0
 
     def close(self) -> None:
@@ -158,7 +158,7 @@ class InPlaceUploads:
 
     def _may_try(self, expected_bytes: int) -> bool:
         large = 0 < self._least_bytes <= expected_bytes
-        return large and self._detour.is_open and self._open < _MOST
+        return large and not self._cooldown.active and self._open < _MOST
 
     @asynccontextmanager
     async def _borrowed(
@@ -187,15 +187,15 @@ class InPlaceUploads:
         try:
             async with rpc_errors():
                 await call.say(file_pb2.UploadInPlaceRequest(header=header))
-                path = (await call.hear("lent")).lent.path
+                path = (await call.receive("lent")).lent.path
             flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
             return await self._threads.acquire(os.close, os.open, path, flags)
         except (WrongState, Unimplemented) as refused:
             reason = refused.message
         except OSError as error:
             reason = f"the lent file cannot be opened here: {os.strerror(error.errno or 0)}"
-        self._detour.close()
-        log.debug("uploads are sent to the filestore", reason=reason, again_in_seconds=_CLOSED_SECONDS)
+        self._cooldown.start()
+        log.debug("uploads are sent to the filestore", reason=reason, again_in_seconds=_COOLDOWN_SECONDS)
         return None
 
 
@@ -213,13 +213,13 @@ class _Conversation:
         except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
             raise await self._end.reason() from None
 
-    async def hear(self, payload: str) -> file_pb2.UploadInPlaceResponse:
+    async def receive(self, payload: str) -> file_pb2.UploadInPlaceResponse:
         """Return the next answer, which is of one kind."""
         answer = await self._call.read()
         if answer is grpc.aio.EOF or answer.WhichOneof("payload") != payload:
             raise Unavailable("the filestore broke an upload off")
-        heard: file_pb2.UploadInPlaceResponse = answer
-        return heard
+        received: file_pb2.UploadInPlaceResponse = answer
+        return received
 
     async def ended(self) -> None:
         """Wait until the store has ended the call: one that we cancel counts as cancelled there, whatever came of the file."""

@@ -46,11 +46,11 @@ def heartbeat_data(task: task_pb2.Task | None, holder: pb.Holder | None) -> answ
     )
 
 
-def is_dead(holder: pb.Holder, patience_seconds: float, now: float) -> bool:
+def is_dead(holder: pb.Holder, timeout_seconds: float, now: float) -> bool:
     """Whether the beats of a holder have stopped."""
     beat = _optional_beat(holder)
     last = unix(holder.lease.grant_time) if beat is None else beat
-    return holder.state == pb.HOLDER_STATE_QUARANTINED or now - last > patience_seconds
+    return holder.state == pb.HOLDER_STATE_QUARANTINED or now - last > timeout_seconds
 
 
 def _lost(holder: pb.Holder, name: str) -> str:
@@ -74,7 +74,7 @@ class Beats:
         self, tasks: Iterable[task_pb2.Task], status: pb.GetStatusResponse, values: Mapping[str, Any]
     ) -> None:
         now = unix(status.time)
-        patience = float(values.get(BEAT_TIMEOUT, 300.0))
+        timeout_seconds = float(values.get(BEAT_TIMEOUT, 300.0))
         running = {task.spec.task_id: task for task in tasks if task.state in RUNNING}
         self.active = {name: heartbeat_data(task, None) for name, task in running.items()}
         self.dead: list[pb.Holder] = []
@@ -82,7 +82,7 @@ class Beats:
         self._running = running
         for holder in filter(lock_presenter.works, status.holders):
             former = is_former(holder, running.get(holder.task_id))
-            if is_dead(holder, patience, now):
+            if is_dead(holder, timeout_seconds, now):
                 self.dead.append(holder)
             elif former or (holder.task_id and holder.task_id not in running):
                 self.orphaned.append(holder)

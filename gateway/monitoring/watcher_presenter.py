@@ -55,8 +55,8 @@ def monitor_problems(watcher: pb.Watcher, values: Mapping[str, Any], now: float)
     issues: list[str] = []
     status = "healthy"
     last_check = optional_unix(watcher, "check_time")
-    patience = _SLOW_CHECKS * float(values.get(INTERVAL, 30.0))
-    if last_check is not None and now - last_check > patience:
+    slow_seconds = _SLOW_CHECKS * float(values.get(INTERVAL, 30.0))
+    if last_check is not None and now - last_check > slow_seconds:
         status = "warning"
         issues.append(f"MONITOR_SERVICE_DOWN: the last check was {now - last_check:.0f} s ago")
     if watcher.last_error:

@@ -27,7 +27,7 @@ TASK_NAME = "indextts.generate_speech"
 NODE = "tts"
 STOCK_MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 """OpenAI's own names: they stand for the node's own choice."""
-ENGINES = ("kokoro", "hibari", "gptsovits", "cosyvoice")
+ENGINES = ("kokoro", "hibari", "indextts2", "flite", "espeak-ng", "gptsovits", "cosyvoice")
 STOCK_VOICES = frozenset(
     [
         "alloy",

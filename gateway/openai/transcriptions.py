@@ -109,13 +109,13 @@ async def _streamed(request: web.Request, task: OneTask, values: dict[str, Any])
             ping_seconds=settings.ping_seconds,
             stalled_seconds=settings.stalled_client_seconds,
         )
-        async with aclosing(_told(request, task.task_id)) as values_told:
-            await writer.run(values_told, request.app[DRAINING])
+        async with aclosing(_transcribed(request, task.task_id)) as transcribed:
+            await writer.run(transcribed, request.app[DRAINING])
 
     return await stream(request, write_all)
 
 
-async def _told(request: web.Request, task_id: str) -> AsyncGenerator[dict[str, Any]]:
+async def _transcribed(request: web.Request, task_id: str) -> AsyncGenerator[dict[str, Any]]:
     """Yield what clients read. Progress is told at most four times a second, so the last delta has what was not told before."""
     said = ""
     try:

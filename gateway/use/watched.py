@@ -38,5 +38,5 @@ class WatchedTask:
         For facades that write one event at a time; `reading` hands out the bytes that readers share.
         """
         with suppress(StreamsClosing), self.reading() as reader:
-            while (told := await reader.next()) is not None:
-                yield told.event
+            while (entry := await reader.next()) is not None:
+                yield entry.event

@@ -188,7 +188,7 @@ class TaskEventWriter(StreamWriter):
         while not reader.over:
             try:
                 async with asyncio.timeout(self._ping_seconds):
-                    told = await reader.next()
+                    entry = await reader.next()
             except TimeoutError:
                 await self.write(PING)
                 continue
@@ -196,9 +196,9 @@ class TaskEventWriter(StreamWriter):
                 await self.write(GOODBYE)
                 return
             data = b""
-            while told is not None:  # what has come meanwhile goes out in one piece
-                data += told.form(self._base_url, self._frame)
-                told = reader.next_nowait() if len(data) < _WRITE_BYTES else None
+            while entry is not None:  # what has come meanwhile goes out in one piece
+                data += entry.form(self._base_url, self._frame)
+                entry = reader.next_nowait() if len(data) < _WRITE_BYTES else None
             await self.write(data)
 
     def _frame(self, event: Event) -> bytes:

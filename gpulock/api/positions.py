@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from gpulock.api.session import SessionHub
+from gpulock.api.hub import SessionHub
 from gpulock.lease.lessor import Lessor
 from gpulock.lease.message import ClientMessage
 from gpulock.settings import GpulockSection
 from gpulock.store.record import Record
 from gpulock.store.script_store import Reply, exported, text
+from leases.waiting import waiting_reason
 from runtime.errors import Unavailable
 
 _MESSAGES_PER_SECOND = 500
@@ -41,14 +42,11 @@ class Places:
         drained = [
             device for pool, device in self.drained if pool == record.pool and record.device in ("", device)
         ]
-        if not held:
-            return f"{drained[0]} is being drained" if drained else "others are before it"
-        device, holder = held[0]
-        return f"{device} is held by {holder}" + (f" and {len(held) - 1} more" if len(held) > 1 else "")
+        return waiting_reason(held, drained)
 
 
-class PositionTeller:
-    """One replica's teller."""
+class PositionNotifier:
+    """One replica's notifier."""
 
     def __init__(self, lessor: Lessor, hub: SessionHub, section: GpulockSection) -> None:
         self._lessor = lessor
@@ -64,21 +62,21 @@ class PositionTeller:
         self._moved.set()
 
     async def run(self) -> None:
-        """Tell for ever; a change is told after the period, so that many changes are told once."""
+        """Notify for ever; a change is sent after the period, so that many changes are sent once."""
         while True:
             await self._moved.wait()
             await asyncio.sleep(self._period_seconds)
             self._moved.clear()
             if self._waiters():
                 try:
-                    await self.tell()
+                    await self.notify()
                 except Unavailable:
                     self._moved.set()
 
     def _waiters(self) -> int:
         return sum(len(session.waiting) for session in self._hub.sessions)
 
-    async def tell(self) -> None:
+    async def notify(self) -> None:
         """Look once, and tell every waiter of this replica what is new."""
         places = to_places(await self._lessor.places())
         for session in self._hub.sessions:

@@ -1,4 +1,4 @@
-"""Gives messages the shape of the contract, and requests the shape of the lessor."""
+"""Gives messages the shape of the contract, and clients the shape of the lessor."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gpulock.lease.lessor import Ask, Client
-from gpulock.lease.message import ClientMessage
+from gpulock.lease.message import Client, ClientMessage
 from gpulock.settings import DeviceSection
 from gpulock.store.record import Record
-from runtime.errors import InvalidArgument
+from leases.ask import check_hello
+from leases.refusal import refused
 from yivideo.gpulock.v1 import lock_pb2
 
 STOP_REASONS: Mapping[str, lock_pb2.StopReason.ValueType] = {
@@ -29,27 +29,6 @@ RELEASE_REASONS: Mapping[int, str] = {
     lock_pb2.RELEASE_REASON_STOPPED: "stopped",
     lock_pb2.RELEASE_REASON_YIELDED: "yielded",
 }
-
-_TEXTS = {
-    "GPU_LOCK_TIMEOUT": "no device became free in time",
-    "GPU_NEVER_FITS": "no device of the pool has so much memory, or the pool has too few devices",
-    "GPU_POOL_UNKNOWN": "there is no such pool",
-    "GPU_DEVICE_UNKNOWN": "the pool has no such device",
-    "GPU_QUEUE_FULL": "too many wait for the pool already",
-    "GPU_DRAINING": "every device that would do is being drained",
-    "GPU_REQUEST_TAKEN": "another client waits or holds under this id",
-    "GPU_LEASE_STALE": "the token is not that of the lease, or the lease has ended",
-}
-_FIELDS = {
-    "GPU_NEVER_FITS": "memory_mib",
-    "GPU_POOL_UNKNOWN": "pool",
-    "GPU_DEVICE_UNKNOWN": "device",
-    "GPU_REQUEST_TAKEN": "request_id",
-    "GPU_LEASE_STALE": "token",
-}
-_MAX_MIB = 16 * 1024 * 1024
-_MAX_TOKEN = 2**52
-"""Tokens are instants in µs or just above; twice this is where Lua's numbers end to be exact. The year 2112."""
 
 
 def from_microseconds(time_us: int) -> Timestamp:
@@ -102,11 +81,9 @@ class Presenter:
                 assert record is not None
                 self._fill(getattr(response, message.kind), record, message.now_us)
             case "refused":
-                response.refused.CopyFrom(
-                    _refused(request_id, message.detail, message.message, message.field)
-                )
+                response.refused.CopyFrom(refused(request_id, message.detail, message.message, message.field))
             case "timeout":
-                response.refused.CopyFrom(_refused(request_id, "GPU_LOCK_TIMEOUT", "", ""))
+                response.refused.CopyFrom(refused(request_id, "GPU_LOCK_TIMEOUT"))
             case "warning":
                 assert record is not None
                 response.warning.request_id = request_id
@@ -137,76 +114,14 @@ class Presenter:
         return response
 
 
-def _refused(request_id: str, code: str, message: str, field: str) -> lock_pb2.Refused:
-    return lock_pb2.Refused(
-        request_id=request_id,
-        code=code,
-        message=message or _TEXTS.get(code, code),
-        field=field or _FIELDS.get(code, ""),
-    )
-
-
 def to_client(hello: lock_pb2.Hello) -> Client:
     """Read a hello; raises InvalidArgument."""
-    _short("client_id", hello.client_id, 128, least=1)
-    _short("node", hello.node, 128)
-    _short("host", hello.host, 253)
+    check_hello(hello)
     return Client(hello.client_id, hello.node, hello.host)
 
 
-def to_ask(acquire: lock_pb2.Acquire) -> Ask:
-    """Read a request for devices; raises InvalidArgument, naming the field."""
-    check_request_id(acquire.request_id)
-    _short("pool", acquire.pool, 63)
-    _short("device", acquire.device, 63)
-    _between("memory_mib", acquire.memory_mib, 0, _MAX_MIB)
-    _between("device_count", acquire.device_count, 0, 1024)
-    _between("priority", acquire.priority, -100, 100)
-    _short("user", acquire.user, 200)
-    _short("task_id", acquire.task_id, 200)
-    _short("purpose", acquire.purpose, 200)
-    _between("max_wait_seconds", acquire.max_wait_seconds, 0, 30 * 86400)
-    _short("warm_request_id", acquire.warm_request_id, 200)
-    return Ask(
-        acquire.request_id, acquire.pool or "default", acquire.device, acquire.memory_mib,
-        acquire.device_count or 1, acquire.priority, acquire.user or "anonymous", acquire.task_id,
-        acquire.purpose, acquire.max_wait_seconds, acquire.preemptible, acquire.warm_request_id,
-    )  # fmt: skip
-
-
-def check_request_id(request_id: str) -> None:
-    """Refuse an id that is empty or too long."""
-    _short("request_id", request_id, 200, least=1)
-
-
-def check_park(park: lock_pb2.Park) -> None:
-    """Refuse a parking that makes no sense."""
-    _short("model", park.model, 200)
-    _between("memory_mib", park.memory_mib, 0, _MAX_MIB)
-    _between("load_seconds", park.load_seconds, 0, 86400)
-
-
-def check_reclaim(reclaim: lock_pb2.Reclaim) -> int:
-    """Refuse a reclaim that makes no sense; gives when the lease was granted in µs.
-
-    Its token becomes the floor of all later ones, so a wild one would use up those that there are.
-    """
-    _between("token", reclaim.token, 1, _MAX_TOKEN)
-    try:
-        granted_us = reclaim.grant_time.ToMicroseconds()
-    except ValueError:
-        raise InvalidArgument.at("/grant_time", "not a time") from None
-    if not 0 < granted_us <= _MAX_TOKEN:
-        raise InvalidArgument.at("/grant_time", "must say when the lease was granted")
-    return granted_us
-
-
-def _short(field: str, value: str, most: int, least: int = 0) -> None:
-    size = len(value.encode())
-    if not least <= size <= most:
-        raise InvalidArgument.at(f"/{field}", f"must be {least} to {most} bytes")
-
-
-def _between(field: str, value: float, least: float, most: float) -> None:
-    if not least <= value <= most:
-        raise InvalidArgument.at(f"/{field}", f"must be {least:g} to {most:g}")
+def reclaim_requested(epoch: int, window_seconds: float) -> lock_pb2.SessionResponse:
+    """Say that the store may have forgotten leases."""
+    return lock_pb2.SessionResponse(
+        reclaim_requested=lock_pb2.ReclaimRequested(epoch=epoch, window_seconds=window_seconds)
+    )

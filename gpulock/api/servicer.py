@@ -10,7 +10,7 @@ from typing import Any
 
 from grpc_status import rpc_status
 
-from gpulock.api.session import SessionHub
+from gpulock.api.hub import SessionHub
 from gpulock.lease.lessor import Lessor
 from runtime.errors import YiVideoError
 from runtime.rpc_errors import to_status

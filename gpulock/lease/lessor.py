@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gpulock import metrics
+from gpulock.lease import answers
+from gpulock.lease.books import keep_book
 from gpulock.lease.configuration import LockConfiguration, microseconds
-from gpulock.lease.message import ClientMessage, MessageKind
+from gpulock.lease.message import Client, ClientMessage, MessageKind
 from gpulock.settings import GpulockSection
-from gpulock.store.record import Record, to_leased
+from gpulock.store.record import Record
 from gpulock.store.script_store import Push, Reply, Scripts, exported, text
+from leases.ask import Ask
 from runtime.errors import NotFound
 from runtime.logs import get_logger
 
@@ -37,33 +40,6 @@ class BootClock(Protocol):
 def boot_seconds() -> float:
     """Return CLOCK_BOOTTIME."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-@dataclass(frozen=True)
-class Client:
-    """Who asks."""
-
-    client_id: str
-    node: str = ""
-    host: str = ""
-
-
-@dataclass(frozen=True)
-class Ask:
-    """A request for devices, checked."""
-
-    request_id: str
-    pool: str = "default"
-    device: str = ""
-    memory_mib: int = 0
-    device_count: int = 1
-    priority: int = 0
-    user: str = "anonymous"
-    task_id: str = ""
-    purpose: str = ""
-    max_wait_seconds: float = 0.0
-    preemptible: bool = False
-    warm_request_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -134,28 +110,17 @@ class Lessor:
                 self._on_queue()
                 record = exported(reply.results[1])
                 position = int(reply.results[2]) if len(reply.results) > 2 else 0
-                return self._message(
+                return answers.message(
                     reply, "queued", client, ask.request_id, record=record, position=position
                 )
             case "refused":
                 code = text(reply.results[1])
                 metrics.REQUESTS.labels(ask.pool if code != "GPU_POOL_UNKNOWN" else "", code).inc()
-                return self._message(reply, "refused", client, ask.request_id, detail=code)
+                return answers.message(reply, "refused", client, ask.request_id, detail=code)
             case "ended":
-                return self._ended(reply, client, ask.request_id)
+                return answers.ended(reply, client, ask.request_id)
             case _:
                 return None
-
-    def _ended(self, reply: Reply, client: Client, request_id: str) -> ClientMessage:
-        record = exported(reply.results[1])
-        token = record.token if record else 0
-        match text(reply.results[2]):
-            case "timeout":
-                return self._message(reply, "timeout", client, request_id, record=record)
-            case "cancelled":
-                return self._message(reply, "cancelled", client, request_id)
-            case _:
-                return self._message(reply, "released", client, request_id, token, record=record)
 
     async def renew(
         self, client: Client, request_id: str, token: int, *, remind: bool = False
@@ -167,27 +132,27 @@ class Lessor:
         if reply.outcome == "renewed":
             metrics.RENEW_SLACK.observe(max(0, int(reply.results[2])) / 1e6)
         metrics.RENEWALS.labels(reply.outcome).inc()
-        return self._held(reply, client, request_id, token)
+        return answers.held(reply, client, request_id, token)
 
     async def release(self, client: Client, request_id: str, token: int, reason: str) -> ClientMessage:
         """Take a lease back from its holder."""
         reply = await self._run("release", request_id, token, reason)
         if reply.outcome == "stale":
-            return self._stale(reply, client, request_id)
+            return answers.stale(reply, client, request_id)
         if counted := text(reply.results[2]):
             metrics.RELEASES.labels(counted).inc()
             if reply.results[3] == b"0":
                 metrics.HOLD_SECONDS.observe(int(reply.results[1]) / 1e6)
         self._on_queue()
-        return self._message(reply, "released", client, request_id, token)
+        return answers.message(reply, "released", client, request_id, token)
 
     async def cancel(self, client: Client, request_id: str) -> ClientMessage:
         """Take a request back, whatever became of it meanwhile."""
         reply = await self._run("cancel", request_id, "taken back by its client")
         self._on_queue()
         if reply.outcome == "lost":
-            return self._lost(reply, client, request_id, 0)
-        return self._message(reply, "cancelled", client, request_id)
+            return answers.lost(reply, client, request_id, 0)
+        return answers.message(reply, "cancelled", client, request_id)
 
     async def park(
         self, client: Client, request_id: str, token: int, model: str, memory_mib: int, load_seconds: float
@@ -198,16 +163,16 @@ class Lessor:
         if reply.outcome == "parked":
             if record := exported(reply.results[1]):
                 metrics.HOLD_SECONDS.observe((reply.now_us - record.granted_us) / 1e6)
-            return self._message(reply, "parked", client, request_id, token)
-        return self._held(reply, client, request_id, token)
+            return answers.message(reply, "parked", client, request_id, token)
+        return answers.held(reply, client, request_id, token)
 
     async def confirm(self, client: Client, request_id: str, token: int) -> ClientMessage:
         """End the quarantine of a revoked lease."""
         reply = await self._run("confirm", request_id, token)
         if reply.outcome == "stale":
-            return self._stale(reply, client, request_id)
+            return answers.stale(reply, client, request_id)
         self._on_queue()
-        return self._message(reply, "confirmed", client, request_id, token)
+        return answers.message(reply, "confirmed", client, request_id, token)
 
     async def reclaim(
         self, client: Client, ask: Ask, token: int, devices: list[str], granted_us: int
@@ -219,7 +184,7 @@ class Lessor:
         )  # the script refuses unknown names
         reply = await self._run("reclaim", *self._asked(client, ask), token, granted_us, held)
         metrics.RECLAIMS.labels(reply.outcome).inc()
-        return self._held(reply, client, ask.request_id, token)
+        return answers.held(reply, client, ask.request_id, token)
 
     async def detach(self, client: Client, request_ids: list[str]) -> None:
         """Note that a client's stream is gone while it waited for these."""
@@ -290,17 +255,17 @@ class Lessor:
 
     # How ----------------------------------------------------------------------------------------------------------------
 
-    def hear(self, push: Push) -> None:
+    def take_push(self, push: Push) -> None:
         """Deliver what another replica caused."""
         self._push(push)
         self._keep_books((push,))
 
     async def _run(self, script: str, *arguments: str | int | float) -> Reply:
         started = time.perf_counter()
-        reply = await self._store.run(script, *arguments, hear=self._hear)
+        reply = await self._store.run(script, *arguments, on_reply=self._take_reply)
         if reply.results and reply.results[0] == b"unconfigured":
             await self._configure()
-            reply = await self._store.run(script, *arguments, hear=self._hear)
+            reply = await self._store.run(script, *arguments, on_reply=self._take_reply)
         seconds = time.perf_counter() - started
         metrics.script_seconds(script).observe(seconds)
         return reply
@@ -311,9 +276,11 @@ class Lessor:
         flat: list[str | int] = []
         for device in devices:
             flat += [device.name, device.pool, device.memory_mib, device.visible or device.name, device.host]
-        await self._store.run("configure", self.version, json.dumps(conf), repr(flat), *flat, hear=self._hear)
+        await self._store.run(
+            "configure", self.version, json.dumps(conf), repr(flat), *flat, on_reply=self._take_reply
+        )
 
-    def _hear(self, reply: Reply) -> None:
+    def _take_reply(self, reply: Reply) -> None:
         """Deliver what a script brings, first of all: somebody waits for it. Books are kept when it is on its way."""
         if reply.pushes:
             for push in reply.pushes:
@@ -349,28 +316,9 @@ class Lessor:
 
     def _keep_books(self, pushes: Iterable[Push]) -> None:
         for push in pushes:
-            self._keep_book(push)
-
-    def _keep_book(self, push: Push) -> None:
-        record = push.record
-        if push.kind == "granted":
-            metrics.GRANTS.labels(record.pool).inc()
-            metrics.WAIT_SECONDS.labels(record.pool).observe((record.granted_us - record.asked_us) / 1e6)
-            if record.warm:
-                metrics.WARM_HITS.inc()
-                metrics.RELEASES.labels("resumed").inc()
-            self._on_queue()
-        elif push.kind == "lost":
-            metrics.REVOCATIONS.labels(push.extra).inc()
-            metrics.RELEASES.labels(push.extra).inc()
-            if not record.parked:
-                metrics.HOLD_SECONDS.observe((push.now_us - record.granted_us) / 1e6)
-            log.warning("lease revoked", request=record.request_id, holder=record.holder, reason=push.extra)
-        elif push.kind in ("warning", "stop"):
-            level = "warning" if push.kind == "warning" else push.extra
-            metrics.TIMEOUTS.labels(level).inc()
-            what = "lease held for long" if push.kind == "warning" else "holder asked to stop"
-            log.warning(what, request=record.request_id, holder=record.holder, reason=level)
+            keep_book(push)
+            if push.kind == "granted":
+                self._on_queue()
 
     def _asked(self, client: Client, ask: Ask) -> tuple[str | int, ...]:
         wait = ask.max_wait_seconds or self.configuration.gpu_lock.max_wait_time
@@ -379,48 +327,3 @@ class Lessor:
             ask.purpose, max(1, microseconds(wait)), "1" if ask.preemptible else "0", ask.warm_request_id,
             client.client_id, client.node, client.host,
         )  # fmt: skip
-
-    def _held(self, reply: Reply, client: Client, request_id: str, token: int) -> ClientMessage:
-        match reply.outcome:
-            case "renewed":
-                record = to_leased(reply.results[1])
-                return self._message(reply, "renewed", client, request_id, token, record=record)
-            case "lost":
-                return self._lost(reply, client, request_id, token)
-            case "reclaim":
-                left = max(0, reply.open_us - reply.now_us) / 1e6
-                return self._message(reply, "reclaim", client, request_id, detail=str(left))
-            case _:
-                return self._stale(reply, client, request_id)
-
-    def _lost(self, reply: Reply, client: Client, request_id: str, token: int) -> ClientMessage:
-        record = exported(reply.results[1])
-        reason = text(reply.results[2])
-        return self._message(
-            reply,
-            "lost",
-            client,
-            request_id,
-            token or (record.token if record else 0),
-            record=record,
-            detail=reason,
-        )
-
-    def _stale(self, reply: Reply, client: Client, request_id: str) -> ClientMessage:
-        return self._message(reply, "refused", client, request_id, detail="GPU_LEASE_STALE")
-
-    @staticmethod
-    def _message(
-        reply: Reply,
-        kind: MessageKind,
-        client: Client,
-        request_id: str,
-        token: int = 0,
-        *,
-        record: Record | None = None,
-        detail: str = "",
-        position: int = 0,
-    ) -> ClientMessage:
-        return ClientMessage(
-            kind, client.client_id, request_id, token, record, detail, reply.now_us, position=position
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from gpulock.store.record import Record
@@ -27,3 +28,12 @@ class ClientMessage(NamedTuple):
     position: int = 0
     field: str = ""
     message: str = ""
+
+
+@dataclass(frozen=True)
+class Client:
+    """Who asks."""
+
+    client_id: str
+    node: str = ""
+    host: str = ""

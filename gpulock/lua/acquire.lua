@@ -18,18 +18,18 @@ if rec then
     end
     rec = load(rec.id)
     if rec.st == 'W' then return finish('queued', export(rec), place(rec)) end
-    return finish('told', export(rec))
+    return finish('pushed', export(rec))
   elseif rec.st == 'G' then
     attach(rec, client, node)
     save(rec)
-    tell('granted', rec)
-    if rec.stop then tell('stop', rec, rec.stop) end
-    return finish('told', export(rec))
+    push('granted', rec)
+    if rec.stop then push('stop', rec, rec.stop) end
+    return finish('pushed', export(rec))
   elseif rec.st == 'X' then
     attach(rec, client, node)
     save(rec)
-    tell('lost', rec, rec.stop)
-    return finish('told', export(rec))
+    push('lost', rec, rec.stop)
+    return finish('pushed', export(rec))
   end
   return finish('ended', export(rec), rec.ended)
 end
@@ -64,7 +64,7 @@ if open < rec.n then return refuse('GPU_DRAINING') end
 
 if arg(12) ~= '' then rec.wants = arg(12) end
 if nobody_waits(pools[rec.pool]) then
-  if serve_at_once(rec, devices, by_name) then return finish('told') end
+  if serve_at_once(rec, devices, by_name) then return finish('pushed') end
 elseif redis.call('ZCARD', pools[rec.pool].queue) >= conf.max_waiters then
   return refuse('GPU_QUEUE_FULL')
 end
@@ -77,4 +77,4 @@ if after.st == 'W' then
   queue_changed()
   return finish('queued', export(after), place(after))
 end
-return finish('told', export(after))
+return finish('pushed', export(after))

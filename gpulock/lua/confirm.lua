@@ -2,7 +2,7 @@
 local rec = load(arg(1))
 if not rec then return finish('confirmed') end
 if rec.st == 'D' then
-  if rec.tok == number(2) then end_heir(rec) end
+  if rec.tok == number(2) then end_successor(rec) end
   return finish('confirmed')
 end
 if not fresh(rec, number(2)) then return finish('stale') end

@@ -96,7 +96,7 @@ end
 -- sweeps; only the sweep corrects it, because only a caller can tell a step of the clock from time that has passed.
 at_begin(function()
   state = found[1] and cmsgpack.unpack(found[1])
-    or { now = 0, off = 0, tok = 0, seq = 0, phase = 'open', open_at = 0, epoch = 0, told = 0 }
+    or { now = 0, off = 0, tok = 0, seq = 0, phase = 'open', open_at = 0, epoch = 0, positions_us = 0 }
   conf = unpack_settings(found[2])
   if ARGV[4] ~= '' then
     raw = tonumber(ARGV[4])

@@ -132,7 +132,7 @@ end
 local function inbox_of(replica) return INBOX .. ':' .. replica end
 
 -- Tell the client of a request; its replica may be another one, which reads its inbox.
-local function tell(kind, rec, extra)
+local function push(kind, rec, extra)
   local shown = kind == 'granted' and export_lease(rec) or export(rec)
   if rec.replica == me then
     out[#out + 1] = { kind, shown, extra or '' }
@@ -144,8 +144,8 @@ end
 
 -- Let the other replicas know that positions have changed; they look half a second later, so one notice covers what follows it.
 local function queue_changed()
-  if now - state.told >= 500000 and redis.call('ZCARD', REPLICAS) > 1 then
-    state.told = now
+  if now - (state.positions_us or 0) >= 500000 and redis.call('ZCARD', REPLICAS) > 1 then
+    state.positions_us = now
     redis.call('XADD', INBOX, 'MAXLEN', '~', NOTICES_KEPT, '*', 'm', '["queue"]')
   end
 end

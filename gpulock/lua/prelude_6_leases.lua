@@ -19,7 +19,7 @@ local function grant(rec, devs, warm)
   local sums = figures_of(rec.pool)
   sums.last_grant, sums.last_holder = now, rec.task ~= '' and rec.task or rec.id
   emit('granted', rec, '', device_list(rec))
-  tell('granted', rec)
+  push('granted', rec)
 end
 
 local function done(rec)
@@ -33,6 +33,6 @@ local function ask_to_stop(rec, reason, grace_us, why)
     rec.stop, rec.stopat, rec.why = reason, grace_us > 0 and now + grace_us or 0, why or ''
     save(rec)
     emit('stop', rec, reason, device_list(rec))
-    tell('stop', rec, reason)
+    push('stop', rec, reason)
   end
 end

@@ -107,7 +107,7 @@ end
 local function resume(rec, parked, devs)
   redis.call('ZREM', YIELD, parked.id)
   take(IN_USE, parked, -1)
-  parked.ended, parked.heir = 'resumed', rec.id
+  parked.ended, parked.successor = 'resumed', rec.id
   done(parked)
   incr(rec.pool, 'warm_hits')
   incr(rec.pool, 'saved_ms', parked.load_ms or 0)

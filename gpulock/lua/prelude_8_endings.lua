@@ -51,14 +51,14 @@ local function revoke(rec, reason, detail)
   save(rec)
   remember(rec, true, reason)
   emit('revoked', rec, reason, device_list(rec))
-  tell('lost', rec, reason)
+  push('lost', rec, reason)
 end
 
 -- A lease that was taken over has been given up by a client that does not hold the request that took it over: it had taken that back, or
 -- lost it before it began. Its model is gone now, and so the memory of that request is free.
-local function end_heir(rec)
-  local heir = rec.ended == 'resumed' and load(rec.heir)
-  if heir and heir.st == 'X' then end_lease(heir, heir.stop, 'confirmed') end
+local function end_successor(rec)
+  local successor = rec.ended == 'resumed' and load(rec.successor)
+  if successor and successor.st == 'X' then end_lease(successor, successor.stop, 'confirmed') end
 end
 
 local function attach(rec, client, node)

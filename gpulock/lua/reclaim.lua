@@ -7,7 +7,7 @@ if rec and rec.st ~= 'W' then
     attach(rec, client, node)
     beat(rec)
     save(rec)
-    if rec.stop then tell('stop', rec, rec.stop) end
+    if rec.stop then push('stop', rec, rec.stop) end
     return finish('renewed', export_lease(rec))
   end
   if rec.tok >= given then return finish('lost', export(rec), rec.stop or rec.ended or 'superseded') end

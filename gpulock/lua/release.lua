@@ -5,7 +5,7 @@ if not rec then return finish('released', 0, '', '0') end
 if rec.st == 'W' then return finish('stale') end
 if not fresh(rec, number(2)) then return finish('stale') end
 local held, reason = now - (rec.ga or now), arg(3)
-end_heir(rec)
+end_successor(rec)
 if rec.st == 'X' then -- its end was counted when it was revoked
   end_lease(rec, rec.stop, 'released')
 elseif rec.st == 'G' then

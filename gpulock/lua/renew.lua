@@ -9,7 +9,7 @@ if rec.st == 'G' then
   local moved = attach(rec, arg(3), arg(4))
   beat(rec)
   save(rec)
-  if (moved or arg(5) == '1') and rec.stop then tell('stop', rec, rec.stop) end
+  if (moved or arg(5) == '1') and rec.stop then push('stop', rec, rec.stop) end
   return finish('renewed', export_lease(rec), slack)
 elseif rec.st == 'X' then
   attach(rec, arg(3), arg(4))

@@ -53,7 +53,7 @@ if before > 0 then
         end
       end
     end
-    state.told = math.min(state.told, now)
+    state.positions_us = math.min(state.positions_us or 0, now)
   end
 end
 
@@ -91,13 +91,13 @@ end
 local actions = {}
 
 function actions.wait(rec) -- it has waited for as long as it wanted to
-  tell('timeout', rec, now - rec.enq)
+  push('timeout', rec, now - rec.enq)
   end_wait(rec, 'timeout')
   to_schedule[rec.pool] = true
 end
 
 function actions.away(rec) -- its client did not come back
-  tell('cancelled', rec) -- or is here without our knowing: then it asks again
+  push('cancelled', rec) -- or is here without our knowing: then it asks again
   end_wait(rec, 'cancelled', 'the client went away')
   to_schedule[rec.pool] = true
 end
@@ -122,7 +122,7 @@ function actions.warning(rec)
   note_warning(rec)
   redis.call('HINCRBY', STAT, '|warnings', 1)
   emit('warning', rec, 'held', device_list(rec))
-  tell('warning', rec, math.max(0, rec.ga + conf.soft_us - now))
+  push('warning', rec, math.max(0, rec.ga + conf.soft_us - now))
 end
 
 function actions.soft(rec)

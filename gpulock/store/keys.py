@@ -6,7 +6,7 @@ reclaimed as after a loss, and none is misread.
 
     meta          hash    what every script reads and many write, a field (cmsgpack) for what changes together:
                           `state` (logical time `now` and its correction `off` in µs, last fencing token `tok`, `seq`, `phase` open
-                          or recover, `open_at` when a recovery ends, `epoch`, `told` when replicas last heard of positions),
+                          or recover, `open_at` when a recovery ends, `epoch`, `positions_us` when positions were last announced),
                           `devices` in order, `taken` (device -> MiB in leases, MiB of revoked leases whose memory is not known to
                           be back), `bands:POOL` (priority -> waiters, when it was last served, turn that is being served),
                           `figures:POOL` (figure -> number since the store was made), `settings` as the scripts read them; and

@@ -1,4 +1,4 @@
-"""Runs the lock scripts: what every one of them is told, and what every one of them answers."""
+"""Runs the lock scripts: what each of them is given, and what each of them answers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from redis.exceptions import ResponseError
 from gpulock.store.keys import Keys
 from gpulock.store.record import Record, to_leased, to_record
 from redislink.lua import load_library
-from redislink.patience import PASSING_ERRORS, persist
 from redislink.pipe import Argument, CommandHead, Pipe
+from redislink.retry import TRANSIENT_ERRORS, retry
 
 
 class Push(NamedTuple):
@@ -45,14 +45,14 @@ class Reply(NamedTuple):
         return text(self.results[0])
 
 
-Hear = Callable[[Reply], None]
-"""Is told an answer the moment it is there: pushes must not wait until the caller's task has its turn, nor be lost with it."""
+OnReply = Callable[[Reply], None]
+"""Called with an answer the moment it is there: pushes must not wait until the caller's task has its turn, nor be lost with it."""
 
 
 class Scripts(Protocol):
     """What the lessor needs of a store."""
 
-    async def run(self, script: str, *arguments: Argument, hear: Hear) -> Reply:
+    async def run(self, script: str, *arguments: Argument, on_reply: OnReply) -> Reply:
         """Run a script, again if need be until Redis answers; raises Unavailable."""
 
 
@@ -82,14 +82,14 @@ class ScriptStore:
         keys: Keys,
         *,
         replica: str,
-        patience_seconds: float,
+        retry_seconds: float,
         initial_state: str,
         clock_us: Callable[[], int] | None = None,
     ) -> None:
         """`clock_us` replaces Redis's own clock, for tests."""
         self._pipe = pipe
         self._fixed: tuple[Argument, ...] = (len(keys.all), *keys.all, ",".join(keys.pools), replica)
-        self._patience_seconds = patience_seconds
+        self._retry_seconds = retry_seconds
         self._initial_state = initial_state
         self._clock_us = clock_us
         self._library = load_library("gpulock")
@@ -99,15 +99,15 @@ class ScriptStore:
         self.epoch = 0
         """Highest epoch seen."""
         self.on_messages_lost: Callable[[], None] = lambda: None
-        """Hears of the first answer over a new connection: what the old one had yet to bring for clients was lost with it."""
+        """Called at the first answer over a new connection: what the old one had yet to bring for clients was lost with it."""
         self._connections = 1
 
-    async def run(self, script: str, *arguments: Argument, hear: Hear) -> Reply:
+    async def run(self, script: str, *arguments: Argument, on_reply: OnReply) -> Reply:
         """Run a script. All are idempotent, so one whose answer was lost is simply run again."""
 
         def take(answer: list[Any]) -> Reply:
             reply = self._read(answer)
-            hear(reply)
+            on_reply(reply)
             if self._pipe.connections != self._connections:
                 self._connections = self._pipe.connections
                 self.on_messages_lost()
@@ -115,9 +115,9 @@ class ScriptStore:
 
         try:
             return await self._attempt(script, arguments, take)
-        except PASSING_ERRORS:
-            return await persist(
-                lambda: self._attempt(script, arguments, take), self._patience_seconds, "the lock store"
+        except TRANSIENT_ERRORS:
+            return await retry(
+                lambda: self._attempt(script, arguments, take), self._retry_seconds, "the lock store"
             )
 
     async def _attempt(
@@ -162,8 +162,8 @@ class ScriptStore:
         return reply
 
     async def read(self, *command: Argument) -> Any:
-        """Run one reading command with the same patience."""
-        return await persist(lambda: self._pipe.call(*command), self._patience_seconds, "the lock store")
+        """Run one reading command with the same retries."""
+        return await retry(lambda: self._pipe.call(*command), self._retry_seconds, "the lock store")
 
 
 def exported(value: Sequence[bytes]) -> Record | None:

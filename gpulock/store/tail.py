@@ -8,8 +8,9 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from redislink.patience import PASSING_ERRORS
 from redislink.pipe import CommandHead, Pipe
+from redislink.retry import TRANSIENT_ERRORS
+from runtime.backoff import Backoff
 from runtime.logs import get_logger
 from runtime.seldom import Seldom
 
@@ -46,18 +47,17 @@ class Tail:
 
     async def run(self) -> None:
         """Follow for ever."""
-        wait = _FIRST_WAIT_SECONDS
+        backoff = Backoff(_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS)
         while True:
             try:
                 await self._find_places()
-                wait = _FIRST_WAIT_SECONDS
+                backoff.reset()
                 while True:
                     await self._turn()
-            except (*PASSING_ERRORS, RedisError) as error:
+            except (*TRANSIENT_ERRORS, RedisError) as error:
                 seldom.warning("a stream broke; following again", keys=self._keys, error=type(error).__name__)
                 self._pipe.close()
-            await asyncio.sleep(wait)
-            wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
+            await backoff.pause()
 
     async def _find_places(self) -> None:
         """Begin at the ends; after a reconnect go on, unless a stream has been lost and begun again."""

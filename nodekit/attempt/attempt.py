@@ -239,7 +239,7 @@ class Attempt:
 
     def to_running(self) -> task_pb2.RunningAttempt:
         """Describe the attempt as WatchNode lists it."""
-        told = self.assignment
+        assignment = self.assignment
         return task_pb2.RunningAttempt(
-            task_id=self.task_id, attempt=told.attempt, fence=told.fence, ended=self.ended
+            task_id=self.task_id, attempt=assignment.attempt, fence=assignment.fence, ended=self.ended
         )

@@ -104,15 +104,15 @@ class EventLog:
 
     def told_after(self, sequence: int, snapshot: Callable[[], task_pb2.Task]) -> list[task_pb2.TaskEvent]:
         """Return what a watcher hears after a sequence: the kept events, and a gap (sequence 0) wherever some are not."""
-        told: list[task_pb2.TaskEvent] = []
+        events: list[task_pb2.TaskEvent] = []
         for event in self.after(sequence):
             if event.sequence > sequence + 1:
-                told.append(self._gap(sequence + 1, event.sequence - 1, snapshot()))
-            told.append(event)
+                events.append(self._gap(sequence + 1, event.sequence - 1, snapshot()))
+            events.append(event)
             sequence = event.sequence
-        return told
+        return events
 
-    def is_told(self, sequence: int) -> bool:
+    def is_delivered(self, sequence: int) -> bool:
         """Whether nothing will ever follow a sequence."""
         return self.ended and sequence >= self.last_sequence
 
@@ -135,7 +135,7 @@ class EventLog:
             for event in self.told_after(position, snapshot):
                 position = event.sequence or position
                 yield event
-            if self.is_told(position):
+            if self.is_delivered(position):
                 return
             try:
                 async with asyncio.timeout(heartbeat_seconds):

@@ -153,7 +153,7 @@ class Following:
                 response.events.add(watch=number, event=event)
                 followed.position = event.sequence or followed.position
                 size += event.ByteSize()
-            if followed.watch.is_told(followed.position):
+            if followed.watch.is_delivered(followed.position):
                 self._forget(number)
                 read.append(followed.watch)
                 response.ends.add(watch=number)

@@ -60,9 +60,9 @@ class Watch:
         self._attempt.check()
         return self._attempt.events.told_after(sequence, self._attempt.to_proto)
 
-    def is_told(self, sequence: int) -> bool:
+    def is_delivered(self, sequence: int) -> bool:
         """Whether nothing will ever follow a sequence."""
-        return self._attempt.events.is_told(sequence)
+        return self._attempt.events.is_delivered(sequence)
 
     def note_read(self) -> None:
         """The watcher has the terminal event."""

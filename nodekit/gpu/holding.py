@@ -52,7 +52,7 @@ class Phase(enum.Enum):
 
 
 class Holding:
-    """One request. The session moves it; whoever asked gives it ears: `on_renewed`, `on_stop`, `on_lost`."""
+    """One request. The session moves it; whoever asked sets its callbacks: `on_renewed`, `on_stop`, `on_lost`."""
 
     def __init__(
         self,

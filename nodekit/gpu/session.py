@@ -19,6 +19,7 @@ from nodekit.gpu.response_handler import PlaceLost, ResponseHandler
 from nodekit.gpu.table import RequestLedger, RequestTable
 from nodekit.gpu.transport import OpenStream, Outbox, Responses, drained, ended
 from nodekit.process.child import uninterrupted
+from runtime.backoff import Backoff
 from runtime.errors import Unavailable, YiVideoError
 from runtime.logs import get_logger
 from yivideo.gpulock.v1 import lock_pb2
@@ -30,7 +31,7 @@ ANSWER_SECONDS = 5.0
 """How long a caller waits for the answer to a release; the session goes on repeating it afterwards."""
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
-_SHORTEST_PATIENCE_SECONDS = 0.5
+_SHORTEST_ANSWER_SECONDS = 0.5
 _MAX_UNSENT = 10_000
 
 
@@ -157,9 +158,9 @@ class LockSession:
                 self._outbox.put_nowait(message)
 
     async def _run(self) -> None:
-        pause = _FIRST_PAUSE_SECONDS
+        backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
         last_time = self._clock()
-        told = ""
+        logged = ""
         while True:
             if not self._table:
                 self._wanted.clear()
@@ -168,13 +169,13 @@ class LockSession:
             reason = await self._session()
             if self._outbox is not None:
                 self._disconnected()
-                pause, last_time, told = _FIRST_PAUSE_SECONDS, self._clock(), ""
-            if reason != told:
+                backoff.reset()
+                last_time, logged = self._clock(), ""
+            if reason != logged:
                 log.warning("no session at the lock service", reason=reason, requests=len(self._table))
-                told = reason
-            self._tell_waiters(reason, self._clock() - last_time > self._unreachable_seconds)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+                logged = reason
+            self._notify_waiters(reason, self._clock() - last_time > self._unreachable_seconds)
+            await backoff.pause()
 
     async def _session(self) -> str:
         """Hold one session and tell why it ended."""
@@ -195,7 +196,7 @@ class LockSession:
         for holding in self._table:
             holding.disconnected()
 
-    def _tell_waiters(self, reason: str, give_up: bool) -> None:
+    def _notify_waiters(self, reason: str, give_up: bool) -> None:
         for holding in [one for one in self._table if one.phase is Phase.WAITING]:
             if give_up and holding.closing is None:
                 if self._clock() - holding.begun_time > self._unreachable_seconds:
@@ -269,11 +270,11 @@ class LockSession:
         seconds = self._welcome.beat_seconds
         if not math.isfinite(seconds):
             await asyncio.Event().wait()
-        patience = max(_SHORTEST_PATIENCE_SECONDS, 0.9 * seconds)
+        answer_seconds = max(_SHORTEST_ANSWER_SECONDS, 0.9 * seconds)
         while True:
             await asyncio.sleep(seconds)
             for holding in self._table:
-                if holding.unanswered_seconds() > patience:
+                if holding.unanswered_seconds() > answer_seconds:
                     raise Unavailable(f"the lock service at {self.replica} has fallen silent")
                 if holding.alive:
                     self._renew(holding)

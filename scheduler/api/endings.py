@@ -1,7 +1,7 @@
-"""Calls that wait for their task's end. They are told by whoever ends it here, and over the wake channel by other replicas.
+"""Calls that wait for their task's end. They are notified by whoever ends it here, and over the wake channel by other replicas.
 
-What is told without the task is a hint: the answer is then read from the task's record. A hint that gets lost with the connection
-to Redis is made up for when the channel is heard again, because then everybody looks.
+A notification without the task is a hint: the answer is then read from the task's record. A hint that gets lost with the connection
+to Redis is made up for when the channel is read again, because then everybody looks.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ class Expected:
         self._look: asyncio.Future[StoredTask | None] = asyncio.get_running_loop().create_future()
         self._expired = False
 
-    def tell(self, ended: StoredTask | None = None) -> None:
+    def notify(self, ended: StoredTask | None = None) -> None:
         """Look at the task; `ended`: as it has ended, where that is at hand."""
         if not self._look.done():
             self._look.set_result(ended)
 
     def _expire(self) -> None:
         self._expired = True
-        self.tell()
+        self.notify()
 
     async def wait(self, seconds: float) -> StoredTask:
         """Wait until the task has ended, the seconds have passed or this replica drains; gives the task as it then is.
@@ -68,7 +68,7 @@ class Endings:
         group = self._expected.setdefault(task_id, set())
         group.add(expected)
         if self.closed:
-            expected.tell()
+            expected.notify()
         try:
             yield expected
         finally:
@@ -76,22 +76,22 @@ class Endings:
             if not group and self._expected.get(task_id) is group:
                 del self._expected[task_id]
 
-    def tell(self, task_id: str, ended: StoredTask | None = None) -> None:
+    def notify(self, task_id: str, ended: StoredTask | None = None) -> None:
         """A task has ended; `ended`: as it is now, where that is at hand."""
         for expected in self._expected.get(task_id, ()):
-            expected.tell(ended)
+            expected.notify(ended)
 
-    def tell_all(self) -> None:
+    def notify_all(self) -> None:
         """Ends may have been missed."""
         for group in self._expected.values():
             for expected in group:
-                expected.tell()
+                expected.notify()
 
     async def close_on(self, draining: asyncio.Event) -> None:
         """Let everybody go when this replica drains."""
         await draining.wait()
         self.closed = True
-        self.tell_all()
+        self.notify_all()
 
     async def load(self, task_id: str) -> StoredTask:
         """Return the task. Raises TaskNotFound."""

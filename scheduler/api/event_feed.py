@@ -17,11 +17,12 @@ from typing import Any
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
+from runtime.backoff import Backoff
 from runtime.logs import get_logger
 from runtime.seldom import Seldom
 from scheduler.queue.keys import Keys
 from scheduler.queue.presenter import to_event
-from scheduler.queue.redis_link import PASSING_ERRORS, RedisLink
+from scheduler.queue.redis_link import TRANSIENT_ERRORS, RedisLink
 from yivideo.task.v1 import task_pb2
 
 log = get_logger(__name__)
@@ -29,7 +30,7 @@ seldom = Seldom(log)
 
 _PAGE = 128
 _BUFFER_BYTES = 256 * 1024
-"""Past this a watcher that does not take what it is told reads the store again, whatever `buffer_events` says."""
+"""Past this a watcher that does not take what it is sent reads the store again, whatever `buffer_events` says."""
 _CONFIRM_SECONDS = 1.0
 _FIRST_WAIT_SECONDS = 0.05
 _LONGEST_WAIT_SECONDS = 1.0
@@ -47,25 +48,25 @@ class _Watcher:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._told_bytes = 0
-        self.told: deque[StoredEvent] = deque()
+        self._buffered_bytes = 0
+        self.buffered: deque[StoredEvent] = deque()
         self.must_read = False
         self.erased = False
         self.changed = asyncio.Event()
 
-    def tell(self, event: StoredEvent) -> None:
+    def put(self, event: StoredEvent) -> None:
         if self.must_read:
             return
-        if self.told and (len(self.told) >= self._limit or self._told_bytes >= _BUFFER_BYTES):
+        if self.buffered and (len(self.buffered) >= self._limit or self._buffered_bytes >= _BUFFER_BYTES):
             self.reread()
             return
-        self.told.append(event)
-        self._told_bytes += len(event[4])
+        self.buffered.append(event)
+        self._buffered_bytes += len(event[4])
         self.changed.set()
 
     def take(self) -> StoredEvent:
-        event = self.told.popleft()
-        self._told_bytes -= len(event[4])
+        event = self.buffered.popleft()
+        self._buffered_bytes -= len(event[4])
         return event
 
     def reread(self) -> None:
@@ -74,8 +75,8 @@ class _Watcher:
         self.changed.set()
 
     def forget(self) -> None:
-        self.told.clear()
-        self._told_bytes = 0
+        self.buffered.clear()
+        self._buffered_bytes = 0
 
     def erase(self) -> None:
         self.erased = True
@@ -83,7 +84,7 @@ class _Watcher:
 
 
 class EventFeed:
-    """All watchers of one process, and its ear for wake-ups."""
+    """All watchers of one process, and its subscription to wake-ups."""
 
     def __init__(
         self, redis: RedisLink, keys: Keys, *, buffer_events: int, on_wake: Callable[[str], None]
@@ -103,29 +104,28 @@ class EventFeed:
 
     async def run(self) -> None:
         """Listen for ever, through every reconnect."""
-        wait = _FIRST_WAIT_SECONDS
+        backoff = Backoff(_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS)
         while True:
             pubsub = self._redis.listener.pubsub()
             try:
                 async with self._channels:
                     await pubsub.subscribe(self._keys.wake_channel, *self._watchers)
                     self._pubsub = pubsub
-                wait = _FIRST_WAIT_SECONDS
+                backoff.reset()
                 self._on_wake("all")  # whatever was told while nobody listened
                 while True:
                     message = await pubsub.get_message(ignore_subscribe_messages=False, timeout=None)
                     if message is not None:
-                        self._hear(message)
-            except (*PASSING_ERRORS, RedisError) as error:
+                        self._take(message)
+            except (*TRANSIENT_ERRORS, RedisError) as error:
                 seldom.warning("the event channel broke; listening again", error=type(error).__name__)
             finally:
                 self._pubsub = None
-                with suppress(*PASSING_ERRORS, RedisError):
+                with suppress(*TRANSIENT_ERRORS, RedisError):
                     await pubsub.aclose()  # type: ignore[no-untyped-call]
-            await asyncio.sleep(wait)
-            wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
+            await backoff.pause()
 
-    def _hear(self, message: dict[str, Any]) -> None:
+    def _take(self, message: dict[str, Any]) -> None:
         channel = message["channel"].decode()
         if message["type"] == "message" and channel == self._keys.wake_channel:
             self._on_wake(message["data"].decode())
@@ -142,7 +142,7 @@ class EventFeed:
             sequence, attempt, time_ms, detached, body = message["data"].split(b" ", 4)
             event = (int(sequence), int(attempt), int(time_ms), detached == b"1", body)
             for watcher in watchers:
-                watcher.tell(event)
+                watcher.put(event)
 
     async def follow(
         self, task_id: str, after: int, *, quiet_seconds: float
@@ -174,14 +174,14 @@ class EventFeed:
                         yield event
                         after = event[0]
                     continue
-                while watcher.told and not watcher.must_read:
+                while watcher.buffered and not watcher.must_read:
                     event = watcher.take()
                     if event[0] > after + 1:
                         watcher.must_read = True
                     elif event[0] == after + 1:
                         yield event
                         after = event[0]
-                if watcher.told or watcher.must_read:
+                if watcher.buffered or watcher.must_read:
                     continue
                 if watcher.erased:
                     raise TaskErased
@@ -198,7 +198,7 @@ class EventFeed:
                 watcher.reread()
                 return
             if self._pubsub is not None:
-                with suppress(*PASSING_ERRORS):  # run() notices too, and subscribes to everything again
+                with suppress(*TRANSIENT_ERRORS):  # run() notices too, and subscribes to everything again
                     await self._pubsub.subscribe(channel)
         if not await _changes(watcher, _CONFIRM_SECONDS):
             watcher.reread()
@@ -211,7 +211,7 @@ class EventFeed:
                 return
             del self._watchers[channel]
             if self._pubsub is not None:
-                with suppress(*PASSING_ERRORS, RedisError):
+                with suppress(*TRANSIENT_ERRORS, RedisError):
                     await self._pubsub.unsubscribe(channel)
 
     async def _page(self, task_id: str, after: int) -> list[StoredEvent]:

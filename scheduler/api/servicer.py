@@ -3,31 +3,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from results.states import TERMINAL
 from runtime.errors import (
-    Draining,
-    FieldViolation,
     InvalidArgument,
-    InvalidInput,
-    NodeUnavailable,
-    TaskNotFound,
     WrongState,
 )
 from runtime.logs import get_logger
 from runtime.rpc_errors import clip
-from scheduler import metrics
+from scheduler.api.submission import Submission
 from scheduler.api.submitting import answers
-from scheduler.api.task_view import nobody_offers
-from scheduler.queue.admission import AdmittedTask, milliseconds
-from scheduler.queue.presenter import CALLBACK_STATES, StoredTask, from_milliseconds, to_reuse
-from scheduler.queue.record import to_record
-from scheduler.queue.task_store import Submitted
+from scheduler.queue.presenter import CALLBACK_STATES, from_milliseconds
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
 if TYPE_CHECKING:
@@ -37,10 +26,6 @@ log = get_logger(__name__)
 
 _REASON_BYTES = 500
 _MAX_GRACE_SECONDS = 60
-_MAX_WAIT_SECONDS = 600
-
-
-_Stored = tuple[AdmittedTask, Submitted]
 
 
 class TaskServicer(task_pb2_grpc.TaskServiceServicer):
@@ -48,147 +33,29 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
 
     def __init__(self, scheduler: Scheduler, max_message_bytes: int) -> None:
         self._scheduler = scheduler
+        self._submission = Submission(scheduler)
         self._max_message_bytes = max_message_bytes
 
     async def SubmitTask(self, request: task_pb2.SubmitTaskRequest, context: Any) -> task_pb2.Task:
         """Store a task, and wait for its end when that is asked."""
-        return await self._answer(request)
+        return await self._submission.submit(request)
 
     async def SubmitTasks(
         self, requests: AsyncIterator[task_pb2.SubmitTasksRequest], context: Any
     ) -> AsyncIterator[task_pb2.SubmitTasksResponse]:
         """Do what SubmitTask does for every call of a stream."""
         answering = answers(
-            self._answer, requests, context, self._scheduler.draining, self._max_message_bytes
+            self._submission.submit, requests, context, self._scheduler.draining, self._max_message_bytes
         )
         async with aclosing(answering) as responses:
             async for response in responses:
                 yield response
 
-    async def _answer(
-        self, request: task_pb2.SubmitTaskRequest, stored: Callable[[], None] | None = None
-    ) -> task_pb2.Task:
-        if request.wait_seconds:
-            return await self._submit_and_wait(request, stored)
-        return await self._show(
-            *await self._store_whole(request.spec, stored, asked_ms=milliseconds(request, "ask_time"))
-        )
-
-    async def _submit_and_wait(
-        self, request: task_pb2.SubmitTaskRequest, stored: Callable[[], None] | None
-    ) -> task_pb2.Task:
-        if not 0 < request.wait_seconds <= _MAX_WAIT_SECONDS:
-            raise InvalidArgument.at("/wait_seconds", f"must be 0 to {_MAX_WAIT_SECONDS}")
-        spec = request.spec
-        spec.task_id = spec.task_id or f"task-{uuid.uuid4()}"
-        with self._scheduler.endings.expecting(spec.task_id) as expected:
-            admitted, submitted = await self._store_whole(
-                spec, stored, awaited=True, asked_ms=milliseconds(request, "ask_time")
-            )
-            if stored is not None:
-                stored()
-            if submitted.outcome == "created":
-                return self._scheduler.view.task(await expected.wait(request.wait_seconds))
-            task = await self._show(admitted, submitted)
-            if task.state in TERMINAL:
-                return task
-            if not task.HasField("reuse"):
-                return self._scheduler.view.task(await expected.wait(request.wait_seconds))
-            await self._watch_end(task, request.wait_seconds)
-            later = self._scheduler.view.task(await self._scheduler.tasks.load(spec.task_id))
-            later.reuse.CopyFrom(task.reuse)
-            return later
-
-    async def _watch_end(self, task: task_pb2.Task, seconds: float) -> None:
-        """Wait for the end of a task that was there before: nobody was told then that its end is waited for."""
-        with suppress(TimeoutError, Draining, TaskNotFound):
-            async with (
-                asyncio.timeout(seconds),
-                aclosing(self._scheduler.watch.watch(task.spec.task_id, task.last_sequence)) as events,
-            ):
-                async for _ in events:
-                    pass
-
-    async def _submit(self, spec: task_pb2.TaskSpec) -> task_pb2.Task:
-        return await self._show(*await self._store_whole(spec))
-
-    async def _store_whole(
-        self,
-        spec: task_pb2.TaskSpec,
-        stored: Callable[[], None] | None = None,
-        *,
-        awaited: bool = False,
-        asked_ms: int = 0,
-    ) -> _Stored:
-        """Store a task; what was claimed with it is started. Neither is broken off when the client leaves meanwhile.
-
-        Who has himself told when it is stored (`stored`) does not cancel before.
-        """
-        storing = self._store(spec, awaited, asked_ms)
-        return await (asyncio.shield(storing) if stored is None else storing)
-
-    async def _store(self, spec: task_pb2.TaskSpec, awaited: bool, asked_ms: int) -> _Stored:
-        scheduler = self._scheduler
-        if scheduler.draining.is_set():
-            raise Draining("this scheduler is shutting down")
-        admitted = await scheduler.admission.admit(spec, asked_ms)
-        await self._require_available(admitted)
-        await self._look_for_inputs(admitted)
-        submitted = await scheduler.dispatcher.submit(admitted, awaited=awaited)
-        metrics.TASKS_SUBMITTED.labels(admitted.node, submitted.outcome).inc()
-        return admitted, submitted
-
-    async def _look_for_inputs(self, admitted: AdmittedTask) -> None:
-        """Refuse a new task whose files are not there for its user; the same request made again finds its task all the same."""
-        scheduler, spec = self._scheduler, admitted.spec
-        kind = scheduler.types.find(spec.task_name)
-        wanted = (
-            scheduler.input_files.wanted(spec, kind.input_schema) if kind and not admitted.sources else []
-        )
-        if wanted:
-            try:
-                await scheduler.input_files.check(spec, wanted)
-            except InvalidInput:
-                with suppress(TaskNotFound):
-                    await scheduler.tasks.load_record(spec.task_id)
-                    return
-                raise
-
-    async def _require_available(self, admitted: AdmittedTask) -> None:
-        """Refuse what nobody runs, where the client or else the installation says so; not a task that is there already."""
-        spec, scheduler = admitted.spec, self._scheduler
-        wish = spec.when_unavailable
-        if not wish:
-            wish = (
-                task_pb2.WHEN_UNAVAILABLE_REFUSE
-                if scheduler.refuse_unavailable
-                else task_pb2.WHEN_UNAVAILABLE_WAIT
-            )
-        if wish != task_pb2.WHEN_UNAVAILABLE_REFUSE:
-            return
-        reason = nobody_offers(scheduler.availability, spec.task_name, admitted.node)
-        if reason and not await scheduler.tasks.exists(spec.task_id):
-            raise NodeUnavailable(reason, fields=[FieldViolation("/task_name", reason)])
-
-    async def _show(self, admitted: AdmittedTask, submitted: Submitted) -> task_pb2.Task:
-        """Return a task that was submitted as it is now; a new one without reading it back."""
-        scheduler, task_id = self._scheduler, admitted.spec.task_id
-        if submitted.outcome == "created":
-            return scheduler.view.task(created_task(admitted.spec, submitted.state, submitted.created_us))
-        stored = await scheduler.tasks.load(task_id)
-        task = self._scheduler.view.task(stored)
-        if submitted.outcome == "existing":
-            task.reuse.CopyFrom(to_reuse(stored.record))
-            if stored.record.ended and stored.record.callback_url:
-                # The first YiVideo calls back on a hit as well; receivers know a repetition by its webhook-id.
-                await scheduler.outbox.redeliver(task_id, unless_due=True)
-        return task
-
     async def RunTask(
         self, request: task_pb2.RunTaskRequest, context: Any
     ) -> AsyncIterator[task_pb2.TaskEvent]:
         """Store a task and watch it."""
-        task = await self._submit(request.spec)
+        task = await self._submission.store(request.spec)
         async with aclosing(self._scheduler.watch.watch(task.spec.task_id, request.after_sequence)) as events:
             async for event in events:
                 yield event
@@ -259,7 +126,7 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
         spec.task_id = spec.task_id[: 128 - len(suffix)] + suffix
         for passed in ("start_time", "delay_seconds", "start_deadline"):
             spec.ClearField(passed)
-        return await self._submit(spec)
+        return await self._submission.store(spec)
 
     async def DeleteTask(
         self, request: task_pb2.DeleteTaskRequest, context: Any
@@ -327,22 +194,3 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
     ) -> task_pb2.ListQueuesResponse:
         """Describe the queues."""
         return task_pb2.ListQueuesResponse(queues=await self._scheduler.queues.queues(request.node))
-
-
-def created_task(spec: task_pb2.TaskSpec, state: str, created_us: int) -> StoredTask:
-    """Return a task that was stored this moment, without reading it back."""
-    fields = {
-        "state": state, "name": spec.task_name, "node": spec.task_name.partition(".")[0],
-        "user": spec.user, "created": str(created_us),
-        "updated": str(created_us // 1000), "seq": "1", "first_seq": "1",
-        "not_before": str(_not_before_ms(spec, created_us // 1000)),
-        "ready_at": str(created_us // 1000),
-    }  # fmt: skip
-    record = to_record(spec.task_id, {key.encode(): value.encode() for key, value in fields.items()})
-    return StoredTask(record, spec.SerializeToString())
-
-
-def _not_before_ms(spec: task_pb2.TaskSpec, created_ms: int) -> int:
-    if spec.delay_seconds:
-        return created_ms + round(spec.delay_seconds * 1000)
-    return spec.start_time.ToMilliseconds() if spec.HasField("start_time") else 0

@@ -88,7 +88,7 @@ class Submitting:
         self._room: asyncio.Future[None] | None = None
         self._wanted = asyncio.Event()
         self._last_call: int | None = None
-        self._is_drain_told = False
+        self._is_drain_sent = False
         self._is_closed = False
         self._failure: Exception | None = None
 
@@ -181,7 +181,7 @@ class Submitting:
                 raise self._failure
             if self._is_closed and not self._calls:
                 return
-            is_closing = self._is_drain_told and not self._calls
+            is_closing = self._is_drain_sent and not self._calls
 
     async def _news(self, seconds: float | None) -> bool:
         """Wait for something to do; False when the seconds pass first."""
@@ -197,14 +197,14 @@ class Submitting:
 
     @property
     def _must_tell_drain(self) -> bool:
-        return self._last_call is not None and not self._is_drain_told
+        return self._last_call is not None and not self._is_drain_sent
 
     def _collect(self) -> task_pb2.SubmitTasksResponse:
         """Return a message with what is ready."""
         response = task_pb2.SubmitTasksResponse()
         if self._must_tell_drain:
             response.last_call = self._last_call or 0
-            self._is_drain_told = True
+            self._is_drain_sent = True
         size = 0
         while self._ready:
             ready = self._ready[0]

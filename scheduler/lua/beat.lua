@@ -1,4 +1,4 @@
--- Say that this scheduler lives, and renew the leases of the tasks whose nodes it has heard.
+-- Say that this scheduler lives, and renew the leases of the tasks whose nodes it is in contact with.
 -- ARGV: prefix, scheduler, scheduler ttl ms, lease ms, then id, fence, age ms of the last message from the node, ...
 -- Reply, one entry a task: {'lost'} | {'kept'} | {'cancelling', grace, reason}
 -- An age of a whole lease or more renews nothing: the lease ends where the last message from the node put it.
@@ -12,10 +12,10 @@ for i = 5, #ARGV, 3 do
     answers[#answers + 1] = { 'lost' }
   else
     redis.call('ZADD', queue(record.node, 'lease'), 'XX', 'GT', now + lease_ms - tonumber(ARGV[i + 2]), record.id)
-    if tonumber(ARGV[i + 2]) < lease_ms then redis.call('HDEL', task_key(record.id), 'heard') end
+    if tonumber(ARGV[i + 2]) < lease_ms then redis.call('HDEL', task_key(record.id), 'contact') end
     if record.state == 'cancelling' then
-      local told = redis.call('HMGET', task_key(record.id), 'cancel_grace', 'cancel_reason')
-      answers[#answers + 1] = { 'cancelling', told[1] or '', told[2] or '' }
+      local cancel = redis.call('HMGET', task_key(record.id), 'cancel_grace', 'cancel_reason')
+      answers[#answers + 1] = { 'cancelling', cancel[1] or '', cancel[2] or '' }
     else
       answers[#answers + 1] = { 'kept' }
     end

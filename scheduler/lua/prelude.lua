@@ -178,6 +178,6 @@ local function return_to_queue(record, outcome, error)
   if outcome then note_attempt(record, outcome, whole(now), error or '') end
   release(record)
   count(record.user, 1, 0)
-  redis.call('HDEL', task_key(record.id), 'progress', 'heard')
+  redis.call('HDEL', task_key(record.id), 'progress', 'contact')
   redis.call('HSET', task_key(record.id), 'waiting', '', 'updated', whole(now), 'owner', '')
 end

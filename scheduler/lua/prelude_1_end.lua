@@ -148,7 +148,7 @@ local function run_again(record, body, waits, not_before, start_deadline, quiet)
   redis.call('ZREM', queue(record.node, 'dead'), record.id)
   redis.call('UNLINK', part(record.id, 'result'), part(record.id, 'input'))
   redis.call('HDEL', task_key(record.id), 'error', 'progress', 'end', 'expire', 'duration', 'cancel_reason', 'cancel_grace',
-    'cancel_nonce', 'cb_state', 'cb_hold', 'cb_again', 'cb_next', 'reusable', 'heard', 'ended_fence')
+    'cancel_nonce', 'cb_state', 'cb_hold', 'cb_again', 'cb_next', 'reusable', 'contact', 'ended_fence')
   redis.call('HSET', task_key(record.id), 'tries', 0, 'lost', 0, 'unbegun', 0, 'waiting', '', 'updated', whole(now),
     'start_deadline', whole(start_deadline))
   record.start_deadline = start_deadline

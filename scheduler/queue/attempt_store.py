@@ -168,7 +168,7 @@ class AttemptStore:
         answer = await self._run("lose", claim, arguments)
         return answer[0].decode(), bool(answer[1])
 
-    async def beat(self, beats: Sequence[Beat], patience_seconds: float) -> list[list[str]]:
+    async def beat(self, beats: Sequence[Beat], retry_seconds: float) -> list[list[str]]:
         """Renew leases; answers one of [`lost`], [`kept`], [`cancelling`, grace, reason] for each."""
         arguments: list[str | int] = []
         for one in beats:
@@ -178,7 +178,7 @@ class AttemptStore:
             "beat",
             [self._scheduler, ttl_ms, self._lease_ms, *arguments],
             keys=[self._keys.schedulers],
-            patience_seconds=patience_seconds,
+            retry_seconds=retry_seconds,
         )
         return [[outcome.decode() for outcome in answer] for answer in answers]
 
@@ -193,8 +193,8 @@ class AttemptStore:
         )
         if answer[0] != b"adopted":
             return None
-        _, fields, spec, resolved, checkpoint, unheard = answer
-        return Claim(to_record(task_id, pairs(fields)), spec, checkpoint, resolved, int(unheard) / 1000)
+        _, fields, spec, resolved, checkpoint, silent_ms = answer
+        return Claim(to_record(task_id, pairs(fields)), spec, checkpoint, resolved, int(silent_ms) / 1000)
 
     async def sweep(self, limit: int) -> Sweep:
         """Do one bounded turn of what time brings, and say what is left for the caller."""
@@ -218,7 +218,7 @@ class AttemptStore:
             script,
             [claim.record.task_id, claim.record.fence, *arguments],
             keys=[self._keys.task(claim.record.task_id)],
-            patience_seconds=FOR_EVER,
+            retry_seconds=FOR_EVER,
         )
 
     async def _outcome(self, script: str, claim: Claim, arguments: Sequence[Any]) -> str:

@@ -21,8 +21,8 @@ class Claim:
     spec: bytes
     checkpoint: bytes
     resolved_input: bytes = b""
-    unheard_seconds: float = 0.0
-    """Adopted attempts: how long ago the node was last heard."""
+    silent_seconds: float = 0.0
+    """Adopted attempts: how long ago the last message of the node came."""
 
 
 @dataclass(frozen=True, slots=True)

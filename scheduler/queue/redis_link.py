@@ -16,11 +16,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 
 from redislink.lua import Scripts, load_scripts
-from redislink.patience import PASSING_ERRORS, persist
 from redislink.pipe import Argument, Pipe
+from redislink.retry import TRANSIENT_ERRORS, retry
 from scheduler.settings import SchedulerSection
 
-__all__ = ["PASSING_ERRORS", "RedisLink", "connected"]
+__all__ = ["TRANSIENT_ERRORS", "RedisLink", "connected"]
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ class RedisLink:
     """One process's Redis. Opened by `connected()`; `scripts` replaces those of `lua/`."""
 
     def __init__(self, settings: SchedulerSection, scripts: Mapping[str, str] | None = None) -> None:
-        self._patience_seconds = settings.redis_patience_seconds
+        self._retry_seconds = settings.redis_retry_seconds
         self._prefix = settings.key_prefix
         self._scripts = Scripts(scripts or load_scripts("scheduler"))
         url = settings.redis_url.get_secret_value()
@@ -58,21 +58,21 @@ class RedisLink:
         arguments: Sequence[Argument],
         *,
         keys: Sequence[str] = (),
-        patience_seconds: float | None = None,
+        retry_seconds: float | None = None,
     ) -> Any:
-        """Run a script of `lua/`. Raises Unavailable when Redis cannot be reached for `patience_seconds`.
+        """Run a script of `lua/`. Raises Unavailable when Redis cannot be reached for `retry_seconds`.
 
         `keys` declares the keys known beforehand; the prefix is passed by itself.
         """
         command = (*self._scripts.head(script), len(keys), *keys, self._prefix, *arguments)
         try:
             return await self._pipe.call(*command)
-        except PASSING_ERRORS:  # some are answers of Redis too: it is read-only, or behind
+        except TRANSIENT_ERRORS:  # some are answers of Redis too: it is read-only, or behind
             pass
         except ResponseError as error:
             if not self._scripts.is_missing(error):
                 raise
-        return await self.persist(partial(self._again, script, command), patience_seconds)
+        return await self.retry(partial(self._again, script, command), retry_seconds)
 
     async def _again(self, script: str, command: Sequence[Argument]) -> Any:
         await self._scripts.load(self._pipe, script)
@@ -94,16 +94,16 @@ class RedisLink:
                 for (words, options), reply in zip(stack, replies, strict=True)
             ]
 
-        return await self.persist(attempt, None)
+        return await self.retry(attempt, None)
 
-    async def ping(self, patience_seconds: float) -> None:
+    async def ping(self, retry_seconds: float) -> None:
         """Wait until Redis answers. Raises Unavailable."""
-        await self.persist(lambda: self._pipe.call("PING"), patience_seconds)
+        await self.retry(lambda: self._pipe.call("PING"), retry_seconds)
 
-    async def persist(self, attempt: Callable[[], Awaitable[T]], patience_seconds: float | None) -> T:
-        """Repeat an idempotent attempt while Redis is away, for `patience_seconds` at most (default: the settings')."""
-        patience = self._patience_seconds if patience_seconds is None else patience_seconds
-        return await persist(attempt, patience, "the task store")
+    async def retry(self, attempt: Callable[[], Awaitable[T]], retry_seconds: float | None) -> T:
+        """Repeat an idempotent attempt while Redis is away, for `retry_seconds` at most (default: the settings')."""
+        seconds = self._retry_seconds if retry_seconds is None else retry_seconds
+        return await retry(attempt, seconds, "the task store")
 
 
 def named(names: Mapping[str, Argument], record: Mapping[str, Argument] | None = None) -> list[Argument]:

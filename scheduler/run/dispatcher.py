@@ -30,7 +30,7 @@ from scheduler.queue.task_types import TaskTypeCatalog
 from scheduler.run import node_addresses
 from scheduler.run.conclusion import Conclusion, OnEnd
 from scheduler.run.connect_probe import refuses
-from scheduler.run.farewell import hear_nodes_out
+from scheduler.run.joint_drain import await_draining_nodes
 from scheduler.run.node_stream import NodeStream
 from scheduler.run.replica_link import ReplicaLink
 from scheduler.run.run_times import RunTimes
@@ -136,15 +136,15 @@ class Dispatcher:
                 await self._unlink(key)
             await asyncio.gather(resolving, return_exceptions=True)
 
-    async def hear_nodes_out(self) -> None:
-        """See `scheduler.run.farewell`."""
+    async def await_draining_nodes(self) -> None:
+        """See `scheduler.run.joint_drain`."""
 
         def is_draining() -> bool:
             in_use = {(runner.claim.record.node, runner.claim.record.address) for runner in self.runners}
             links = [link for key, link in self._links.items() if key in in_use]
             return any(link.connected and link.status.draining for link in links)
 
-        await hear_nodes_out(lambda: bool(self._runners), is_draining, self._settings.hand_back_seconds)
+        await await_draining_nodes(lambda: bool(self._runners), is_draining, self._settings.hand_back_seconds)
 
     async def drain(self) -> None:
         """Claim nothing more and let go of every attempt; the nodes go on, and other replicas attach."""

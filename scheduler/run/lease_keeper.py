@@ -1,4 +1,4 @@
-"""Keeps this scheduler's leases: says every beat which attempts' nodes were heard, and does what the answer says.
+"""Keeps this scheduler's leases: says every beat which attempts' nodes it is in contact with, and does what the answer says.
 
 When Redis has not answered for as long as another replica needs to declare this one dead, this one cannot prove any more that
 it owns anything. It then lets go of its streams and claims nothing, so that a node which no living scheduler can reach is
@@ -61,7 +61,7 @@ class LeaseKeeper:
         for first in range(0, max(1, len(runners)), _BATCH):
             batch = runners[first : first + _BATCH]
             beats = [Beat(one.task_id, one.claim.record.fence, one.age_seconds) for one in batch]
-            answers = await self._store.beat(beats, patience_seconds=self._settings.beat_seconds)
+            answers = await self._store.beat(beats, retry_seconds=self._settings.beat_seconds)
             for runner, answer in zip(batch, answers, strict=True):
                 await self._apply(runner, answer)
         self._proven_time = begun

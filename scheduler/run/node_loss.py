@@ -40,11 +40,11 @@ class NodeLossTimer:
             return self._lost_seconds
         return self._broken_time + self._lost_seconds - self._clock()
 
-    def heard(self) -> None:
+    def reset(self) -> None:
         """The node has spoken: whatever follows is a wait of its own."""
         self._broken_time = self._refused_time = None
 
-    def broke(self) -> bool:
+    def start(self) -> bool:
         """The stream is broken; True when that is news."""
         if self._broken_time is not None:
             return False

@@ -47,19 +47,19 @@ class StreamEnd:
 
 
 class Followed:
-    """One attempt that is followed: its events in order, then one StreamEnd. Heartbeats are only noted, by `heard`.
+    """One attempt that is followed: its events in order, then one StreamEnd. Heartbeats are only noted, by `on_message`.
 
     Events for a runner that is busy storing earlier ones are kept up to a bound. Past it the watch is let go of, so that the others
     on the stream need not wait, and taken up again after the last event that was kept, when the runner has caught up.
     """
 
     def __init__(
-        self, stream: NodeStream, request: task_pb2.RunTaskRequest, heard: Callable[[], None]
+        self, stream: NodeStream, request: task_pb2.RunTaskRequest, on_message: Callable[[], None]
     ) -> None:
         self._stream = stream
         self._request = task_pb2.RunTaskRequest()
         self._request.CopyFrom(request)
-        self._heard = heard
+        self._on_message = on_message
         self._items: deque[task_pb2.TaskEvent | StreamEnd] = deque()
         self._changed: asyncio.Future[None] | None = None
         self._over = False
@@ -67,11 +67,11 @@ class Followed:
         self._begun = False
         self.watch = stream.ask(self, self._request)
 
-    def tell(self, event: task_pb2.TaskEvent) -> None:
+    def put(self, event: task_pb2.TaskEvent) -> None:
         """An event has come."""
         if self._over or self._is_behind:
             return
-        self._heard()
+        self._on_message()
         if event.HasField("heartbeat"):
             return
         self._begun = True
@@ -146,14 +146,14 @@ class NodeStream:
         self._wanted = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 
-    def follow(self, request: task_pb2.RunTaskRequest, heard: Callable[[], None]) -> Followed:
-        """Start or attach to an attempt; `heard` is called at every message of the node about it."""
+    def follow(self, request: task_pb2.RunTaskRequest, on_message: Callable[[], None]) -> Followed:
+        """Start or attach to an attempt; `on_message` is called at every message of the node about it."""
         attempt = (request.spec.task_id, request.fence)
         if attempt not in self._suspects:
-            return Followed(self, request, heard)
+            return Followed(self, request, on_message)
         self._suspects.discard(attempt)
         apart = NodeStream(self._channel, self._silence_seconds, alone=True)
-        followed = Followed(apart, request, heard)
+        followed = Followed(apart, request, on_message)
         if apart._running is not None:
             self._apart.add(apart)
             apart._running.add_done_callback(lambda _: self._apart.discard(apart))
@@ -205,7 +205,7 @@ class NodeStream:
                         reason = "the node sent a message that cannot be read"
                         log.error("the stream to a node is given up", reason=reason)
                         break
-                    self._hear(message)
+                    self._take(message)
                     if self._alone and not self._followed:
                         break
         except TimeoutError:
@@ -260,18 +260,18 @@ class NodeStream:
             size += asked.ByteSize()
         return message
 
-    def _hear(self, message: NodeMessage) -> None:
-        for watch, told in message.events:
+    def _take(self, message: NodeMessage) -> None:
+        for watch, watched in message.events:
             if (followed := self._followed.get(watch)) is None:
                 continue
-            if isinstance(told, NodeMessageInvalid):
+            if isinstance(watched, NodeMessageInvalid):
                 self.let_go(watch)
-                followed.end(told, by_node=True)
+                followed.end(watched, by_node=True)
             else:
-                followed.tell(told)
+                followed.put(watched)
         for watch, error in message.ends:
             if (followed := self._followed.pop(watch, None)) is not None:
                 followed.end(error, by_node=True)
         if not message.events and not message.ends:
             for followed in list(self._followed.values()):
-                followed.tell(_BEAT)
+                followed.put(_BEAT)

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 
 import grpc
 
+from runtime.backoff import Backoff
 from runtime.channel import open_channel
 from runtime.errors import Unavailable, YiVideoError
 from runtime.logs import get_logger
@@ -178,9 +179,8 @@ class ReplicaLink:
         await self._channel.close()
 
     async def _watch_for_ever(self) -> None:
-        wait = _FIRST_WAIT_SECONDS
+        backoff = Backoff(_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS)
         while True:
-            heard = False
             call = self.stub.WatchNode(task_pb2.WatchNodeRequest())
             try:
                 while True:
@@ -188,8 +188,8 @@ class ReplicaLink:
                         status = await call.read()
                     if not isinstance(status, task_pb2.NodeStatus):  # the end of the stream
                         break
-                    heard = True
-                    await self._hear(status)
+                    backoff.reset()
+                    await self._take_status(status)
             except grpc.aio.AioRpcError as error:
                 self._lose(translate(error).message)
             except TimeoutError:
@@ -200,8 +200,7 @@ class ReplicaLink:
                 self._lose("it ended the stream")
             finally:
                 call.cancel()
-            wait = _FIRST_WAIT_SECONDS if heard else min(wait * 2, _LONGEST_WAIT_SECONDS)
-            await asyncio.sleep(wait)
+            await backoff.pause()
 
     def _lose(self, reason: str) -> None:
         if self.connected:
@@ -216,7 +215,7 @@ class ReplicaLink:
         self.connected = False
         self._trouble = reason
 
-    async def _hear(self, status: task_pb2.NodeStatus) -> None:
+    async def _take_status(self, status: task_pb2.NodeStatus) -> None:
         if fault := _fault(status, self.node):
             self._refuse(fault)
             return

@@ -79,16 +79,16 @@ class Runner:
         self._clock = clock
         self._node_sequence = claim.record.node_sequence
         self._adopted = adopted
-        self.heard_time = clock() - claim.unheard_seconds
+        self.contact_time = clock() - claim.silent_seconds
         """Local monotonic time of the node's last message."""
-        silent_since = self.heard_time + settings.silence_seconds if adopted else None
+        silent_since = self.contact_time + settings.silence_seconds if adopted else None
         self._loss_timer = NodeLossTimer(settings, refuses, clock, silent_since)
         self._silent_seconds = 0.0
         """How long the node had said nothing when its stream broke; 0: not longer than is usual."""
         lived = max(0.0, time.time() - claim.record.run_ms / 1000) if adopted else 0.0
         self._started_time = clock() - lived
         self._deadline = self._started_time + request.spec.timeout_seconds + settings.deadline_slack_seconds
-        self._deadline_told = False
+        self._deadline_sent = False
         self._first_message = True
         self.refused = False
         """The node had no slot for it after all."""
@@ -103,7 +103,7 @@ class Runner:
     @property
     def age_seconds(self) -> float:
         """Seconds since the node's last message."""
-        return max(0.0, self._clock() - self.heard_time)
+        return max(0.0, self._clock() - self.contact_time)
 
     def suspend(self) -> None:
         """Let go of the stream until `resume`: this scheduler cannot prove that it is still the owner."""
@@ -132,9 +132,9 @@ class Runner:
                 await asyncio.sleep(_REATTACH_SECONDS[min(tries, len(_REATTACH_SECONDS) - 1)])
                 await self._may_stream.wait()
                 tries += 1
-                before = self.heard_time
+                before = self.contact_time
                 after = await self._stream(attach_only=True)
-                if self.heard_time > before:
+                if self.contact_time > before:
                     tries = 0
 
     def _moved(self) -> bool:
@@ -150,7 +150,7 @@ class Runner:
         """Whether the node has been out of reach for as long as it takes to be sure that its work is over."""
         if not self._may_stream.is_set():
             return False
-        if self._loss_timer.broke():
+        if self._loss_timer.start():
             # A process that is killed at work has spoken within a heartbeat; one whose event loop stood still has not.
             usual = self._settings.silence_seconds / 2
             self._silent_seconds = self.age_seconds if self.age_seconds > usual else 0.0
@@ -164,16 +164,16 @@ class Runner:
         """Open one stream and store what it brings, until it ends."""
         self._request.attach_only = attach_only
         self._request.after_sequence = self._node_sequence
-        self._followed = self._stream_to_node.follow(self._request, self._note_heard)
+        self._followed = self._stream_to_node.follow(self._request, self._note_message)
         try:
             return await self._consume(self._followed, attach_only=attach_only)
         finally:
             self._followed.cancel()
             self._followed = None
 
-    def _note_heard(self) -> None:
-        self.heard_time = self._clock()
-        self._loss_timer.heard()
+    def _note_message(self) -> None:
+        self.contact_time = self._clock()
+        self._loss_timer.reset()
 
     async def _consume(self, followed: Followed, *, attach_only: bool) -> _After:
         opened = self._clock()
@@ -220,7 +220,7 @@ class Runner:
                 await self._give_up(error, batch)
                 return True
             await self._conclusion.conclude(
-                self.claim, event, batch, self._ran_seconds(), deadline_passed=self._deadline_told
+                self.claim, event, batch, self._ran_seconds(), deadline_passed=self._deadline_sent
             )
             return True
         try:
@@ -275,15 +275,15 @@ class Runner:
         return state == "stale"
 
     def _silent_time(self, opened: float, first_seconds: float) -> float:
-        """When a stream counts as broken if nothing is heard until then."""
+        """When a stream counts as broken if no message comes until then."""
         silence_seconds = self._settings.silence_seconds
-        if self.heard_time > opened:
-            return self.heard_time + silence_seconds
+        if self.contact_time > opened:
+            return self.contact_time + silence_seconds
         return opened + min(silence_seconds, first_seconds)
 
     def _next_timer(self, batch: list[NodeEvent], silent_time: float) -> float:
         now = self._clock()
-        due = min(silent_time, self._force_time() if self._deadline_told else self._deadline)
+        due = min(silent_time, self._force_time() if self._deadline_sent else self._deadline)
         if batch:
             due = min(due, now + self._batch_wait(batch))
         return max(0.001, due - now)
@@ -294,11 +294,11 @@ class Runner:
     async def _tick(self) -> bool:
         """Enforce the attempt's deadline; True when that ended the task."""
         now = self._clock()
-        if not self._deadline_told and now >= self._deadline:
-            self._deadline_told = True
+        if not self._deadline_sent and now >= self._deadline:
+            self._deadline_sent = True
             log.warning("the attempt passed its deadline", timeout_seconds=self._request.spec.timeout_seconds)
             await self.stop("the task's timeout passed", self._settings.cancel_grace_seconds)
-        elif self._deadline_told and now >= self._force_time():
+        elif self._deadline_sent and now >= self._force_time():
             log.error("the node did not end an attempt that it was told to stop; failing the task without it")
             await self._conclusion.fail_deadline(self.claim, [], self._ran_seconds())
             return True

@@ -49,7 +49,7 @@ def find_speech(
 def _runs(frames: Iterable[float], rules: VadRules) -> Iterator[tuple[int, int]]:
     """Give runs of frames that are speech: first, and one past the last."""
     low = max(rules.threshold - 0.15, 0.01) if rules.neg_threshold is None else rules.neg_threshold
-    patience = rules.min_silence_seconds / FRAME_SECONDS
+    min_silence_frames = rules.min_silence_seconds / FRAME_SECONDS
     longest = max(2, int(min(rules.max_speech_seconds, 1e6) / FRAME_SECONDS))
     run: list[float] = []
     quiet = number = 0
@@ -58,7 +58,7 @@ def _runs(frames: Iterable[float], rules: VadRules) -> Iterator[tuple[int, int]]
             continue
         run.append(share)
         quiet = quiet + 1 if share < low or (quiet and share < rules.threshold) else 0
-        if quiet >= max(1.0, patience):
+        if quiet >= max(1.0, min_silence_frames):
             yield number - len(run), number - quiet
             run, quiet = [], 0
         elif len(run) - quiet >= longest:

@@ -18,7 +18,7 @@ from services.ocr.line import Line, Strokes
 SAMPLE_SECONDS = 0.1
 _PIECE_SAMPLES = 16
 _BACK_SECONDS = 1.0
-_PATIENCE = 1
+_MAX_MISSED = 1
 """Frames without the strokes after which the line is over; damage of a single frame is bridged by merging equal cues."""
 
 
@@ -165,7 +165,7 @@ class Follower:
                 continue
             line.end = line.end or one.frame.time
             missed += 1
-            if missed >= _PATIENCE:
+            if missed >= _MAX_MISSED:
                 line.over = True
 
 

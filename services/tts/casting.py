@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from nodekit.models import model_store
+from nodekit.models import ModelMissing, model_store
 from services.tts.faults import FaultCode, TtsFault
 from services.tts.settings import TtsSection
 from services.tts.speaking import Cast
@@ -30,6 +30,8 @@ class Part:
     model: str
     license: str
     language: str
+    warning: str = ""
+    """What results say where the preferred engine is not here."""
 
 
 def choose(
@@ -74,7 +76,13 @@ def choose(
             "en",
         )
     store = model_store()
-    model, voices = store.folder(KOKORO_MODEL), store.folder(KOKORO_VOICES)
+    try:
+        model, voices = store.folder(KOKORO_MODEL), store.folder(KOKORO_VOICES)
+    except ModelMissing as missing:
+        if engine != "auto" or voice or found.language not in espeak_languages():
+            raise
+        lesser = _espeak("", found.language)
+        return replace(lesser, warning=f"espeak-ng speaks, without Kokoro's quality: {missing.message}")
     entry = store.entry(KOKORO_MODEL)
     cast = Cast("kokoro", found.name, str(model), str(voices))
     runtime = importlib.metadata.version("onnxruntime")
@@ -171,6 +179,12 @@ def _server(
         timeout_seconds=settings.server_seconds,
     )
     return Part(cast, engine, f"{engine} server", "see the server's model", language)
+
+
+def has_kokoro() -> bool:
+    """Return whether Kokoro's weights are here."""
+    store = model_store()
+    return store.has(KOKORO_MODEL) and store.has(KOKORO_VOICES)
 
 
 def available() -> list[str]:

@@ -91,9 +91,9 @@ async def tell(client: AsyncClient, receiver: CallbackReceiver, address: str, fi
 
 
 async def fetch_models() -> None:
-    """Bring the models that the demo's nodes need into the store; what cannot be had leaves its node out."""
+    """Bring the models that the demo's nodes need or prefer into the store; without those a node is left out, or does with less."""
     rows = (row for row in read_node_table() if row.name in acts.NODES)
-    names = sorted({name for row in rows for name in row.needs.models})
+    names = sorted({name for row in rows for name in (*row.needs.models, *row.prefers.models)})
     if names:
         fetching = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "nodekit.models", "fetch", "--missing", *names
@@ -124,6 +124,9 @@ async def main() -> None:
             say(f"started   {', '.join(stack.part_names)}; REST at {stack.url}")
             for absent in stack.left_out:
                 say(f"left out  {absent}")
+            for node in stack.nodes:
+                if node.lacking:
+                    say(f"lesser    {node.row.name}: {'; '.join(node.lacking)}")
             async with AsyncClient(stack.url) as client:
                 await tell(client, receiver, address, film)
     say(

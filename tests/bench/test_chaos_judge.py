@@ -10,7 +10,7 @@ import pytest
 
 from bench.chaos.faults import Fault
 from bench.chaos.judge import Evidence, Interval, Verdict, judge, read_journal
-from bench.chaos.load import DOOMED, Errand, Outcome
+from bench.chaos.load import DOOMED, Outcome, PlannedTask
 from bench.chaos.nemesis import Strike
 from bench.chaos.receivers import Delivery
 
@@ -31,8 +31,10 @@ def delivery(**changed: Any) -> Delivery:
     return replace(good, **changed)
 
 
-def errand(**changed: Any) -> Errand:
-    good = Errand("t1", "forge.cast", 0.0, 2.0, 0, store=True, temper="steady", cancel_after=None, watch=True)
+def planned(**changed: Any) -> PlannedTask:
+    good = PlannedTask(
+        "t1", "forge.cast", 0.0, 2.0, 0, store=True, temper="steady", cancel_after=None, watch=True
+    )
     return replace(good, **changed)
 
 
@@ -41,7 +43,7 @@ def outcome(task: dict[str, Any] | None = None, **changed: Any) -> Outcome:
         "accepted": True, "watched": list(EVENTS), "state": "completed", "run": "a", "callback": "sent",
         "events": list(EVENTS), "ended_time": WALL + 12.05, "stored": "a",
     }  # fmt: skip
-    return Outcome(errand(**(task or {})), **(good | changed))
+    return Outcome(planned(**(task or {})), **(good | changed))
 
 
 KILL = Strike(Fault(11.0, "kill", "forge", 1.0, alone=True), 11.0, 11.0, hit=True)
@@ -53,19 +55,19 @@ def killed_node(restart: float) -> Evidence:
     return story(outcome(ended_time=WALL + 13.05 + restart), runs=runs, strikes=[KILL])
 
 
-RESTART = Strike(Fault(100.0, "restart", "house", 0.5, alone=True), 100.0, 105.0, hit=True)
+RESTART = Strike(Fault(100.0, "restart", "installation", 0.5, alone=True), 100.0, 105.0, hit=True)
 
 
-def restarted_house(again: float, **changed: Any) -> Evidence:
-    """The house is restarted from 100 s to 105 s; the task's second run begins so long after that."""
+def restarted_installation(again: float, **changed: Any) -> Evidence:
+    """The installation is restarted from 100 s to 105 s; the task's second run begins so long after that."""
     runs = [run("x", 99.0, 102.0, ended=False), run("a", 105 + again, 107 + again)]
     return story(outcome(ended_time=WALL + 107.05 + again, **changed), runs=runs, strikes=[KILL, RESTART])
 
 
 def good_story() -> Evidence:
     """A lone kill and an orderly restart, both met by a task that runs again in time."""
-    killed, other = killed_node(5.0), restarted_house(4.0)
-    second = replace(other.outcomes[0], errand=errand(task_id="t2"))
+    killed, other = killed_node(5.0), restarted_installation(4.0)
+    second = replace(other.outcomes[0], task=planned(task_id="t2"))
     runs = [*killed.runs, *(replace(one, task_id="t2") for one in other.runs)]
     calls = [delivery(), delivery(task_id="t2", webhook_id="msg_2")]
     return replace(
@@ -114,14 +116,14 @@ def test_a_restart_that_comes_too_late_breaks_the_verdict() -> None:
 @pytest.mark.trial("10.1")
 def test_a_task_that_runs_again_too_late_after_a_restart_breaks_the_verdict() -> None:
     """15 s after the installation serves again, at most."""
-    verdict = judge(restarted_house(15.3))
+    verdict = judge(restarted_installation(15.3))
     assert not verdict.holds and verdict.restart_max_seconds == 15.3
     assert "ran again after 15.3 s" in verdict.complaints[0]
 
 
 def test_what_a_kill_did_is_not_laid_at_a_restarts_door() -> None:
     """A task that lived through another fault may have been lost; so may one when nothing was restarted."""
-    evidence = restarted_house(4.0, worker_lost=1)
+    evidence = restarted_installation(4.0, worker_lost=1)
     late_kill = replace(KILL, began=99.5, ended=99.6, fault=replace(KILL.fault, alone=False))
     assert breaches(judge(replace(evidence, strikes=[late_kill, RESTART]))) == {}
     assert breaches(judge(replace(evidence, strikes=[KILL]))) == {}
@@ -133,12 +135,12 @@ def test_a_wait_for_slots_that_others_hold_is_no_late_restart() -> None:
         others = [run(f"o{n}", 10.0 - n, 23.0 + n, task=f"other-{n}") for n in range(busy)]
         evidence = killed_node(16.2)
         kill = replace(KILL, fault=replace(KILL.fault, seconds=12.0))
-        errands = [outcome({"task_id": f"other-{n}"}) for n in range(busy)]
+        planned = [outcome({"task_id": f"other-{n}"}) for n in range(busy)]
         verdict = judge(
             replace(
                 evidence,
                 runs=[*evidence.runs, *others],
-                outcomes=[*evidence.outcomes, *errands],
+                outcomes=[*evidence.outcomes, *planned],
                 strikes=[kill],
             )
         )
@@ -217,11 +219,11 @@ BROKEN: dict[str, tuple[str, Evidence]] = {
             strikes=[Strike(Fault(11.0, "kill", "scheduler", 1.0, alone=True), 11.0, 11.0, hit=True)],
         ),
     ),
-    "an attempt that an orderly restart has lost": ("restart_losses", restarted_house(4.0, worker_lost=1)),
+    "an attempt that an orderly restart has lost": ("restart_losses", restarted_installation(4.0, worker_lost=1)),
     "a dead letter made by orderly restarts": (
         "restart_dead_letters",
         replace(
-            restarted_house(4.0, worker_lost=3, state="failed", error_code="WORKER_LOST", run="", stored="",
+            restarted_installation(4.0, worker_lost=3, state="failed", error_code="WORKER_LOST", run="", stored="",
                             events=[(1, "accepted"), (4, "failed")], watched=[(1, "accepted"), (4, "failed")]),
             deliveries=[delivery(status="failed")],
         ),

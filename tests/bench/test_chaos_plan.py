@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from bench.chaos.faults import AT_ONCE, CALM_SECONDS, HOUSE, NODES, SCHEDULERS, make_plan
-from bench.chaos.load import make_errands
+from bench.chaos.faults import AT_ONCE, CALM_SECONDS, INSTALLATION, NODES, SCHEDULERS, make_plan
+from bench.chaos.load import make_tasks
 
 
 @pytest.mark.parametrize("tasks", [100, 1000])
-def test_a_seed_repeats_its_plan_and_its_errands(tasks: int) -> None:
+def test_a_seed_repeats_its_plan_and_its_tasks(tasks: int) -> None:
     """The same seed gives the same story, another one another."""
     plan = make_plan(7, tasks)
     assert plan == make_plan(7, tasks) != make_plan(8, tasks)
-    errands = make_errands(7, tasks, plan)
-    assert errands == make_errands(7, tasks, plan) != make_errands(8, tasks, plan)
-    assert len({errand.task_id for errand in errands}) == tasks
+    planned = make_tasks(7, tasks, plan)
+    assert planned == make_tasks(7, tasks, plan) != make_tasks(8, tasks, plan)
+    assert len({task.task_id for task in planned}) == tasks
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -34,15 +34,15 @@ def test_nothing_else_is_broken_while_a_lone_kill_is_measured(seed: int) -> None
 @pytest.mark.trial("10.1")
 @pytest.mark.parametrize("seed", range(20))
 def test_a_story_ends_with_orderly_restarts_of_everything(seed: int) -> None:
-    """A long one restarts every part and the house in both ways, a short one the house; no fault comes after them."""
+    """A long one restarts every part and the installation in both ways, a short one the installation; no fault comes after them."""
     plan = make_plan(seed, 1000)
     orderly = [fault for fault in plan.faults if fault.orderly]
     assert plan.faults[-len(orderly) :] == tuple(orderly)
     targets = {fault.target for fault in orderly}
-    assert targets >= {"gateway", "filestore", "redis", HOUSE, AT_ONCE}
+    assert targets >= {"gateway", "filestore", "redis", INSTALLATION, AT_ONCE}
     assert targets & set(NODES[:2]) and targets & set(SCHEDULERS)
     (last,) = [fault for fault in make_plan(seed, 100).faults if fault.orderly]
-    assert last.target in (HOUSE, AT_ONCE)
+    assert last.target in (INSTALLATION, AT_ONCE)
 
 
 @pytest.mark.parametrize("seed", range(20))

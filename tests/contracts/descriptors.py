@@ -15,6 +15,7 @@ import grpc
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
     EnumDescriptorProto,
+    EnumValueDescriptorProto,
     FieldDescriptorProto,
     FileDescriptorProto,
     FileDescriptorSet,
@@ -30,6 +31,7 @@ _CAPITALS = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*\b")
 Element = (
     DescriptorProto
     | EnumDescriptorProto
+    | EnumValueDescriptorProto
     | FieldDescriptorProto
     | MethodDescriptorProto
     | ServiceDescriptorProto

@@ -84,7 +84,7 @@ def test_licences_are_those_of_the_packages(title: str) -> None:
             assert title == "services/", f"{name} is not installed"
             continue
         metadata = importlib.metadata.metadata(name)
-        said = [metadata.get("License-Expression") or "", metadata.get("License") or ""]
+        said = [metadata[name] for name in ("License-Expression", "License") if name in metadata]
         said += [text for text in metadata.get_all("Classifier") or [] if text.startswith("License")]
         own = family(" ".join(line.splitlines()[0] for line in said if line))
         assert family(licence), f"{name}: {licence!r} names no licence that is known here"

@@ -60,7 +60,9 @@ def messages(header: file_pb2.UploadHeader, content: bytes) -> Iterator[file_pb2
 
 
 def upload(stub: Any, path: str, content: bytes = CONTENT, **header: Any) -> file_pb2.File:
-    return stub.Upload(messages(file_pb2.UploadHeader(path=path, **header), content), timeout=SECONDS).file
+    header_message = file_pb2.UploadHeader(path=path, **header)
+    answer: file_pb2.UploadResponse = stub.Upload(messages(header_message, content), timeout=SECONDS)
+    return answer.file
 
 
 def download(stub: Any, path: str, **request: Any) -> tuple[file_pb2.DownloadHeader, bytes]:
@@ -243,15 +245,19 @@ class TestPresigned:
             "bucket": grpc_stub.GetStorage(file_pb2.GetStorageRequest()).default_bucket,
             "path": "signed.txt", "method": file_pb2.PRESIGN_METHOD_GET, "token": token,
         }  # fmt: skip
-        verify = lambda **change: grpc_stub.VerifyPresigned(  # noqa: E731
-            file_pb2.VerifyPresignedRequest(**{**good, **change}), timeout=SECONDS
-        )
+
+        def verify(**change: Any) -> file_pb2.VerifyPresignedResponse:
+            request = file_pb2.VerifyPresignedRequest(**{**good, **change})
+            answer: file_pb2.VerifyPresignedResponse = grpc_stub.VerifyPresigned(request, timeout=SECONDS)
+            return answer
+
         assert verify().download_name == "ü b.txt"
         assert verify(method=file_pb2.PRESIGN_METHOD_UNSPECIFIED).download_name == "ü b.txt"
-        for change in (
+        changes: tuple[dict[str, Any], ...] = (
             {"path": "other.txt"}, {"method": file_pb2.PRESIGN_METHOD_PUT}, {"bucket": "other"},
             {"token": token[:-2]}, {"token": ""}, {"token": "é"},
-        ):  # fmt: skip
+        )  # fmt: skip
+        for change in changes:
             with refused("PERMISSION_DENIED"):
                 verify(**change)
 

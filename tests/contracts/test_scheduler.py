@@ -77,7 +77,9 @@ def spec(task_id: str = "", **fields: Any) -> task_pb2.TaskSpec:
 
 
 def submit(stub: Any, task_id: str = "", **fields: Any) -> task_pb2.Task:
-    return stub.SubmitTask(task_pb2.SubmitTaskRequest(spec=spec(task_id, **fields)), timeout=SECONDS)
+    request = task_pb2.SubmitTaskRequest(spec=spec(task_id, **fields))
+    task: task_pb2.Task = stub.SubmitTask(request, timeout=SECONDS)
+    return task
 
 
 def run(stub: Any, task_id: str = "", **fields: Any) -> list[task_pb2.TaskEvent]:
@@ -85,7 +87,8 @@ def run(stub: Any, task_id: str = "", **fields: Any) -> list[task_pb2.TaskEvent]
 
 
 def get(stub: Any, task_id: str) -> task_pb2.Task:
-    return stub.GetTask(task_pb2.GetTaskRequest(task_id=task_id), timeout=SECONDS)
+    task: task_pb2.Task = stub.GetTask(task_pb2.GetTaskRequest(task_id=task_id), timeout=SECONDS)
+    return task
 
 
 def tomorrow() -> Timestamp:
@@ -189,7 +192,7 @@ def test_a_missing_or_unknown_field_is_named(stub: Any, task_input: dict[str, An
     info, fields = details_of(caught.value)
     assert info.reason == "INVALID_INPUT"
     assert all(field.startswith("/input") for field in fields)
-    assert named in caught.value.details()
+    assert named in (caught.value.details() or "")
 
 
 CALLS: list[tuple[str, Callable[[str], Any]]] = [

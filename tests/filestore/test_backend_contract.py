@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,7 +93,7 @@ WRONG = [{"sha256": "0" * 64}, {"size_bytes": 10**6}, {"size_bytes": 20 * MIB}, 
 @pytest.mark.parametrize("size", [1000, len(LARGE)])
 @pytest.mark.parametrize("wrong", WRONG, ids=["sha256", "size", "size-above", "size-below"])
 async def test_what_was_not_announced_is_refused(
-    backend: Backend, bucket: str, size: int, wrong: dict[str, object]
+    backend: Backend, bucket: str, size: int, wrong: dict[str, Any]
 ) -> None:
     """Content of another size or checksum than announced is refused and leaves nothing, not even the older file's loss."""
     await backend.put(new_file(bucket, "kept", b"old"), pieces(b"old"))

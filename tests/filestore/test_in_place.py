@@ -114,7 +114,7 @@ async def room(serve: Serve) -> AsyncIterator[Room]:
 @pytest.mark.parametrize("announced", [True, False])
 async def test_a_filled_file_appears_at_the_trailer(room: Room, announced: bool) -> None:
     """Invisible while it is filled, then there with size and checksum; a reader finds the content where LocateFile says."""
-    header = {"size_bytes": len(CONTENT), "sha256": SHA256} if announced else {}
+    header: dict[str, Any] = {"size_bytes": len(CONTENT), "sha256": SHA256} if announced else {}
     writer = Writer(room.stub, **header)
     path = await writer.lent()
     path.write_bytes(CONTENT)

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -80,8 +81,11 @@ async def test_one_process_at_a_time(tmp_path: Path) -> None:
     await second.aclose()
 
 
+Damaged = tuple[LocalBackend, Path]
+
+
 @pytest.fixture
-async def damaged(tmp_path: Path):
+async def damaged(tmp_path: Path) -> AsyncIterator[Damaged]:
     """A store with one file, and the path of its content."""
     store = LocalBackend(tmp_path / "store")
     await store.start(BUCKET)
@@ -91,7 +95,7 @@ async def damaged(tmp_path: Path):
     await store.aclose()
 
 
-async def test_links_are_not_followed(damaged, tmp_path: Path) -> None:
+async def test_links_are_not_followed(damaged: Damaged, tmp_path: Path) -> None:
     """A content file that became a link, even to the same number of bytes, is DataLoss and is not read."""
     store, blob = damaged
     secret = tmp_path / "secret"
@@ -105,7 +109,7 @@ async def test_links_are_not_followed(damaged, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "grown", "gone", "folder", "fifo"])
-async def test_damaged_content_is_told(damaged, damage: str) -> None:
+async def test_damaged_content_is_told(damaged: Damaged, damage: str) -> None:
     """Content that is not what was stored is DataLoss, never other bytes and never a hang."""
     store, blob = damaged
     if damage in ("gone", "folder", "fifo"):

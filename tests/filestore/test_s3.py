@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from filestore.access import Caller
 from filestore.s3 import S3Backend
@@ -45,11 +46,11 @@ async def test_links_open_exactly_one_file(real: S3Backend, bucket: str) -> None
     async with aiohttp.ClientSession() as client:
 
         async def status(method: str, link: str, data: bytes | None = None, **headers: str) -> int:
-            target = aiohttp.client.URL(link, encoded=True)
+            target = URL(link, encoded=True)
             async with client.request(method, target, data=data, headers=headers) as answer:
                 return answer.status
 
-        async with client.get(aiohttp.client.URL(url, encoded=True)) as answer:
+        async with client.get(URL(url, encoded=True)) as answer:
             assert await answer.read() == b"content"
             assert "f%C3%BCr%20dich.mp4" in answer.headers["Content-Disposition"]
         assert await status("GET", url.replace("film", "filn")) == 403
@@ -118,7 +119,7 @@ def scripted() -> Scripted:
 
         server = await asyncio.start_server(handle, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        store = S3Backend(S3Section(endpoint=f"127.0.0.1:{port}", access_key="key", secret_key=SECRET))  # type: ignore[arg-type]
+        store = S3Backend(S3Section(endpoint=f"127.0.0.1:{port}", access_key="key", secret_key=SECRET))
         async with server:
             try:
                 await store.start("bucket")
@@ -209,7 +210,7 @@ async def test_completion_that_fails_inside_a_success_is_a_failure(scripted: Scr
 
 async def test_a_store_that_is_not_there(free_port: Callable[[], int]) -> None:
     """No connection is Unavailable, at the start and later."""
-    store = S3Backend(S3Section(endpoint=f"127.0.0.1:{free_port()}", access_key="k", secret_key=SECRET))  # type: ignore[arg-type]
+    store = S3Backend(S3Section(endpoint=f"127.0.0.1:{free_port()}", access_key="k", secret_key=SECRET))
     for _ in range(2):
         with pytest.raises(Unavailable):
             await store.start("bucket")
@@ -229,7 +230,7 @@ async def test_links_are_signed_offline_for_the_public_endpoint(scripted: Script
     section = S3Section(
         endpoint=endpoint,
         access_key="k",
-        secret_key=SECRET,  # type: ignore[arg-type]
+        secret_key=SECRET,
         public_endpoint="https://files.example.org",
     )
     store = S3Backend(section)

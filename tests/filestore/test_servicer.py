@@ -91,7 +91,8 @@ async def unending(content: bytes, path: str, sent: asyncio.Event) -> AsyncItera
 async def upload(stub: Stub, content: bytes, path: str = "f", **header: Any) -> pb.File:
     """Upload and return the file; raises our errors."""
     async with rpc_errors():
-        return (await answered(stub.Upload(messages(content, path, **header), timeout=60))).file
+        answer: pb.UploadResponse = await answered(stub.Upload(messages(content, path, **header), timeout=60))
+        return answer.file
 
 
 async def download(stub: Stub, **request: Any) -> tuple[pb.DownloadHeader, bytes]:
@@ -245,7 +246,7 @@ class ListeningStore(FileStore):
 
     ended = 0
 
-    async def put(self, file: NewFile, chunks: AsyncIterator[bytes]) -> FileInfo:
+    async def put(self, file: NewFile, chunks: AsyncIterator[bytes | memoryview]) -> FileInfo:
         async for _ in chunks:
             pass
         self.ended += 1
@@ -367,7 +368,8 @@ async def test_quota(serve: Serve) -> None:
 async def test_a_file_over_the_limit(serve: Serve) -> None:
     """A file larger than the limit is PAYLOAD_TOO_LARGE, announced or found out, and leaves nothing."""
     async with serve(max_file_mib=6) as stub:
-        for announced in ({"size_bytes": len(LARGE)}, {}):
+        wishes: tuple[dict[str, Any], ...] = ({"size_bytes": len(LARGE)}, {})
+        for announced in wishes:
             with pytest.raises(errors.PayloadTooLarge):
                 await upload(stub, LARGE, **announced)
         assert await paths(stub) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
@@ -108,7 +108,7 @@ class Malformer:
         fields = message.DESCRIPTOR.fields
         if not fields:
             return
-        field = pick.choice(fields)
+        field = cast(FieldDescriptor, pick.choice(fields))
         if pick.random() < 0.1:
             message.ClearField(field.name)
         elif field.message_type is not None and field.message_type.GetOptions().map_entry:

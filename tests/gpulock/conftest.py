@@ -12,13 +12,14 @@ import pytest
 import redis
 
 from gpulock.lease.configuration import LockConfiguration
-from gpulock.lease.lessor import Ask, Client, Lessor
-from gpulock.lease.message import ClientMessage
+from gpulock.lease.lessor import Lessor
+from gpulock.lease.message import Client, ClientMessage
 from gpulock.monitor.statistics import pairs
 from gpulock.settings import DeviceSection, GpulockSection
 from gpulock.store.keys import LAYOUT, Keys
 from gpulock.store.record import Record
 from gpulock.store.script_store import Push, ScriptStore, exported, text, to_notice
+from leases.ask import Ask
 from redislink.pipe import Pipe
 from tests.gpulock.replicas import Replicas
 
@@ -129,8 +130,8 @@ class Harness:
     clocks: Clocks
     pipes: list[Pipe] = field(default_factory=list)
     replicas: dict[str, Replica] = field(default_factory=dict)
-    heard: dict[str, str] = field(default_factory=dict)
-    """Replica -> the last entry that it has heard."""
+    received: dict[str, str] = field(default_factory=dict)
+    """Replica -> the last entry that it has received."""
 
     async def replica(
         self,
@@ -147,7 +148,7 @@ class Harness:
         pipe = Pipe(self.redis_url, name=name)
         self.pipes.append(pipe)
         store = ScriptStore(
-            pipe, keys, replica=name, patience_seconds=1.0, initial_state=settings.initial_state,
+            pipe, keys, replica=name, retry_seconds=1.0, initial_state=settings.initial_state,
             clock_us=lambda: self.clocks.wall_us,
         )  # fmt: skip
         messages: list[ClientMessage] = []
@@ -167,12 +168,12 @@ class Harness:
         """Bring every replica what the others left in its inbox."""
         for name, replica in list(self.replicas.items()):
             inbox = Keys(PREFIX, ()).inbox(name)
-            entries: Any = self.redis.xrange(inbox, f"({self.heard.get(name, '0-0')}")
+            entries: Any = self.redis.xrange(inbox, f"({self.received.get(name, '0-0')}")
             for entry_id, fields in entries:
-                self.heard[name] = entry_id.decode()
+                self.received[name] = entry_id.decode()
                 push = to_notice(fields[b"m"])
                 assert isinstance(push, Push)
-                replica.lessor.hear(push)
+                replica.lessor.take_push(push)
 
     async def after(self, seconds: float) -> None:
         """Let time pass, then let every replica sweep."""

@@ -70,11 +70,11 @@ class Holder:
         beating = asyncio.create_task(beat())
         try:
             async for message in call:
-                await self.hear(message, say)
+                await self.receive(message, say)
         finally:
             beating.cancel()
 
-    async def hear(self, message: lock_pb2.SessionResponse, say: object) -> None:
+    async def receive(self, message: lock_pb2.SessionResponse, say: object) -> None:
         match message.WhichOneof("message"):
             case "welcome":
                 self.beat_seconds = message.welcome.beat_seconds

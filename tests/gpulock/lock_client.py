@@ -41,7 +41,7 @@ def lock_settings(
     """Settings of a replica whose times are short."""
     own = {
         "redis_url": redis_url, "devices": devices, "initial_state": "new", "lock_delay_seconds": 0.2,
-        "waiter_grace_seconds": 1.0, "replica_ttl_seconds": 1.5, "redis_patience_seconds": 2.0,
+        "waiter_grace_seconds": 1.0, "replica_ttl_seconds": 1.5, "redis_retry_seconds": 2.0,
         "position_seconds": 0.05, "key_prefix": "{gputest}:", **section,
     }  # fmt: skip
     return GpulockSettings(
@@ -57,7 +57,7 @@ class NodeClient:
 
     def __init__(self, call: Any, client_id: str) -> None:
         self.client_id = client_id
-        self.heard: list[lock_pb2.SessionResponse] = []
+        self.received: list[lock_pb2.SessionResponse] = []
         self.error: grpc.aio.AioRpcError | None = None
         self._call = call
         self._news = asyncio.Condition()
@@ -67,7 +67,7 @@ class NodeClient:
         try:
             async for message in self._call:
                 async with self._news:
-                    self.heard.append(message)
+                    self.received.append(message)
                     self._news.notify_all()
         except grpc.aio.AioRpcError as error:
             self.error = error
@@ -80,11 +80,11 @@ class NodeClient:
         """Send one message."""
         await self._call.write(lock_pb2.SessionRequest(**message))
 
-    async def hear(self, kind: str, request_id: str = "", seconds: float = 10.0) -> Any:
+    async def receive(self, kind: str, request_id: str = "", seconds: float = 10.0) -> Any:
         """Wait for the first message of a kind, of a request; fails when the stream ends before it."""
 
         def found() -> Any:
-            for message in self.heard:
+            for message in self.received:
                 if message.WhichOneof("message") == kind:
                     body = getattr(message, kind)
                     if not request_id or body.request_id == request_id:
@@ -94,13 +94,13 @@ class NodeClient:
         async with asyncio.timeout(seconds), self._news:
             await self._news.wait_for(lambda: found() is not None or self._reading.done() or self.error)
         answer = found()
-        assert answer is not None, (kind, request_id, self.error, self.heard)
+        assert answer is not None, (kind, request_id, self.error, self.received)
         return answer
 
     def kinds(self, request_id: str) -> list[str]:
         """Kinds of what was heard of a request, repeated positions left out."""
         kinds: list[str] = []
-        for message in self.heard:
+        for message in self.received:
             kind = message.WhichOneof("message")
             if (
                 kind
@@ -117,7 +117,7 @@ class NodeClient:
     async def granted(self, request_id: str, **fields: Any) -> lock_pb2.Lease:
         """Ask, and wait for the grant."""
         await self.acquire(request_id, **fields)
-        lease: lock_pb2.Lease = await self.hear("granted", request_id)
+        lease: lock_pb2.Lease = await self.receive("granted", request_id)
         return lease
 
     async def release(self, lease: lock_pb2.Lease) -> None:

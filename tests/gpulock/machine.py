@@ -107,7 +107,7 @@ class Machine:
                         "recovery_window_seconds": WINDOW_SECONDS,
                         "waiter_grace_seconds": 5.0,
                         "replica_ttl_seconds": 1.5,
-                        "redis_patience_seconds": 1.0,
+                        "redis_retry_seconds": 1.0,
                         "clock_slack_seconds": 0.3,
                     },
                     "gpu_lock_monitor": {"heartbeat": {"interval": 0.3, "timeout": TTL_SECONDS}},

@@ -83,11 +83,11 @@ async def test_a_replica_that_freezes(machine: Machine) -> None:
         async with first.client("n1") as holder, first.client("n2") as waiter:
             lease = await holder.granted("r1")
             await waiter.acquire("r2")
-            await waiter.hear("queued", "r2")
+            await waiter.receive("queued", "r2")
             machine.procs["a"].signal(signal.SIGSTOP)
             async with second.client("n1") as moved, second.client("n2") as moved_waiter:
                 await moved_waiter.acquire("r2")
-                await moved_waiter.hear("queued", "r2")
+                await moved_waiter.receive("queued", "r2")
                 for _ in range(8):
                     await moved.send(renew=lock_pb2.Renew(request_id="r1", token=lease.token))
                     await asyncio.sleep(0.3)
@@ -95,8 +95,8 @@ async def test_a_replica_that_freezes(machine: Machine) -> None:
                 await asyncio.sleep(0.5)
                 await moved.send(renew=lock_pb2.Renew(request_id="r1", token=lease.token))
                 await moved.release(lease)
-                await moved.hear("released", "r1")
-                granted = await moved_waiter.hear("granted", "r2")
+                await moved.receive("released", "r1")
+                granted = await moved_waiter.receive("granted", "r2")
                 assert granted.token > lease.token
                 assert "lost" not in moved.kinds("r1")
 
@@ -113,7 +113,7 @@ async def test_redis_is_killed_and_restarted(machine: Machine, append_only: bool
     _, token = await machine.wrote("h1", "in")
     async with channel(machine.addresses["a"]) as opened, opened.client("n2") as waiter:
         await waiter.acquire("r2")
-        await waiter.hear("queued", "r2")
+        await waiter.receive("queued", "r2")
         machine.procs["redis"].kill()
         machine.start_redis()
         async with asyncio.timeout(10):
@@ -125,10 +125,10 @@ async def test_redis_is_killed_and_restarted(machine: Machine, append_only: bool
         assert [(h.lease.request_id, h.lease.token) for h in status.holders] == [("h1", token)]
         assert [w.request_id for w in status.waiters] == ["r2"]
         assert [word for _, word, _ in machine.lines("h1")] == ["in"]
-        await waiter.hear("reclaim_requested")
+        await waiter.receive("reclaim_requested")
         killed = boot()
         machine.procs["h1"].kill()
-        granted = await waiter.hear("granted", "r2")
+        granted = await waiter.receive("granted", "r2")
         assert boot() - killed > TTL_SECONDS - 0.3 - 0.05
         assert granted.token > token
 
@@ -148,30 +148,30 @@ async def test_a_failover_to_a_stale_dataset(machine: Machine) -> None:
         stale_lease = await old.granted("r1")
         shutil.copytree(machine.folder / "appendonlydir", machine.folder / "stale")
         await old.release(stale_lease)
-        await old.hear("released", "r1")
+        await old.receive("released", "r1")
         lease = await new.granted("r2")
         machine.procs["redis"].kill()
         shutil.rmtree(machine.folder / "appendonlydir")
         (machine.folder / "stale").rename(machine.folder / "appendonlydir")
         machine.start_redis()
-        await new.hear("reclaim_requested")
+        await new.receive("reclaim_requested")
         await new.send(
             reclaim=lock_pb2.Reclaim(
                 acquire=lock_pb2.Acquire(request_id="r2"), token=lease.token, devices=["gpu-0"],
                 grant_time=lease.grant_time,
             )
         )  # fmt: skip
-        assert (await new.hear("renewed", "r2")).token == lease.token
-        lost = await old.hear("lost", "r1")
+        assert (await new.receive("renewed", "r2")).token == lease.token
+        lost = await old.receive("lost", "r1")
         assert lost.reason == lock_pb2.STOP_REASON_SUPERSEDED
         await old.acquire("r3")
-        await old.hear("queued", "r3")
+        await old.receive("queued", "r3")
         async with asyncio.timeout(10):
             while (await opened.monitor.GetStatus(monitor_pb2.GetStatusRequest())).recovering:
                 await new.send(renew=lock_pb2.Renew(request_id="r2", token=lease.token))
                 await asyncio.sleep(0.2)
         await new.release(lease)
-        assert (await old.hear("granted", "r3")).token > lease.token
+        assert (await old.receive("granted", "r3")).token > lease.token
 
 
 async def test_a_frozen_redis_takes_no_lease(machine: Machine) -> None:
@@ -185,6 +185,6 @@ async def test_a_frozen_redis_takes_no_lease(machine: Machine) -> None:
             await asyncio.sleep(2 * TTL_SECONDS)
             machine.procs["redis"].signal(signal.SIGCONT)
             async with opened.client("n1") as again:
-                await again.hear("welcome")
+                await again.receive("welcome")
                 await again.send(renew=lock_pb2.Renew(request_id="r1", token=lease.token))
-                assert (await again.hear("renewed", "r1")).token == lease.token
+                assert (await again.receive("renewed", "r1")).token == lease.token

@@ -47,7 +47,7 @@ async def test_prometheus_reads_what_is_the_case(replicas: Replicas, monkeypatch
     lease = await client.granted("r1")
     for number, pool in enumerate(("default", "default", "default", "small", "small")):
         await client.acquire(f"w{number}", pool=pool)
-    await client.hear("queued", "w4")
+    await client.receive("queued", "w4")
     monkeypatch.setattr(report, "_MOST_WAITERS", 2)
     await publish(a.replica.report)
     assert [gauge("held", pool="default", state=state) for state in ("held", "quarantined")] == [1, 0]
@@ -60,7 +60,7 @@ async def test_prometheus_reads_what_is_the_case(replicas: Replicas, monkeypatch
     assert [gauge("held", pool="default", state=state) for state in ("held", "quarantined")] == [0, 1]
     assert gauge("age_seconds", pool="default") == 0
     await client.send(confirm=lock_pb2.Confirm(request_id="r1", token=lease.token))
-    await client.hear("confirmed", "r1")
+    await client.receive("confirmed", "r1")
 
 
 def test_a_wait_of_minutes_has_a_bucket() -> None:

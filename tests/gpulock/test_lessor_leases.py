@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from gpulock import metrics
-from gpulock.lease.lessor import Client
+from gpulock.lease.message import Client
 from gpulock.store.record import to_record
 from gpulock.store.script_store import text
 from tests.gpulock.conftest import STORE, Harness

@@ -25,8 +25,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from gpulock.lease.lessor import Ask, Client
-from gpulock.lease.message import ClientMessage
+from gpulock.lease.message import Client, ClientMessage
+from leases.ask import Ask
 from tests.gpulock.conftest import GPU0, GPU1, Clocks, Harness, Replica
 
 T = TypeVar("T")
@@ -76,7 +76,7 @@ class LeaseMachine(RuleBasedStateMachine):
         self.held: dict[str, Belief] = {}
         self.deaf: set[str] = set()
         self.parked: set[str] = set()
-        self.heard = {"a": 0, "b": 0}
+        self.received = {"a": 0, "b": 0}
         self.tokens: list[int] = []
         self.before = 0
         self.snapshot: dict[bytes, Any] = {}
@@ -89,12 +89,12 @@ class LeaseMachine(RuleBasedStateMachine):
         self.loop.run_until_complete(self.harness.carry())
         self.before = max(self.tokens, default=0)
         for name, replica in self.harness.replicas.items():
-            for message in replica.messages[self.heard[name] :]:
-                self.hear(message)
-            self.heard[name] = len(replica.messages)
+            for message in replica.messages[self.received[name] :]:
+                self.receive(message)
+            self.received[name] = len(replica.messages)
         return answer
 
-    def hear(self, message: ClientMessage) -> None:
+    def receive(self, message: ClientMessage) -> None:
         """Believe what is said."""
         request_id, record = message.request_id, message.record
         if message.kind == "granted" and record is not None:
@@ -169,7 +169,7 @@ class LeaseMachine(RuleBasedStateMachine):
         replica = self.at(request_id)
         message = self.do(replica.lessor.acquire(self.client(request_id), self.asks[request_id]))
         if message is not None:
-            self.hear(message)
+            self.receive(message)
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data(), home=st.sampled_from("ab"))
@@ -285,7 +285,7 @@ class LeaseMachine(RuleBasedStateMachine):
         self.waiting.add(request_id)
         message = self.do(self.at(request_id).lessor.acquire(self.client(request_id), self.asks[request_id]))
         if message is not None:
-            self.hear(message)
+            self.receive(message)
 
     @precondition(lambda self: self.parked & set(self.held))
     @rule()
@@ -379,7 +379,7 @@ class LeaseMachine(RuleBasedStateMachine):
             self.reclaim(request_id)
         for request_id in sorted(self.waiting):
             self.repeat(request_id)
-        self.harness.heard.clear()
+        self.harness.received.clear()
 
     @invariant()
     def nobody_shares_what_is_not_shared(self) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from gpulock.lease.lessor import Ask, Client
+from gpulock.lease.message import Client
+from leases.ask import Ask
 from tests.gpulock.conftest import GPU0, GPU1, Harness, Replica
 
 MANY = 4200

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpulock.lease.lessor import Client
+from gpulock.lease.message import Client
 from tests.gpulock.conftest import GPU0, GPU1, Harness
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpulock.lease.lessor import Ask, Client
+from gpulock.lease.message import Client
+from leases.ask import Ask
 from tests.gpulock.conftest import STORE, Harness
 
 

@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
-from gpulock.lease.lessor import Ask, Client
+from gpulock.lease.message import Client
 from gpulock.settings import DeviceSection
 from gpulock.store.keys import Keys
+from leases.ask import Ask
 from tests.gpulock.conftest import GPU0, GPU1, PREFIX, Harness
 
 
@@ -122,7 +123,7 @@ async def test_max_wait(harness: Harness) -> None:
 
 
 async def test_the_shortest_wait_ends(harness: Harness) -> None:
-    """What is left of somebody's patience may be less than a microsecond: that is not a wait without an end."""
+    """What is left of somebody's time limit may be less than a microsecond: that is not a wait without an end."""
     a = await harness.replica()
     await a.ask("r1")
     await a.ask("r2", max_wait_seconds=1e-9)
@@ -183,7 +184,7 @@ async def test_a_lost_client_keeps_its_place_for_the_grace(harness: Harness) -> 
     assert await a.order() == []
 
 
-async def test_a_late_farewell_changes_nothing(harness: Harness) -> None:
+async def test_a_late_detach_changes_nothing(harness: Harness) -> None:
     """The end of an old stream does not detach a waiter that has gone on at another replica, or with another client."""
     a, b = await harness.replica("a"), await harness.replica("b")
     await a.ask("r1")

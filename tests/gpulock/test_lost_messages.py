@@ -8,7 +8,8 @@ from contextlib import AsyncExitStack, contextmanager
 
 import redis
 
-from gpulock.lease.lessor import Ask, Client
+from gpulock.lease.message import Client
+from leases.ask import Ask
 from tests.gpulock.conftest import STORE
 from tests.gpulock.lock_client import NodeClient
 from tests.gpulock.replicas import Replicas, Running
@@ -49,11 +50,11 @@ async def test_a_grant_whose_answer_was_lost_is_told(replicas: Replicas, clean_r
     holder, waiter = await replicas.client(a, "n1"), await replicas.client(a, "n2")
     lease = await holder.granted("r1")
     await waiter.acquire("r2")
-    await waiter.hear("queued", "r2")
+    await waiter.receive("queued", "r2")
     release = asyncio.create_task(a.replica.lessor.release(Client("n1"), "r1", lease.token, "normal"))
     await lose_answer(a, clean_redis)
     assert (await release).kind == "released"
-    assert (await waiter.hear("granted", "r2", seconds=3)).token > lease.token
+    assert (await waiter.receive("granted", "r2", seconds=3)).token > lease.token
 
 
 async def test_a_grant_that_is_told_twice_is_not_given_back(replicas: Replicas) -> None:
@@ -64,7 +65,7 @@ async def test_a_grant_that_is_told_twice_is_not_given_back(replicas: Replicas) 
     await a.replica.lessor.acquire(Client("n1"), Ask("r1"), again=True)
     await asyncio.sleep(0)  # a background call would be under way now, and before what follows
     await holder.send(renew=lock_pb2.Renew(request_id="r1", token=lease.token))
-    assert (await holder.hear("renewed", "r1")).token == lease.token
+    assert (await holder.receive("renewed", "r1")).token == lease.token
 
 
 async def test_an_id_that_was_taken_back_may_be_used_again(replicas: Replicas) -> None:
@@ -72,12 +73,12 @@ async def test_an_id_that_was_taken_back_may_be_used_again(replicas: Replicas) -
     a = await replicas.replica(monitor={})
     client = await replicas.client(a, "n1")
     await client.send(cancel=lock_pb2.Cancel(request_id="r1"))
-    await client.hear("cancelled", "r1")
+    await client.receive("cancelled", "r1")
     lease = await client.granted("r1")
     await a.replica.lessor.acquire(Client("n1"), Ask("r1"), again=True)
     await asyncio.sleep(0)
     await client.send(renew=lock_pb2.Renew(request_id="r1", token=lease.token))
-    assert (await client.hear("renewed", "r1")).token == lease.token
+    assert (await client.receive("renewed", "r1")).token == lease.token
 
 
 async def test_a_stop_whose_answer_was_lost_is_told_with_the_next_beat(
@@ -91,8 +92,8 @@ async def test_a_stop_whose_answer_was_lost_is_told_with_the_next_beat(
     await lose_answer(a, clean_redis)
     await asking
     await holder.send(renew=lock_pb2.Renew(request_id="r1", token=lease.token))
-    await holder.hear("renewed", "r1")
-    assert (await holder.hear("stop", "r1", seconds=3)).reason == lock_pb2.STOP_REASON_PREEMPTED
+    await holder.receive("renewed", "r1")
+    assert (await holder.receive("stop", "r1", seconds=3)).reason == lock_pb2.STOP_REASON_PREEMPTED
 
 
 async def passes_over_the_ghost(
@@ -100,9 +101,9 @@ async def passes_over_the_ghost(
 ) -> None:
     """Give a lease back: it goes past the waiter that has left to who asks now, and at last nobody waits."""
     await next_one.acquire("r3")
-    await next_one.hear("queued", "r3")
+    await next_one.receive("queued", "r3")
     await holder.release(lease)
-    await next_one.hear("granted", "r3", seconds=3)
+    await next_one.receive("granted", "r3", seconds=3)
     async with asyncio.timeout(5):
         while await waiters(running):
             await asyncio.sleep(0.05)
@@ -116,22 +117,22 @@ async def test_a_stream_that_ends_while_it_asks_leaves_nobody_in_the_queue(
     holder, next_one = await replicas.client(a, "n1"), await replicas.client(a, "n3")
     lease = await holder.granted("r1")
     async with a.channel.client("n2") as leaver:
-        await leaver.hear("welcome")
+        await leaver.receive("welcome")
         clean_redis.client_pause(500)
         await leaver.acquire("ghost")
         await asyncio.sleep(0.1)
     await passes_over_the_ghost(a, holder, lease, next_one)
 
 
-async def test_a_farewell_that_redis_did_not_take_is_said_again(replicas: Replicas) -> None:
+async def test_a_detach_that_redis_did_not_take_is_said_again(replicas: Replicas) -> None:
     """A stream ends while Redis is away for longer than a call waits: when it is back the waiter is not served."""
-    a = await replicas.replica(monitor={}, waiter_grace_seconds=0.3, redis_patience_seconds=0.2)
+    a = await replicas.replica(monitor={}, waiter_grace_seconds=0.3, redis_retry_seconds=0.2)
     holder, next_one = await replicas.client(a, "n1"), await replicas.client(a, "n3")
     lease = await holder.granted("r1")
     async with AsyncExitStack() as leaving:
         leaver = await leaving.enter_async_context(a.channel.client("n2"))
         await leaver.acquire("ghost")
-        await leaver.hear("queued", "ghost")
+        await leaver.receive("queued", "ghost")
         with without_redis(a):
             await leaving.aclose()
             async with asyncio.timeout(5):
@@ -148,15 +149,15 @@ async def test_a_newer_session_does_not_keep_what_it_does_not_ask_for(replicas: 
     old = await replicas.client(a, "n2")
     for request_id in ("kept", "left"):
         await old.acquire(request_id)
-        await old.hear("queued", request_id)
+        await old.receive("queued", request_id)
     new = await replicas.client(a, "n2")
     await new.acquire("kept")
-    await new.hear("queued", "kept")
+    await new.receive("queued", "kept")
     async with asyncio.timeout(5):
         while await waiters(a) != ["kept"]:
             await asyncio.sleep(0.05)
     await holder.release(lease)
-    await new.hear("granted", "kept", seconds=3)
+    await new.receive("granted", "kept", seconds=3)
 
 
 async def test_a_replica_that_was_taken_for_dead_keeps_its_waiters(
@@ -168,7 +169,7 @@ async def test_a_replica_that_was_taken_for_dead_keeps_its_waiters(
     holder, waiter = await replicas.client(b, "n1"), await replicas.client(a, "n2")
     lease = await holder.granted("r1")
     await waiter.acquire("r2")
-    await waiter.hear("queued", "r2")
+    await waiter.receive("queued", "r2")
     with without_redis(a):
         async with asyncio.timeout(5):
             while clean_redis.zscore(f"{STORE}replicas", a.replica.name) is not None:
@@ -177,7 +178,7 @@ async def test_a_replica_that_was_taken_for_dead_keeps_its_waiters(
         while clean_redis.zscore(f"{STORE}replicas", a.replica.name) is None:
             await asyncio.sleep(0.05)
     await holder.release(lease)  # perhaps before the waiter is attached again: then it is served when it is
-    await waiter.hear("granted", "r2", seconds=3)
+    await waiter.receive("granted", "r2", seconds=3)
 
 
 async def test_a_place_that_was_lost_is_told(replicas: Replicas) -> None:
@@ -187,9 +188,9 @@ async def test_a_place_that_was_lost_is_told(replicas: Replicas) -> None:
     holder, waiter = await replicas.client(b, "n1"), await replicas.client(a, "n2")
     await holder.granted("r1")
     await waiter.acquire("r2")
-    await waiter.hear("queued", "r2")
+    await waiter.receive("queued", "r2")
     with without_redis(a):
         async with asyncio.timeout(5):
             while await waiters(b):
                 await asyncio.sleep(0.05)
-    await waiter.hear("cancelled", "r2", seconds=3)
+    await waiter.receive("cancelled", "r2", seconds=3)

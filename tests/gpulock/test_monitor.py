@@ -42,15 +42,15 @@ async def test_figures_are_those_of_the_system(replicas: Replicas) -> None:
     for number in range(3):
         lease = await client.granted(f"r{number}", task_id=f"t{number}")
         await client.release(lease)
-        await client.hear("released", f"r{number}")
+        await client.receive("released", f"r{number}")
     await client.granted("held")
     await client.acquire("late", max_wait_seconds=0.1)
-    await client.hear("refused", "late")
+    await client.receive("refused", "late")
     await client.acquire("gone")
     await client.send(cancel=lock_pb2.Cancel(request_id="gone"))
-    await client.hear("cancelled", "gone")
+    await client.receive("cancelled", "gone")
     await client.acquire("huge", memory_mib=10**6)
-    await client.hear("refused", "huge")
+    await client.receive("refused", "huge")
     seen = await statistics(b)
     assert seen.total_attempts == 7
     assert seen.successful_acquisitions == seen.pushed_grants == 4
@@ -67,7 +67,7 @@ async def test_history_tells_how_things_ended(replicas: Replicas) -> None:
     client = await replicas.client(a, "n1")
     await client.granted("r1", task_id="t1", purpose="whisper.transcribe", user="u1")
     await client.acquire("r2", max_wait_seconds=0.1)
-    await client.hear("refused", "r2")
+    await client.receive("refused", "r2")
     await a.channel.monitor.ForceRelease(
         monitor_pb2.ForceReleaseRequest(request_id="r1", reason="card is hot")
     )
@@ -110,7 +110,7 @@ async def test_health_rules(replicas: Replicas) -> None:
     await client.granted("r1", task_id="task-1")
     for number in range(3):
         await client.acquire(f"w{number}")
-        await client.hear("refused", f"w{number}")
+        await client.receive("refused", f"w{number}")
     answer = await health(a)
     assert answer.level == monitor_pb2.HEALTH_LEVEL_CRITICAL
     assert {issue.rule for issue in answer.issues} == {
@@ -136,13 +136,13 @@ async def test_a_forced_release_works(replicas: Replicas) -> None:
     )
     answer = await force(monitor_pb2.ForceReleaseRequest(device="gpu-0", reason="x"))
     assert [taken.request_id for taken in answer.revoked] == ["r1"]
-    lost = await client.hear("lost", "r1")
+    lost = await client.receive("lost", "r1")
     assert (lost.token, lost.reason, lost.message) == (lease.token, lock_pb2.STOP_REASON_FORCED, "x")
     status = await b.channel.monitor.GetStatus(monitor_pb2.GetStatusRequest())
     assert status.holders[0].state == monitor_pb2.HOLDER_STATE_QUARANTINED
     assert (status.devices[0].leased_mib, status.devices[0].quarantined_mib) == (0, 24_000)
     await client.send(confirm=lock_pb2.Confirm(request_id="r1", token=lease.token))
-    await client.hear("confirmed", "r1")
+    await client.receive("confirmed", "r1")
     await client.granted("r2")
 
 
@@ -172,11 +172,11 @@ async def test_who_waits_for_a_drained_device_is_told_so(replicas: Replicas) -> 
     client = await replicas.client(a, "n1")
     lease = await client.granted("r1")
     await client.acquire("r2")
-    await client.hear("queued", "r2")
+    await client.receive("queued", "r2")
     await a.channel.monitor.DrainDevice(monitor_pb2.DrainDeviceRequest(device="gpu-0", reason="fan"))
     await client.release(lease)
     async with asyncio.timeout(5):
-        while "gpu-0 is being drained" not in [one.queued.reason for one in client.heard]:
+        while "gpu-0 is being drained" not in [one.queued.reason for one in client.received]:
             await asyncio.sleep(0.02)
     (waiter,) = (await a.channel.monitor.GetStatus(monitor_pb2.GetStatusRequest())).waiters
     assert (waiter.position, waiter.reason) == (1, "gpu-0 is being drained")
@@ -202,7 +202,7 @@ async def test_watching_misses_nothing(replicas: Replicas) -> None:
     await begun.wait()
     lease = await client.granted("r1", task_id="t1")
     await client.acquire("r2")
-    await client.hear("queued", "r2")
+    await client.receive("queued", "r2")
     await client.send(cancel=lock_pb2.Cancel(request_id="r2"))
     async with asyncio.timeout(10):
         await watching
@@ -254,7 +254,7 @@ async def test_a_watcher_hears_of_what_happens_while_following_begins(replicas: 
     call = a.channel.monitor.WatchLocks(monitor_pb2.WatchLocksRequest())
     assert (await next_event(call)).type == ""
     await client.release(lease)
-    await client.hear("released", "r1")
+    await client.receive("released", "r1")
     address["port"] = port
     async with asyncio.timeout(5):
         assert (await next_event(call)).type == "released"
@@ -269,12 +269,12 @@ async def test_a_watcher_that_reads_too_slowly_is_told(replicas: Replicas, clean
     async with aclosing(a.replica.watch.watch("", "")) as events:
         assert (await anext(events)).type == ""
         await client.release(lease)
-        await client.hear("released", "r1")
+        await client.receive("released", "r1")
         assert (await anext(events)).type == "released"
         await client.granted("r2")
         clean_redis.xtrim(f"{STORE}ev", maxlen=0, approximate=False)
         await client.acquire("r4")
-        await client.hear("queued", "r4")
+        await client.receive("queued", "r4")
         with pytest.raises(RangeRefused):
             await anext(events)
 
@@ -288,8 +288,8 @@ async def test_settings_change_for_all_replicas_at_once(replicas: Replicas) -> N
     """A change at one replica is one version for all, and every session hears the new rhythm."""
     a, b = await replicas.replica(), await replicas.replica()
     early = await replicas.client(b, "n0")
-    await early.hear("welcome")
-    early.heard.clear()
+    await early.receive("welcome")
+    early.received.clear()
     before = await configuration(b)
     values = {"gpu_lock_monitor.heartbeat.interval": "2", "gpu_lock_monitor.heartbeat.timeout": "9"}
     changed = await a.channel.monitor.UpdateConfiguration(
@@ -300,7 +300,7 @@ async def test_settings_change_for_all_replicas_at_once(replicas: Replicas) -> N
         while (await configuration(b)).version != changed.version:
             await asyncio.sleep(0.02)
     for client in (early, await replicas.client(b, "n1")):
-        welcome = await client.hear("welcome")
+        welcome = await client.receive("welcome")
         assert (welcome.beat_seconds, welcome.ttl_seconds) == (2, 9)
     assert json.loads((await configuration(b)).values["gpu_lock_monitor.heartbeat.timeout"]) == 9
 
@@ -350,13 +350,13 @@ async def test_the_watcher_counts(replicas: Replicas) -> None:
     a, b = await replicas.replica(monitor=monitor), await replicas.replica(monitor=monitor)
     client = await replicas.client(a, "n1")
     lease = await client.granted("r1")
-    assert (await client.hear("warning", "r1")).held_seconds >= 0.1
-    stop = await client.hear("stop", "r1")
+    assert (await client.receive("warning", "r1")).held_seconds >= 0.1
+    stop = await client.receive("stop", "r1")
     assert stop.reason == lock_pb2.STOP_REASON_SOFT_TIMEOUT
     assert 0 < stop.grace_seconds <= 0.2
-    assert (await client.hear("lost", "r1")).reason == lock_pb2.STOP_REASON_HARD_TIMEOUT
+    assert (await client.receive("lost", "r1")).reason == lock_pb2.STOP_REASON_HARD_TIMEOUT
     await client.send(confirm=lock_pb2.Confirm(request_id="r1", token=lease.token))
-    await client.hear("confirmed", "r1")
+    await client.receive("confirmed", "r1")
     seen = await b.channel.monitor.GetWatcher(monitor_pb2.GetWatcherRequest())
     assert (seen.warnings, seen.soft_timeouts, seen.hard_timeouts, seen.recoveries) == (1, 1, 1, 1)
     (warned,) = seen.given_warnings

@@ -17,7 +17,7 @@ from yivideo.gpulock.v1 import lock_pb2, monitor_pb2
 
 _BROKEN = (grpc.aio.AioRpcError, AssertionError, asyncio.InvalidStateError)
 _TURNS = 60
-_PATIENCE_SECONDS = 10.0
+_ANSWER_SECONDS = 10.0
 
 
 class Worker:
@@ -43,7 +43,7 @@ class Worker:
             try:
                 client = await self._open()
                 await client.send(**message)
-                answer: lock_pb2.Lease = await client.hear(kind, request_id, seconds=_PATIENCE_SECONDS)
+                answer: lock_pb2.Lease = await client.receive(kind, request_id, seconds=_ANSWER_SECONDS)
                 return answer
             except _BROKEN:
                 await asyncio.sleep(0.02)

@@ -20,7 +20,7 @@ async def one_holds_and_one_waits(
     holder, waiter = await replicas.client(a, "n1"), await replicas.client(a, "n2")
     lease = await holder.granted("r1")
     await waiter.acquire("r2")
-    await waiter.hear("queued", "r2")
+    await waiter.receive("queued", "r2")
     return holder, lease, waiter
 
 
@@ -28,13 +28,13 @@ async def comes_back_and_gives_back(replicas: Replicas, a: Running, lease: lock_
     """The holder of `r1` opens another session, finds its lease good, and gives it back."""
     again = await replicas.client(a, "n1")
     await again.send(renew=lock_pb2.Renew(request_id="r1", token=lease.token))
-    await again.hear("renewed", "r1")
+    await again.receive("renewed", "r1")
     await again.release(lease)
 
 
 async def test_a_full_redis_is_waited_for(replicas: Replicas, clean_redis: redis.Redis) -> None:
     """While Redis has no memory left calls are answered UNAVAILABLE; then the holder's lease and the waiter's place are there."""
-    a = await replicas.replica(monitor={}, redis_patience_seconds=0.3, replica_ttl_seconds=0.9)
+    a = await replicas.replica(monitor={}, redis_retry_seconds=0.3, replica_ttl_seconds=0.9)
     holder, lease, waiter = await one_holds_and_one_waits(replicas, a)
     clean_redis.config_set("maxmemory", "1")
     try:
@@ -46,7 +46,7 @@ async def test_a_full_redis_is_waited_for(replicas: Replicas, clean_redis: redis
     assert error is not None
     assert error.code() is grpc.StatusCode.UNAVAILABLE
     await comes_back_and_gives_back(replicas, a, lease)
-    await waiter.hear("granted", "r2")
+    await waiter.receive("granted", "r2")
 
 
 async def test_a_primary_that_became_a_replica_is_waited_for(
@@ -54,7 +54,7 @@ async def test_a_primary_that_became_a_replica_is_waited_for(
 ) -> None:
     """READONLY passes: promoted again, the store asks for what it may have forgotten, and the waiter is served."""
     a = await replicas.replica(
-        monitor={}, redis_patience_seconds=0.3, replica_ttl_seconds=0.9, recovery_window_seconds=1.0
+        monitor={}, redis_retry_seconds=0.3, replica_ttl_seconds=0.9, recovery_window_seconds=1.0
     )
     holder, lease, waiter = await one_holds_and_one_waits(replicas, a)
     command: Any = clean_redis.execute_command
@@ -67,7 +67,7 @@ async def test_a_primary_that_became_a_replica_is_waited_for(
     assert error is not None
     assert error.code() is grpc.StatusCode.UNAVAILABLE
     await comes_back_and_gives_back(replicas, a, lease)
-    assert (await waiter.hear("granted", "r2")).token > lease.token
+    assert (await waiter.receive("granted", "r2")).token > lease.token
 
 
 async def test_forgotten_scripts_are_told_again(replicas: Replicas, clean_redis: redis.Redis) -> None:
@@ -77,8 +77,8 @@ async def test_forgotten_scripts_are_told_again(replicas: Replicas, clean_redis:
     lease = await holder.granted("r1")
     clean_redis.function_flush("SYNC")
     await waiter.acquire("r2")
-    await waiter.hear("queued", "r2")
+    await waiter.receive("queued", "r2")
     clean_redis.function_flush("SYNC")
     await holder.release(lease)
-    await holder.hear("released", "r1")
-    await waiter.hear("granted", "r2")
+    await holder.receive("released", "r1")
+    await waiter.receive("granted", "r2")

@@ -20,7 +20,7 @@ async def test_a_session_begins_with_a_welcome(replicas: Replicas) -> None:
     """The welcome says how often to beat and how long a lease and a place last."""
     a = await replicas.replica()
     client = await replicas.client(a, "n1")
-    welcome = await client.hear("welcome")
+    welcome = await client.receive("welcome")
     assert (welcome.beat_seconds, welcome.ttl_seconds) == (0.3, 1.2)
     assert welcome.waiter_grace_seconds == 1.0
     assert welcome.epoch > 0
@@ -33,12 +33,12 @@ async def test_grant_renew_release_handover(replicas: Replicas) -> None:
     lease = await first.granted("r1", task_id="t1")
     assert [(d.device, d.visible, d.memory_mib) for d in lease.devices] == [("gpu-0", "0", 24_000)]
     await second.acquire("r2")
-    assert (await second.hear("queued", "r2")).position == 1
+    assert (await second.receive("queued", "r2")).position == 1
     await first.send(renew=lock_pb2.Renew(request_id="r1", token=lease.token))
-    assert (await first.hear("renewed", "r1")).ttl_seconds == pytest.approx(1.2, abs=0.2)
+    assert (await first.receive("renewed", "r1")).ttl_seconds == pytest.approx(1.2, abs=0.2)
     await first.release(lease)
-    await first.hear("released", "r1")
-    assert (await second.hear("granted", "r2")).token > lease.token
+    await first.receive("released", "r1")
+    assert (await second.receive("granted", "r2")).token > lease.token
 
 
 async def test_positions_are_told_with_their_reason(replicas: Replicas) -> None:
@@ -55,7 +55,7 @@ async def test_positions_are_told_with_their_reason(replicas: Replicas) -> None:
                 m.queued.request_id == request_id
                 and m.queued.position == position
                 and m.queued.reason == reason
-                for m in waiter.heard
+                for m in waiter.received
             ):
                 await asyncio.sleep(0.01)
 
@@ -75,12 +75,12 @@ async def test_what_cannot_be_obeyed_is_refused_and_the_stream_stays(replicas: R
         ({"max_wait_seconds": -1.0}, "max_wait_seconds"),
         ({"user": "u" * 201}, "user"),
     ):
-        client.heard.clear()
+        client.received.clear()
         await client.acquire("bad", **fields)
-        refused = await client.hear("refused", "bad")
+        refused = await client.receive("refused", "bad")
         assert (refused.code, refused.field) == ("INVALID_ARGUMENT", field)
     await client.send(acquire=lock_pb2.Acquire())
-    assert (await client.hear("refused")).field
+    assert (await client.receive("refused")).field
     await client.granted("good")
 
 
@@ -97,14 +97,14 @@ async def test_a_wild_reclaim_is_refused(replicas: Replicas, changes: dict[str, 
     """A token that is reclaimed is the floor of all later ones: one that leaves no room above it is not believed."""
     a = await replicas.replica(monitor={}, initial_state="existing", recovery_window_seconds=30.0)
     client = await replicas.client(a, "n1")
-    await client.hear("reclaim_requested")
+    await client.receive("reclaim_requested")
     good: dict[str, Any] = {"token": 7, "grant_time": Timestamp(seconds=1_700_000_000), "devices": ["gpu-0"]}
     wild = lock_pb2.Reclaim(acquire=lock_pb2.Acquire(request_id="r1"), **{**good, **changes})
     await client.send(reclaim=wild)
-    refused = await client.hear("refused", "r1")
+    refused = await client.receive("refused", "r1")
     assert (refused.code, refused.field) == ("INVALID_ARGUMENT", field)
     await client.send(reclaim=lock_pb2.Reclaim(acquire=lock_pb2.Acquire(request_id="r1"), **good))
-    await client.hear("renewed", "r1")
+    await client.receive("renewed", "r1")
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ async def test_sessions_are_limited(replicas: Replicas) -> None:
         call.cancel()
     await silent_are(0)
     for name in ("n1", "n2"):
-        await (await replicas.client(a, name)).hear("welcome")
+        await (await replicas.client(a, name)).receive("welcome")
     error = await (await replicas.client(a, "n3")).ended()
     assert error is not None
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -152,7 +152,7 @@ async def test_max_wait_ends_with_the_seeds_code(replicas: Replicas) -> None:
     holder, waiter = await replicas.client(a, "n1"), await replicas.client(a, "n2")
     await holder.granted("r1")
     await waiter.acquire("r2", max_wait_seconds=0.2)
-    refused = await waiter.hear("refused", "r2")
+    refused = await waiter.receive("refused", "r2")
     assert refused.code == "GPU_LOCK_TIMEOUT"
     assert refused.message == "no device became free in time", "whoever shows it puts the code in front"
 
@@ -164,14 +164,14 @@ async def test_a_waiter_that_comes_back_keeps_its_place(replicas: Replicas) -> N
     lease = await holder.granted("r1")
     async with a.channel.client("n2") as early:
         await early.acquire("r2")
-        await early.hear("queued", "r2")
+        await early.receive("queued", "r2")
         await late.acquire("r3")
-        await late.hear("queued", "r3")
+        await late.receive("queued", "r3")
     again = await replicas.client(a, "n2")
     await again.acquire("r2")
-    assert (await again.hear("queued", "r2")).position == 1
+    assert (await again.receive("queued", "r2")).position == 1
     await holder.release(lease)
-    await again.hear("granted", "r2")
+    await again.receive("granted", "r2")
 
 
 async def test_a_cancelled_waiter_is_gone(replicas: Replicas) -> None:
@@ -182,10 +182,10 @@ async def test_a_cancelled_waiter_is_gone(replicas: Replicas) -> None:
     for number in range(20):
         await waiter.acquire(f"w{number}")
         await waiter.send(cancel=lock_pb2.Cancel(request_id=f"w{number}"))
-    await waiter.hear("cancelled", "w19")
+    await waiter.receive("cancelled", "w19")
     await holder.release(lease)
     await holder.granted("r2")
-    assert not any(m.HasField("granted") for m in waiter.heard)
+    assert not any(m.HasField("granted") for m in waiter.received)
 
 
 async def test_real_races_of_cancel_and_grant_leak_nothing(replicas: Replicas) -> None:
@@ -198,7 +198,7 @@ async def test_real_races_of_cancel_and_grant_leak_nothing(replicas: Replicas) -
         await asyncio.gather(
             holder.release(lease), waiter.send(cancel=lock_pb2.Cancel(request_id=f"w{number}"))
         )
-        await waiter.hear("cancelled", f"w{number}")
+        await waiter.receive("cancelled", f"w{number}")
     status = await a.channel.monitor.GetStatus(monitor_pb2.GetStatusRequest())
     assert status.devices[0].leased_mib == 0
     assert status.waiter_count == 0
@@ -210,9 +210,9 @@ async def test_a_silent_holder_hears_that_it_has_lost(replicas: Replicas) -> Non
     holder, waiter = await replicas.client(a, "n1"), await replicas.client(a, "n2")
     lease = await holder.granted("r1")
     await waiter.acquire("r2")
-    lost = await holder.hear("lost", "r1")
+    lost = await holder.receive("lost", "r1")
     assert lost.reason == lock_pb2.STOP_REASON_HEARTBEAT
-    granted = await waiter.hear("granted", "r2")
+    granted = await waiter.receive("granted", "r2")
     assert granted.token > lease.token
     assert (granted.grant_time.ToMicroseconds() - lease.grant_time.ToMicroseconds()) >= 1_400_000
 
@@ -225,9 +225,9 @@ async def test_two_replicas_serve_one_queue(replicas: Replicas) -> None:
     for number in range(1, 20):
         here, there = (second, first) if number % 2 else (first, second)
         await here.acquire(f"r{number}")
-        await here.hear("queued", f"r{number}")
+        await here.receive("queued", f"r{number}")
         await there.release(lease)
-        lease = await here.hear("granted", f"r{number}")
+        lease = await here.receive("granted", f"r{number}")
 
 
 async def test_positions_cross_replicas(replicas: Replicas) -> None:
@@ -236,13 +236,13 @@ async def test_positions_cross_replicas(replicas: Replicas) -> None:
     first, second = await replicas.client(a, "n1"), await replicas.client(b, "n2")
     lease = await first.granted("r0")
     await first.acquire("r1")
-    await first.hear("queued", "r1")
+    await first.receive("queued", "r1")
     await second.acquire("r2")
-    assert (await second.hear("queued", "r2")).position == 2
+    assert (await second.receive("queued", "r2")).position == 2
     await asyncio.sleep(1.0)
     await first.release(lease)
     async with asyncio.timeout(8):
-        while not any(m.queued.position == 1 for m in second.heard if m.HasField("queued")):
+        while not any(m.queued.position == 1 for m in second.received if m.HasField("queued")):
             await asyncio.sleep(0.02)
 
 
@@ -252,18 +252,18 @@ async def test_a_drained_replica_sends_its_clients_away(replicas: Replicas) -> N
     client, waiter = await replicas.client(a, "n1"), await replicas.client(a, "n2")
     lease = await client.granted("r1")
     await waiter.acquire("r2")
-    await waiter.hear("queued", "r2")
+    await waiter.receive("queued", "r2")
     await a.server.begin_drain()
     error = await client.ended()
     assert error is not None
     assert error.code() is grpc.StatusCode.UNAVAILABLE
     moved, moved_waiter = await replicas.client(b, "n1"), await replicas.client(b, "n2")
     await moved_waiter.acquire("r2")
-    await moved_waiter.hear("queued", "r2")
+    await moved_waiter.receive("queued", "r2")
     await moved.send(renew=lock_pb2.Renew(request_id="r1", token=lease.token))
-    await moved.hear("renewed", "r1")
+    await moved.receive("renewed", "r1")
     await moved.release(lease)
-    await moved_waiter.hear("granted", "r2")
+    await moved_waiter.receive("granted", "r2")
 
 
 async def test_a_client_that_does_not_read_is_dropped(replicas: Replicas) -> None:
@@ -293,9 +293,9 @@ async def test_a_newer_session_of_a_client_takes_over(replicas: Replicas) -> Non
     """A client that connects again before its old stream is known to be dead goes on with the new one."""
     a = await replicas.replica(monitor={})
     old = await replicas.client(a, "n1")
-    await old.hear("welcome")
+    await old.receive("welcome")
     new = await replicas.client(a, "n1")
-    await new.hear("welcome")
+    await new.receive("welcome")
     assert (await old.ended()) is not None
     await new.granted("r1")
 
@@ -310,7 +310,7 @@ async def test_a_thousand_waiters(replicas: Replicas) -> None:
         client = clients[number % 10]
         await client.acquire(f"w{number}")
         if number % 10 == 9:
-            await client.hear("queued", f"w{number}")
+            await client.receive("queued", f"w{number}")
     status = await a.channel.monitor.GetStatus(monitor_pb2.GetStatusRequest())
     assert status.waiter_count == 1000
     expected = [waiter.request_id for waiter in status.waiters]
@@ -318,7 +318,7 @@ async def test_a_thousand_waiters(replicas: Replicas) -> None:
     tokens = []
     for request_id in expected:
         client = clients[int(request_id[1:]) % 10]
-        granted = await client.hear("granted", request_id, seconds=30)
+        granted = await client.receive("granted", request_id, seconds=30)
         tokens.append(granted.token)
         await client.release(granted)
     assert tokens == sorted(tokens)
@@ -332,7 +332,7 @@ async def test_idling_costs_redis_next_to_nothing(replicas: Replicas, clean_redi
     holder, waiter = await replicas.client(a, "n1"), await replicas.client(a, "n2")
     await holder.granted("r1")
     await waiter.acquire("r2")
-    await waiter.hear("queued", "r2")
+    await waiter.receive("queued", "r2")
 
     def sent() -> int:
         stats = clean_redis.info("commandstats")
@@ -353,11 +353,11 @@ async def test_a_grant_that_nobody_waits_for_is_given_back(
     holder, waiter = await replicas.client(a, "n1"), await replicas.client(a, "n2")
     lease = await holder.granted("r1")
     await waiter.acquire("r2")
-    await waiter.hear("queued", "r2")
+    await waiter.receive("queued", "r2")
     names = [f"{STORE}{name}" for name in ("meta", "req", "dl", "q:default", "turns:default")]
     past: dict[str, Any] = {name: clean_redis.dump(name) for name in names}
     await waiter.send(cancel=lock_pb2.Cancel(request_id="r2"))
-    await waiter.hear("cancelled", "r2")
+    await waiter.receive("cancelled", "r2")
     for name, payload in past.items():
         clean_redis.restore(name, 0, payload, replace=True)
     await holder.release(lease)

@@ -52,10 +52,10 @@ class Server:
         pipe = Pipe(f"redis://127.0.0.1:{self.port}/0", name="tripwire")
         self.pipes.append(pipe)
         store = ScriptStore(
-            pipe, Keys("{trip}:", ("default",)), replica="a", patience_seconds=5, initial_state="new"
+            pipe, Keys("{trip}:", ("default",)), replica="a", retry_seconds=5, initial_state="new"
         )
-        reply = await store.run("places", hear=lambda _: None)
-        assert (await store.run("places", hear=lambda _: None)).epoch == reply.epoch, "it trips once"
+        reply = await store.run("places", on_reply=lambda _: None)
+        assert (await store.run("places", on_reply=lambda _: None)).epoch == reply.epoch, "it trips once"
         return reply
 
 

@@ -280,7 +280,7 @@ def body_of(server: ModelServer) -> dict[str, Any]:
 async def test_json_is_asked_for_as_the_server_understands(tmp_path: Path) -> None:
     """`answer_format` decides between a schema, any object, and words alone."""
     schema = {"type": "object"}
-    kinds = {}
+    kinds: dict[str, Any] = {}
     for kind in ("schema", "object", "text"):
         async with (
             serving() as server,

@@ -19,8 +19,8 @@ async def test_facts_of_a_plain_film(runner: LocalRunner, film: Path) -> None:
     """A plain film's facts are those it was made with."""
     facts = await probe(runner, film)
     video, audio = facts.video(), facts.audio()
-    assert (video.codec, video.width, video.height, video.frame_rate) == ("h264", 320, 180, 25)
-    assert (video.sample_aspect_ratio, video.rotation, video.is_turned) == (1, 0, False)
+    assert (video.codec, video.width, video.height, video.frame_rate) == ("h264", 320, 180, Fraction(25))
+    assert (video.sample_aspect_ratio, video.rotation, video.is_turned) == (Fraction(1), 0, False)
     assert (audio.codec, audio.sample_rate, audio.channels) == ("aac", 44_100, 2)
     assert facts.duration_seconds == pytest.approx(4.0, abs=0.05)
     assert facts.clock_origin_seconds == 0.0

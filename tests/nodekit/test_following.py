@@ -43,7 +43,7 @@ class Follower:
     async def leave(self, *watches: int) -> None:
         await self._call.write(task_pb2.FollowAttemptsRequest(leave=watches))
 
-    async def hear(self) -> None:
+    async def receive(self) -> None:
         async with rpc_errors():
             async for response in self._call:
                 self.messages += 1
@@ -65,7 +65,7 @@ async def following(node: NodeUnderTest) -> AsyncIterator[Follower]:
     """Open a stream for the time of a block; leaving it breaks the stream."""
     call = node.stub.FollowAttempts()
     follower = Follower(call)
-    hearing = asyncio.create_task(follower.hear())
+    hearing = asyncio.create_task(follower.receive())
     try:
         yield follower
     finally:
@@ -185,7 +185,7 @@ async def test_a_number_that_was_used_is_refused(start_node: NodeFactory) -> Non
     follower = Follower(call)
     await follower.follow((1, echo("t1")), (1, echo("t2")))
     with pytest.raises(InvalidArgument):
-        await follower.hear()
+        await follower.receive()
 
 
 async def test_a_drain_tells_the_ends_and_closes_the_stream(start_node: NodeFactory, tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ async def test_a_drain_tells_the_ends_and_closes_the_stream(start_node: NodeFact
     node = await start_node()
     call = node.stub.FollowAttempts()
     follower = Follower(call)
-    hearing = asyncio.create_task(follower.hear())
+    hearing = asyncio.create_task(follower.receive())
     await follower.follow((1, gate("t1", tmp_path)))
     await eventually(lambda: bool(follower.events[1]))
     await node.stop()

@@ -56,6 +56,7 @@ async def test_what_was_handed_back_is_told_by_the_next_process(tmp_path: Path, 
             await stopping
     async with NodeUnderTest(toy.node, tmp_path) as node:
         status = await node.stub.WatchNode(task_pb2.WatchNodeRequest()).read()
+        assert isinstance(status, task_pb2.NodeStatus)
         assert [(one.task_id, one.attempt, one.fence, one.ended) for one in status.attempts] == [
             ("t1", 1, 7, True)
         ]

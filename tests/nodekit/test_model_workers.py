@@ -97,7 +97,7 @@ async def test_an_error_in_a_stream_is_the_functions_own(tmp_path: Path) -> None
 
 async def test_a_loop_left_early_ends_the_process(tmp_path: Path) -> None:
     """Nothing else stops a function in the middle: the model is loaded again by whoever needs it next."""
-    pids = []
+    pids: list[int] = []
 
     async def use(model: WarmModel, _: TaskContext) -> bool:
         if not pids:
@@ -117,7 +117,7 @@ async def test_a_loop_left_early_ends_the_process(tmp_path: Path) -> None:
 
 async def test_a_cancel_in_a_stream_ends_the_process(tmp_path: Path) -> None:
     """CANCELLED is said when the process is gone."""
-    pids = []
+    pids: list[int] = []
 
     async def use(model: WarmModel, _: TaskContext) -> None:
         async for pid in model.stream(calls.forever, str(tmp_path)):
@@ -150,7 +150,7 @@ async def test_a_killed_worker_is_a_failure_that_may_be_retried(tmp_path: Path) 
 
 async def test_a_stopped_worker_ends_with_its_deadline(tmp_path: Path) -> None:
     """A process that is frozen (SIGSTOP) is killed when the task's time is over."""
-    pids = []
+    pids: list[int] = []
 
     async def use(model: WarmModel, _: TaskContext) -> None:
         async for pid in model.stream(calls.forever, str(tmp_path)):
@@ -177,7 +177,7 @@ async def test_a_worker_that_holds_the_interpreter_lock_starves_no_beat(tmp_path
 
 async def test_a_worker_that_has_grown_is_replaced(tmp_path: Path) -> None:
     """Between tasks, never within one: the model is loaded again in a new process."""
-    pids = []
+    pids: list[int] = []
 
     async def use(model: WarmModel, _: TaskContext) -> bool:
         pids.append(await model.run(calls.grow, 40))

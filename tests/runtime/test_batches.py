@@ -16,7 +16,7 @@ from runtime.batches import Checksum, batches
 def test_batches_are_the_same_bytes_in_exact_sizes(chunks: list[bytes], size: int) -> None:
     """Every batch but the last has exactly the size, none is empty, and together they are the input."""
 
-    async def run() -> list[list[bytes]]:
+    async def run() -> list[list[bytes | memoryview]]:
         async def source() -> AsyncIterator[bytes]:
             for chunk in chunks:
                 yield chunk

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import aiohttp
 import pytest
@@ -22,12 +23,14 @@ SERVICE = "yivideo.task.v1.TaskService"
 
 
 class Servicer(task_pb2_grpc.TaskServiceServicer):
-    async def GetTask(self, request, context):
+    async def GetTask(self, request: task_pb2.GetTaskRequest, context: Any) -> task_pb2.Task:
         if request.task_id == "missing":
             raise TaskNotFound("no such task")
         return task_pb2.Task()
 
-    async def WatchTask(self, request, context):
+    async def WatchTask(
+        self, request: task_pb2.WatchTaskRequest, context: Any
+    ) -> AsyncIterator[task_pb2.TaskEvent]:
         yield task_pb2.TaskEvent()
 
 
@@ -78,7 +81,8 @@ async def test_unknown_methods_make_no_labels() -> None:
     server.add(task_pb2_grpc.add_TaskServiceServicer_to_server, Servicer(), SERVICE)
     async with server.running() as address, open_channel(address, settings) as channel:
         with pytest.raises(Exception, match="UNIMPLEMENTED"):
-            await channel.unary_unary(f"/{SERVICE}/MadeUp")(b"")
+            made_up: Any = channel.unary_unary(f"/{SERVICE}/MadeUp")
+            await made_up(b"")
     with metrics.metrics_endpoint("127.0.0.1:0") as port:
         assert not [labels for _, labels in await scrape(port) if "MadeUp" in labels]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from operator import attrgetter
 from typing import Any
 from urllib.parse import quote
 
@@ -32,10 +33,13 @@ class Servicer(task_pb2_grpc.TaskServiceServicer):
         self._get_task = get_task or (lambda: task_pb2.Task())
         self.closed = asyncio.Event()
 
-    async def GetTask(self, request, context):
-        return self._get_task()
+    async def GetTask(self, request: task_pb2.GetTaskRequest, context: Any) -> task_pb2.Task:
+        task: task_pb2.Task = self._get_task()
+        return task
 
-    async def WatchTask(self, request, context):
+    async def WatchTask(
+        self, request: task_pb2.WatchTaskRequest, context: Any
+    ) -> AsyncIterator[task_pb2.TaskEvent]:
         try:
             yield task_pb2.TaskEvent(sequence=1)
             if request.task_id == "bad":
@@ -61,7 +65,7 @@ def raising(error: Exception) -> Callable[[], Any]:
     return behave
 
 
-@pytest.mark.parametrize("kind", sorted({*errors.class_by_code().values()}, key=lambda kind: kind.code))
+@pytest.mark.parametrize("kind", sorted(set(errors.class_by_code().values()), key=attrgetter("code")))
 async def test_every_error_crosses_the_wire_as_itself(kind: type[errors.YiVideoError]) -> None:
     """An error raised by a servicer is the same class, text, fields and delay at the caller."""
     sent = kind("it broke", fields=[errors.FieldViolation("/input/a", "is odd")], retry_after_seconds=1.5)
@@ -88,9 +92,11 @@ async def test_bytes_that_are_no_message_are_the_callers_fault(method: str) -> N
         with pytest.raises(errors.InvalidArgument, match="not a message"):
             async with rpc_errors():
                 if method == "GetTask":
-                    await channel.unary_unary(f"/{SERVICE}/{method}")(b"\xff\xff", timeout=5)
+                    call: Any = channel.unary_unary(f"/{SERVICE}/{method}")
+                    await call(b"\xff\xff", timeout=5)
                 else:
-                    async for _ in channel.unary_stream(f"/{SERVICE}/{method}")(b"\xff\xff", timeout=5):
+                    stream: Any = channel.unary_stream(f"/{SERVICE}/{method}")
+                    async for _ in stream(b"\xff\xff", timeout=5):
                         pass
 
 
@@ -206,8 +212,9 @@ async def test_a_unary_call_has_a_deadline_by_default() -> None:
     """A call to a server that never answers ends with DeadlineExceeded."""
 
     class Silent(Servicer):
-        async def GetTask(self, request, context):
+        async def GetTask(self, request: task_pb2.GetTaskRequest, context: Any) -> task_pb2.Task:
             await asyncio.Event().wait()
+            raise AssertionError("unreachable")
 
     async with served(Silent()) as (_, address, settings):
         impatient = settings.model_copy(update={"call_timeout_seconds": 0.2})

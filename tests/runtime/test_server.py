@@ -39,7 +39,7 @@ class Servicer(task_pb2_grpc.TaskServiceServicer):
         self.stream_closed = asyncio.Event()
         self.calls = 0
 
-    async def GetTask(self, request, context):
+    async def GetTask(self, request: task_pb2.GetTaskRequest, context: Any) -> task_pb2.Task:
         self.calls += 1
         if request.task_id == "silent":
             await asyncio.Event().wait()
@@ -49,13 +49,17 @@ class Servicer(task_pb2_grpc.TaskServiceServicer):
             )
         return task_pb2.Task(spec=task_pb2.TaskSpec(task_id=request.task_id))
 
-    async def ListQueues(self, request, context):
+    async def ListQueues(
+        self, request: task_pb2.ListQueuesRequest, context: Any
+    ) -> task_pb2.ListQueuesResponse:
         self.calls += 1
         if self.calls < 3:
             raise errors.Unavailable("not yet")
         return task_pb2.ListQueuesResponse()
 
-    async def WatchTask(self, request, context):
+    async def WatchTask(
+        self, request: task_pb2.WatchTaskRequest, context: Any
+    ) -> AsyncIterator[task_pb2.TaskEvent]:
         try:
             while True:
                 self.stream_open.set()
@@ -67,7 +71,7 @@ class Servicer(task_pb2_grpc.TaskServiceServicer):
 @asynccontextmanager
 async def served(
     servicer: Any = None, **options: Any
-) -> AsyncIterator[tuple[RpcServer, str, task_pb2_grpc.TaskServiceStub]]:
+) -> AsyncIterator[tuple[RpcServer, str, task_pb2_grpc.TaskServiceAsyncStub]]:
     settings = RuntimeSection(**{"drain_seconds": 0, **options})
     server = RpcServer(settings)
     server.add(ADDER, servicer or Servicer(), SERVICE)
@@ -79,7 +83,7 @@ async def test_a_stream_that_writes_by_itself_is_refused_when_it_is_registered()
     """A coroutine in place of an async generator is found at the start of the process, not at the first call."""
 
     class Wrong(task_pb2_grpc.TaskServiceServicer):
-        async def WatchTask(self, request, context):
+        async def WatchTask(self, request: Any, context: Any) -> None:  # type: ignore[override] # what is wrong with it
             await context.write(task_pb2.TaskEvent())
 
     with pytest.raises(TypeError, match=r"WatchTask.*async generator"):
@@ -150,7 +154,7 @@ async def test_reads_are_repeated_and_writes_are_not() -> None:
         assert servicer.calls == 3
 
     class Refusing(Servicer):
-        async def SubmitTask(self, request, context):
+        async def SubmitTask(self, request: task_pb2.SubmitTaskRequest, context: Any) -> task_pb2.Task:
             self.calls += 1
             raise errors.Unavailable("not now")
 
@@ -278,7 +282,7 @@ async def test_only_our_faults_are_logged_with_a_traceback(monkeypatch: pytest.M
     """What a client did wrong, or asked in the wrong place, is one line; a fault of ours is an error with its cause."""
 
     class Faulty(Servicer):
-        async def GetTask(self, request, context):
+        async def GetTask(self, request: task_pb2.GetTaskRequest, context: Any) -> task_pb2.Task:
             raise {"lost": errors.DataLoss("bytes are gone"), "broken": KeyError("x")}[request.task_id]
 
     captured = structlog.testing.LogCapture()

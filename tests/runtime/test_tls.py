@@ -20,7 +20,7 @@ from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
 
 class Servicer(task_pb2_grpc.TaskServiceServicer):
-    async def GetTask(self, request, context):
+    async def GetTask(self, request: task_pb2.GetTaskRequest, context: Any) -> task_pb2.Task:
         return task_pb2.Task(attempt=7)
 
 

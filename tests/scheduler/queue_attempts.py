@@ -192,10 +192,10 @@ class AttemptSteps(QueueSteps):
 
     def adopt_one(self, name: str, scheduler: str) -> None:
         claim = self.do(self.replicas[scheduler].adopt(name))
-        unheard = self.model.adopt(name, scheduler)
-        self.agree("adopt", str(claim is not None), str(unheard is not None))
+        silent_ms = self.model.adopt(name, scheduler)
+        self.agree("adopt", str(claim is not None), str(silent_ms is not None))
         if claim is not None:
-            assert round(claim.unheard_seconds * 1000) == unheard
+            assert round(claim.silent_seconds * 1000) == silent_ms
             assert (claim.record.owner, claim.record.fence) == (scheduler, self.model.tasks[name].fence)
             self.claims[name, claim.record.fence] = claim
 

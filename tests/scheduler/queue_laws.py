@@ -176,11 +176,11 @@ def _check_records(model: QueueModel, dump: Dump) -> None:
         assert seen == {"state": task.state, "owner": task.owner}, name
         numbers = {
             field: int(record.get(field) or 0)
-            for field in ("attempt", "tries", "lost", "unbegun", "fence", "seq", "cb_made", "heard")
+            for field in ("attempt", "tries", "lost", "unbegun", "fence", "seq", "cb_made", "contact")
         }
         assert numbers == {
             "attempt": task.attempt, "tries": task.tries, "lost": task.lost, "unbegun": task.unbegun, "fence": task.fence,
-            "seq": task.events, "cb_made": task.deliveries, "heard": task.heard or 0,
+            "seq": task.events, "cb_made": task.deliveries, "contact": task.contact or 0,
         }, name  # fmt: skip
         expected |= {f"t:{name}:spec", f"t:{name}:ev"}
         expected |= {f"t:{name}:result"} if task.state == "completed" else set()

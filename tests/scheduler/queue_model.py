@@ -68,8 +68,8 @@ class ModelTask:
     checkpoint: bool = False
     resolved: bool = False
     """Whether an input with resolved references is kept."""
-    heard: int | None = None
-    """When the node was last heard, once the attempt was adopted; forgotten at the next word."""
+    contact: int | None = None
+    """When the last message of the node came, once the attempt was adopted; forgotten at the next one."""
     expire: int = 0
     reusable: bool = True
     dead: bool = False
@@ -168,13 +168,13 @@ class QueueModel:
         return self._unsettle(task.ask.task_id)
 
     def _return(self, task: ModelTask) -> None:
-        task.state, task.owner, task.replica, task.heard = "pending", "", "", None
+        task.state, task.owner, task.replica, task.contact = "pending", "", "", None
 
     def _run_again(self, task: ModelTask, waits: Sequence[str], due: int) -> None:
         task.expire = task.tries = task.lost = task.unbegun = 0
         task.dead, task.cancel_nonce, task.reusable = False, "", True
         task.callback_state, task.hold, task.again = "", "", False
-        task.resolved, task.heard = False, None
+        task.resolved, task.contact = False, None
         task.noted, task.ended_live = task.noted + task.ended_live, False
         task.events += 1
         task.first_event = task.events
@@ -272,7 +272,7 @@ class QueueModel:
         self.fence = max(self.fence + 1, self.now_us)
         task.state, task.place, task.fence = "running", "", self.fence
         task.attempt, task.tries = task.attempt + 1, task.tries + 1
-        task.owner, task.replica, task.node_sequence, task.heard = scheduler, replica, 0, None
+        task.owner, task.replica, task.node_sequence, task.contact = scheduler, replica, 0, None
         task.lease = self.now + LEASE_MS
         return self.fence
 
@@ -373,7 +373,7 @@ class QueueModel:
                 continue
             task.lease = max(task.lease, self.now + LEASE_MS - age)
             if age < LEASE_MS:
-                task.heard = None
+                task.contact = None
             words.append("cancelling" if task.state == "cancelling" else "kept")
         return words
 
@@ -382,14 +382,14 @@ class QueueModel:
         return task.lease <= self.now or self.schedulers.get(task.owner, 0) <= self.now
 
     def adopt(self, task_id: str, scheduler: str) -> int | None:
-        """Become the owner of an attempt that has none; gives for how many ms its node was not heard, None when it has one."""
+        """Become the owner of an attempt that has none; gives for how many ms no message of its node came, None when it has one."""
         task = self.tasks.get(task_id)
         if task is None or task.state not in LIVE or not self.adoptable(task):
             return None
-        if task.heard is None:
-            task.heard = min(self.now, task.lease - LEASE_MS)
+        if task.contact is None:
+            task.contact = min(self.now, task.lease - LEASE_MS)
         task.owner, task.lease = scheduler, self.now + LEASE_MS
-        return self.now - task.heard
+        return self.now - task.contact
 
     def sweep(self) -> dict[str, Any]:
         """Do what time brings; gives how many tasks were erased, and what is left for the caller."""

@@ -14,8 +14,8 @@ from scheduler.settings import SchedulerSection
 SETTINGS = SchedulerSection(lost_seconds=45, refused_seconds=5)
 
 
-class Hall:
-    """A clock and a doorbell in the test's hand."""
+class Probe:
+    """A clock and a connect probe in the test's hand."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -24,61 +24,61 @@ class Hall:
     async def refuses(self) -> bool:
         return self.refusing
 
-    def patience(self, since: float | None = None) -> NodeLossTimer:
+    def timer(self, since: float | None = None) -> NodeLossTimer:
         return NodeLossTimer(SETTINGS, self.refuses, lambda: self.now, since)
 
-    async def over(self, patience: NodeLossTimer, at: float) -> bool:
+    async def over(self, timer: NodeLossTimer, at: float) -> bool:
         self.now = at
-        return await patience.is_over()
+        return await timer.is_over()
 
 
 async def test_a_silent_node_gets_the_whole_wait() -> None:
     """From the break on, whatever is tried meanwhile."""
-    hall = Hall()
-    patience = hall.patience()
-    assert patience.broke() and not patience.broke()
-    assert not await hall.over(patience, 144.9)
-    assert await hall.over(patience, 145.0)
+    probe = Probe()
+    timer = probe.timer()
+    assert timer.start() and not timer.start()
+    assert not await probe.over(timer, 144.9)
+    assert await probe.over(timer, 145.0)
 
 
 async def test_a_node_that_refuses_gets_the_short_wait() -> None:
     """From the first refusal on, when every one after it was a refusal too."""
-    hall = Hall()
-    patience = hall.patience()
-    patience.broke()
-    hall.refusing = True
-    assert not await hall.over(patience, 101.0)
-    assert not await hall.over(patience, 105.9)
-    hall.refusing = False
-    assert not await hall.over(patience, 106.5)
-    hall.refusing = True
-    assert not await hall.over(patience, 107.0)
-    assert not await hall.over(patience, 111.9)
-    assert await hall.over(patience, 112.0)
+    probe = Probe()
+    timer = probe.timer()
+    timer.start()
+    probe.refusing = True
+    assert not await probe.over(timer, 101.0)
+    assert not await probe.over(timer, 105.9)
+    probe.refusing = False
+    assert not await probe.over(timer, 106.5)
+    probe.refusing = True
+    assert not await probe.over(timer, 107.0)
+    assert not await probe.over(timer, 111.9)
+    assert await probe.over(timer, 112.0)
 
 
-async def test_a_word_from_the_node_ends_the_wait() -> None:
+async def test_a_message_of_the_node_ends_the_wait() -> None:
     """What follows is a wait of its own."""
-    hall = Hall()
-    patience = hall.patience()
-    patience.broke()
-    hall.refusing = True
-    assert not await hall.over(patience, 104.0)
-    patience.heard()
-    hall.now = 140.0
-    assert patience.left_seconds == 45 and patience.broke()
-    assert not await hall.over(patience, 144.9)
-    assert await hall.over(patience, 149.0 + 0.9)
+    probe = Probe()
+    timer = probe.timer()
+    timer.start()
+    probe.refusing = True
+    assert not await probe.over(timer, 104.0)
+    timer.reset()
+    probe.now = 140.0
+    assert timer.left_seconds == 45 and timer.start()
+    assert not await probe.over(timer, 144.9)
+    assert await probe.over(timer, 149.0 + 0.9)
 
 
 async def test_an_adoption_does_not_begin_the_wait_anew() -> None:
     """It counts from the time at which the node became silent; a node that may speak again later is no reason to wait less."""
-    hall = Hall()
-    assert not await hall.over(hall.patience(since=70.0), 114.9)
-    hall.now = 114.9
-    assert await hall.over(hall.patience(since=70.0), 115.0)
-    hall.now = 100.0
-    later = hall.patience(since=108.0)
+    probe = Probe()
+    assert not await probe.over(probe.timer(since=70.0), 114.9)
+    probe.now = 114.9
+    assert await probe.over(probe.timer(since=70.0), 115.0)
+    probe.now = 100.0
+    later = probe.timer(since=108.0)
     assert later.left_seconds == 45
 
 

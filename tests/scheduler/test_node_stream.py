@@ -86,7 +86,7 @@ async def test_a_reader_that_falls_behind_catches_up() -> None:
     asked = Asked()
     followed = Followed(asked, task_pb2.RunTaskRequest(attempt=1), lambda: None)  # type: ignore[arg-type]
     for sequence in range(1, 1000):
-        followed.tell(task_pb2.TaskEvent(sequence=sequence))
+        followed.put(task_pb2.TaskEvent(sequence=sequence))
     assert (asked.after, asked.left) == ([0], [1])
     seen = []
     while not followed.empty:
@@ -97,7 +97,7 @@ async def test_a_reader_that_falls_behind_catches_up() -> None:
     reading = asyncio.create_task(followed.get())
     await asyncio.sleep(0)
     assert asked.after == [0, len(seen)]
-    followed.tell(task_pb2.TaskEvent(sequence=len(seen) + 1))
+    followed.put(task_pb2.TaskEvent(sequence=len(seen) + 1))
     item = await reading
     assert not isinstance(item, StreamEnd) and item.sequence == len(seen) + 1
 
@@ -109,10 +109,10 @@ async def test_an_attempt_that_is_let_go_of_tells_the_node_once() -> None:
     followed = Followed(asked, task_pb2.RunTaskRequest(attempt=1), lambda: heard.append("heard"))  # type: ignore[arg-type]
     reading = asyncio.create_task(followed.get())
     await asyncio.sleep(0)
-    followed.tell(task_pb2.TaskEvent(heartbeat=task_pb2.Heartbeat()))
+    followed.put(task_pb2.TaskEvent(heartbeat=task_pb2.Heartbeat()))
     followed.cancel()
     followed.cancel()
-    followed.tell(task_pb2.TaskEvent(sequence=1))
+    followed.put(task_pb2.TaskEvent(sequence=1))
     end = await reading
     assert isinstance(end, StreamEnd) and isinstance(end.error, Unavailable)
     assert (asked.left, heard, followed.empty) == ([1], ["heard"], True)

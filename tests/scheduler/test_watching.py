@@ -186,7 +186,7 @@ async def test_what_is_kept_for_a_watcher_that_does_not_read_is_bounded_in_bytes
         await here.say(log=task_pb2.TaskLog(message="x" * 2000))
     await here.complete()
     await client.ended("t1")
-    assert sum(len(event[4]) for event in watcher.told) <= 256 * 1024 + 2100
+    assert sum(len(event[4]) for event in watcher.buffered) <= 256 * 1024 + 2100
     seen = [first]
     async with asyncio.timeout(10):
         while not seen[-1] or not seen[-1].HasField("completed"):

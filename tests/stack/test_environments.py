@@ -81,6 +81,17 @@ def test_what_is_missing_is_named_with_what_to_do_and_the_rest_starts(
     assert "make environment name=paddle" in said["large"]
 
 
+def test_a_node_with_a_lesser_engine_starts_and_says_what_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights that a node prefers and can do without are named with the command that brings them, and leave nothing out."""
+    monkeypatch.setenv("YIVIDEO_MODELS", str(tmp_path / "no-models"))
+    table = '[hoarse]\nmodule = "services.hoarse"\nprefers = { models = ["kokoro-82m-int8"] }\n'
+    placed, left_out = place_nodes(section(tmp_path, table), addresses())
+    assert not left_out
+    assert "make models names=kokoro-82m-int8" in " ".join(placed[0].lacking)
+
+
 def test_a_node_that_the_rest_cannot_do_without_stops_the_start(tmp_path: Path) -> None:
     """`optional = false` turns a left out node into an error with the same words."""
     table = '[mute]\nmodule = "services.mute"\noptional = false\nneeds = { commands = ["no-such-command"] }\n'

@@ -99,7 +99,9 @@ def _locked(files: list[str]) -> str:
         "requirements/light.txt",
         *(f"requirements/{file}" for file in files),
     ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [str(word) for word in command], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
     return done.stdout
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,10 @@ async def submit(http: aiohttp.ClientSession, node: str, task_id: str, seconds: 
     """Submit work."""
     body = {"task_name": f"{node}.work", "task_id": task_id, "input_data": {"seconds": seconds}}
     await post(http, "/v1/tasks", body)
+
+
+def _runs(wanted: bool, body: dict[str, Any]) -> bool:
+    return bool(body["is_running"]) is wanted
 
 
 async def until(
@@ -240,7 +245,7 @@ async def test_settings_change_for_every_replica(http: aiohttp.ClientSession) ->
     for path, running in (("stop", False), ("start", True)):
         assert (await post(http, f"{BASE}/monitor/{path}"))["success"] is True
         for _ in range(4):  # of two replicas, whichever answers
-            await until(http, f"{BASE}/monitor/status", lambda body, want=running: body["is_running"] is want)
+            await until(http, f"{BASE}/monitor/status", partial(_runs, running))
     before = await get(http, f"{BASE}/timeout/config")
     values = {"gpu_lock_monitor.timeout_levels.hard_timeout": 1}
     async with http.patch(f"{BASE}/gpu-lock/config", json={"values": values}) as response:

@@ -62,7 +62,7 @@ def test_any_client_can_run_and_watch_a_task(node_address: str, film: Film, tmp_
         kinds = [event.WhichOneof("event") for event in events]
         assert kinds[0] == "started" and kinds[-1] == "completed"
         assert "progress" in kinds
-        stored = tmp_path / "out" / events[-1].completed.output["audio_path"]
+        stored = tmp_path / "out" / str(events[-1].completed.output["audio_path"])
         with wave.open(str(stored)) as audio:
             assert (audio.getframerate(), audio.getnchannels()) == (8000, 1)
             assert abs(audio.getnframes() / 8000 - film.duration_seconds) < 0.1

@@ -104,7 +104,8 @@ def test_the_readmes_gpu_commands(echoing_stack: RunningStack, tmp_path: Path) -
 @pytest.mark.timeout(240)
 def test_the_readmes_speech(tmp_path: Path) -> None:
     """What is spoken is heard again, word for word, and lies there as subtitles."""
-    needed = {name for row in read_node_table() if row.name in ("asr", "tts") for name in row.needs.models}
+    rows = [row for row in read_node_table() if row.name in ("asr", "tts")]
+    needed = {name for row in rows for name in row.prefers.models}
     if not all(map(model_store().has, needed)):
         pytest.skip(f"needs `make models names='{' '.join(sorted(needed))}'`")
     preamble, *parts = steps(2)

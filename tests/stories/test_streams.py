@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.streams.clients import Cuts, SseClient
-from bench.streams.house import House
+from bench.streams.installation import Installation
 from bench.streams.story import Verdict, cut_streams, judge, many_watchers
 
 
@@ -18,13 +18,13 @@ async def test_cut_streams_miss_nothing_and_watchers_share(tmp_path: Path) -> No
     """`make bench-streams`, short: cuts over SSE, gRPC and polling, each replica killed; then watchers of one gateway."""
     seed = secrets.randbelow(2**32)
     print("seed", seed)
-    house = House(tmp_path, schedulers=2, watchers=200)
-    async with house.running():
-        cut = await cut_streams(house, 120, random.Random(seed), tasks=5, each=3, seconds=4, kill=True)
+    installation = Installation(tmp_path, schedulers=2, watchers=200)
+    async with installation.running():
+        cut = await cut_streams(installation, 120, random.Random(seed), tasks=5, each=3, seconds=4, kill=True)
         assert sum(cut.disconnects.values()) == 120 and set(cut.disconnects) == {"sse", "grpc", "poll"}
         assert (cut.missing, cut.duplicate, cut.wrong, cut.gaps) == (0, 0, 0, 0), cut
         assert cut.kills >= 2
-        many = await many_watchers(house, 200, 4, 4)
+        many = await many_watchers(installation, 200, 4, 4)
         assert (many.missing, many.shared) == (0, 4)
         assert many.before.readers == many.during.readers == 2, "one reader a scheduler replica"
         assert many.during.blocked == 0
@@ -44,7 +44,7 @@ def test_the_judge_sees_every_fault(
     tmp_path: Path, told: list[int], missing: int, duplicate: int, wrong: bool
 ) -> None:
     """A judge that cannot say no proves nothing."""
-    client = SseClient(House(tmp_path, 1, 1), "t", Cuts(0, random.Random(0)))
+    client = SseClient(Installation(tmp_path, 1, 1), "t", Cuts(0, random.Random(0)))
     client.seen = [(n, "log", str(n)) for n in told]
     verdict = Verdict()
     judge(verdict, client, [(n, "log", str(n)) for n in (1, 2, 3)])

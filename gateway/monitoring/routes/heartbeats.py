@@ -71,8 +71,8 @@ async def _one(request: web.Request) -> tuple[str, task_pb2.Task | None, pb.Hold
         ),
         None,
     )
-    patience = float(values.get(BEAT_TIMEOUT, 300.0))
-    return task_id, task, holder, holder is not None and is_dead(holder, patience, unix(status.time))
+    timeout_seconds = float(values.get(BEAT_TIMEOUT, 300.0))
+    return task_id, task, holder, holder is not None and is_dead(holder, timeout_seconds, unix(status.time))
 
 
 async def get_heartbeat(request: web.Request) -> web.StreamResponse:

@@ -87,14 +87,14 @@ async def _gather(reader: Reader, url: FileUrl) -> list[TaskEvent]:
     """Wait for the first event that a client is to see, and take what lies ready behind it, up to the bounds of a page."""
     events: list[TaskEvent] = []
     size = 0
-    while not events and (told := await reader.next()) is not None:
-        while told is not None:
-            view = shown(told.event, url)
-            if view is not None and not told.event.HasField("heartbeat"):
+    while not events and (entry := await reader.next()) is not None:
+        while entry is not None:
+            view = shown(entry.event, url)
+            if view is not None and not entry.event.HasField("heartbeat"):
                 events.append(TaskEvent(view))
-            size += told.size_bytes
+            size += entry.size_bytes
             full = len(events) >= _PAGE_EVENTS or size >= _PAGE_BYTES
-            told = None if full else reader.next_nowait()
+            entry = None if full else reader.next_nowait()
     return events
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from aiohttp import web
+from yivideo.access.v1 import access_pb2
 
 from gateway.access import used_key, viewer
 from gateway.clients.revocations import Revocations
@@ -18,7 +19,6 @@ from gateway.use.instants import instant
 from gateway.v1.answers.keys import KeyInfo, Keys
 from gateway.v1.requests import RevokeKeyQuery
 from runtime.errors import NotFound, WrongState
-from yivideo.access.v1 import access_pb2
 
 _ID_LENGTH = 16
 

@@ -286,7 +286,7 @@ async def test_a_drain_reaches_every_reader(place: Place) -> None:
 
 
 async def test_a_scheduler_that_stays_away_is_told_to_those_who_catch_up_too() -> None:
-    """Nobody waits for ever: patience ends for a reader that is behind as for one that is live."""
+    """Nobody waits for ever: the retries end for a reader that is behind as for one that is live."""
 
     async def at_once(seconds: float) -> None:
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""TaskWatch: patience with a scheduler that stays away."""
+"""TaskWatch: retries while a scheduler stays away."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runtime.errors import Unavailable
 from tests.gateway.conftest import RUNTIME
 
 
-async def test_patience_ends() -> None:
+async def test_retries_end() -> None:
     """A scheduler that stays away is reported after a bounded number of tries, with growing pauses."""
     section = GatewaySection(scheduler_address="127.0.0.1:1", filestore_address="127.0.0.1:1")
     pauses: list[float] = []

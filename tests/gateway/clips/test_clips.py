@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import io
+import tokenize
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -141,10 +144,31 @@ async def test_it_is_described_by_itself(harness: Harness) -> None:
         assert not any("clips" in path for path in (await response.json())["paths"])
 
 
+def code_lines(source: str) -> int:
+    """Lines that are neither blank, comment nor docstring."""
+    prose: set[int] = set()
+    for part in ast.walk(ast.parse(source)):
+        if isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant):
+            prose |= set(range(part.lineno, (part.end_lineno or part.lineno) + 1))
+    layout = {
+        tokenize.COMMENT,
+        tokenize.NL,
+        tokenize.NEWLINE,
+        tokenize.INDENT,
+        tokenize.DEDENT,
+        tokenize.ENDMARKER,
+    }
+    code: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in layout:
+            code |= set(range(token.start[0], token.end[0] + 1))
+    return len(code - prose)
+
+
 def test_it_is_small_and_known_to_nobody() -> None:
-    """A facade takes about a hundred lines of its own, and no line elsewhere."""
+    """A facade takes at most a hundred lines of code, and no line elsewhere."""
     here = Path(__file__).parent
-    assert len((here / "facade.py").read_text().splitlines()) < 150
+    assert 50 < code_lines((here / "facade.py").read_text()) <= 100
     gateway = here.parents[2] / "gateway"
     assert not any("clips" in path.read_text() for path in gateway.rglob("*.py"))
     assert GatewaySection.model_fields.keys().isdisjoint({"clips"})

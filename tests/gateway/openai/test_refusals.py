@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_args, get_type_hints
+
 import pytest
 
+from gateway.openai.speech import ENGINES
+from services.tts.inputs import GenerateSpeechInput
 from tests.gateway.conftest import Harness, StartHarness
 from tests.gateway.test_access import ALICE, KEYS
 
@@ -62,3 +66,13 @@ async def test_it_is_described_by_itself(harness: Harness) -> None:
     async with harness.http.get("/v1/audio/openapi.json") as response:
         document = await response.json()
     assert "/v1/audio/speech" in document["paths"] and "OpenAiError" in document["components"]["schemas"]
+
+
+def test_every_engine_of_the_speaking_node_is_a_model() -> None:
+    """Whatever a task may name as its engine, a client of this surface may name as its model."""
+    (engines,) = [
+        get_args(annotation)
+        for name, annotation in get_type_hints(GenerateSpeechInput).items()
+        if name == "engine"
+    ]
+    assert set(ENGINES) == set(engines) - {"auto"}

@@ -109,7 +109,7 @@ class LockService:
         """The monitor of the last replica."""
         if self._channel is None:
             self._channel = grpc.aio.insecure_channel(self.replicas[-1].address)
-        return monitor_pb2_grpc.LockMonitorStub(self._channel)  # type: ignore[return-value]
+        return monitor_pb2_grpc.LockMonitorStub(self._channel)
 
     async def status(self) -> monitor_pb2.GetStatusResponse:
         """Look at devices, holders and waiters."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nodekit.gpu.metrics import WAIT_SECONDS
-from nodekit.gpu.settings import GpuSection
+from nodekit.gpu.settings import GpuDevice, GpuSection
 from nodekit.testkit import NodeUnderTest, TaskResult
 from tests.nodekit.conftest import is_alive, processes_with
 from tests.nodekit.gpu.conftest import NodeFactory, journal, until
@@ -45,9 +47,9 @@ async def test_waiters_are_shown_their_place_and_served_in_order(
     tasks = []
     for number in range(3):
         tasks.append(begin(node, tmp_path, gate=f"open{number}"))
-        await until(lambda number=number: node_has(node, f"open{number}"))
+        await until(partial(node_has, node, f"open{number}"))
     for number, task in enumerate(tasks):
-        await until(lambda number=number: len(journal(tmp_path)) == 2 * number + 1, task)
+        await until(partial(has_lines, tmp_path, 2 * number + 1), task)
         (tmp_path / f"open{number}").touch()
     results = [await task for task in tasks]
     assert [result.gpu_positions() for result in results] == [[], [1], [2, 1]]
@@ -58,22 +60,32 @@ async def test_waiters_are_shown_their_place_and_served_in_order(
     assert kinds == ["started", "waiting_for_gpu", "waiting_for_gpu", "progress", "completed"]
 
 
+def has_lines(folder: Path, count: int) -> bool:
+    return len(journal(folder)) == count
+
+
+def waited_seconds() -> float:
+    """The sum of all waits that the node's figure has counted."""
+    (figure,) = WAIT_SECONDS.collect()
+    return next(sample.value for sample in figure.samples if sample.name.endswith("_sum"))
+
+
 def node_has(node: NodeUnderTest, task_id: str) -> bool:
-    return any(task_id == entry.acquire.task_id for entry in node.locks._entries.values())
+    return any(task_id == request.ask.task_id for request in node.locks.requests)
 
 
 async def test_the_whole_wait_is_measured(start_gpu_node: NodeFactory, tmp_path: Path) -> None:
     """A node's figure is the time that the attempt waited, also where the service has heard of it only at the end."""
     node = await start_gpu_node()
     (tmp_path / "open").touch()
-    before = WAIT_SECONDS.collect()[0].samples[-2].value
+    before = waited_seconds()
     async with node.gpu_taken():
         task = begin(node, tmp_path)
         await until(lambda: node_has(node, "t1"))
-        for entry in node.locks._entries.values():
-            entry.asked_time = math.inf
+        for request in node.locks.requests:
+            request.asked_time = math.inf
     assert (await task).outcome == "completed"
-    assert WAIT_SECONDS.collect()[0].samples[-2].value > before
+    assert waited_seconds() > before
 
 
 async def test_two_shares_fit_on_one_device(start_gpu_node: NodeFactory, tmp_path: Path) -> None:
@@ -128,7 +140,7 @@ async def test_cancel_while_working_frees_the_device(start_gpu_node: NodeFactory
     ],
 )
 async def test_refusals_fail_the_task_with_their_code(
-    start_gpu_node: NodeFactory, tmp_path: Path, fields: dict[str, object], code: str, retryable: bool
+    start_gpu_node: NodeFactory, tmp_path: Path, fields: dict[str, Any], code: str, retryable: bool
 ) -> None:
     """What cannot be granted fails the task with the service's stable code."""
     node = await start_gpu_node()
@@ -232,9 +244,8 @@ async def test_task_must_be_declared(start_gpu_node: NodeFactory, tmp_path: Path
 
 async def test_own_devices_come_from_the_settings(start_gpu_node: NodeFactory, tmp_path: Path) -> None:
     """A node that runs alone arbitrates the devices that its settings name."""
-    gpu = GpuSection(
-        devices=({"name": "big", "visible": "GPU-5f2c", "memory_mib": 100},), guard_root=tmp_path / "guard"
-    )  # type: ignore[arg-type]
+    device = GpuDevice(name="big", visible="GPU-5f2c", memory_mib=100)
+    gpu = GpuSection(devices=(device,), guard_root=tmp_path / "guard")
     node = await start_gpu_node(gpu_mib=(), gpu=gpu)
     result = await node.run("gputoy.hold", {"folder": str(tmp_path), "how": "worker"})
     assert result.output["lines"][:2] == ["GPU-5f2c", "100"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.structs import from_struct
 from tests.nodekit.conftest import is_alive, processes_with
 from tests.nodekit.gpu.conftest import OwnRedis, journal, reapers_of, until
 from tests.nodekit.gpu.lock_service import TTL_SECONDS, GpuNode, LockService
@@ -259,7 +260,12 @@ async def test_tasks_queue_for_a_warm_model(start_locks: StartLocks, start_gpu_p
         (one.folder / f"g{number}").touch()
     (two.folder / "open").touch()
     ends = [(await task)[-1] for task in tasks]
-    assert [end.completed.output["lines"][3] for end in ends] == ["loaded", "warm", "warm", "loaded"]
+    assert [from_struct(end.completed.output)["lines"][3] for end in ends] == [
+        "loaded",
+        "warm",
+        "warm",
+        "loaded",
+    ]
     assert kinds(await other)[-1] == "completed"
     figures = await locks.statistics()
     assert (figures.warm_hits, figures.evictions, figures.revocations) == (2, 1, 0)

@@ -143,7 +143,9 @@ async def test_a_frozen_nodes_device_goes_to_the_next(
     await asyncio.gather(first, return_exceptions=True)
 
 
-async def test_a_clean_end_leaves_no_testament(start_locks: StartLocks, start_gpu_process: StartNode) -> None:
+async def test_a_clean_end_leaves_nothing_to_release(
+    start_locks: StartLocks, start_gpu_process: StartNode
+) -> None:
     """A node that is told to stop gives its leases back itself, and its reaper runs nothing."""
     locks = await start_locks(**LONG_TTL)
     one = await start_gpu_process("one", locks.addresses)

@@ -36,7 +36,7 @@ class Service:
     """The other end of the stream, in the test's hands."""
 
     def __init__(self) -> None:
-        self.heard: asyncio.Queue[lock_pb2.SessionRequest] = asyncio.Queue()
+        self.received: asyncio.Queue[lock_pb2.SessionRequest] = asyncio.Queue()
         self._say: asyncio.Queue[lock_pb2.SessionResponse | None] = asyncio.Queue()
         self.epoch = 1
         self.readers: list[asyncio.Task[None]] = []
@@ -54,7 +54,7 @@ class Service:
             if request.HasField("hello"):
                 self.say(welcome=lock_pb2.Welcome(beat_seconds=600, ttl_seconds=TTL, epoch=self.epoch))
             else:
-                self.heard.put_nowait(request)
+                self.received.put_nowait(request)
 
     async def _responses(self) -> Responses:
         while (response := await self._say.get()) is not None:
@@ -67,9 +67,9 @@ class Service:
     def hang_up(self) -> None:
         self._say.put_nowait(None)
 
-    async def hear(self, kind: str) -> lock_pb2.SessionRequest:
+    async def receive(self, kind: str) -> lock_pb2.SessionRequest:
         async with asyncio.timeout(5):
-            request = await self.heard.get()
+            request = await self.received.get()
         assert request.WhichOneof("message") == kind
         return request
 
@@ -117,7 +117,7 @@ async def settle() -> None:
 
 async def held(session: LockSession, service: Service) -> Holding:
     task = ask(session)
-    await service.hear("acquire")
+    await service.receive("acquire")
     service.grant()
     return await task
 
@@ -127,7 +127,7 @@ async def test_lease_counts_from_when_it_was_asked_for(
 ) -> None:
     """A grant at once is good until the sending time of the request + TTL − margin, however late the answer came."""
     task = ask(session)
-    await service.hear("acquire")
+    await service.receive("acquire")
     clock.now += 2
     service.grant()
     holding = await task
@@ -141,10 +141,10 @@ async def test_lease_counts_from_when_it_was_asked_for(
 async def test_late_grant_tells_no_time(session: LockSession, service: Service, clock: Clock) -> None:
     """A grant that may have lain in the socket is not worked under until a beat was answered, and counts from that beat."""
     task = ask(session)
-    await service.hear("acquire")
+    await service.receive("acquire")
     clock.now += 100
     service.grant()
-    await service.hear("renew")
+    await service.receive("renew")
     await settle()
     assert not task.done()
     clock.now += 3
@@ -158,26 +158,26 @@ async def test_late_grant_of_a_lost_lease_is_no_grant(
 ) -> None:
     """When the first beat finds the lease gone, no work begins, and the service hears that there is none."""
     task = ask(session)
-    await service.hear("acquire")
+    await service.receive("acquire")
     clock.now += 100
     service.grant()
-    await service.hear("renew")
+    await service.receive("renew")
     service.say(lost=lock_pb2.Lost(request_id="r1", token=7, reason=lock_pb2.STOP_REASON_HEARTBEAT))
     with pytest.raises(TaskFailed) as failed:
         await task
     assert (failed.value.code, failed.value.retryable) == ("GPU_LEASE_LOST", True)
-    await service.hear("confirm")
+    await service.receive("confirm")
 
 
 async def test_reconnect_renews_and_repeats(session: LockSession, service: Service, clock: Clock) -> None:
     """After a broken stream each lease is renewed and each waiter asks again; the deadline moves with the answer only."""
     holding = await held(session, service)
     waiting = ask(session, "r2")
-    await service.hear("acquire")
+    await service.receive("acquire")
     clock.now += 2
     service.hang_up()
-    assert (await service.hear("renew")).renew.token == 7
-    assert (await service.hear("acquire")).acquire.request_id == "r2"
+    assert (await service.receive("renew")).renew.token == 7
+    assert (await service.receive("acquire")).acquire.request_id == "r2"
     assert holding.deadline == 1000 + TTL - MARGIN
     service.renew()
     service.grant("r2", 8)
@@ -189,7 +189,7 @@ async def test_a_broken_stream_gets_no_more_requests(session: LockSession, servi
     """What reads the requests of a stream that is over comes to their end, and does not wait for ever."""
     await held(session, service)
     service.hang_up()
-    await service.hear("renew")
+    await service.receive("renew")
     async with asyncio.timeout(5):
         await service.readers[0]
     await session.aclose()
@@ -201,17 +201,17 @@ async def test_store_without_memory_is_told(session: LockSession, service: Servi
     """After a new epoch each lease is reclaimed with its token, and a parked one parked again."""
     holding = await held(session, service)
     parking = asyncio.create_task(session.park(holding, "large", 3.5))
-    await service.hear("park")
+    await service.receive("park")
     service.say(parked=lock_pb2.Parked(request_id="r1", token=7))
     assert await parking == ""
     service.epoch = 2
     service.hang_up()
-    reclaim = (await service.hear("reclaim")).reclaim
+    reclaim = (await service.receive("reclaim")).reclaim
     assert (reclaim.acquire.request_id, reclaim.token) == ("r1", 7)
-    assert (await service.hear("park")).park.load_seconds == 3.5
+    assert (await service.receive("park")).park.load_seconds == 3.5
     service.say(reclaim_requested=lock_pb2.ReclaimRequested(epoch=3, window_seconds=5))
-    await service.hear("reclaim")
-    await service.hear("park")
+    await service.receive("reclaim")
+    await service.receive("park")
     assert holding.phase is Phase.HELD
 
 
@@ -221,7 +221,7 @@ async def test_grant_of_another_token_is_refused(session: LockSession, service: 
     lost = asyncio.Event()
     holding.on_lost = lost.set
     service.grant(token=9)
-    assert (await service.hear("release")).release.token == 9
+    assert (await service.receive("release")).release.token == 9
     await lost.wait()
     assert holding.phase is Phase.LOST
 
@@ -229,16 +229,16 @@ async def test_grant_of_another_token_is_refused(session: LockSession, service: 
 async def test_cancel_crosses_a_grant(session: LockSession, service: Service) -> None:
     """A waiter that gives up says so, and a grant that crosses its word is not taken."""
     task = ask(session)
-    await service.hear("acquire")
+    await service.receive("acquire")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    await service.hear("cancel")
+    await service.receive("cancel")
     service.grant()
     service.say(cancelled=lock_pb2.Cancelled(request_id="r1"))
     await settle()
-    assert service.heard.empty()
+    assert service.received.empty()
     service.grant()
-    await service.hear("cancel")
+    await service.receive("cancel")
 
 
 async def test_waiter_that_lost_its_place_asks_under_another_id(
@@ -246,9 +246,9 @@ async def test_waiter_that_lost_its_place_asks_under_another_id(
 ) -> None:
     """A waiter that was away for longer than its place was kept queues again; the ended id stays ended."""
     task = ask(session)
-    await service.hear("acquire")
+    await service.receive("acquire")
     service.say(cancelled=lock_pb2.Cancelled(request_id="r1"))
-    again = (await service.hear("acquire")).acquire
+    again = (await service.receive("acquire")).acquire
     assert again.request_id == "r1~1"
     service.grant("r1~1")
     assert (await task).id == "r1~1"
@@ -258,10 +258,10 @@ async def test_release_of_a_lost_lease_is_told(session: LockSession, service: Se
     """Whoever gives a lease back that was taken meanwhile learns it, and the service hears that nothing is left."""
     holding = await held(session, service)
     task = asyncio.create_task(session.release(holding, lock_pb2.RELEASE_REASON_NORMAL))
-    await service.hear("release")
+    await service.receive("release")
     service.say(lost=lock_pb2.Lost(request_id="r1", token=7, reason=lock_pb2.STOP_REASON_FORCED))
     assert await task == "GPU_LEASE_STALE"
-    await service.hear("confirm")
+    await service.receive("confirm")
 
 
 async def test_words_of_an_older_lease_change_nothing(session: LockSession, service: Service) -> None:
@@ -283,14 +283,14 @@ async def test_lease_that_was_taken_over_is_not_lost(session: LockSession, servi
     lost: list[str] = []
     parked.on_lost = lambda: lost.append(parked.id)
     parking = asyncio.create_task(session.park(parked, "large", 1))
-    await service.hear("park")
+    await service.receive("park")
     service.say(parked=lock_pb2.Parked(request_id="r1", token=parked.token))
     assert await parking == ""
     task = ask(session, "r2", wants=parked)
-    await service.hear("acquire")
+    await service.receive("acquire")
     service.hang_up()
-    assert (await service.hear("acquire")).acquire.warm_request_id == "r1"
-    await service.hear("renew")
+    assert (await service.receive("acquire")).acquire.warm_request_id == "r1"
+    await service.receive("renew")
     service.say(granted=lock_pb2.Lease(request_id="r2", token=8, ttl_seconds=TTL, warm=True))
     service.say(lost=lock_pb2.Lost(request_id="r1", token=parked.token))
     assert (await task).lease.warm
@@ -304,15 +304,15 @@ async def test_cancel_crosses_a_warm_grant(session: LockSession, service: Servic
     lost: list[str] = []
     parked.on_lost = lambda: lost.append(parked.id)
     task = ask(session, "r2", wants=parked)
-    await service.hear("acquire")
+    await service.receive("acquire")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    await service.hear("cancel")
+    await service.receive("cancel")
     service.say(granted=lock_pb2.Lease(request_id="r2", token=8, ttl_seconds=TTL, warm=True))
     await settle()
     assert lost == ["r1"]
     confirming = asyncio.create_task(session.confirm(parked))
-    assert (await service.hear("confirm")).confirm.token == parked.token
+    assert (await service.receive("confirm")).confirm.token == parked.token
     service.say(confirmed=lock_pb2.Confirmed(request_id="r1"))
     await confirming
 
@@ -327,15 +327,15 @@ async def test_warm_grant_that_is_lost_before_it_is_good(
     lost: list[str] = []
     parked.on_lost = lambda: lost.append(parked.id)
     task = ask(session, "r2", wants=parked)
-    await service.hear("acquire")
+    await service.receive("acquire")
     clock.now += TTL / 2
     service.say(granted=lock_pb2.Lease(request_id="r2", token=8, ttl_seconds=TTL, warm=True))
-    await service.hear("renew")
+    await service.receive("renew")
     service.say(lost=lock_pb2.Lost(request_id="r2", token=8, reason=lock_pb2.STOP_REASON_FORCED, message="x"))
     with pytest.raises(TaskFailed) as caught:
         await task
     assert (caught.value.code, lost) == ("GPU_LEASE_LOST", ["r1"])
-    assert service.heard.empty()
+    assert service.received.empty()
 
 
 async def test_own_clock_ends_a_lease(session: LockSession, service: Service, clock: Clock) -> None:
@@ -347,8 +347,8 @@ async def test_own_clock_ends_a_lease(session: LockSession, service: Service, cl
     holding._look()
     assert lost.is_set()
     task = asyncio.create_task(session.confirm(holding))
-    await service.hear("release")
+    await service.receive("release")
     service.say(refused=lock_pb2.Refused(request_id="r1", code="GPU_LEASE_STALE"))
-    await service.hear("confirm")
+    await service.receive("confirm")
     service.say(confirmed=lock_pb2.Confirmed(request_id="r1", token=7))
     await task

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from nodekit.gpu.local.request import State
 from nodekit.gpu.settings import GpuSection
 from nodekit.testkit import NodeUnderTest, TaskResult
 from tests.nodekit.conftest import eventually, is_alive
@@ -51,7 +53,7 @@ def begin(node: NodeUnderTest, folder: Path, gate: str, **fields: object) -> asy
 
 def waits(node: NodeUnderTest, task_id: str) -> bool:
     return any(
-        entry.acquire.task_id == task_id and entry.lease is None for entry in node.locks._entries.values()
+        request.ask.task_id == task_id and request.state is State.WAITING for request in node.locks.requests
     )
 
 
@@ -64,7 +66,7 @@ async def test_tasks_that_queue_for_a_model_in_use_find_it_warm(
     await until(lambda: len(journal(tmp_path)) == 2)
     for gate in ("g1", "gone", "g2", "g3"):
         tasks.append(begin(node, tmp_path, gate))
-        await until(lambda gate=gate: waits(node, gate))
+        await until(partial(waits, node, gate))
     await node.cancel("gone")
     assert (await tasks.pop(2)).outcome == "cancelled"
     results = []
@@ -106,7 +108,7 @@ async def test_those_that_wait_for_a_model_that_dies_share_the_next(
     rest = []
     for gate in ("g1", "g2"):
         rest.append(begin(node, tmp_path, gate))
-        await until(lambda gate=gate: waits(node, gate))
+        await until(partial(waits, node, gate))
     os.kill(int(journal(tmp_path)[1].split()[2]), signal.SIGKILL)
     assert (await first).error.code == "WORKER_DIED"
     for gate in ("g1", "g2"):

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from services.asr.options import Decode
-from services.asr.recognizer import UNKNOWN, HeardWindow
+from services.asr.recognizer import HeardWindow
 from services.asr.sound import RATE, Samples, Sound
-from services.asr.transcript import Decoding, Word
+from services.asr.transcript import UNKNOWN, Decoding, Word
 
 
 class ToneRecognizer:

@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+import pytest_asyncio
 
+from bench.quality.dialogues import SAMPLE_RATE, write_wave
 from nodekit.testkit import NodeUnderTest
 from services.diarize.node import node
 from services.diarize.rttm import from_rttm
 from services.diarize.score import score
 from services.diarize.turns import Turn
-from tests.services.diarize.conftest import RATE, write_wave
+from tests.services.interruption import interrupt
 
 Dialogue = Callable[..., tuple[Path, list[Turn]]]
 """Makes a recording of voices in order."""
 
 
-@pytest.fixture
-async def under_test(tmp_path: Path, dialogue: Dialogue) -> AsyncIterator[NodeUnderTest]:
-    made = dialogue("slt")[0].parent
+shared_loop = pytest.mark.asyncio(loop_scope="module")
+"""Of tests that share one replica of the node, whose models are loaded once."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def under_test(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NodeUnderTest]:
+    """A replica of the node; one for the module."""
     shared = Path(__file__).resolve().parents[4] / "shared" / "media"
-    async with NodeUnderTest(node, tmp_path, allowed_roots=(made, shared)) as started:
+    roots = (tmp_path_factory.getbasetemp(), shared)
+    async with NodeUnderTest(node, tmp_path_factory.mktemp("diarize"), allowed_roots=roots) as started:
         yield started
 
 
@@ -38,6 +41,7 @@ def turns_of(path: Path, key: str = "segments") -> list[Turn]:
     return [Turn(one["start"], one["end"], one["speaker"]) for one in json.loads(path.read_text())[key]]
 
 
+@shared_loop
 @pytest.mark.usefixtures("neural_models")
 async def test_two_voices_by_the_neural_engine(under_test: NodeUnderTest, dialogue: Dialogue) -> None:
     """The right number of speakers, the right turns, all files and all figures; the second task finds the models warm."""
@@ -67,6 +71,7 @@ async def test_two_voices_by_the_neural_engine(under_test: NodeUnderTest, dialog
     assert (output["statistics"]["model_warm"], again.output["statistics"]["model_warm"]) == (False, True)
 
 
+@shared_loop
 async def test_three_voices_without_models(under_test: NodeUnderTest, dialogue: Dialogue) -> None:
     """The engine without weights tells three clear voices apart, and says that it was the one."""
     audio, truth = dialogue("slt", "rms", "awb", "slt", "awb", "rms")
@@ -78,6 +83,7 @@ async def test_three_voices_without_models(under_test: NodeUnderTest, dialogue: 
     assert result.output["embeddings_file"]
 
 
+@shared_loop
 @pytest.mark.usefixtures("neural_models")
 async def test_overlap_and_one_at_a_time(under_test: NodeUnderTest, shared_media: Path) -> None:
     """In a heated meeting two speak at once; the exclusive form never has that. A calm one is told well."""
@@ -124,6 +130,7 @@ ODD = {
 }
 
 
+@shared_loop
 @pytest.mark.parametrize("engine", ["neural", pytest.param("mfcc", marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("neural_models")
 async def test_odd_recordings(under_test: NodeUnderTest, tmp_path: Path, engine: str) -> None:
@@ -141,6 +148,7 @@ async def test_odd_recordings(under_test: NodeUnderTest, tmp_path: Path, engine:
         assert bool(turns_of(result.file("diarization_file"))) == bool(speakers)
 
 
+@shared_loop
 @pytest.mark.parametrize(
     ("body", "code"),
     [(b"", "MEDIA_EMPTY"), (b"no sound at all" * 9, "MEDIA_UNREADABLE"), (None, "OUTPUT_EMPTY")],
@@ -160,6 +168,7 @@ async def test_what_is_no_recording(
     assert (result.outcome, result.error.code) == ("failed", code)
 
 
+@shared_loop
 async def test_a_missing_pipeline_is_told_at_once(under_test: NodeUnderTest, dialogue: Dialogue) -> None:
     """An engine that is not here fails with its code, before anything is decoded."""
     audio, _ = dialogue("slt")
@@ -170,55 +179,25 @@ async def test_a_missing_pipeline_is_told_at_once(under_test: NodeUnderTest, dia
     assert result.percents() == []
 
 
-def workers() -> list[int]:
-    """The worker processes of this process that have not ended."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        try:
-            command = (folder / "cmdline").read_bytes()
-            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
-        except OSError:
-            continue  # no process, or one that has just ended
-        if b"worker_main.py" in command and int(parent) == os.getpid() and state != "Z":
-            found.append(int(folder.name))
-    return found
+@pytest.fixture
+async def own_replica(tmp_path: Path) -> AsyncIterator[NodeUnderTest]:
+    """A replica of the test's own: all of its workers are the task's."""
+    async with NodeUnderTest(node, tmp_path) as started:
+        yield started
 
 
 @pytest.mark.parametrize("how", ["cancel", "kill"])
-async def test_a_worker_that_ends_in_the_middle(under_test: NodeUnderTest, tmp_path: Path, how: str) -> None:
+async def test_a_worker_that_ends_in_the_middle(own_replica: NodeUnderTest, tmp_path: Path, how: str) -> None:
     """A cancel ends the worker at once; one that is killed fails its task so that it may be retried. The node goes on."""
     hour = write_wave(
         tmp_path / "long.wav",
-        np.tile(np.random.default_rng(0).standard_normal(RATE * 60).astype("f4") * 0.05, 20),
+        np.tile(np.random.default_rng(0).standard_normal(SAMPLE_RATE * 60).astype("f4") * 0.05, 20),
     )
-    comparing = asyncio.Event()
-
-    def note(event: Any) -> None:
-        if event.HasField("progress") and event.progress.stage in ("finding speech", "comparing voices"):
-            comparing.set()
-
     request = {"audio_path": str(hour), "engine": "mfcc"}
-    task = asyncio.create_task(
-        under_test.run("pyannote_audio.diarize_speakers", request, task_id="long", on_event=note)
-    )
-    waiting = asyncio.create_task(comparing.wait())
-    await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
-    assert waiting.done(), task.result()
-    running = workers()
-    assert running
-    if how == "cancel":
-        await under_test.cancel("long", grace_seconds=0)
-    else:
-        for worker in running:
-            os.kill(worker, signal.SIGKILL)
-    result = await task
-    if how == "cancel":
-        assert result.outcome == "cancelled"
-    else:
-        assert (result.error.code, result.error.retryable) == ("WORKER_DIED", True)
-    assert not set(running) & set(workers())
-    small = write_wave(tmp_path / "small.wav", np.zeros(RATE, np.float32))
-    after = await under_test.run(
+    stages = {"finding speech", "comparing voices"}
+    await interrupt(own_replica, "pyannote_audio.diarize_speakers", request, stages, how)
+    small = write_wave(tmp_path / "small.wav", np.zeros(SAMPLE_RATE, np.float32))
+    after = await own_replica.run(
         "pyannote_audio.diarize_speakers", {"audio_path": str(small), "engine": "mfcc"}
     )
     assert after.outcome == "completed"
@@ -238,6 +217,7 @@ def result_file(tmp_path: Path) -> Path:
     return path
 
 
+@shared_loop
 async def test_segments_of_a_speaker(under_test: NodeUnderTest, result_file: Path) -> None:
     """Of one speaker, of all, and of one who is not there: an empty list, which is no error."""
     task = "pyannote_audio.get_speaker_segments"
@@ -254,6 +234,7 @@ async def test_segments_of_a_speaker(under_test: NodeUnderTest, result_file: Pat
     )
 
 
+@shared_loop
 async def test_a_result_is_checked_and_scored(
     under_test: NodeUnderTest, result_file: Path, tmp_path: Path
 ) -> None:
@@ -281,6 +262,7 @@ async def test_a_result_is_checked_and_scored(
         assert (await under_test.run(task, {"diarization_file": str(empty)})).error.code == code
 
 
+@shared_loop
 async def test_words_get_speakers(under_test: NodeUnderTest, result_file: Path, tmp_path: Path) -> None:
     """The transcript comes back whole, with speakers in words and segments."""
     transcript = tmp_path / "transcript.json"

@@ -24,7 +24,7 @@ def voices(*sizes: int, noise: float = 0.8, seed: int = 0) -> NDArray[np.float32
         off *= noise / np.linalg.norm(off, axis=1, keepdims=True)
         made.append(direction / np.linalg.norm(direction) + off)
     joined = np.concatenate(made).astype(np.float32)
-    return joined / np.linalg.norm(joined, axis=1, keepdims=True)
+    return np.asarray(joined / np.linalg.norm(joined, axis=1, keepdims=True), np.float32)
 
 
 @settings(max_examples=30, deadline=None)

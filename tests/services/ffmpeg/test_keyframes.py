@@ -157,10 +157,11 @@ async def test_crop_is_in_pixels_of_the_screen(
 async def test_named_area_and_odd_crop(runner: LocalRunner, film: Path, tmp_path: Path) -> None:
     """An area is exact to the pixel, at odd places too."""
     reference = media.frames(film, 320, 180, "gray", "extractplanes=y,format=gray")[0]
-    for area, (x, y, width, height) in {
+    areas: dict[Region | str, tuple[int, int, int, int]] = {
         "bottom_third": (0, 120, 320, 60),
         Region(33, 7, 101, 55): (33, 7, 101, 55),
-    }.items():
+    }
+    for area, (x, y, width, height) in areas.items():
         folder = tmp_path / str(width)
         folder.mkdir()
         taken = await extract_keyframes(
@@ -199,7 +200,7 @@ async def test_formats_and_width(runner: LocalRunner, film: Path, tmp_path: Path
 async def test_quality(runner: LocalRunner, film: Path, tmp_path: Path) -> None:
     """A worse quality is a smaller file, in both lossy formats."""
     for image_format in ("jpg", "webp"):
-        sizes = []
+        sizes: list[int] = []
         for quality in (2, 20):
             folder = tmp_path / f"{image_format}{quality}"
             folder.mkdir()

@@ -436,7 +436,7 @@ async def test_frames_are_decoded_under_the_lease(
 
         def look(event: TaskEvent) -> None:
             if event.progress.stage == "decoding":
-                held.extend(entry.taken for entry in under_test.locks._entries.values())
+                held.extend(request.taken for request in under_test.locks.requests)
                 if taken_back and len(held) == 1:
                     under_test.locks.take_back("an operator took it")
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,18 +9,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pytest_asyncio
 
 from nodekit.models import model_store
 from nodekit.testkit import NodeUnderTest, TaskResult
 from services.separate.node import node
+from tests.services.interruption import interrupt
 from tests.services.separate.material import Signal, music, pink, read, si_sdr_db, speech, write
 
 RATE = 44_100
 
 
-@pytest.fixture
-async def under_test(tmp_path: Path) -> AsyncIterator[NodeUnderTest]:
-    async with NodeUnderTest(node, tmp_path) as started:
+shared_loop = pytest.mark.asyncio(loop_scope="module")
+"""Of tests that share one replica of the node, whose models are loaded once."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def under_test(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NodeUnderTest]:
+    """A replica of the node; one for the module."""
+    roots = (tmp_path_factory.getbasetemp(),)
+    async with NodeUnderTest(node, tmp_path_factory.mktemp("separate"), allowed_roots=roots) as started:
         yield started
 
 
@@ -42,6 +47,7 @@ def residual_db(mix: Signal, result: TaskResult) -> float:
     return float(10 * np.log10(max((error.astype(float) ** 2).sum(), 1e-20) / (mix.astype(float) ** 2).sum()))
 
 
+@shared_loop
 @pytest.mark.slow
 @pytest.mark.usefixtures("speech_model")
 async def test_speech_in_music(under_test: NodeUnderTest, tmp_path: Path) -> None:
@@ -69,6 +75,7 @@ async def test_speech_in_music(under_test: NodeUnderTest, tmp_path: Path) -> Non
     assert result.percents() == sorted(result.percents())
 
 
+@shared_loop
 @pytest.mark.slow
 async def test_music_without_models(under_test: NodeUnderTest, tmp_path: Path) -> None:
     """The engine without weights keeps rate, channels and length, and its stems are the mix."""
@@ -85,6 +92,7 @@ async def test_music_without_models(under_test: NodeUnderTest, tmp_path: Path) -
     assert residual_db(sound, result) <= -100
 
 
+@shared_loop
 @pytest.mark.slow
 @pytest.mark.usefixtures("speech_model")
 async def test_speech_is_enhanced_as_much_as_asked(under_test: NodeUnderTest, tmp_path: Path) -> None:
@@ -123,6 +131,7 @@ ODD = {
 }
 
 
+@shared_loop
 @pytest.mark.parametrize("engine", [pytest.param("repet", marks=pytest.mark.slow), "deepfilternet"])
 @pytest.mark.usefixtures("speech_model")
 async def test_odd_recordings(under_test: NodeUnderTest, tmp_path: Path, engine: str) -> None:
@@ -139,6 +148,7 @@ async def test_odd_recordings(under_test: NodeUnderTest, tmp_path: Path, engine:
         assert not mix.any() or residual_db(mix, result) <= -80, name
 
 
+@shared_loop
 @pytest.mark.parametrize(
     ("request_fields", "code"),
     [
@@ -165,6 +175,7 @@ async def test_what_cannot_be_done(
     assert (result.outcome, result.error.code) == ("failed", code)
 
 
+@shared_loop
 async def test_health(under_test: NodeUnderTest) -> None:
     """The node tells its engines, and that it has no GPU where it has none."""
     result = await under_test.run("audio_separator.health_check", {})
@@ -179,51 +190,22 @@ async def test_health(under_test: NodeUnderTest) -> None:
     assert output["gpu_available"] == bool(output["memory_usage"]["gpu"])
 
 
-def workers() -> set[int]:
-    """The worker processes of this process that have not ended."""
-    found = set()
-    for folder in Path("/proc").iterdir():
-        try:
-            command = (folder / "cmdline").read_bytes()
-            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
-        except OSError:
-            continue  # no process, or one that has just ended
-        if b"worker_main.py" in command and int(parent) == os.getpid() and state != "Z":
-            found.add(int(folder.name))
-    return found
+@pytest.fixture
+async def own_replica(tmp_path: Path) -> AsyncIterator[NodeUnderTest]:
+    """A replica of the test's own: all of its workers are the task's."""
+    async with NodeUnderTest(node, tmp_path) as started:
+        yield started
 
 
 @pytest.mark.parametrize("how", ["cancel", pytest.param("kill", marks=pytest.mark.slow)])
-async def test_a_worker_that_ends_in_the_middle(under_test: NodeUnderTest, tmp_path: Path, how: str) -> None:
+async def test_a_worker_that_ends_in_the_middle(own_replica: NodeUnderTest, tmp_path: Path, how: str) -> None:
     """A cancel ends worker and files at once; one that is killed fails its task so that it may be retried. The node goes on."""
     audio = write(tmp_path / "long.wav", np.tile(music(16_000, 16_000 * 60), 10), 16_000)
-    separating = asyncio.Event()
-
-    def note(event: Any) -> None:
-        if event.HasField("progress") and event.progress.stage == "separating":
-            separating.set()
-
     request = {"audio_path": str(audio), "engine": "repet"}
-    task = asyncio.create_task(
-        under_test.run("audio_separator.separate_vocals", request, task_id="long", on_event=note)
-    )
-    waiting = asyncio.create_task(separating.wait())
-    await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
-    assert waiting.done(), task.result()
-    running = workers()
-    assert running
-    if how == "cancel":
-        await under_test.cancel("long", grace_seconds=0)
-        assert (await task).outcome == "cancelled"
-    else:
-        for worker in running:
-            os.kill(worker, signal.SIGKILL)
-        result = await task
-        assert (result.error.code, result.error.retryable) == ("WORKER_DIED", True)
-    assert not running & workers()
-    assert not list((tmp_path / "work" / "scratch").rglob("*.f32"))
+    await interrupt(own_replica, "audio_separator.separate_vocals", request, {"separating"}, how)
+    assert not list((own_replica.root.parent / "work" / "scratch").rglob("*.f32"))
     small = write(tmp_path / "small.wav", np.zeros(8000, np.float32), 16_000)
-    after = await under_test.run(
+    after = await own_replica.run(
         "audio_separator.separate_vocals", {"audio_path": str(small), "engine": "repet"}
     )
     assert after.outcome == "completed"

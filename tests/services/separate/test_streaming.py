@@ -119,7 +119,8 @@ def test_repet_finds_the_period_and_the_voice() -> None:
 def test_stems_are_the_mix(tmp_path: Path, channels: int) -> None:
     """Voices and rest add up to the mix, sample by sample, on every channel; equal channels are heard once."""
     rate = 8000
-    sound = np.stack([speech(rate)[: 3 * rate] / (1 + channel // 2) for channel in range(channels)], axis=1)
+    voice = speech(rate)[: 3 * rate]
+    sound = np.stack([voice / np.float32(1 + channel // 2) for channel in range(channels)], axis=1)
     write_blocks(tmp_path / "mix", [sound])
     engine = Repet()
     shares = list(separate_voices(engine, tmp_path / "mix", channels, rate, tmp_path / "voices"))

@@ -10,16 +10,19 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from nodekit.models import ModelMissing
 from nodekit.testkit import NodeUnderTest
-from services.tts import casting
+from services.tts import casting, passages
 from services.tts.engines.hibari import HibariSpeaker
 from services.tts.engines.indextts2 import IndexTts2
 from services.tts.engines.programs import EspeakNg, Flite
 from services.tts.faults import TtsFault
+from services.tts.inputs import GenerateSpeechInput
 from services.tts.node import node
 from services.tts.settings import TtsSection
 from services.tts.speaking import Cast, model_key
@@ -145,6 +148,45 @@ async def test_other_languages_are_spoken_by_espeak(tmp_path: Path) -> None:
         assert (result.output["engine"], result.output["language"]) == ("espeak-ng", "de")
         refused = await under_test.run("indextts.generate_speech", {"text": "x", "language": "qq"})
         assert (refused.error.code, refused.error.field) == ("LANGUAGE_UNSUPPORTED", "/language")
+
+
+@pytest.mark.parametrize(("known", "voice"), [({"zh"}, ""), (set(), ""), ({"zh"}, "zf_xiaoxiao")])
+def test_without_kokoros_weights_espeak_speaks_where_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: set[str], voice: str
+) -> None:
+    """The lesser engine is taken for a language that it knows, and results say why; a voice by name is refused."""
+    monkeypatch.setenv("YIVIDEO_MODELS", str(tmp_path / "empty"))
+    monkeypatch.setattr(casting, "espeak_languages", lambda: frozenset(known))
+
+    def choose() -> casting.Part:
+        return casting.choose(
+            engine="auto", voice=voice, language="zh", reference=None, prompt_text="", settings=TtsSection()
+        )
+
+    if known and not voice:
+        part = choose()
+        assert part.engine == "espeak-ng"
+        assert "make models" in part.warning
+    else:
+        with pytest.raises(ModelMissing, match="make models"):
+            choose()
+
+
+def test_a_voice_is_chosen_once_however_many_segments_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Choosing looks into the model store: two voices in a hundred segments are two looks."""
+    looks: list[str] = []
+    choose = casting.choose
+
+    def counted(**wish: Any) -> casting.Part:
+        looks.append(wish["voice"])
+        return choose(**wish)
+
+    monkeypatch.setattr(casting, "choose", counted)
+    segments = [{"text": "Good morning.", "voice": ("slt", "rms")[n % 2]} for n in range(100)]
+    request = GenerateSpeechInput.model_validate({"engine": "flite", "segments": segments})
+    found = passages.cut(request, None, {})
+    assert len(found) == 100
+    assert sorted(looks) == ["rms", "slt"]
 
 
 def test_a_seed_varies_the_voice() -> None:

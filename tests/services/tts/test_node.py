@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from nodekit.models import model_store
 from nodekit.testkit import NodeUnderTest, TaskResult
@@ -30,10 +31,15 @@ needs_kokoro = pytest.mark.skipif(
 needs_ears = pytest.mark.skipif(not model_store().has(MODEL), reason="`make models` brings the recogniser")
 
 
-@pytest.fixture
-async def tts_node(tmp_path: Path) -> AsyncIterator[NodeUnderTest]:
-    """A replica of the node."""
-    async with NodeUnderTest(node, tmp_path) as under_test:
+shared_loop = pytest.mark.asyncio(loop_scope="module")
+"""Of tests that share one replica of the node, whose models are loaded once."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def tts_node(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NodeUnderTest]:
+    """A replica of the node; one for the module."""
+    roots = (tmp_path_factory.getbasetemp(),)
+    async with NodeUnderTest(node, tmp_path_factory.mktemp("tts"), allowed_roots=roots) as under_test:
         yield under_test
 
 
@@ -49,9 +55,10 @@ async def spoken(under_test: NodeUnderTest, **task_input: Any) -> TaskResult:
 def seconds(path: Path) -> float:
     """Return how long a WAV lasts."""
     with wave.open(str(path)) as source:
-        return source.getnframes() / source.getframerate()
+        return float(source.getnframes() / source.getframerate())
 
 
+@shared_loop
 async def test_english_is_spoken(tts_node: NodeUnderTest) -> None:
     """The file, its length, loudness and the time of each sentence agree; the origin's names are filled."""
     result = await spoken(
@@ -70,6 +77,7 @@ async def test_english_is_spoken(tts_node: NodeUnderTest) -> None:
     assert json.loads(result.file("sentences_file").read_text())["sentences"] == output["sentences"]
 
 
+@shared_loop
 @pytest.mark.parametrize("loudness", [-23.0, None])
 async def test_length_form_and_loudness_are_as_asked(tts_node: NodeUnderTest, loudness: float | None) -> None:
     """A target within reach is met to 3 %, broadcast loudness to half a LU, and the rate is the one asked for."""
@@ -96,6 +104,7 @@ def test_speech_is_not_stretched_beyond_what_sounds_right() -> None:
     assert tempo_for(10, None, free=True) == 1.0
 
 
+@shared_loop
 async def test_sentences_are_told_and_stored_as_they_come(tts_node: NodeUnderTest) -> None:
     """With `stream` the first sentence can be heard while the others are spoken."""
     seen: list[dict[str, Any]] = []
@@ -116,10 +125,11 @@ async def test_sentences_are_told_and_stored_as_they_come(tts_node: NodeUnderTes
     assert seconds(result.root / names[0]) > 0.1
 
 
+@shared_loop
 @pytest.mark.slow
 async def test_a_killed_voice_goes_on_where_it_stopped(tts_node: NodeUnderTest) -> None:
     """SIGKILL to the worker in the middle: the sentence is spoken again, nothing is missing and nothing is there twice."""
-    killed = []
+    killed: list[int] = []
 
     def kill(event: TaskEvent) -> None:
         if event.HasField("progress") and event.progress.stage == "speaking" and not killed:
@@ -151,6 +161,7 @@ def worker_pids() -> list[int]:
     return [pid for pid in map(int, children) if b"worker_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
+@shared_loop
 @needs_kokoro
 @needs_ears
 @pytest.mark.slow
@@ -188,6 +199,7 @@ def test_cut_off_repeated_and_garbled_speech_is_told(expected: str, heard: str, 
     assert compare(expected, heard).right is right
 
 
+@shared_loop
 @pytest.mark.parametrize(
     ("fields", "code", "field"),
     [
@@ -206,15 +218,18 @@ async def test_what_cannot_be_said_says_why(
     assert (result.outcome, result.error.code, result.error.field) == ("failed", code, field)
 
 
+@shared_loop
 async def test_a_missing_model_names_its_command(
     tts_node: NodeUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Chinese without Kokoro: MODEL_MISSING, at once, with what to do."""
+    """An engine that was asked for and has no weights: MODEL_MISSING, at once, with what to do."""
     monkeypatch.setenv("YIVIDEO_MODELS", str(tmp_path / "empty"))
-    result = await tts_node.run("indextts.generate_speech", {"text": "你好"}, task_id=f"t{next(NUMBERS)}")
+    fields = {"text": "你好", "engine": "kokoro"}
+    result = await tts_node.run("indextts.generate_speech", fields, task_id=f"t{next(NUMBERS)}")
     assert result.error.code == "MODEL_MISSING" and "make models" in result.error.message
 
 
+@shared_loop
 @pytest.mark.parametrize(
     "fields", [{}, {"text": "a", "segments": [{"text": "b"}]}, {"text": "a", "speed": 9.0}]
 )
@@ -224,6 +239,7 @@ async def test_bad_input_is_refused(tts_node: NodeUnderTest, fields: dict[str, A
         await tts_node.run("indextts.generate_speech", fields, task_id="bad")
 
 
+@shared_loop
 async def test_presets_model_and_health(tts_node: NodeUnderTest) -> None:
     """The origin's three questions are answered with its field names."""
     presets = (await tts_node.run("indextts.list_voice_presets", {}, task_id="p")).output

@@ -16,6 +16,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
+from runtime.backoff import Backoff
 from runtime.errors import Unavailable
 from runtime.logs import get_logger
 from runtime.seldom import Seldom
@@ -25,32 +26,31 @@ seldom = Seldom(log)
 
 T = TypeVar("T")
 
-PASSING_ERRORS = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, TryAgainError, OSError)
+TRANSIENT_ERRORS = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, TryAgainError, OSError)
 """What a restart or a failover of Redis looks like; all of it passes."""
 
 _FIRST_WAIT_SECONDS = 0.02
 _LONGEST_WAIT_SECONDS = 1.0
 
 
-async def persist(attempt: Callable[[], Awaitable[T]], patience_seconds: float, what: str) -> T:
-    """Repeat an idempotent attempt while Redis is away. Raises Unavailable, naming `what`, when patience is over."""
-    give_up = time.monotonic() + patience_seconds
-    wait = _FIRST_WAIT_SECONDS
+async def retry(attempt: Callable[[], Awaitable[T]], retry_seconds: float, what: str) -> T:
+    """Repeat an idempotent attempt while Redis is away. Raises Unavailable, naming `what`, after `retry_seconds`."""
+    give_up = time.monotonic() + retry_seconds
+    backoff = Backoff(_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS)
     cancelled = _Cancellation()
     while True:
         try:
             answer = await attempt()
             cancelled.check()
             return answer
-        except PASSING_ERRORS as error:
+        except TRANSIENT_ERRORS as error:
             cancelled.check()
-            if time.monotonic() + wait >= give_up:
+            if time.monotonic() + backoff.next_seconds >= give_up:
                 raise Unavailable(
                     f"{what} cannot be reached", retry_after_seconds=_LONGEST_WAIT_SECONDS
                 ) from error
             seldom.warning("redis does not answer; trying again", error=type(error).__name__)
-        await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
-        wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
+        await asyncio.sleep(backoff.take() * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
 
 
 class _Cancellation:

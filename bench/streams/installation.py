@@ -15,11 +15,12 @@ import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
+from bench.parts import port_of, redis_part, redis_url, settings
+from bench.servers import QUIET
 from stack.log_files import LogFiles
 from stack.part import PartSpec, python_part
 from stack.ports import free_address
-from stack.probes import http_probe, redis_probe, rpc_probe, scheduler_probe
-from stack.redis_config import write_redis_config
+from stack.probes import http_probe, rpc_probe, scheduler_probe
 from stack.supervisor import Supervisor
 
 _TOKEN = "bench-streams-token-of-this-run-only"
@@ -36,7 +37,7 @@ class RedisClients:
     """Those that wait inside a command."""
 
 
-class House:
+class Installation:
     """What runs."""
 
     def __init__(self, folder: Path, schedulers: int, watchers: int) -> None:
@@ -46,8 +47,8 @@ class House:
         self.redis = free_address()
         self.node = free_address()
         self.gateway = free_address()
-        self.receiver_port = _port(free_address())
-        self.dead_port = _port(free_address())
+        self.receiver_port = port_of(free_address())
+        self.dead_port = port_of(free_address())
         self.schedulers = [free_address() for _ in range(schedulers)]
 
     @property
@@ -58,26 +59,19 @@ class House:
     @property
     def redis_url(self) -> str:
         """Where Redis is."""
-        return f"redis://:{_TOKEN}@{self.redis}/0"
+        return redis_url(self.redis, _TOKEN)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run it for the time of the block; a part that dies is started again."""
-        config = write_redis_config(self._folder / "redis", _port(self.redis), _TOKEN)
-        redis = PartSpec("redis", ("redis-server", str(config)), redis_probe(self.redis, _TOKEN))
+        redis = redis_part(self._folder, self.redis, _TOKEN)
         async with self._supervisor.running(
             [[redis], [*self._scheduler_parts(), self._node_part()], [self._gateway_part()]]
         ):
             yield
 
     def _environment(self, listen: str, **values: str) -> dict[str, str]:
-        return {
-            "YIVIDEO_RUNTIME__LISTEN": listen,
-            "YIVIDEO_RUNTIME__TOKEN": _TOKEN,
-            "YIVIDEO_RUNTIME__LOG_LEVEL": "warning",
-            "YIVIDEO_RUNTIME__METRICS_LISTEN": "",
-            **{f"YIVIDEO_{name.upper()}": value for name, value in values.items()},
-        }
+        return {**QUIET, **settings(listen, _TOKEN, **values)}
 
     def _scheduler_parts(self) -> list[PartSpec]:
         nodes = json.dumps([{"node": "talker", "addresses": [self.node]}])
@@ -156,7 +150,3 @@ class House:
             sum(int(entry["sub"]) > 0 for entry in entries),
             sum("b" in entry["flags"] for entry in entries),
         )
-
-
-def _port(address: str) -> int:
-    return int(address.rpartition(":")[2])

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from scheduler.run.farewell import hear_nodes_out
+from scheduler.run.joint_drain import await_draining_nodes
 from tests.scheduler.conftest import Harness, running_client, until
 from tests.scheduler.fake_node import FakeNode, serving_node
 from yivideo.task.v1 import task_pb2
@@ -69,7 +69,7 @@ async def test_nodes_that_go_on_hold_nobody_up() -> None:
         asked += 1
         return False
 
-    await asyncio.wait_for(hear_nodes_out(lambda: False, is_draining, 3600), 5)
+    await asyncio.wait_for(await_draining_nodes(lambda: False, is_draining, 3600), 5)
     assert asked == 0
-    await asyncio.wait_for(hear_nodes_out(lambda: True, is_draining, 3600), 5)
+    await asyncio.wait_for(await_draining_nodes(lambda: True, is_draining, 3600), 5)
     assert asked > 0

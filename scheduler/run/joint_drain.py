@@ -1,4 +1,4 @@
-"""The end of a scheduler that is told to stop: nodes that are told the same are heard out.
+"""The end of a scheduler that is told to stop: what draining nodes hand back is waited for.
 
 Schedulers and nodes of one installation are often told to stop at the same moment. What a draining node hands back counts as
 handed back only when it is written down, and the node keeps it for its next process only where its folder survives. So a scheduler
@@ -16,13 +16,13 @@ _SAY_SO_SECONDS = 0.25
 _LOOK_SECONDS = 0.02
 
 
-async def hear_nodes_out(
-    has_attempts: Callable[[], bool], is_draining: Callable[[], bool], patience_seconds: float
+async def await_draining_nodes(
+    has_attempts: Callable[[], bool], is_draining: Callable[[], bool], most_seconds: float
 ) -> None:
     """Wait while there are attempts on nodes that drain, and a moment longer for nodes that do not say so yet."""
     loop = asyncio.get_running_loop()
     begin = loop.time()
-    while has_attempts() and (waited := loop.time() - begin) < patience_seconds:
+    while has_attempts() and (waited := loop.time() - begin) < most_seconds:
         if not is_draining() and waited > _SAY_SO_SECONDS:
             return
         await asyncio.sleep(_LOOK_SECONDS)

@@ -1,4 +1,4 @@
-"""The room of the story: every process of a real installation, kept alive as a supervisor would, its wires in the bench's hand."""
+"""Every process of a real installation, kept alive as a supervisor would, its wires in the bench's hand."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from bench import parts
 from bench.chaos.faults import NODES, SCHEDULERS, WIRES
 from bench.chaos.proxy import PART_VARIABLE
 from nodekit.process.process_tree import MARK_VARIABLE
 from runtime.program import Program, dying_with_us
 from stack.part import Part, PartFailed, PartSpec, python_part
 from stack.private_files import new_callback_secret
-from stack.probes import http_probe, redis_probe, rpc_probe, scheduler_probe
-from stack.redis_config import write_redis_config
+from stack.probes import http_probe, rpc_probe, scheduler_probe
 
 KINDS = {"forge": "forge", "forge-2": "forge", "anvil": "anvil"}
-ROOM_VARIABLE = "CHAOS_ROOM"
-"""In the environment of every process of the room: what is left of it can be found."""
+INSTALLATION_VARIABLE = "CHAOS_INSTALLATION"
+"""In the environment of every process of the installation: what is left of it can be found."""
 _DOWN_SECONDS = 0.3
 _WIRES_SECONDS = 20.0
 _BACK_SECONDS = 60.0
@@ -43,8 +43,8 @@ def quiet_address() -> str:
             return f"{address[0]}:{address[1]}"
 
 
-class Room:
-    """One installation; `async with room.running()` has it up."""
+class Installation:
+    """One installation; `async with installation.running()` has it up."""
 
     def __init__(self, folder: Path, allow: list[str]) -> None:
         self.folder = folder
@@ -72,17 +72,17 @@ class Room:
         """Have everything up for the time of the block."""
         (self.folder / "logs").mkdir(parents=True)
         stages = [
-            [self._redis(), self._filestore()],
+            [parts.redis_part(self.folder, self._addresses["redis"], self._token), self._filestore()],
             [self._node(name) for name in NODES],
             [self._scheduler(name) for name in SCHEDULERS],
             [self._gateway()],
         ]
         async with self._proxy(), AsyncExitStack() as undo:
             for stage in stages:
-                parts = {spec.name: Part(spec, self.folder / "logs" / f"{spec.name}.log") for spec in stage}
-                undo.push_async_callback(_stop_all, list(parts.values()))
-                await asyncio.gather(*(part.start() for part in parts.values()))
-                self.parts |= parts
+                started = {spec.name: Part(spec, self.folder / "logs" / f"{spec.name}.log") for spec in stage}
+                undo.push_async_callback(_stop_all, list(started.values()))
+                await asyncio.gather(*(part.start() for part in started.values()))
+                self.parts |= started
             await self._all_wires_are_used()
             keepers = [asyncio.create_task(self._keep(part)) for part in self.parts.values()]
             try:
@@ -120,11 +120,11 @@ class Room:
                 await asyncio.sleep(0.05)
 
     def holds(self, pid: int) -> bool:
-        """Whether a process was started, by whomever, in this room."""
-        return f"{ROOM_VARIABLE}={self.folder}\0".encode() in _environment_of(pid)
+        """Whether a process was started, by whomever, in this installation."""
+        return f"{INSTALLATION_VARIABLE}={self.folder}\0".encode() in _environment_of(pid)
 
     def processes(self) -> set[int]:
-        """Find every living process of this room, reapers and what tasks have started included."""
+        """Find every living process of this installation, reapers and what tasks have started included."""
         pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
         return {pid for pid in pids if self.holds(pid)}
 
@@ -164,19 +164,9 @@ class Room:
                 await asyncio.sleep(0.05)
 
     def _environment(self, name: str, **values: str) -> dict[str, str]:
-        return {
-            ROOM_VARIABLE: str(self.folder),
-            PART_VARIABLE: name,
-            "YIVIDEO_RUNTIME__LISTEN": self._addresses.get(name, "127.0.0.1:0"),
-            "YIVIDEO_RUNTIME__TOKEN": self._token,
-            "YIVIDEO_RUNTIME__DRAIN_SECONDS": str(_DRAIN_SECONDS),
-            **{f"YIVIDEO_{key.upper()}": value for key, value in values.items()},
-        }
-
-    def _redis(self) -> PartSpec:
-        address = self._addresses["redis"]
-        config = write_redis_config(self.folder / "redis", int(address.rpartition(":")[2]), self._token)
-        return PartSpec("redis", ("redis-server", str(config)), redis_probe(address, self._token))
+        own = parts.settings(self._addresses.get(name, "127.0.0.1:0"), self._token, **values)
+        own["YIVIDEO_RUNTIME__DRAIN_SECONDS"] = str(_DRAIN_SECONDS)
+        return {INSTALLATION_VARIABLE: str(self.folder), PART_VARIABLE: name, **own}
 
     def _filestore(self) -> PartSpec:
         environment = self._environment("filestore", filestore__root=str(self.folder / "files"))
@@ -189,7 +179,7 @@ class Room:
         ]  # fmt: skip
         environment = self._environment(
             name,
-            scheduler__redis_url=f"redis://:{self._token}@{self._addresses['redis']}/0",
+            scheduler__redis_url=parts.redis_url(self._addresses["redis"], self._token),
             scheduler__filestore_address=self._addresses["filestore"],
             scheduler__nodes=json.dumps(nodes),
             scheduler__callbacks__secrets=json.dumps([self.secret]),
