@@ -9,8 +9,6 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from yivideo.access.v1 import access_pb2, access_pb2_grpc
-
 from runtime.background import background
 from runtime.egress import EgressPolicy
 from runtime.logs import get_logger
@@ -53,6 +51,7 @@ from scheduler.run.dispatcher import Dispatcher
 from scheduler.run.lease_keeper import LeaseKeeper
 from scheduler.run.sweeper import Sweeper
 from scheduler.settings import ALLOW_SETTING, SchedulerSettings
+from yivideo.access.v1 import access_pb2, access_pb2_grpc
 from yivideo.task.v1 import task_pb2, task_pb2_grpc, workflow_pb2, workflow_pb2_grpc
 
 log = get_logger(__name__)

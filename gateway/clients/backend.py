@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from yivideo.access.v1.access_pb2_grpc import AccessServiceStub
 
 from gateway.clients.default_bucket import DefaultBucket
 from gateway.clients.direct import DirectReads
@@ -25,6 +24,7 @@ from runtime.chunk_codec import reader, writer
 from runtime.errors import Unavailable, YiVideoError
 from runtime.logs import get_logger
 from runtime.rpc_errors import rpc_errors
+from yivideo.access.v1.access_pb2_grpc import AccessServiceStub
 from yivideo.file.v1 import file_pb2
 from yivideo.file.v1.file_pb2_grpc import FileServiceStub
 from yivideo.gpulock.v1.monitor_pb2_grpc import LockMonitorStub
@@ -33,7 +33,6 @@ from yivideo.task.v1.workflow_pb2_grpc import WorkflowServiceStub
 
 if TYPE_CHECKING:
     from yivideo.access.v1.access_pb2_grpc import AccessServiceAsyncStub
-
     from yivideo.file.v1.file_pb2_grpc import FileServiceAsyncStub
     from yivideo.gpulock.v1.monitor_pb2_grpc import LockMonitorAsyncStub
     from yivideo.task.v1.task_pb2_grpc import TaskServiceAsyncStub

@@ -47,7 +47,7 @@ class FeedWatch:
             try:
                 async with aclosing(self._follow()) as following:
                     async for told in following:
-                        self._reconnect.heard()
+                        self._reconnect.reset()
                         self._request.after_cursor = told.cursor
                         yield told
             except Unavailable as error:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from yivideo.access.v1 import access_pb2
-
 from gateway.clients.backend import Backend
 from runtime.errors import Unavailable, Unimplemented, YiVideoError
+from yivideo.access.v1 import access_pb2
 
 
 class Revocations:

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from yivideo.access.v1 import access_pb2, access_pb2_grpc
-
 from runtime.logs import get_logger
 from scheduler.queue.revoked_keys import RevokedKeys
+from yivideo.access.v1 import access_pb2, access_pb2_grpc
 
 log = get_logger(__name__)
 

@@ -20,7 +20,7 @@ from runtime.errors import Draining, InvalidArgument, Unavailable
 from runtime.logs import get_logger
 from scheduler.queue.feed_store import PAGE, Cursor, FeedStore, Owner, Place, to_cursor, to_places, to_text
 from scheduler.queue.keys import Keys
-from scheduler.queue.redis_link import PASSING_ERRORS, RedisLink
+from scheduler.queue.redis_link import TRANSIENT_ERRORS, RedisLink
 from yivideo.task.v1 import task_pb2
 
 log = get_logger(__name__)
@@ -106,7 +106,7 @@ class TaskFeed:
             await self._watched.wait()
             try:
                 await self._read_on()
-            except (Unavailable, *PASSING_ERRORS, RedisError) as error:
+            except (Unavailable, *TRANSIENT_ERRORS, RedisError) as error:
                 log.warning("the feed broke; reading again", error=type(error).__name__)
                 self._forget()
                 await asyncio.sleep(_RETRY_SECONDS)

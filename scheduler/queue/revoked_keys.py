@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from yivideo.access.v1 import access_pb2
-
 from runtime.errors import InvalidArgument, ResourceExhausted
 from runtime.rpc_errors import clip
 from scheduler.queue.keys import Keys
 from scheduler.queue.redis_link import RedisLink
+from yivideo.access.v1 import access_pb2
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 MOST_KEYS = 10_000

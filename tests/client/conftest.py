@@ -40,8 +40,7 @@ class ScriptedServer:
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         try:
-            assert site._server is not None
-            self.url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
+            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
             yield
         finally:
             await runner.cleanup()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from aiohttp import web
 
@@ -145,8 +147,8 @@ async def test_ids_are_quoted(server: ScriptedServer, client: AsyncClient) -> No
 
 
 async def test_the_key_goes_to_the_gateway_only(
-    server: ScriptedServer, client: AsyncClient, tmp_path
-) -> None:  # type: ignore[no-untyped-def]
+    server: ScriptedServer, client: AsyncClient, tmp_path: Path
+) -> None:
     """A download that is sent on to another origin takes the key to the gateway and not there."""
     store = ScriptedServer()
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-from yivideo.access.v1.access_pb2_grpc import add_AccessServiceServicer_to_server
 
 from gateway.app import serving
 from gateway.http.facade import Facade
@@ -20,6 +19,7 @@ from tests.gateway.fake_access import FakeAccess
 from tests.gateway.fake_filestore import FakeFilestore
 from tests.gateway.fake_locks import FakeLockService
 from tests.gateway.fake_scheduler import FakeScheduler
+from yivideo.access.v1.access_pb2_grpc import add_AccessServiceServicer_to_server
 from yivideo.file.v1.file_pb2_grpc import add_FileServiceServicer_to_server
 from yivideo.gpulock.v1.monitor_pb2_grpc import add_LockMonitorServicer_to_server
 from yivideo.task.v1.task_pb2_grpc import add_TaskServiceServicer_to_server

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from runtime import errors
 from yivideo.access.v1 import access_pb2 as pb
 from yivideo.access.v1.access_pb2_grpc import AccessServiceServicer
-
-from runtime import errors
 
 
 class FakeAccess(AccessServiceServicer):

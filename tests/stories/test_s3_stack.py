@@ -37,12 +37,9 @@ async def test_a_task_over_s3(
             ):
                 assert response.status == 200
                 assert len(await response.read()) == film.video.stat().st_size
-            task = {
-                "task_id": "over-s3",
-                "task_name": "ffmpeg.extract_audio",
-                "input_data": {"video_path": "films/one.mp4"},
-            }
-            await client.tasks.submit(**task)
+            await client.tasks.submit(
+                "ffmpeg.extract_audio", {"video_path": "films/one.mp4"}, task_id="over-s3"
+            )
             last = [event async for event in client.tasks.watch("over-s3")][-1]
             assert last.name == "completed", last
             output = (await client.tasks.wait("over-s3")).output

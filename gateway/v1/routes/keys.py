@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from aiohttp import web
-from yivideo.access.v1 import access_pb2
 
 from gateway.access import used_key, viewer
 from gateway.clients.revocations import Revocations
@@ -19,6 +18,7 @@ from gateway.use.instants import instant
 from gateway.v1.answers.keys import KeyInfo, Keys
 from gateway.v1.requests import RevokeKeyQuery
 from runtime.errors import NotFound, WrongState
+from yivideo.access.v1 import access_pb2
 
 _ID_LENGTH = 16
 

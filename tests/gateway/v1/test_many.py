@@ -56,12 +56,13 @@ async def test_many_are_deleted_and_nothing_is_meant_by_nothing(start_harness: S
         assert answer["results"][0]["code"] == "TASK_NOT_FOUND"
         _, answer = await post(harness, "/v1/tasks/delete", {"task_ids": ["o1"], "force": True}, **operator)
         assert (answer["results"][0]["status"], answer["failed"]) == ("partial_failed", 1)
-        for body in (
+        bodies: tuple[dict[str, Any], ...] = (
             {},
             {"where": {}},
             {"task_ids": []},
             {"task_ids": ["a"], "where": {"status": ["failed"]}},
-        ):
+        )
+        for body in bodies:
             assert (await post(harness, "/v1/tasks/delete", body, **alice))[0] == 400, body
         status, answer = await post(harness, "/v1/tasks/cancel", {"where": {"status": ["done"]}}, **alice)
         assert (status, answer["errors"][0]["pointer"]) == (400, "/where/status")

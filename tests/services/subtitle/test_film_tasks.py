@@ -136,7 +136,7 @@ async def test_what_cannot_be_done_is_told_by_field(
     """A film that is none, subtitles without a cue, a film without tracks."""
     (tmp_path / "none.srt").write_text("")
     empty_track = [{"subtitle_path": str(tmp_path / "none.srt"), "language": "en"}]
-    wanted = [
+    wanted: list[tuple[str, dict[str, Any], str]] = [
         ("burn_subtitles", {"video_path": str(tmp_path / "a.srt"), "subtitle_path": str(tmp_path / "a.srt")}, "/video_path"),
         ("burn_subtitles", {"video_path": str(film), "subtitle_path": str(tmp_path / "none.srt")}, "/subtitle_path"),
         ("mux_subtitles", {"video_path": str(film), "tracks": empty_track}, "/tracks/0/subtitle_path"),
