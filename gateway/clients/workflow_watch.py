@@ -47,7 +47,7 @@ class WorkflowWatch:
             try:
                 async with aclosing(self._follow()) as following:
                     async for event in following:
-                        self._reconnect.heard()
+                        self._reconnect.reset()
                         yield event
                 return
             except Unavailable as error:
