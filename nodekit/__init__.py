@@ -16,7 +16,7 @@ from nodekit.node import Node
 from nodekit.process.child import ChildFailed
 from nodekit.process.child_output import ChildOutput, Completed
 from nodekit.serve import serve
-from nodekit.task_model import TaskInput, TaskOutput
+from nodekit.task_model import TaskInput, TaskOutput, examples
 
 __all__ = [
     "ChildFailed",
@@ -31,5 +31,6 @@ __all__ = [
     "TaskInput",
     "TaskOutput",
     "WarmModel",
+    "examples",
     "serve",
 ]

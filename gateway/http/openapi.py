@@ -62,7 +62,7 @@ class OpenApi:
         components: Mapping[str, Any] | None = None,
         bodies: Mapping[type[BaseModel], Mapping[str, Any]] | None = None,
     ) -> dict[str, Any]:
-        """Return the description as plain values, with further component schemas and other schemas of bodies."""
+        """Return the description as plain values, with further component schemas and other media types of bodies."""
         about = self._about
         return {
             "openapi": "3.1.0",
@@ -111,7 +111,7 @@ class OpenApi:
         if parameters := list(_parameters(route)):
             operation["parameters"] = parameters
         if isinstance(route.body, type) and route.body in bodies:
-            content = {JSON: {"schema": bodies[route.body]}}
+            content = {JSON: bodies[route.body]}
             operation["requestBody"] = {"required": not route.body_optional, "content": content}
         elif route.body is not None:
             operation["requestBody"] = {"required": not route.body_optional, "content": _content(route.body)}

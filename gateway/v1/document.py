@@ -62,7 +62,9 @@ class Document:
         of_tasks = TaskSchemas(task_types, self._openapi.schemas)
         submission = of_tasks.submission
         bodies: dict[type[BaseModel], dict[str, Any]] = (
-            {SubmitTask: submission} if submission is not None else {}
+            {SubmitTask: {"schema": submission, "examples": of_tasks.examples}}
+            if submission is not None
+            else {}
         )
         return orjson.dumps(self._openapi.build(of_tasks.components, bodies))
 

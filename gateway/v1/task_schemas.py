@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -22,8 +22,11 @@ class TaskSchemas:
         self.components: dict[str, Any] = {}
         self.submission: dict[str, Any] | None = None
         """Schema of a submission of any of them, told apart by `task_name`; None without task types."""
+        self.examples: dict[str, Any] = {}
+        """Example objects of OpenAPI by name, each a whole submission."""
         if not task_types:
             return
+        self.examples.update(_examples(task_types))
         mapping: dict[str, str] = {}
         outputs: list[dict[str, Any]] = []
         for kind in task_types:
@@ -95,3 +98,13 @@ def _submission(model: dict[str, Any], kind: task_pb2.TaskType, given: str) -> d
     made["properties"]["task_name"] = {"const": kind.name, "description": "Task type."}
     made["properties"]["input_data"] = {"$ref": given}
     return made
+
+
+def _examples(task_types: Sequence[task_pb2.TaskType]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give the examples that the nodes publish for their inputs, as submissions: `/docs` offers them by name."""
+    for kind in task_types:
+        schema = orjson.loads(kind.input_schema or "{}")
+        published = schema.get("examples") if isinstance(schema, dict) else None
+        for number, given in enumerate(published if isinstance(published, list) else [], 1):
+            name = kind.name if number == 1 else f"{kind.name} ({number})"
+            yield name, {"summary": name, "value": {"task_name": kind.name, "input_data": given}}

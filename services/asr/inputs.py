@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from nodekit import MediaRef, TaskInput
+from nodekit import MediaRef, TaskInput, examples
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Milliseconds = Annotated[int, Field(ge=0, le=60_000)]
@@ -33,6 +33,10 @@ class VadParameters(TaskInput):
 
 class TranscribeAudioInput(TaskInput):
     """What to hear, and how."""
+
+    model_config = ConfigDict(
+        json_schema_extra=examples({"audio_path": "films/first.mp4", "formats": ["srt", "vtt"]})
+    )
 
     audio_path: MediaRef
     """Audio or film in any container and codec that ffmpeg reads; playlists and scripts are refused."""

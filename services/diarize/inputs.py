@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from nodekit import MediaRef, TaskInput
+from nodekit import MediaRef, TaskInput, examples
 from services.diarize.settings import EngineName
 
 SpeakerNumber = Annotated[int, Field(ge=1, le=50)]
@@ -14,6 +14,8 @@ SpeakerNumber = Annotated[int, Field(ge=1, le=50)]
 
 class DiarizeSpeakersInput(TaskInput):
     """Which recording to find the speakers of, and what is known about them."""
+
+    model_config = ConfigDict(json_schema_extra=examples({"audio_path": "films/first.mp4"}))
 
     audio_path: MediaRef
     """The recording: an audio file, or a film whose sound is taken."""
@@ -48,6 +50,8 @@ class DiarizeSpeakersInput(TaskInput):
 class GetSpeakerSegmentsInput(TaskInput):
     """Whose segments to take out of which result."""
 
+    model_config = ConfigDict(json_schema_extra=examples({"diarization_file": "films/first.rttm"}))
+
     diarization_file: MediaRef
     """A result of diarize_speakers, or RTTM."""
     speaker: str | None = Field(None, max_length=200)
@@ -56,6 +60,8 @@ class GetSpeakerSegmentsInput(TaskInput):
 
 class ValidateDiarizationInput(TaskInput):
     """Which result to check."""
+
+    model_config = ConfigDict(json_schema_extra=examples({"diarization_file": "films/first.rttm"}))
 
     diarization_file: MediaRef
     """A result of diarize_speakers, or RTTM."""
@@ -69,6 +75,12 @@ class ValidateDiarizationInput(TaskInput):
 
 class AssignSpeakersInput(TaskInput):
     """Which transcript to give which speakers."""
+
+    model_config = ConfigDict(
+        json_schema_extra=examples(
+            {"segments_file": "films/first.json", "diarization_file": "films/first.rttm"}
+        )
+    )
 
     segments_file: MediaRef
     """The transcript: JSON with `segments`, each with times and, best, `words` with times."""

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from media.audio import CODECS
-from nodekit import MediaRef, TaskInput
+from nodekit import MediaRef, TaskInput, examples
 from services.ffmpeg.segment_encoding import SEGMENT_FORMATS
 
 ArchiveFormat = Literal["zip", "tar.gz"]
@@ -23,6 +23,10 @@ SampleRate = Annotated[int, Field(ge=8_000, le=192_000)]
 
 class ExtractAudioInput(TaskInput):
     """Which audio to take out of which video."""
+
+    model_config = ConfigDict(
+        json_schema_extra=examples({"video_path": "films/first.mp4", "sample_rate": 16000})
+    )
 
     video_path: MediaRef
     """The video (or audio) file, in any container ffmpeg reads; playlists and scripts are refused."""
@@ -52,6 +56,10 @@ class ExtractAudioInput(TaskInput):
 
 class ExtractKeyframesInput(TaskInput):
     """Which frames to take out of which video."""
+
+    model_config = ConfigDict(
+        json_schema_extra=examples({"video_path": "films/first.mp4", "keyframe_sample_count": 10})
+    )
 
     video_path: MediaRef
     """The video file, in any container ffmpeg reads; playlists and scripts are refused."""
@@ -110,6 +118,10 @@ class ExtractKeyframesInput(TaskInput):
 
 class CropSubtitleImagesInput(TaskInput):
     """Which part of every frame to cut out of which video."""
+
+    model_config = ConfigDict(
+        json_schema_extra=examples({"video_path": "films/first.mp4", "subtitle_area": [0, 120, 320, 180]})
+    )
 
     video_path: MediaRef
     """The video file, in any container ffmpeg reads; playlists and scripts are refused."""
@@ -177,7 +189,15 @@ _NEEDS_ITS_CUTS: dict[str, Any] = {
 class SplitAudioSegmentsInput(TaskInput):
     """Which recording to split, and where."""
 
-    model_config = ConfigDict(json_schema_extra=_NEEDS_ITS_CUTS)
+    model_config = ConfigDict(
+        json_schema_extra={
+            **_NEEDS_ITS_CUTS,
+            **examples(
+                {"audio_path": "films/first.mp4", "subtitle_path": "films/first.srt"},
+                {"audio_path": "films/first.mp4", "by": "fixed", "segment_seconds": 5},
+            ),
+        }
+    )
 
     audio_path: MediaRef
     """The recording; a video is good as well, its sound is taken."""

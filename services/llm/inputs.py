@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 
 import orjson
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from nodekit import TaskInput
+from nodekit import TaskInput, examples
 
 MAX_CHARACTERS = 400_000
 """Of all messages together."""
@@ -59,9 +59,26 @@ class AskInput(TaskInput):
 class ChatInput(AskInput):
     """What to ask a model."""
 
+    model_config = ConfigDict(
+        json_schema_extra=examples({"prompt": "A title for a film about bread, five words at most"})
+    )
+
 
 class JsonInput(AskInput):
     """What to ask a model, and which form its answer has to have."""
+
+    model_config = ConfigDict(
+        json_schema_extra=examples(
+            {
+                "prompt": "Three titles for a film about bread",
+                "schema": {
+                    "type": "object",
+                    "properties": {"titles": {"type": "array", "items": {"type": "string"}}},
+                    "required": ["titles"],
+                },
+            }
+        )
+    )
 
     schema_: dict[str, Any] = Field(alias="schema")
     """JSON Schema (2020-12) of the answer, at most 64 KiB; references only to places within itself."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from nodekit import MediaRef, TaskInput
+from nodekit import MediaRef, TaskInput, examples
 
 SubtitleFormat = Literal["srt", "vtt", "ass", "json"]
 Pixel = Annotated[int, Field(ge=0, le=65536)]
@@ -14,6 +14,8 @@ Pixel = Annotated[int, Field(ge=0, le=65536)]
 
 class ExtractSubtitlesInput(TaskInput):
     """Which film to read, and how."""
+
+    model_config = ConfigDict(json_schema_extra=examples({"video_path": "films/first.mp4"}))
 
     video_path: MediaRef
     """The film, in any container ffmpeg reads."""

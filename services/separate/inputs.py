@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from nodekit import MediaRef, TaskInput
+from nodekit import MediaRef, TaskInput, examples
 from services.separate.settings import EngineName
 
 QualityMode = Literal["default", "high_quality", "fast"]
@@ -30,6 +30,8 @@ class SeparatorConfig(TaskInput):
 
 class SeparateVocalsInput(TaskInput):
     """Which recording to take the voices out of, and how."""
+
+    model_config = ConfigDict(json_schema_extra=examples({"audio_path": "films/first.mp4"}))
 
     audio_path: MediaRef
     """The recording: an audio file, or a film whose sound is taken."""
@@ -61,6 +63,8 @@ class SeparateVocalsInput(TaskInput):
 class EnhanceSpeechInput(TaskInput):
     """Which recording to free of noise."""
 
+    model_config = ConfigDict(json_schema_extra=examples({"audio_path": "films/first.mp4"}))
+
     audio_path: MediaRef
     """The recording: an audio file, or a film whose sound is taken."""
     strength: float = Field(1.0, ge=0.0, le=1.0)
@@ -73,3 +77,5 @@ class EnhanceSpeechInput(TaskInput):
 
 class HealthCheckInput(TaskInput):
     """Nothing is asked for."""
+
+    model_config = ConfigDict(json_schema_extra=examples({}))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from nodekit import MediaRef, TaskInput
+from nodekit import MediaRef, TaskInput, examples
 from services.subtitle.inputs import FileBase
 
 Language = Annotated[str, StringConstraints(max_length=35, pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*$")]
@@ -14,6 +14,8 @@ Language = Annotated[str, StringConstraints(max_length=35, pattern=r"^[A-Za-z]{2
 
 class ExtractSoftSubtitlesInput(TaskInput):
     """Which film to take the subtitles out of."""
+
+    model_config = ConfigDict(json_schema_extra=examples({"video_path": "films/first.mp4"}))
 
     video_path: MediaRef
     """The film."""
@@ -41,6 +43,22 @@ class SoftTrack(TaskInput):
 class MuxSubtitlesInput(TaskInput):
     """Which subtitles to put into which film as tracks that viewers can choose."""
 
+    model_config = ConfigDict(
+        json_schema_extra=examples(
+            {
+                "video_path": "films/first.mp4",
+                "tracks": [
+                    {
+                        "subtitle_path": "films/first.srt",
+                        "language": "en",
+                        "title": "English",
+                        "default": True,
+                    }
+                ],
+            }
+        )
+    )
+
     video_path: MediaRef
     """The film; its picture and sound are copied."""
     tracks: list[SoftTrack] = Field(min_length=1, max_length=32)
@@ -61,6 +79,10 @@ class MuxSubtitlesInput(TaskInput):
 
 class BurnSubtitlesInput(TaskInput):
     """Which subtitles to draw into the picture of which film."""
+
+    model_config = ConfigDict(
+        json_schema_extra=examples({"video_path": "films/first.mp4", "subtitle_path": "films/first.srt"})
+    )
 
     video_path: MediaRef
     """The film; its sound is copied."""

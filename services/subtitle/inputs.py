@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from nodekit import MediaRef, TaskInput
+from nodekit import MediaRef, TaskInput, examples
 
 Seconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 FileBase = Annotated[str, StringConstraints(max_length=200)]
 Form = Literal["srt", "vtt", "ass", "ttml", "lrc", "txt", "json"]
 Entries = Annotated[list[dict[str, Any]], Field(max_length=20_000)]
 Rule = Literal["origin", "keep_words"]
+_HE = {"word": "He", "start": 0, "end": 0.5}
+_BEGAN = {"word": " began", "start": 0.5, "end": 1.9}
+_SAID = [{"start": 0, "end": 2, "text": "He began", "words": [_HE, _BEGAN]}]
+_SPEAKERS = [{"start": 0, "end": 4, "speaker": "SPEAKER_00"}]
 
 
 class TranscriptInput(TaskInput):
@@ -70,6 +74,10 @@ class LimitsInput(TaskInput):
 class GenerateSubtitleFilesInput(TranscriptInput, LimitsInput):
     """Which transcript to make which subtitle files of."""
 
+    model_config = ConfigDict(
+        json_schema_extra=examples({"segments_file": "films/first.srt", "formats": ["srt", "vtt", "ass"]})
+    )
+
     diarization_file: MediaRef | None = None
     """Who speaks when; without it the transcript's own speakers count, if it names any."""
     audio_duration: Seconds = 0.0
@@ -101,6 +109,10 @@ class GenerateSubtitleFilesInput(TranscriptInput, LimitsInput):
 class MergeSpeakerSegmentsInput(MergeInput):
     """Segments to give speakers."""
 
+    model_config = ConfigDict(
+        json_schema_extra=examples({"segments_data": _SAID, "speaker_segments_data": _SPEAKERS})
+    )
+
     max_gap: float = Field(0.5, ge=0, le=10)
     """Turns of one speaker that are no farther apart count as one, in seconds."""
 
@@ -108,12 +120,20 @@ class MergeSpeakerSegmentsInput(MergeInput):
 class MergeWithWordTimestampsInput(MergeInput):
     """Segments to give speakers, word by word."""
 
+    model_config = ConfigDict(
+        json_schema_extra=examples({"segments_data": _SAID, "speaker_segments_data": _SPEAKERS})
+    )
+
     rule: Rule = "origin"
     """keep_words: a word in no turn goes to one within a second, in place of the speaker before it."""
 
 
 class MergeSpeakerBasedSubtitlesInput(MergeInput):
     """Turns to give texts."""
+
+    model_config = ConfigDict(
+        json_schema_extra=examples({"segments_data": _SAID, "speaker_segments_data": _SPEAKERS})
+    )
 
     overlap_threshold: float = Field(0.5, ge=0, le=1)
     """Share of a word that must lie in a turn."""
@@ -123,6 +143,12 @@ class MergeSpeakerBasedSubtitlesInput(MergeInput):
 
 class PrepareTtsSegmentsInput(TaskInput):
     """Segments to make ready for speech."""
+
+    model_config = ConfigDict(
+        json_schema_extra=examples(
+            {"segments_data": [{"start": 0, "end": 4, "text": "He began a complaint"}], "rule": "keep_words"}
+        )
+    )
 
     segments_data: Entries | None = None
     """The segments: `[{start, end, text, speaker?, words?}]`."""
@@ -165,6 +191,12 @@ class TimedWord(TaskInput):
 class SegmentSubtitlesInput(TaskInput):
     """Which text to cut into subtitle lines."""
 
+    model_config = ConfigDict(
+        json_schema_extra=examples(
+            {"subtitle_text": "He began a complaint. Nobody heard it.", "max_chars": 20}
+        )
+    )
+
     subtitle_text: str | None = Field(None, max_length=200_000)
     """The text."""
     words: list[TimedWord] = Field(default_factory=list, max_length=5_000)
@@ -189,6 +221,10 @@ class SegmentSubtitlesInput(TaskInput):
 
 class RebuildSubtitleInput(TranscriptInput):
     """Which corrected text to give the times of which transcript."""
+
+    model_config = ConfigDict(
+        json_schema_extra=examples({"optimized_text": "He begins.", "segments_data": _SAID})
+    )
 
     optimized_text: str | None = Field(None, max_length=200_000)
     """The corrected text."""
@@ -230,6 +266,13 @@ class RetimingInput(TaskInput):
 class FixSubtitlesInput(RetimingInput, LimitsInput):
     """Which subtitle file to mend."""
 
+    model_config = ConfigDict(
+        json_schema_extra=examples(
+            {"subtitle_path": "films/first.srt", "language": "en"},
+            {"subtitle_path": "films/first.srt", "sync_to": "films/first.mp4"},
+        )
+    )
+
     subtitle_path: MediaRef
     """The file, in any form and encoding."""
     encoding: str | None = Field(None, max_length=32)
@@ -267,6 +310,10 @@ class FixSubtitlesInput(RetimingInput, LimitsInput):
 class ConvertSubtitlesInput(RetimingInput):
     """Which subtitle file to write in which other forms."""
 
+    model_config = ConfigDict(
+        json_schema_extra=examples({"subtitle_path": "films/first.srt", "output_formats": ["vtt"]})
+    )
+
     subtitle_path: MediaRef
     """The file, in any form and encoding."""
     encoding: str | None = Field(None, max_length=32)
@@ -283,6 +330,10 @@ class ConvertSubtitlesInput(RetimingInput):
 
 class CompareSubtitlesInput(TaskInput):
     """Which subtitle file to hold against which."""
+
+    model_config = ConfigDict(
+        json_schema_extra=examples({"subtitle_path": "films/first.srt", "reference_path": "films/first.srt"})
+    )
 
     reference_path: MediaRef
     """What is right."""

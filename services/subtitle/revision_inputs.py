@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
-from nodekit import MediaRef, TaskInput
+from nodekit import MediaRef, TaskInput, examples
 from services.subtitle.inputs import TranscriptInput
 
 Provider = Literal[
@@ -51,6 +51,16 @@ class Correction(ModelInput):
 class CorrectSubtitlesInput(TaskInput):
     """Which subtitles to correct."""
 
+    model_config = ConfigDict(
+        json_schema_extra=examples(
+            {
+                "subtitle_path": "films/first.srt",
+                "language": "en",
+                "subtitle_correction": {"enabled": True, "provider": "rules"},
+            }
+        )
+    )
+
     subtitle_path: MediaRef
     """The file, in any form and encoding."""
     subtitle_correction: Correction = Correction()
@@ -77,6 +87,12 @@ class Optimization(ModelInput):
 class AiOptimizeSubtitlesInput(TranscriptInput):
     """Which transcript to optimize."""
 
+    model_config = ConfigDict(
+        json_schema_extra=examples(
+            {"segments_file": "films/first.srt", "subtitle_optimization": {"enabled": True}}
+        )
+    )
+
     subtitle_optimization: Optimization
     """Whether and by whom."""
     language: Language = ""
@@ -90,6 +106,8 @@ class AiOptimizeSubtitlesInput(TranscriptInput):
 class AiOptimizeTextInput(TranscriptInput, ModelInput):
     """Which transcript's whole text to correct."""
 
+    model_config = ConfigDict(json_schema_extra=examples({"segments_file": "films/first.srt"}))
+
     language: Language = ""
     """Language code of the text; empty: unknown."""
     terms: list[Term] = Field(default_factory=list, max_length=500)
@@ -102,6 +120,12 @@ class AiOptimizeTextInput(TranscriptInput, ModelInput):
 
 class TranslateSubtitlesInput(TranscriptInput, ModelInput):
     """Which transcript or subtitles to translate."""
+
+    model_config = ConfigDict(
+        json_schema_extra=examples(
+            {"segments_file": "films/first.srt", "target_language": "de", "glossary": {"bread": "Brot"}}
+        )
+    )
 
     target_language: Annotated[
         str, StringConstraints(max_length=35, pattern=r"^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*$")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from nodekit import MediaRef, TaskInput
+from nodekit import MediaRef, TaskInput, examples
 
 
 class SpeechSegment(TaskInput):
@@ -22,6 +22,8 @@ class SpeechSegment(TaskInput):
 
 class GenerateSpeechInput(TaskInput):
     """What to say, and how."""
+
+    model_config = ConfigDict(json_schema_extra=examples({"text": "Good morning.", "language": "en"}))
 
     text: str = Field("", max_length=200_000)
     """What to say; lines are paragraphs."""
@@ -99,3 +101,5 @@ class GenerateSpeechInput(TaskInput):
 
 class AskInput(TaskInput):
     """Nothing to say."""
+
+    model_config = ConfigDict(json_schema_extra=examples({}))

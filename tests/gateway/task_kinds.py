@@ -16,6 +16,7 @@ EXTRACT_AUDIO = pb.TaskType(
             "type": "object",
             "additionalProperties": False,
             "required": ["video_path"],
+            "examples": [{"video_path": "films/first.mp4"}],
             "properties": {
                 "video_path": {"type": "string", "description": "The video."},
                 "cut": {"$ref": "#/$defs/Cut"},

@@ -26,10 +26,16 @@ class Node(BaseModel):
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
 
+class Example(Node):
+    summary: str
+    value: dict[str, Any]
+
+
 class MediaType(Node):
     """Media Type Object."""
 
     schema_: dict[str, Any] = Field(alias="schema")
+    examples: dict[str, Example] = {}
 
 
 class Parameter(Node):
@@ -277,3 +283,16 @@ def test_the_vendored_page_keeps_its_licence() -> None:
     assert "Apache License" in (folder / "LICENSE").read_text()
     assert (folder / "NOTICE").read_text().strip()
     assert not [path for path in folder.iterdir() if path.suffix == ".map"]
+
+
+@pytest.mark.trial("10.12")
+async def test_the_examples_of_the_nodes_are_offered(harness: Harness) -> None:
+    """`/docs` offers each example of a task type's schema as a whole submission, under the type's name."""
+    raw = await fetch(harness)
+    shown = raw["paths"]["/v1/tasks"]["post"]["requestBody"]["content"]["application/json"]["examples"]
+    assert shown == {
+        EXTRACT_AUDIO.name: {
+            "summary": EXTRACT_AUDIO.name,
+            "value": {"task_name": EXTRACT_AUDIO.name, "input_data": {"video_path": "films/first.mp4"}},
+        }
+    }
