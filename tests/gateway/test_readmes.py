@@ -25,7 +25,7 @@ def test_every_file_has_a_line(folder: Path) -> None:
     below = {path for path in FOLDERS if folder in path.parents}
     files = {
         str(path.relative_to(folder))
-        for path in folder.rglob("*.py")
+        for path in (*folder.rglob("*.py"), *folder.rglob("*.yaml"))
         if path.name != "__init__.py" and not any(other in path.parents for other in below)
     }
     rows = described(folder)
