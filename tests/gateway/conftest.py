@@ -19,10 +19,12 @@ from tests.gateway.fake_access import FakeAccess
 from tests.gateway.fake_filestore import FakeFilestore
 from tests.gateway.fake_locks import FakeLockService
 from tests.gateway.fake_scheduler import FakeScheduler
+from tests.gateway.fake_workflows import FakeWorkflows
 from yivideo.access.v1.access_pb2_grpc import add_AccessServiceServicer_to_server
 from yivideo.file.v1.file_pb2_grpc import add_FileServiceServicer_to_server
 from yivideo.gpulock.v1.monitor_pb2_grpc import add_LockMonitorServicer_to_server
 from yivideo.task.v1.task_pb2_grpc import add_TaskServiceServicer_to_server
+from yivideo.task.v1.workflow_pb2_grpc import add_WorkflowServiceServicer_to_server
 
 RUNTIME = RuntimeSection(metrics_listen="", drain_seconds=0.2, call_timeout_seconds=5)
 
@@ -72,6 +74,9 @@ async def _harness(
         RpcServer(RUNTIME),
     )
     scheduler_server.add(add_TaskServiceServicer_to_server, scheduler, "yivideo.task.v1.TaskService")
+    scheduler_server.add(
+        add_WorkflowServiceServicer_to_server, FakeWorkflows(), "yivideo.task.v1.WorkflowService"
+    )
     scheduler_server.add(add_AccessServiceServicer_to_server, access, "yivideo.access.v1.AccessService")
     filestore_server.add(add_FileServiceServicer_to_server, filestore, "yivideo.file.v1.FileService")
     lock_server.add(add_LockMonitorServicer_to_server, locks, "yivideo.gpulock.v1.LockMonitor")

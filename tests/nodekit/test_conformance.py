@@ -72,6 +72,7 @@ async def test_the_ffmpeg_node_keeps_every_law_of_attempts(tmp_path: Path) -> No
     }
 
 
+@pytest.mark.slow
 @pytest.mark.trial("10.16")
 async def test_each_fault_is_found(tmp_path: Path) -> None:
     """A node that is good but for one fault breaks the fault's law, and the judge says what it did."""

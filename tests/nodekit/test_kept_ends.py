@@ -32,6 +32,7 @@ async def events_of(node: NodeUnderTest, request: task_pb2.RunTaskRequest) -> li
     return [event async for event in node.events(request)]
 
 
+@pytest.mark.slow
 @pytest.mark.trial("10.1")
 @pytest.mark.parametrize("heard", ["nobody", "somebody"])
 async def test_what_was_handed_back_is_told_by_the_next_process(tmp_path: Path, heard: str) -> None:

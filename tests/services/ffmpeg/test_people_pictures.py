@@ -16,6 +16,8 @@ from tests.media.local_runner import LocalRunner
 from tests.media.measure import ffmpeg
 from tests.services.ffmpeg.people import BEEPS, FLASHES, X264, at, colour, joined, pictures_of, times
 
+pytestmark = pytest.mark.slow
+
 
 async def strips_of(source: Path, folder: Path, *corners: int, luma: bool = False) -> tuple[Strips, Path]:
     """Cut strips of a film into a new folder."""

@@ -27,6 +27,8 @@ from tests.services.ffmpeg.people import (
     times,
 )
 
+pytestmark = pytest.mark.slow
+
 HALF_A_FRAME = 0.021
 
 

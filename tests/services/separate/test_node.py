@@ -132,7 +132,8 @@ ODD = {
 
 
 @shared_loop
-@pytest.mark.parametrize("engine", [pytest.param("repet", marks=pytest.mark.slow), "deepfilternet"])
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["repet", "deepfilternet"])
 @pytest.mark.usefixtures("speech_model")
 async def test_odd_recordings(under_test: NodeUnderTest, tmp_path: Path, engine: str) -> None:
     """Silence, one sample, telephone rate, eight channels and a film give stems of the same shape that are the mix."""
