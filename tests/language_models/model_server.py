@@ -53,7 +53,7 @@ class ModelServer:
         self.begun.set()
         try:
             return await self._answer(request, body, self.trouble.pop(0) if self.trouble else self.always)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, ConnectionError):  # the second where it finds out by writing
             self.cut.set()
             raise
         finally:

@@ -94,6 +94,7 @@ def test_public_surface() -> None:
         "TaskInput",
         "TaskOutput",
         "WarmModel",
+        "examples",
         "serve",
     ]
     assert all(hasattr(nodekit, name) for name in nodekit.__all__)

@@ -408,6 +408,7 @@ async def test_scheduler_dies_in_the_middle(harness: Harness) -> None:
     await first.submit()
     await finish(node, "audio")
     left = await node.arrival("w-left")
+    await node.arrival("w-right")  # one that is claimed and not begun waits for its lease to lapse
     await first.client.scheduler.attempts.retire()
     await first.client.scheduler.dispatcher.drain()
     second = await connect(harness)
