@@ -93,6 +93,7 @@ async def test_holes_stay_open(runner: LocalRunner, sound_with_hole: Path, tmp_p
     assert len(heights) / RATE == pytest.approx(3.0, abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("film_name", ["film", "late_sound", "broadcast"])
 @pytest.mark.parametrize(("start", "end"), [(None, 1.25), (0.75, None), (0.75, 1.5), (2.6, 2.7)])
 async def test_a_span_is_that_part_of_the_whole(

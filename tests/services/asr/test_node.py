@@ -105,6 +105,7 @@ async def test_a_speech_is_written_down_in_the_origins_form(asr_node: NodeUnderT
     assert rows[0] == ["start", "end", "text"] and bare(" ".join(row[2] for row in rows[1:])) == KENNEDY
 
 
+@pytest.mark.slow
 @shared_loop
 @pytest.mark.usefixtures("base_model")
 async def test_telephone_channels_are_apart(asr_node: NodeUnderTest, media: Path) -> None:
@@ -120,6 +121,7 @@ async def test_telephone_channels_are_apart(asr_node: NodeUnderTest, media: Path
     assert "words" not in json.loads(again.file("segments_file").read_text())["segments"][0]
 
 
+@pytest.mark.slow
 @shared_loop
 @pytest.mark.usefixtures("base_model")
 async def test_chinese_is_simplified_when_asked(asr_node: NodeUnderTest, media: Path) -> None:

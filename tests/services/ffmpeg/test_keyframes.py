@@ -324,6 +324,7 @@ ODD_FILMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ODD_FILMS)
 async def test_odd_films(runner: LocalRunner, shared_media: Path, name: str, tmp_path: Path) -> None:
     """Every odd film gives key frames of the right size at its packets' times."""

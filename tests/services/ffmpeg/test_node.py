@@ -260,6 +260,7 @@ async def test_wrong_inputs_are_refused_at_once(
     assert f"/input{pointer}" in [field.pointer for field in caught.value.fields]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "task", ["extract_audio", "extract_keyframes", "crop_subtitle_images", "split_audio_segments"]
 )

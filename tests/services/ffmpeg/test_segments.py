@@ -235,6 +235,7 @@ async def test_encoding_that_takes_too_long_fails(runner: LocalRunner, rising: P
     assert caught.value.code is FaultCode.NO_SEGMENTS
 
 
+@pytest.mark.slow
 async def test_odd_films(runner: LocalRunner, shared_media: Path, tmp_path: Path) -> None:
     """The odd films' sound can be split; the one without sound says so."""
     for number, source in enumerate(sorted((shared_media / "video").iterdir())):

@@ -115,6 +115,7 @@ async def test_broken_files(runner: LocalRunner, broken: dict[str, Path], name: 
         await cut_strips(runner, broken[name], tmp_path, StripOptions(AREA), Decoder.CPU)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

@@ -77,6 +77,7 @@ async def test_times_of_a_film_of_varying_rate_are_true(under_test: NodeUnderTes
     assert (one["startTime"], one["endTime"]) == (0.36, 1.32)
 
 
+@pytest.mark.slow
 @shared_loop
 async def test_what_is_no_film_or_says_nothing(under_test: NodeUnderTest, tmp_path: Path) -> None:
     """No subtitles are no error; no media, no picture and an area outside of it are, each with its code."""
