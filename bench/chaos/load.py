@@ -255,7 +255,7 @@ class Clients:
         async for sequence, name, data in self.stream(outcome.task.task_id, 0):
             outcome.events.append((sequence, name))
             if name == "retrying":
-                outcome.retries.append(data["error"]["code"])
+                outcome.retries.append(data["error_detail"]["code"])
             if name in TERMINAL_EVENTS:
                 outcome.ended_time = datetime.fromisoformat(data["time"]).timestamp()
         if outcome.state == "completed" and outcome.task.store:
