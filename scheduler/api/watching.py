@@ -7,9 +7,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from results.states import TERMINAL, is_terminal
-from runtime.errors import Draining, InvalidArgument, TaskNotFound
+from runtime.errors import InvalidArgument, TaskNotFound
 from scheduler.api.event_feed import EventFeed, TaskErased
 from scheduler.api.task_view import TaskView
+from scheduler.api.until_draining import until_draining
 from scheduler.queue.record import TaskRecord
 from scheduler.queue.task_store import TaskStore
 from yivideo.task.v1 import task_pb2
@@ -59,34 +60,22 @@ class TaskWatch:
     async def _follow(self, record: TaskRecord, cursor: int) -> AsyncGenerator[task_pb2.TaskEvent, None]:
         task_id = record.task_id
         feed = self._feed.follow(task_id, cursor, quiet_seconds=self._heartbeat_seconds)
-        draining = asyncio.ensure_future(self._draining.wait())
-        step: asyncio.Future[task_pb2.TaskEvent | None] | None = None
         try:
-            while True:
-                step = asyncio.ensure_future(anext(feed))
-                await asyncio.wait({step, draining}, return_when=asyncio.FIRST_COMPLETED)
-                if not step.done():
-                    raise Draining("this scheduler is shutting down; watch again with the last sequence")
-                event = step.result()
-                if event is None:
-                    beat = task_pb2.TaskEvent(task_id=task_id, heartbeat=task_pb2.Heartbeat())
-                    beat.time.GetCurrentTime()
-                    yield beat
-                    continue
-                if event.sequence > cursor + 1:
-                    yield await self._gap(task_id, cursor + 1, event.sequence - 1)
-                cursor = event.sequence
-                yield event
-                if is_terminal(event):
-                    return
+            async with aclosing(until_draining(feed, self._draining)) as following:
+                async for event in following:
+                    if event is None:
+                        beat = task_pb2.TaskEvent(task_id=task_id, heartbeat=task_pb2.Heartbeat())
+                        beat.time.GetCurrentTime()
+                        yield beat
+                        continue
+                    if event.sequence > cursor + 1:
+                        yield await self._gap(task_id, cursor + 1, event.sequence - 1)
+                    cursor = event.sequence
+                    yield event
+                    if is_terminal(event):
+                        return
         except TaskErased:
             raise TaskNotFound(f"task {task_id!r} was deleted") from None
-        finally:
-            draining.cancel()
-            if step is not None and not step.done():
-                step.cancel()
-                await asyncio.wait({step})
-            await feed.aclose()
 
     async def _gap(self, task_id: str, first: int, last: int) -> task_pb2.TaskEvent:
         gap = task_pb2.EventGap(

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from runtime.errors import Draining, InvalidArgument, WorkflowNotFound
+from runtime.errors import InvalidArgument, WorkflowNotFound
 from scheduler.api.event_feed import EventFeed, StoredEvent, TaskErased
+from scheduler.api.until_draining import until_draining
 from scheduler.queue.keys import workflow_record
 from scheduler.queue.workflow_presenter import to_workflow, to_workflow_event
 from scheduler.queue.workflow_store import WorkflowStore
@@ -55,35 +56,25 @@ class WorkflowWatch:
         feed = self._feed.follow_stored(
             workflow_record(workflow_id), cursor, quiet_seconds=self._heartbeat_seconds
         )
-        draining = asyncio.ensure_future(self._draining.wait())
-        step: asyncio.Future[StoredEvent | None] | None = None
         try:
-            while True:
-                step = asyncio.ensure_future(anext(feed))
-                await asyncio.wait({step, draining}, return_when=asyncio.FIRST_COMPLETED)
-                if not step.done():
-                    raise Draining("this scheduler is shutting down; watch again with the last sequence")
-                stored = step.result()
-                if stored is None:
-                    beat = workflow_pb2.WorkflowEvent(workflow_id=workflow_id, heartbeat=task_pb2.Heartbeat())
-                    beat.time.GetCurrentTime()
-                    yield beat
-                    continue
-                if stored[0] > cursor + 1:
-                    yield await self._gap(workflow_id, cursor + 1, stored[0] - 1)
-                cursor = stored[0]
-                event = await self._complete(workflow_id, stored)
-                yield event
-                if event.HasField("ended") and await self._over(workflow_id, cursor):
-                    return
+            async with aclosing(until_draining(feed, self._draining)) as following:
+                async for stored in following:
+                    if stored is None:
+                        beat = workflow_pb2.WorkflowEvent(
+                            workflow_id=workflow_id, heartbeat=task_pb2.Heartbeat()
+                        )
+                        beat.time.GetCurrentTime()
+                        yield beat
+                        continue
+                    if stored[0] > cursor + 1:
+                        yield await self._gap(workflow_id, cursor + 1, stored[0] - 1)
+                    cursor = stored[0]
+                    event = await self._complete(workflow_id, stored)
+                    yield event
+                    if event.HasField("ended") and await self._over(workflow_id, cursor):
+                        return
         except TaskErased:
             raise WorkflowNotFound(f"workflow {workflow_id!r} was deleted") from None
-        finally:
-            draining.cancel()
-            if step is not None and not step.done():
-                step.cancel()
-                await asyncio.wait({step})
-            await feed.aclose()
 
     async def _complete(self, workflow_id: str, stored: StoredEvent) -> workflow_pb2.WorkflowEvent:
         sequence, attempt, time_ms, detached, body = stored
