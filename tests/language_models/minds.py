@@ -37,6 +37,18 @@ def _entries(field: str, lines: Lines, texts: list[str]) -> dict[str, Any]:
     }
 
 
+def _rewritten(field: str, lines: Lines, texts: list[str]) -> dict[str, Any]:
+    """Give every line another text, in the form that is asked for."""
+    if field == "commands":
+        return {
+            "commands": [
+                {"command": "UPDATE", "id": line["id"], "changes": {line["text"]: text}}
+                for line, text in zip(lines, texts, strict=True)
+            ]
+        }
+    return _entries(field, lines, texts)
+
+
 def faithful(field: str, lines: Lines) -> Any:
     """Change nothing."""
     return (
@@ -92,14 +104,7 @@ def drops_words(field: str, lines: Lines) -> Any:
 def shifts(field: str, lines: Lines) -> Any:
     """Give each line the text of the next one, with an honest echo."""
     texts = [line["text"] for line in lines]
-    if field == "commands":
-        return {
-            "commands": [
-                {"command": "UPDATE", "id": line["id"], "changes": {line["text"]: text}}
-                for line, text in zip(lines, texts[1:] + texts[:1], strict=True)
-            ]
-        }
-    return _entries(field, lines, texts[1:] + texts[:1])
+    return _rewritten(field, lines, texts[1:] + texts[:1])
 
 
 def shifts_with_echo(field: str, lines: Lines) -> Any:
@@ -113,14 +118,7 @@ def shifts_with_echo(field: str, lines: Lines) -> Any:
 
 def duplicates(field: str, lines: Lines) -> Any:
     """Give the first line's text to all; by command: double every line's first word."""
-    if field == "commands":
-        return {
-            "commands": [
-                {"command": "UPDATE", "id": line["id"], "changes": {line["text"]: lines[0]["text"]}}
-                for line in lines
-            ]
-        }
-    return _entries(field, lines, [lines[0]["text"]] * len(lines))
+    return _rewritten(field, lines, [lines[0]["text"]] * len(lines))
 
 
 def doubles_ids(field: str, lines: Lines) -> Any:
@@ -137,14 +135,7 @@ def translates(field: str, lines: Lines) -> Any:
         texts = [
             f"Das ist nicht die Zeile, die ihr wollt, aber sie ist auch schön {line['id']}" for line in lines
         ]
-    if field == "commands":
-        return {
-            "commands": [
-                {"command": "UPDATE", "id": line["id"], "changes": {line["text"]: text}}
-                for line, text in zip(lines, texts, strict=True)
-            ]
-        }
-    return _entries(field, lines, texts)
+    return _rewritten(field, lines, texts)
 
 
 def prose(field: str, lines: Lines) -> Any:
@@ -180,27 +171,13 @@ def obeys(field: str, lines: Lines) -> Any:
 def writes_times(field: str, lines: Lines) -> Any:
     """Put time lines and new cues into texts."""
     texts = [f"{line['text']}\n\n99\n00:00:01,000 --> 00:00:02,000\nmore" for line in lines]
-    if field == "commands":
-        return {
-            "commands": [
-                {"command": "UPDATE", "id": line["id"], "changes": {line["text"]: text}}
-                for line, text in zip(lines, texts, strict=True)
-            ]
-        }
-    return _entries(field, lines, texts)
+    return _rewritten(field, lines, texts)
 
 
 def rephrases(field: str, lines: Lines) -> Any:
     """Say every line in other words."""
     texts = [f"In other words, someone expresses thought number {line['id']}" for line in lines]
-    if field == "commands":
-        return {
-            "commands": [
-                {"command": "UPDATE", "id": line["id"], "changes": {line["text"]: text}}
-                for line, text in zip(lines, texts, strict=True)
-            ]
-        }
-    return _entries(field, lines, texts)
+    return _rewritten(field, lines, texts)
 
 
 def wrong_types(field: str, lines: Lines) -> Any:
