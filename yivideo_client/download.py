@@ -8,7 +8,6 @@ machine runs; where the SHA-256 is known it has the last word.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,6 +17,7 @@ from pathlib import Path
 import aiohttp
 import orjson
 
+from yivideo_client.digest import sha256_of
 from yivideo_client.errors import ApiError, IntegrityError
 from yivideo_client.models import StoredFile
 from yivideo_client.transport import BROKEN, Transport, connection_failed, quoted
@@ -143,7 +143,7 @@ async def fetch(
     try:
         os.truncate(descriptor, file.size)
         await _fetch_all(transport, file, descriptor, journal, parallel, progress)
-        if expected_sha256 and await asyncio.to_thread(_sha256_of, part) != expected_sha256:
+        if expected_sha256 and await sha256_of(part) != expected_sha256:
             _forget(part, journal.path)
             raise IntegrityError(f"{file.path} arrived with other bytes than it was stored with")
     except _Changed:
@@ -189,11 +189,6 @@ async def _fetch_all(
         raise _Changed from None
     except* Exception as several:
         raise several.exceptions[0] from several
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _forget(*paths: Path) -> None:

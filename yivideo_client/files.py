@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from yivideo_client.digest import sha256_of
 from yivideo_client.download import fetch
-from yivideo_client.errors import ApiError, Conflict, IntegrityError, NotFound
+from yivideo_client.errors import ApiError, IntegrityError, NotFound
 from yivideo_client.models import StoredFile
 from yivideo_client.transport import BROKEN, Transport, connection_failed, quoted
 
@@ -89,16 +90,17 @@ class Files:
         return stored
 
     async def put_once(self, source: Path, prefix: str, *, progress: Told | None = None) -> StoredFile:
-        """Store a local file under `<prefix>/<its SHA-256>/<its name>`, unless it is there.
+        """Store a local file under `<prefix>/<digest of key and content>/<its name>`, unless it is there.
 
-        So the same input has the same path in every run, and a repeated submission is the same request.
+        So the same input has the same path in every run, and a repeated submission is the same request. The key is part of
+        it because files have owners: another user's copy of the same film is out of reach.
         """
-        digest = await asyncio.to_thread(_sha256_of, source)
-        path = f"{prefix}/{digest[:32]}/{source.name}"
+        content = f"{self._transport.connection.api_key or ''}{await sha256_of(source)}"
+        path = f"{prefix}/{hashlib.sha256(content.encode()).hexdigest()[:32]}/{source.name}"
         try:
-            return await self.upload(source, path, only_new=True, progress=progress)
-        except Conflict:
             return await self.stat(path)
+        except NotFound:
+            return await self.upload(source, path, progress=progress)
 
     async def download(
         self,
@@ -114,12 +116,10 @@ class Files:
         What an interrupted download left is used again as long as the stored file has not changed. Large files come in
         up to `parallel` requests at a time. Raises NotFound, IntegrityError.
         """
-        known = await self.stat(file.path, bucket=file.bucket) if isinstance(file, StoredFile) else None
-        if known is None:
-            known = await self.stat(str(file), bucket=bucket)
-        expected = file.sha256 if isinstance(file, StoredFile) else ""
+        named = file if isinstance(file, StoredFile) else StoredFile(file, 0, bucket=bucket)
+        known = await self.stat(named.path, bucket=named.bucket)
         return await fetch(
-            self._transport, known, target, expected_sha256=expected, parallel=parallel, progress=progress
+            self._transport, known, target, expected_sha256=named.sha256, parallel=parallel, progress=progress
         )
 
     async def stat(self, path: str, *, bucket: str = "") -> StoredFile:
@@ -195,8 +195,3 @@ async def _pieces(
         done = min(size, done + PIECE_BYTES)
         if progress:
             progress(done, size)
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

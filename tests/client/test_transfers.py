@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from tests.client.conftest import ScriptedServer, broken_off
-from yivideo_client import AsyncClient, ConnectionFailed, IntegrityError, StoredFile, errors
+from yivideo_client import AsyncClient, Connection, ConnectionFailed, IntegrityError, StoredFile, errors
 
 CONTENT = random.Random(1).randbytes(300_000)
 
@@ -176,3 +176,28 @@ async def test_a_local_file_that_is_not_there(client: AsyncClient, tmp_path: Pat
     """It is the local file that is named, and no connection is blamed."""
     with pytest.raises(FileNotFoundError):
         await client.files.upload(tmp_path / "no", "x")
+
+
+async def test_an_input_is_sent_once_for_each_key(server: ScriptedServer, tmp_path: Path) -> None:
+    """The same bytes have the same path in every run and are not sent again; another key has a path of its own."""
+    source = tmp_path / "film.mp4"
+    source.write_bytes(CONTENT)
+    stored: dict[str, bytes] = {}
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        path = request.path.removeprefix("/v1/files/").removeprefix("download/")
+        if request.method == "HEAD":
+            found = stored.get(path)
+            return web.Response(
+                status=200 if found else 404, headers={"Content-Length": str(len(found))} if found else {}
+            )
+        stored[path] = body = await request.read()
+        return web.json_response({"file_path": path, "size": len(body), "sha256": ""})
+
+    server.handler = answer
+    paths = []
+    for key in ("yiv_a", "yiv_a", "yiv_b"):
+        async with AsyncClient(Connection(server.url, key)) as client:
+            paths.append((await client.files.put_once(source, "uploads")).path)
+    assert paths[0] == paths[1] != paths[2] and set(paths) == set(stored)
+    assert [request.method for request in server.seen] == ["HEAD", "PUT", "HEAD", "HEAD", "PUT"]
