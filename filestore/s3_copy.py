@@ -42,12 +42,12 @@ async def copy(wire: S3Wire, source: FileInfo, target: NewFile, condition: Condi
         await wire.call("PUT", target.bucket, target.path, headers=always)
 
     try:
-        await in_turn(at_once, condition)
+        await in_turn(wire, target, at_once, condition)
     except S3Refused as refused:
         if refused.code != "NoSuchBucket":
             raise
         await wire.make_bucket(target.bucket)
-        await in_turn(at_once, condition)
+        await in_turn(wire, target, at_once, condition)
 
 
 async def _copy_parts(
@@ -60,7 +60,7 @@ async def _copy_parts(
             last = min(first + _PART_BYTES, source.size_bytes) - 1
             await upload.add([], {**origin, "x-amz-copy-source-range": f"bytes={first}-{last}"})
         await upload.wait()
-        await in_turn(upload.complete, condition)
+        await in_turn(wire, target, upload.complete, condition)
     except BaseException:
         await finish_despite_cancel(asyncio.create_task(upload.abort()))
         raise

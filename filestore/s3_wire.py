@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from urllib.parse import urlunsplit
+from weakref import WeakValueDictionary
 
 import aiohttp
 from minio.credentials.credentials import Credentials
@@ -99,6 +100,7 @@ class S3Wire:
         self._region = section.region
         self._credentials = Credentials(section.access_key, section.secret_key.get_secret_value())
         context = ssl.create_default_context(cafile=section.authority) if section.secure else True
+        self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=context, limit=0),
             timeout=aiohttp.ClientTimeout(
@@ -110,6 +112,10 @@ class S3Wire:
             auto_decompress=False,
             skip_auto_headers=("User-Agent", "Accept-Encoding", "Content-Type"),
         )
+
+    def turn(self, bucket: str, path: str) -> asyncio.Lock:
+        """Return what the writers of this process hold while they look at one path and write it."""
+        return self._turns.setdefault((bucket, path), asyncio.Lock())
 
     async def aclose(self) -> None:
         """Close all connections."""

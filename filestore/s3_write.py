@@ -80,12 +80,12 @@ class S3Writer:
             await self._wire.call("PUT", file.bucket, file.path, headers=headers, body=body)
 
         try:
-            await in_turn(put, condition)
+            await in_turn(self._wire, file, put, condition)
         except S3Refused as refused:
             if refused.code != "NoSuchBucket":
                 raise
             await self._wire.make_bucket(file.bucket)
-            await in_turn(put, condition)
+            await in_turn(self._wire, file, put, condition)
 
     async def _write_large(
         self,
@@ -104,7 +104,7 @@ class S3Writer:
                 await self._threads.run(checksum.update, part)
             await upload.wait()
             check_announced(file, checksum.size_bytes, checksum.sha256)
-            await in_turn(upload.complete, condition)
+            await in_turn(self._wire, file, upload.complete, condition)
         except BaseException:
             await finish_despite_cancel(asyncio.create_task(upload.abort()))
             raise
@@ -158,19 +158,26 @@ def owning(owner: str, task_id: str) -> dict[str, str]:
     return {OWNER: owner, **({TASK_ID: task_id} if task_id else {})}
 
 
-async def in_turn(write: Callable[[dict[str, str]], Awaitable[None]], condition: Condition) -> None:
-    """Write as the condition allows, looking again each time another writer came first."""
+async def in_turn(
+    wire: S3Wire, file: NewFile, write: Callable[[dict[str, str]], Awaitable[None]], condition: Condition
+) -> None:
+    """Write as the condition allows, looking again each time another writer came first.
+
+    Writers of this process take turns at a path: a radosgw looks at the condition of a large upload before it acts, and lets
+    all of several that end at one instant through.
+    """
     refused_headers: dict[str, str] = {}
-    for turn in range(_TURNS):
-        headers = await condition()
-        if headers == refused_headers and "If-Match" in headers:
-            # It does hold: this store (a radosgw, of a multipart upload) refuses whatever has such a condition.
-            headers = {}
-        try:
-            await write(headers)
-        except S3Refused as refused:
-            if refused.status not in _OVERTAKEN or turn == _TURNS - 1:
-                raise
-            refused_headers = headers
-        else:
-            return
+    async with wire.turn(file.bucket, file.path):
+        for turn in range(_TURNS):
+            headers = await condition()
+            if headers == refused_headers and "If-Match" in headers:
+                # It does hold: this store (a radosgw, of a multipart upload) refuses whatever has such a condition.
+                headers = {}
+            try:
+                await write(headers)
+            except S3Refused as refused:
+                if refused.status not in _OVERTAKEN or turn == _TURNS - 1:
+                    raise
+                refused_headers = headers
+            else:
+                return
