@@ -71,21 +71,31 @@ class RpcServer:
                 f"settings: runtime.listen is {settings.listen}, which others can reach: "
                 "set runtime.token, or runtime.tls with client certificates"
             )
-        self._server = grpc.aio.server(
-            interceptors=[CallInterceptor(token)], options=server_options(settings)
-        )
+        self._interceptor = CallInterceptor(token)
+        self._server = grpc.aio.server(interceptors=[self._interceptor], options=server_options(settings))
         self._health = HealthServicer()
         self._services: list[str] = []
         self.draining = asyncio.Event()
         """Set when the drain begins; streaming handlers end themselves on it, with a cursor to resume from."""
 
-    def add(self, adder: Callable[[Any, grpc.aio.Server], None], servicer: object, service: str) -> None:
+    def add(
+        self,
+        adder: Callable[[Any, grpc.aio.Server], None],
+        servicer: object,
+        service: str,
+        *,
+        without_token: bool = False,
+    ) -> None:
         """Register a servicer: its generated `add_…_to_server`, itself, and its full service name.
+
+        `without_token`: its callers need none, for those that cannot show one; certificates are asked for all the same.
 
         Raises TypeError when one of its streaming handlers is not an async generator.
         """
         adder(servicer, cast(grpc.aio.Server, _Registrar(self._server)))
         self._services.append(service)
+        if without_token:
+            self._interceptor.open_services.add(service)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:

@@ -21,9 +21,11 @@ from scheduler.api.endings import Endings
 from scheduler.api.event_feed import EventFeed
 from scheduler.api.input_files import InputFiles
 from scheduler.api.listing import Listing
+from scheduler.api.node_load import NodeLoads
 from scheduler.api.page_token import PageTokens
 from scheduler.api.queue_place import QueuePlaces
 from scheduler.api.queue_report import QueueReport
+from scheduler.api.scaler_servicer import ScalerServicer
 from scheduler.api.servicer import TaskServicer
 from scheduler.api.task_feed import TaskFeed
 from scheduler.api.task_view import TaskView
@@ -52,6 +54,7 @@ from scheduler.run.lease_keeper import LeaseKeeper
 from scheduler.run.sweeper import Sweeper
 from scheduler.settings import ALLOW_SETTING, SchedulerSettings
 from yivideo.access.v1 import access_pb2, access_pb2_grpc
+from yivideo.keda.v1 import external_scaler_pb2, external_scaler_pb2_grpc
 from yivideo.task.v1 import task_pb2, task_pb2_grpc, workflow_pb2, workflow_pb2_grpc
 
 log = get_logger(__name__)
@@ -59,6 +62,7 @@ log = get_logger(__name__)
 SERVICE = task_pb2.DESCRIPTOR.services_by_name["TaskService"].full_name
 WORKFLOW_SERVICE = workflow_pb2.DESCRIPTOR.services_by_name["WorkflowService"].full_name
 ACCESS_SERVICE = access_pb2.DESCRIPTOR.services_by_name["AccessService"].full_name
+SCALER_SERVICE = external_scaler_pb2.DESCRIPTOR.services_by_name["ExternalScaler"].full_name
 _START_RETRY_SECONDS = 60.0
 _STANDSTILL_SECONDS = 5.0
 
@@ -124,6 +128,11 @@ class Scheduler:
         self.listing = Listing(redis, keys, self.tasks, self.view, tokens)
         self.workflow_listing = WorkflowListing(redis, keys, self.workflows, tokens)
         self.queues = QueueReport(redis, keys, self.dispatcher, self.feed, section)
+        self.loads = NodeLoads(
+            redis, keys, self.types, [node.node for node in section.nodes],
+            repeat_seconds=section.watch_heartbeat_seconds,
+        )  # fmt: skip
+        self.dispatcher.on_work = self.loads.wake
         self._loading: set[asyncio.Task[None]] = set()
 
     def _wake(self, message: str) -> None:
@@ -215,12 +224,20 @@ async def scheduling(settings: SchedulerSettings) -> AsyncIterator[tuple[Schedul
             WorkflowServicer(scheduler),
             WORKFLOW_SERVICE,
         )
+        server.add(
+            external_scaler_pb2_grpc.add_ExternalScalerServicer_to_server,
+            ScalerServicer(scheduler.loads, server.draining),
+            SCALER_SERVICE,
+            without_token=settings.scheduler.scaler_open,
+        )
         async with (
             scheduler.running(),
             server.running() as address,
             background(
                 "health",
-                server.report_health([SERVICE, WORKFLOW_SERVICE, ACCESS_SERVICE], scheduler.is_keeping_up),
+                server.report_health(
+                    [SERVICE, WORKFLOW_SERVICE, ACCESS_SERVICE, SCALER_SERVICE], scheduler.is_keeping_up
+                ),
             ),
         ):
             yield scheduler, server, address

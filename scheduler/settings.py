@@ -145,7 +145,11 @@ class SchedulerSection(Section):
     """Whether tasks of a type that is not available are refused with NODE_UNAVAILABLE when their submit does not say what it
     wants. Otherwise they wait for a node."""
     forget_types_seconds: float = Field(30 * 86400.0, ge=60)
-    """After this long without a replica that offers it, a task type is forgotten: a submit is refused as UNKNOWN_TASK_TYPE."""
+    """After this long without a replica that offers it, a task type is forgotten: a submit is refused as UNKNOWN_TASK_TYPE. A node
+    that `nodes` names may be away for as long as nobody needs it: of its types those are forgotten that it has come without."""
+    scaler_open: bool = False
+    """Whether KEDA's ExternalScaler answers callers without `runtime.token`, which KEDA cannot show; it tells how many tasks nodes
+    have, and nothing else. With mutual TLS its callers show a certificate all the same."""
     progress_seconds: float = Field(0.25, ge=0)
     """Least time between two stored progress events of one attempt."""
     watch_heartbeat_seconds: float = Field(15.0, gt=0)

@@ -38,6 +38,7 @@ class Availability:
         self._keys = keys
         self._window_ms = settings.unavailable_seconds * 1000
         self._forget_ms = int(settings.forget_types_seconds * 1000)
+        self._configured = ",".join(sorted({section.node for section in settings.nodes}))
         self._offered = offered
         self._offers = offers
         self._clock = clock
@@ -75,7 +76,7 @@ class Availability:
         """Tell what is offered here, and take in what others saw. Raises Unavailable."""
         offered = sorted(self._offered())
         now, flat, forgotten = await self._redis.run(
-            "seen", [self._forget_ms, *offered], keys=[self._keys.seen, self._keys.types]
+            "seen", [self._forget_ms, self._configured, *offered], keys=[self._keys.seen, self._keys.types]
         )
         items = iter(flat)
         self._seen = {name.decode(): int(when) for name, when in zip(items, items, strict=True)}

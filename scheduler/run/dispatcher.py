@@ -75,6 +75,8 @@ class Dispatcher:
         self._closed = False
         self.on_sight: Callable[[], None] = lambda: None
         """Called when a node replica has come into sight."""
+        self.on_work: Callable[[str], None] = lambda node: None
+        """Called when a node may have got work, whether a replica of it is there or not; empty: any node."""
 
     @property
     def runners(self) -> list[Runner]:
@@ -107,18 +109,21 @@ class Dispatcher:
 
     def want(self, node: str) -> None:
         """Look for work of a node at once: it became ready here."""
+        self.on_work(node)
         for link in self._links.values():
             if link.node == node:
                 link.want()
 
     def want_soon(self, node: str) -> None:
         """Look for work of a node: another replica announced it, and goes first."""
+        self.on_work(node)
         for link in self._links.values():
             if link.node == node:
                 link.want_soon()
 
     def want_all(self) -> None:
         """Look for work of every node."""
+        self.on_work("")
         for link in self._links.values():
             link.want()
 

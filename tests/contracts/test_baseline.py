@@ -22,7 +22,9 @@ def test_the_baseline_is_the_contracts_own_words() -> None:
     text = BASELINE.read_text(encoding="utf-8")
     assert "/" not in text
     assert "\\" not in text
-    assert all(name.startswith("yivideo.") for things in read().values() for name in things)
+    assert all(
+        name.startswith(("yivideo.", "externalscaler.")) for things in read().values() for name in things
+    )
 
 
 def _task_file() -> FileDescriptorProto:

@@ -21,10 +21,12 @@ from tests.contracts.calls import details_of, refused
 from tests.contracts.conftest import Room
 from tests.contracts.contract_node import node
 from tests.contracts.laws import RoomLaws, only_of
+from yivideo.keda.v1 import external_scaler_pb2
 from yivideo.task.v1 import task_pb2, task_pb2_grpc, workflow_pb2
 
 SECONDS = 30.0
 WORKFLOW_SERVICE = workflow_pb2.DESCRIPTOR.services_by_name["WorkflowService"]
+SCALER_SERVICE = external_scaler_pb2.DESCRIPTOR.services_by_name["ExternalScaler"]
 TASK_SERVICE = task_pb2.DESCRIPTOR.services_by_name["TaskService"]
 MOST_QUEUED = 50
 
@@ -100,7 +102,9 @@ class TestLaws(RoomLaws):
 
     service = TASK_SERVICE
     absent = only_of("Node", TASK_SERVICE)
-    beside = frozenset({WORKFLOW_SERVICE.full_name, "yivideo.access.v1.AccessService"})
+    beside = frozenset(
+        {WORKFLOW_SERVICE.full_name, SCALER_SERVICE.full_name, "yivideo.access.v1.AccessService"}
+    )
 
     def test_it_lacks_only_the_nodes_own(self) -> None:
         """The laws above rest on the comments that say `Node only`."""
@@ -111,7 +115,16 @@ class TestWorkflowLaws(RoomLaws):
     """What every service of the room keeps."""
 
     service = WORKFLOW_SERVICE
-    beside = frozenset({TASK_SERVICE.full_name, "yivideo.access.v1.AccessService"})
+    beside = frozenset({TASK_SERVICE.full_name, SCALER_SERVICE.full_name, "yivideo.access.v1.AccessService"})
+
+
+class TestScalerLaws(RoomLaws):
+    """KEDA's contract is kept as our own are."""
+
+    service = SCALER_SERVICE
+    beside = frozenset(
+        {TASK_SERVICE.full_name, WORKFLOW_SERVICE.full_name, "yivideo.access.v1.AccessService"}
+    )
 
 
 def test_a_task_runs_and_its_history_is_kept(stub: Any) -> None:
