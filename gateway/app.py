@@ -15,11 +15,12 @@ from gateway.http.application import assemble
 from gateway.http.body_stream import READ_BUFFER_BYTES
 from gateway.http.facade import Facade
 from gateway.http.server_log import HTTP_LOG
-from gateway.installation import BACKEND, KEY_STATE, SETTINGS, SLOTS, TASKS
+from gateway.installation import BACKEND, KEY_STATE, SETTINGS, SLOTS, TASKS, WORKFLOWS
 from gateway.key_state import KeyState
 from gateway.settings import GatewaySettings
 from gateway.use.slots import StreamSlots
 from gateway.use.tasks import Tasks
+from gateway.use.workflows import Workflows
 from runtime.addresses import join_host_port, split_host_port
 from runtime.logs import get_logger
 from runtime.settings import cannot_listen
@@ -44,6 +45,7 @@ def create_app(settings: GatewaySettings, surfaces: Sequence[Facade] | None = No
             watches = SharedWatches(backend)
             app[BACKEND] = backend
             app[TASKS] = Tasks(backend, watches, app[SLOTS])
+            app[WORKFLOWS] = Workflows(backend, app[SLOTS])
             try:
                 async with app[KEY_STATE].following(Revocations(backend)):
                     yield
@@ -65,6 +67,7 @@ def create_app(settings: GatewaySettings, surfaces: Sequence[Facade] | None = No
 
 async def _drain(app: web.Application) -> None:
     app[TASKS].drain()
+    app[WORKFLOWS].drain()
 
 
 @asynccontextmanager

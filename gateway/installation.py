@@ -9,10 +9,12 @@ from gateway.key_state import KeyState
 from gateway.settings import GatewaySection
 from gateway.use.slots import StreamSlots
 from gateway.use.tasks import Tasks
+from gateway.use.workflows import Workflows
 
 SETTINGS = web.AppKey("settings", GatewaySection)
 BACKEND = web.AppKey("backend", Backend)
 TASKS = web.AppKey("tasks", Tasks)
+WORKFLOWS = web.AppKey("workflows", Workflows)
 KEY_STATE = web.AppKey("key_state", KeyState)
 SLOTS = web.AppKey("slots", StreamSlots)
 

@@ -30,6 +30,7 @@ from scheduler.api.servicer import TaskServicer
 from scheduler.api.task_feed import TaskFeed
 from scheduler.api.task_view import TaskView
 from scheduler.api.watching import TaskWatch
+from scheduler.api.workflow_ending import WorkflowEnding
 from scheduler.api.workflow_listing import WorkflowListing
 from scheduler.api.workflow_servicer import WorkflowServicer
 from scheduler.api.workflow_watching import WorkflowWatch
@@ -118,6 +119,9 @@ class Scheduler:
         self.input_files = InputFiles(section.filestore_address, runtime)
         self.deletion = Deletion(
             self.tasks, self.cancellation, self.watch, section.filestore_address, runtime
+        )
+        self.workflow_ending = WorkflowEnding(
+            self.workflows, self.tasks, self.workflow_watch, self.cancellation, self.deletion
         )
         self.outbox = Outbox(redis, keys)
         self.delivery = DeliveryWorker(

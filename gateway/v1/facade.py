@@ -15,6 +15,7 @@ from gateway.v1.document import Document
 from gateway.v1.routes import (
     bulk,
     docs,
+    ended_workflows,
     events,
     feed,
     files,
@@ -38,6 +39,7 @@ ROUTES = (
     *feed.ROUTES,
     *history.ROUTES,
     *workflows.ROUTES,
+    *ended_workflows.ROUTES,
     *workflow_events.ROUTES,
     *operations.ROUTES,
     *keys.ROUTES,

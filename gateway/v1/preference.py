@@ -1,4 +1,4 @@
-"""`Prefer: wait=N` (RFC 7240): a client asks to be answered when the task has ended, or after N seconds."""
+"""`Prefer: wait=N` (RFC 7240): a client asks to be answered when the task, or the workflow, has ended, or after N seconds."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from aiohttp import web
 
 from gateway.installation import SETTINGS
 from gateway.use.tasks import Seen
+from gateway.use.workflows import SeenWorkflow
 
 APPLIED_HEADER = "Preference-Applied"
 
@@ -23,6 +24,6 @@ def wished_wait_seconds(request: web.Request) -> int:
     return 0
 
 
-def applied(seen: Seen, wished_seconds: int) -> dict[str, str]:
+def applied(seen: Seen | SeenWorkflow, wished_seconds: int) -> dict[str, str]:
     """Return the headers that say whether the wish was granted."""
     return {APPLIED_HEADER: f"wait={wished_seconds}"} if seen.waited else {}

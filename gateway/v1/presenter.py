@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from gateway.use.instants import instant
 from gateway.use.states import callback_status, message
 from gateway.v1.answers import tasks as answers
+from gateway.v1.answers.operations import DeliveryInfo
 from results import node_result as results
 from results.node_result import FileUrl, plain
 from results.states import STATUS, TERMINAL, State, state_word
@@ -172,20 +174,43 @@ def record(task: task_pb2.Task, url: FileUrl) -> answers.TaskRecord:
     )
 
 
+def deleted_resource(one: task_pb2.DeletedResource) -> answers.DeletedResource:
+    """Show how one resource fared."""
+    return answers.DeletedResource(
+        resource=one.resource,
+        status=one.status,
+        message=one.message,
+        retriable=one.retriable,
+        details=plain(one.details),
+    )
+
+
 def delete_report(report: task_pb2.DeleteTaskResponse) -> answers.DeleteReport:
     """Show what a delete did."""
     return answers.DeleteReport(
         status=report.status,
-        results=[
-            answers.DeletedResource(
-                resource=one.resource,
-                status=one.status,
-                message=one.message,
-                retriable=one.retriable,
-                details=plain(one.details),
-            )
-            for one in report.results
-        ],
+        results=[deleted_resource(one) for one in report.results],
         warnings=list(report.warnings),
         timestamp=instant(report.delete_time),
+    )
+
+
+def deliveries(found: task_pb2.ListDeliveriesResponse) -> dict[str, Any]:
+    """Show the log of a callback, whoever's it is."""
+    return {
+        "callback_status": callback_status(found.status),
+        "next_attempt_at": instant(found.next_time) if found.HasField("next_time") else None,
+        "deliveries": [delivery(one) for one in found.deliveries],
+    }
+
+
+def delivery(one: task_pb2.Delivery) -> DeliveryInfo:
+    """Show one attempt to deliver a callback."""
+    return DeliveryInfo(
+        attempt=one.attempt,
+        time=instant(one.time),
+        http_status=one.http_status or None,
+        error=one.error or None,
+        duration_seconds=round(one.duration_seconds, 3),
+        webhook_id=one.webhook_id,
     )

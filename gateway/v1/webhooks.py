@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from gateway.http.openapi import REF
 from gateway.http.route import JSON
-from gateway.v1.answers.callbacks import CallbackBody, PingEvent
+from gateway.v1.answers.callbacks import CallbackBody, PingEvent, WorkflowCallbackBody
 
 _HEADERS = {
     "webhook-id": "The same for every delivery of one callback: by it a receiver knows a repetition.",
@@ -23,6 +23,11 @@ _BODIES: dict[str, tuple[type[BaseModel], str]] = {
     "taskEnded": (
         CallbackBody,
         "A task with a `callback` has ended. Answer 2xx to take it, 410 to get no more; anything else is repeated by a schedule.",
+    ),
+    "workflowEnded": (
+        WorkflowCallbackBody,
+        "A workflow with a `callback` has ended, all of its tasks. Answer as to a task's. One that goes on and ends again "
+        "is told again, under another `webhook-id`.",
     ),
     "ping": (PingEvent, "Somebody tries this address with `POST /v1/webhooks/ping`. It is not repeated."),
 }

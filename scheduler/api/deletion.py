@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import aclosing, suppress
 
 import grpc
@@ -137,8 +138,14 @@ class Deletion:
 
     @staticmethod
     def _finished(answer: task_pb2.DeleteTaskResponse) -> task_pb2.DeleteTaskResponse:
-        failed = [entry for entry in answer.results if entry.status == "failed"]
-        deleted = [entry for entry in answer.results if entry.status == "deleted"]
-        answer.status = "success" if not failed else ("partial_failed" if deleted else "failed")
+        answer.status = overall(answer.results)
         answer.delete_time.GetCurrentTime()
         return answer
+
+
+def overall(results: Iterable[task_pb2.DeletedResource]) -> str:
+    """Return the word for how several resources fared: `success`, `partial_failed` or `failed`."""
+    states = {entry.status for entry in results}
+    if "failed" not in states:
+        return "success"
+    return "partial_failed" if "deleted" in states else "failed"

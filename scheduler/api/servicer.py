@@ -16,7 +16,7 @@ from runtime.logs import get_logger
 from runtime.rpc_errors import clip
 from scheduler.api.submission import Submission
 from scheduler.api.submitting import answers
-from scheduler.queue.presenter import CALLBACK_STATES, from_milliseconds
+from scheduler.queue.presenter import to_deliveries
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
 if TYPE_CHECKING:
@@ -153,12 +153,7 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
         # In this order the status is never older than the deliveries shown beside it.
         deliveries = await self._scheduler.outbox.deliveries(request.task_id)
         record = await self._scheduler.tasks.load_record(request.task_id)
-        answer = task_pb2.ListDeliveriesResponse(
-            deliveries=deliveries, status=CALLBACK_STATES[record.callback_state]
-        )
-        if record.callback_state == "pending" and record.callback_next_ms:
-            answer.next_time.CopyFrom(from_milliseconds(record.callback_next_ms))
-        return answer
+        return to_deliveries(record, deliveries)
 
     async def RedeliverCallback(
         self, request: task_pb2.RedeliverCallbackRequest, context: Any

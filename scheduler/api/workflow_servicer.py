@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.errors import Draining, InvalidArgument, WorkflowNotFound
 from runtime.rpc_errors import clip
-from scheduler.queue.presenter import STATES, from_milliseconds
+from scheduler.queue.keys import workflow_record
+from scheduler.queue.presenter import STATES, from_milliseconds, to_deliveries
 from scheduler.queue.workflow_plan import AdmittedWorkflow, within
 from scheduler.queue.workflow_presenter import to_workflow
 from scheduler.queue.workflow_store import StoredWorkflow
@@ -90,13 +91,7 @@ class WorkflowServicer(workflow_pb2_grpc.WorkflowServiceServicer):
             raise InvalidArgument.at("/grace_seconds", f"must be 0 to {_MAX_GRACE_SECONDS}")
         scheduler, reason = self._scheduler, clip(request.reason, _REASON_BYTES)
         await scheduler.workflows.load_record(request.workflow_id, request.user)
-        running = await scheduler.workflows.cancel(request.workflow_id, reason, grace)
-        await asyncio.gather(
-            *(
-                scheduler.cancellation.tell(one.task_id, one.address, one.attempt, one.fence, reason, grace)
-                for one in running
-            )
-        )
+        await scheduler.workflow_ending.cancel(request.workflow_id, reason, grace)
         return to_workflow(await scheduler.workflows.load(request.workflow_id))
 
     async def RetryWorkflow(
@@ -112,6 +107,34 @@ class WorkflowServicer(workflow_pb2_grpc.WorkflowServiceServicer):
             )
         await workflows.retry(request.workflow_id, task_ids)
         return to_workflow(await workflows.load(request.workflow_id))
+
+    async def DeleteWorkflow(
+        self, request: workflow_pb2.DeleteWorkflowRequest, context: Any
+    ) -> workflow_pb2.DeleteWorkflowResponse:
+        """Remove a workflow. It is not broken off when the client leaves meanwhile."""
+        ending = self._scheduler.workflow_ending
+        return await asyncio.shield(ending.delete(request.workflow_id, request.user, force=request.force))
+
+    async def ListWorkflowDeliveries(
+        self, request: workflow_pb2.ListWorkflowDeliveriesRequest, context: Any
+    ) -> task_pb2.ListDeliveriesResponse:
+        """Return the log of a workflow's callback."""
+        scheduler = self._scheduler
+        # In this order the status is never older than the deliveries shown beside it.
+        deliveries = await scheduler.outbox.deliveries(workflow_record(request.workflow_id))
+        return to_deliveries(
+            await scheduler.workflows.load_record(request.workflow_id, request.user), deliveries
+        )
+
+    async def RedeliverWorkflowCallback(
+        self, request: workflow_pb2.RedeliverWorkflowCallbackRequest, context: Any
+    ) -> workflow_pb2.Workflow:
+        """Send a callback again."""
+        scheduler = self._scheduler
+        await scheduler.workflows.load_record(request.workflow_id, request.user)
+        await scheduler.outbox.redeliver(workflow_record(request.workflow_id))
+        scheduler.delivery.want()
+        return to_workflow(await scheduler.workflows.load(request.workflow_id))
 
     async def WatchWorkflow(
         self, request: workflow_pb2.WatchWorkflowRequest, context: Any
@@ -137,7 +160,7 @@ def _reuse(stored: StoredWorkflow) -> task_pb2.Reuse:
 
 def _downstream(stored: StoredWorkflow, keys: list[str]) -> list[str]:
     """Return the ids of the tasks of these keys and of all that depend on them. Raises InvalidArgument."""
-    ids = {task.key: task.spec.task_id or f"{stored.workflow_id}-{task.key}" for task in stored.spec.tasks}
+    ids = stored.member_ids
     for index, key in enumerate(keys):
         if key not in ids:
             raise InvalidArgument.at(

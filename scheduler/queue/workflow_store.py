@@ -36,6 +36,11 @@ class StoredWorkflow:
     spec: workflow_pb2.WorkflowSpec
     tasks: list[StoredTask]
 
+    @property
+    def member_ids(self) -> dict[str, str]:
+        """Ids of the tasks that it was submitted with, by key."""
+        return {task.key: task.spec.task_id or f"{self.workflow_id}-{task.key}" for task in self.spec.tasks}
+
 
 @dataclass(frozen=True)
 class Stopping:

@@ -7,6 +7,7 @@ from typing import Any
 
 from runtime.errors import InvalidArgument, WorkflowNotFound
 from yivideo.task.v1 import workflow_pb2 as pb
+from yivideo.task.v1.task_pb2 import ListDeliveriesResponse
 from yivideo.task.v1.workflow_pb2_grpc import WorkflowServiceServicer
 
 
@@ -44,4 +45,22 @@ class FakeWorkflows(WorkflowServiceServicer):
         events: list[pb.WorkflowEvent] = []
         for event in events:
             yield event
+        raise _missing(request.workflow_id)
+
+    async def DeleteWorkflow(
+        self, request: pb.DeleteWorkflowRequest, context: Any
+    ) -> pb.DeleteWorkflowResponse:
+        """Say that it is not there."""
+        raise _missing(request.workflow_id)
+
+    async def ListWorkflowDeliveries(
+        self, request: pb.ListWorkflowDeliveriesRequest, context: Any
+    ) -> ListDeliveriesResponse:
+        """Say that it is not there."""
+        raise _missing(request.workflow_id)
+
+    async def RedeliverWorkflowCallback(
+        self, request: pb.RedeliverWorkflowCallbackRequest, context: Any
+    ) -> pb.Workflow:
+        """Say that it is not there."""
         raise _missing(request.workflow_id)

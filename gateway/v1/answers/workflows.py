@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from gateway.http.model import Answer
-from gateway.v1.answers.tasks import ErrorDetail, MinioFile, ReuseInfo
+from gateway.v1.answers.operations import DeliveryInfo
+from gateway.v1.answers.tasks import DeletedResource, DeleteReport, ErrorDetail, MinioFile, ReuseInfo
 
 
 class Stage(Answer):
@@ -181,3 +183,40 @@ class TemplateList(Answer):
 
     templates: list[TemplateInfo]
     """In name order."""
+
+
+class DeletedTask(Answer):
+    """What became of one task of a workflow that was deleted."""
+
+    task_id: str
+    """The task."""
+    report: DeleteReport
+    """What was done."""
+
+
+class DeleteWorkflowReport(Answer):
+    """What the deletion of a workflow did."""
+
+    workflow_id: str
+    """The workflow."""
+    status: str
+    """success, partial_failed or failed."""
+    tasks: list[DeletedTask]
+    """Its tasks, in order."""
+    record: DeletedResource
+    """Its own record; it stays where not all of its tasks could be deleted."""
+    timestamp: datetime
+    """When it was done."""
+
+
+class WorkflowDeliveries(Answer):
+    """All attempts at one workflow's callback, oldest first."""
+
+    workflow_id: str
+    """The workflow."""
+    callback_status: str | None
+    """pending, sent, failed or invalid_url."""
+    next_attempt_at: datetime | None
+    """When the next attempt is due."""
+    deliveries: list[DeliveryInfo]
+    """The attempts."""

@@ -12,8 +12,6 @@ from gateway.http.query import read_query
 from gateway.http.route import Route
 from gateway.installation import BACKEND, TASKS
 from gateway.settings import Scope
-from gateway.use import states
-from gateway.use.instants import instant
 from gateway.use.tasks import valid_task_id
 from gateway.v1 import presenter
 from gateway.v1.answers import operations as answers
@@ -29,13 +27,7 @@ async def list_deliveries(request: web.Request) -> web.StreamResponse:
     task_id = await request.app[TASKS].require_own(viewer(request), request.match_info["task_id"])
     backend = request.app[BACKEND]
     found = await backend.read(backend.tasks.ListDeliveries, task_pb2.ListDeliveriesRequest(task_id=task_id))
-    shown = answers.Deliveries(
-        task_id=task_id,
-        callback_status=states.callback_status(found.status),
-        next_attempt_at=instant(found.next_time) if found.HasField("next_time") else None,
-        deliveries=[_delivery(one) for one in found.deliveries],
-    )
-    return answer(shown)
+    return answer(answers.Deliveries(task_id=task_id, **presenter.deliveries(found)))
 
 
 async def redeliver(request: web.Request) -> web.StreamResponse:
@@ -58,18 +50,7 @@ async def ping(request: web.Request) -> web.StreamResponse:
     body = await read_body(request, PingBody)
     backend = request.app[BACKEND]
     wanted = task_pb2.PingCallbackRequest(url=body.url, user=viewer(request).user)
-    return answer(_delivery(await backend.change(backend.tasks.PingCallback, wanted)))
-
-
-def _delivery(one: task_pb2.Delivery) -> answers.DeliveryInfo:
-    return answers.DeliveryInfo(
-        attempt=one.attempt,
-        time=instant(one.time),
-        http_status=one.http_status or None,
-        error=one.error or None,
-        duration_seconds=round(one.duration_seconds, 3),
-        webhook_id=one.webhook_id,
-    )
+    return answer(presenter.delivery(await backend.change(backend.tasks.PingCallback, wanted)))
 
 
 async def list_queues(request: web.Request) -> web.StreamResponse:

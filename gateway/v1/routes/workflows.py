@@ -1,4 +1,4 @@
-"""/v1/workflows: submit whole, list, show, cancel, retry; templates."""
+"""/v1/workflows: submit whole, list, show, cancel, let go on; templates."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from gateway.http.body import checked, read_body, read_json
 from gateway.http.model import NoQuery
 from gateway.http.query import read_query
 from gateway.http.route import Route
-from gateway.installation import BACKEND
+from gateway.installation import BACKEND, WORKFLOWS
 from gateway.settings import Scope
 from gateway.templates.catalogue import TEMPLATES
 from gateway.templates.expansion import Expanded, expand
 from gateway.use import states
 from gateway.use.viewer import Viewer
+from gateway.use.workflows import SeenWorkflow, only_user
 from gateway.v1.answers import workflows as answers
 from gateway.v1.answers.tasks import ReuseInfo
 from gateway.v1.links import links
+from gateway.v1.preference import applied, wished_wait_seconds
 from gateway.v1.requests import permitted_user
 from gateway.v1.routes.tasks import states_in
 from gateway.v1.submission import IDEMPOTENCY_HEADER
@@ -51,15 +53,16 @@ async def submit_workflow(request: web.Request) -> web.StreamResponse:
     """Submit a workflow: tasks that are stored together or not at all, in one of three forms.
 
     `tasks` with keys, by which they wait for and refer to each other; a `template` with `parameters`; or the first YiVideo's
-    `workflow_config`. 202 when it was accepted, 200 when the same request was made before. The same workflow_id with another
-    request, or the id of a task that exists, is refused with 409.
+    `workflow_config`. 202 when it was accepted, 200 when the same request was made before, or when it ended within
+    `Prefer: wait=N`. The same workflow_id with another request, or the id of a task that exists, is refused with 409.
     """
     read_query(request, NoQuery)
-    backend, caller = request.app[BACKEND], viewer(request)
+    backend, caller, seconds = request.app[BACKEND], viewer(request), wished_wait_seconds(request)
     body = read_submission(await read_json(request))
     workflow_id = workflow_id_of(body, caller.user, request.headers.get(IDEMPOTENCY_HEADER))
     if isinstance(body, SubmitChain) and body.execution_mode == "retry":
-        return _accepted(await _retry(backend, caller, workflow_id, ()), "retry")
+        again = await _retry(backend, caller, workflow_id, ())
+        return _accepted(await _waited(request, again, seconds), "retry", seconds)
     whole, made_by = await _tasks_of(backend, body)
     template = body.template if isinstance(body, SubmitTemplate) else ""
     all_files = file_caller(request).all_files
@@ -71,7 +74,11 @@ async def submit_workflow(request: web.Request) -> web.StreamResponse:
     except InvalidArgument as error:
         refused = in_workflow_terms(error)
         raise (made_by.in_parameter_terms(refused) if made_by else refused) from None
-    return _accepted(workflow, "full")
+    return _accepted(await _waited(request, workflow, seconds), "full", seconds)
+
+
+async def _waited(request: web.Request, workflow: workflow_pb2.Workflow, seconds: int) -> SeenWorkflow:
+    return await request.app[WORKFLOWS].wait(viewer(request), workflow, seconds)
 
 
 async def _tasks_of(backend: Backend, body: Submission) -> tuple[SubmitWorkflow, Expanded | None]:
@@ -88,7 +95,8 @@ async def _tasks_of(backend: Backend, body: Submission) -> tuple[SubmitWorkflow,
     return body, None
 
 
-def _accepted(workflow: workflow_pb2.Workflow, mode: str) -> web.Response:
+def _accepted(seen: SeenWorkflow, mode: str, seconds: int) -> web.Response:
+    workflow = seen.workflow
     spec, reused = workflow.spec, workflow.reuse.hit
     done = sum(
         task.state in (State.TASK_STATE_COMPLETED, State.TASK_STATE_SKIPPED) for task in workflow.tasks
@@ -116,29 +124,25 @@ def _accepted(workflow: workflow_pb2.Workflow, mode: str) -> web.Response:
         shown.reuse_info = ReuseInfo(reuse_hit=True, task_name="", source=workflow.reuse.source)
         if workflow.state not in TERMINAL:
             shown.reuse_info.state = states.state_word(workflow.state)
-    headers = {"Location": f"/v1/workflows/{spec.workflow_id}"}
-    return answer(shown, status=200 if reused else 202, headers=headers)
-
-
-def _user(caller: Viewer) -> str:
-    return "" if caller.sees_all_tasks else caller.user
+    headers = {"Location": f"/v1/workflows/{spec.workflow_id}", **applied(seen, seconds)}
+    return answer(shown, status=200 if reused or seen.ended else 202, headers=headers)
 
 
 async def show_workflow(request: web.Request) -> web.StreamResponse:
     """Show a workflow with all of its tasks: the first YiVideo's WorkflowContext.
 
-    Tasks that were submitted one by one under a workflow_id are shown by it too. `If-None-Match` makes asking cheap.
+    Tasks that were submitted one by one under a workflow_id are shown by it too. `Prefer: wait=N` waits for its end,
+    `If-None-Match` makes asking cheap.
     """
     read_query(request, NoQuery)
-    backend = request.app[BACKEND]
-    wanted = workflow_pb2.GetWorkflowRequest(
-        workflow_id=request.match_info["workflow_id"], user=_user(viewer(request))
-    )
-    workflow = await backend.read(backend.workflows.GetWorkflow, wanted)
-    return tagged(request, answer(_context(workflow, request)))
+    seconds = wished_wait_seconds(request)
+    workflow = await request.app[WORKFLOWS].own(viewer(request), request.match_info["workflow_id"])
+    seen = await _waited(request, workflow, seconds)
+    return tagged(request, answer(context_of(seen.workflow, request), headers=applied(seen, seconds)))
 
 
-def _context(workflow: workflow_pb2.Workflow, request: web.Request) -> answers.WorkflowContext:
+def context_of(workflow: workflow_pb2.Workflow, request: web.Request) -> answers.WorkflowContext:
+    """Show a workflow to the client of a request."""
     return answers.WorkflowContext.model_validate(workflow_context(workflow, links(request)))
 
 
@@ -182,17 +186,19 @@ def _summary(workflow: workflow_pb2.Workflow) -> answers.WorkflowSummary:
 async def cancel_workflow(request: web.Request) -> web.StreamResponse:
     """Cancel every task of a workflow that has not ended.
 
-    200 when all of it has ended with that, 202 while process trees are being stopped. 400 when it had ended before.
+    200 when all of it has ended with that, 202 while process trees are being stopped; `Prefer: wait=N` waits for that. 400 when
+    it had ended before.
     """
     read_query(request, NoQuery)
-    backend, caller = request.app[BACKEND], viewer(request)
+    backend, caller, seconds = request.app[BACKEND], viewer(request), wished_wait_seconds(request)
     wanted = workflow_pb2.CancelWorkflowRequest(
         workflow_id=request.match_info["workflow_id"],
         reason=f"cancelled by {caller.user}",
-        user=_user(caller),
+        user=only_user(caller),
     )
-    workflow = await backend.change(backend.workflows.CancelWorkflow, wanted)
-    return answer(_context(workflow, request), status=200 if workflow.state in TERMINAL else 202)
+    seen = await _waited(request, await backend.change(backend.workflows.CancelWorkflow, wanted), seconds)
+    status = 200 if seen.ended else 202
+    return answer(context_of(seen.workflow, request), status=status, headers=applied(seen, seconds))
 
 
 async def retry_workflow(request: web.Request) -> web.StreamResponse:
@@ -202,7 +208,7 @@ async def retry_workflow(request: web.Request) -> web.StreamResponse:
     """
     read_query(request, NoQuery)
     body = await read_body(request, RetryWorkflowBody, optional=True)
-    workflow_id = request.match_info["workflow_id"]
+    workflow_id, seconds = request.match_info["workflow_id"], wished_wait_seconds(request)
     try:
         workflow = await _retry(request.app[BACKEND], viewer(request), workflow_id, body.from_tasks)
     except InvalidArgument as error:
@@ -213,11 +219,13 @@ async def retry_workflow(request: web.Request) -> web.StreamResponse:
                 for one in error.fields
             ],
         ) from None
-    return _accepted(workflow, "retry")
+    return _accepted(await _waited(request, workflow, seconds), "retry", seconds)
 
 
 async def _retry(backend: Backend, caller: Viewer, workflow_id: str, keys: Any) -> workflow_pb2.Workflow:
-    wanted = workflow_pb2.RetryWorkflowRequest(workflow_id=workflow_id, from_keys=keys, user=_user(caller))
+    wanted = workflow_pb2.RetryWorkflowRequest(
+        workflow_id=workflow_id, from_keys=keys, user=only_user(caller)
+    )
     return await backend.change(backend.workflows.RetryWorkflow, wanted)
 
 
@@ -245,6 +253,7 @@ async def list_templates(request: web.Request) -> web.StreamResponse:
     )
 
 
+_WAIT = {"Prefer": "`wait=N`: answer when the workflow has ended, at the latest after N seconds."}
 _ONE = "/v1/workflows/{workflow_id}"
 _TAG = "workflows"
 
@@ -252,7 +261,9 @@ ROUTES = (
     Route(
         method="POST", path="/v1/workflows", handler=submit_workflow, tag=_TAG, scope=Scope.TASKS, body=WorkflowBody,
         answers={202: answers.WorkflowAccepted, 200: answers.WorkflowAccepted}, faults=(404, 409, 413, 422, 429),
-        headers={IDEMPOTENCY_HEADER: "Makes a repeated request the same workflow when the body has no workflow_id."},
+        headers={
+            IDEMPOTENCY_HEADER: "Makes a repeated request the same workflow when the body has no workflow_id.", **_WAIT,
+        },
     ),
     Route(method="GET", path="/v1/workflows", handler=list_workflows, tag=_TAG, scope=Scope.TASKS,
           query=ListWorkflowsQuery, answers={200: answers.WorkflowPage}),
@@ -260,9 +271,10 @@ ROUTES = (
           answers={200: answers.TemplateList}),
     Route(method="GET", path=_ONE, handler=show_workflow, tag=_TAG, scope=Scope.TASKS,
           answers={200: answers.WorkflowContext, 304: None}, faults=(404,),
-          headers={"If-None-Match": "ETag of an earlier answer: 304 without a body when nothing has changed."}),
+          headers={**_WAIT, "If-None-Match": "ETag of an earlier answer: 304 without a body when nothing has changed."}),
     Route(method="DELETE", path=_ONE, handler=cancel_workflow, tag=_TAG, scope=Scope.TASKS,
-          answers={200: answers.WorkflowContext, 202: answers.WorkflowContext}, faults=(404,)),
+          answers={200: answers.WorkflowContext, 202: answers.WorkflowContext}, headers=_WAIT, faults=(404,)),
     Route(method="POST", path=_ONE + "/retry", handler=retry_workflow, tag=_TAG, scope=Scope.TASKS,
-          body=RetryWorkflowBody, body_optional=True, answers={202: answers.WorkflowAccepted}, faults=(404,)),
+          body=RetryWorkflowBody, body_optional=True, headers=_WAIT, faults=(404,),
+          answers={202: answers.WorkflowAccepted, 200: answers.WorkflowAccepted}),
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import aiohttp
 import jsonschema_rs
 import orjson
 import pytest
@@ -14,9 +15,9 @@ from tests.gateway.conftest import Harness
 from tests.results.test_one_result import stored
 
 
-async def validator(harness: Harness, name: str) -> Any:
+async def validator(http: aiohttp.ClientSession, name: str) -> Any:
     """A validator of a webhook's body."""
-    async with harness.http.get("/openapi.json") as response:
+    async with http.get("/openapi.json") as response:
         document = await response.json()
     body = document["webhooks"][name]["post"]["requestBody"]["content"]["application/json"]["schema"]
     return jsonschema_rs.validator_for({**body, "components": document["components"]})
@@ -26,7 +27,7 @@ async def validator(harness: Harness, name: str) -> Any:
 @pytest.mark.trial("10.21")
 async def test_a_callback_body_is_as_described(harness: Harness) -> None:
     """Every terminal state's body fits; its files have path, bucket and sha256; a failure has its details."""
-    described = await validator(harness, "taskEnded")
+    described = await validator(harness.http, "taskEnded")
     for state in sorted(TERMINAL_STATES):
         for public_url in ("", "http://gateway.example"):
             body = orjson.loads(to_body(stored(state), public_url=public_url))

@@ -16,8 +16,11 @@ import redis
 from gateway.app import serving
 from gateway.keys import key_sha256, new_key
 from gateway.settings import ApiKey, GatewaySection, GatewaySettings
+from tests.gateway.v1.test_webhooks import validator
 from tests.scheduler.conftest import RUNTIME, Harness
 from tests.scheduler.fake_node import FakeNode
+from tests.scheduler.receiver import receiving, section
+from yivideo.task.v1 import task_pb2
 
 pytestmark = pytest.mark.trial("10.9")
 
@@ -165,6 +168,80 @@ async def test_cancel_and_retry_from_the_failed_stage(api: Api) -> None:
     assert api.node.started == [("w-audio", 1), ("w-cut", 1), ("w-cut", 2)]
 
 
+async def test_a_request_waits_for_the_end(api: Api) -> None:
+    """`Prefer: wait=N` on submit, look and cancel is answered at the workflow's end; a wait that passes changes nothing."""
+    status, accepted = await api.call("POST", "/v1/workflows", chain(), Prefer="wait=1")
+    assert (status, accepted["status"]) == (202, "running")
+    waiting = asyncio.create_task(api.call("GET", "/v1/workflows/w", Prefer="wait=20"))
+    await api.finish("w-audio", "w-cut")
+    status, context = await waiting
+    assert (status, context["status"]) == (200, "completed")
+    assert (await api.call("POST", "/v1/workflows/w/retry", {"from_tasks": ["cut"]}))[0] == 202
+    stopping = asyncio.create_task(api.call("DELETE", "/v1/workflows/w", Prefer="wait=20"))
+    here = await api.node.arrival("w-cut", 2)
+    await here.wait_cancel()
+    await here.say(cancelled=task_pb2.TaskCancelled(reason="told"))
+    status, context = await stopping
+    assert (status, context["status"]) == (200, "cancelled")
+
+
+async def test_deletion_takes_tasks_and_record(api: Api) -> None:
+    """A running workflow is kept unless forced; then it is stopped, and its tasks, stream and id are gone. Each is reported."""
+    await api.call("POST", "/v1/workflows", chain())
+    await api.finish("w-audio")
+    here = await api.node.arrival("w-cut")
+    status, problem = await api.call("POST", "/v1/workflows/w/delete")
+    assert (status, problem["code"]) == (400, "WRONG_STATE")
+    forced = asyncio.create_task(api.call("POST", "/v1/workflows/w/delete", {"force": True}))
+    await here.wait_cancel()
+    await here.say(cancelled=task_pb2.TaskCancelled(reason="told"))
+    status, report = await forced
+    assert (status, report["status"], report["record"]["status"]) == (200, "success", "deleted")
+    assert [one["task_id"] for one in report["tasks"]] == ["w-audio", "w-cut"]
+    assert {one["report"]["status"] for one in report["tasks"]} == {"success"}
+    for path in ("/v1/workflows/w", "/v1/workflows/w/events", "/v1/tasks/w-audio", "/v1/tasks/w-cut"):
+        assert (await api.call("GET", path))[0] == 404
+    assert (await api.call("GET", "/v1/workflows"))[1]["workflows"] == []
+    assert (await api.call("POST", "/v1/workflows/w/delete"))[0] == 404
+    status, _ = await api.call("POST", "/v1/workflows", chain())
+    assert status == 202, "the id is free again"
+
+
+async def test_a_workflow_whose_tasks_are_gone_is_deleted(api: Api) -> None:
+    """A task that somebody has deleted is no failure; one that runs again keeps the record, and is reported."""
+    await api.call("POST", "/v1/workflows", chain())
+    await api.finish("w-audio", "w-cut")
+    await api.events("w")
+    assert (await api.call("POST", "/v1/tasks/w-audio/delete"))[0] == 200
+    status, report = await api.call("POST", "/v1/workflows/w/delete")
+    assert (status, report["status"]) == (200, "success")
+    assert report["tasks"][0]["report"]["results"][0]["message"] == "it was gone already"
+
+
+async def test_the_log_of_its_callback(harness: Harness) -> None:
+    """Deliveries of a workflow's callback are listed, and it is sent again under the same id."""
+    receiver = await harness.stack.enter_async_context(receiving())
+    node = await harness.node(slots=20)
+    client = await harness.scheduler(callbacks=section())
+    api = Api(await harness.stack.enter_async_context(gateway(client.address)), node)
+    await api.call("POST", "/v1/workflows", chain(callback=receiver.url))
+    assert (await api.call("POST", "/v1/workflows/w/redeliver"))[0] == 400
+    await api.finish("w-audio", "w-cut")
+    await receiver.wait(1)
+    async with asyncio.timeout(10):
+        while (await api.call("GET", "/v1/workflows/w/deliveries"))[1]["callback_status"] != "sent":
+            await asyncio.sleep(0.02)
+    assert (await api.call("POST", "/v1/workflows/w/redeliver"))[0] == 202
+    _, raw = await receiver.wait(2)
+    described = await validator(api.http, "workflowEnded")
+    described.validate(json.loads(raw))
+    assert not described.is_valid({**json.loads(raw), "surprise": 1})
+    assert len(set(receiver.ids())) == 1
+    async with asyncio.timeout(10):
+        while len((await api.call("GET", "/v1/workflows/w/deliveries"))[1]["deliveries"]) < 2:
+            await asyncio.sleep(0.02)
+
+
 async def test_the_first_yivideos_chain(api: Api) -> None:
     """A `workflow_config` becomes tasks in order: the film to those that take one, parameters by the task's name."""
     body = {
@@ -211,7 +288,10 @@ async def test_another_users_workflow_does_not_exist(harness: Harness) -> None:
     await bob.call("POST", "/v1/tasks", own)
     _, context = await bob.call("GET", "/v1/workflows/w")
     assert [task["task_id"] for task in context["tasks"]] == ["b"]
-    for method, path in (("DELETE", ""), ("POST", "/retry"), ("GET", "/events")):
+    for method, path in (
+        ("DELETE", ""), ("POST", "/retry"), ("GET", "/events"), ("POST", "/delete"), ("GET", "/deliveries"),
+        ("POST", "/redeliver"),
+    ):  # fmt: skip
         assert (await bob.call(method, f"/v1/workflows/w{path}"))[0] == 404
     assert (await bob.call("GET", "/v1/workflows"))[1]["workflows"] == []
 
