@@ -20,6 +20,10 @@ _STATES = health_pb2.HealthCheckResponse
 PROCESS = ""
 """The name that stands for the whole process: as healthy as the worst of its services."""
 
+LIVE = "live"
+"""The name that is healthy as long as anybody answers, also while stores are away or a drain goes on: whether the event loop turns,
+which is all that a restart can mend."""
+
 
 class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     """Knows which services are served. A probe that asks for no service in particular hears of the worst of them: a process
@@ -34,7 +38,7 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
 
     def set(self, service: str, serving: bool) -> None:
         """Report one service healthy or not; without effect once the drain has begun. Raises ValueError for the process's name."""
-        if service == PROCESS:
+        if service in (PROCESS, LIVE):
             raise ValueError("the process's health follows from that of its services")
         if not self._draining:
             self._states[service] = _STATES.SERVING if serving else _STATES.NOT_SERVING
@@ -53,6 +57,8 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
 
     def _state(self, service: str) -> int | None:
         """Return a service's state, None for one that is not here; a process without services serves unless it drains."""
+        if service == LIVE:
+            return int(_STATES.SERVING)
         if service != PROCESS:
             return self._states.get(service)
         good = not self._draining and all(state == _STATES.SERVING for state in self._states.values())

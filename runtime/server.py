@@ -74,6 +74,7 @@ class RpcServer:
         self._interceptor = CallInterceptor(token)
         self._server = grpc.aio.server(interceptors=[self._interceptor], options=server_options(settings))
         self._health = HealthServicer()
+        self._probed: grpc.aio.Server | None = None
         self._services: list[str] = []
         self.draining = asyncio.Event()
         """Set when the drain begins; streaming handlers end themselves on it, with a cursor to resume from."""
@@ -105,9 +106,12 @@ class RpcServer:
         if self._settings.reflection:
             reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], self._server)
         address = self._bind()
+        self._bind_probed()
         await self._server.start()
         for name in self._services:
             self._health.set(name, True)
+        if self._probed is not None:
+            await self._probed.start()
         log.info("listening", address=address)
         try:
             yield address
@@ -137,6 +141,24 @@ class RpcServer:
         await self.begin_drain()
         self._health.end_watches()
         await self._server.stop(self._settings.drain_seconds)
+        if self._probed is not None:
+            await self._probed.stop(None)
+
+    def _bind_probed(self) -> None:
+        """Make the server that answers health alone, in the same loop, to who has no certificate to show."""
+        listen = self._settings.health_listen
+        if not listen:
+            return
+        self._probed = grpc.aio.server(
+            interceptors=[CallInterceptor(None)], options=server_options(self._settings)
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._probed)
+        try:
+            self._probed.add_insecure_port(listen)
+        except RuntimeError:  # grpc has printed why
+            raise SettingsError(
+                f"settings: runtime.health_listen: nobody can listen on {listen}; is it taken?"
+            ) from None
 
     def _bind(self) -> str:
         listen = self._settings.listen

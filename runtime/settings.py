@@ -121,6 +121,9 @@ class RuntimeSection(Section):
     """`host:port` or `unix:/path` of the gRPC server; port 0 picks a free one and logs it."""
     advertise: str = ""
     """Address that others reach this process by; empty: the one it listens on."""
+    health_listen: Listen = ""
+    """`host:port` of a second gRPC server that answers the health service and nothing else, without TLS: for probes that have no
+    certificate to show, as Kubernetes' have none. Empty: none; health is answered at `listen` in any case."""
     metrics_listen: Listen = "127.0.0.1:0"
     """`host:port` of the Prometheus endpoint; empty: none."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

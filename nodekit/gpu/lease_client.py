@@ -135,7 +135,7 @@ async def open_lease_client(
 ) -> AsyncIterator[LeaseClient]:
     """Set up a replica's lease client for the time of the block; `locks` is asked in place of what the settings name."""
     guard = DeviceGuard(settings.guard_root or default_root())
-    hello = lock_pb2.Hello(client_id=replica, node=node, host=socket.gethostname())
+    hello = lock_pb2.Hello(client_id=replica, node=node, host=settings.host or socket.gethostname())
     replicas: LockReplicas | None = None
     open_stream = locks
     if open_stream is not None:

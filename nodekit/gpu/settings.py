@@ -33,6 +33,9 @@ class GpuSection(Section):
     """Pool that requests name when the task does not; empty: the service's `default`."""
     devices: tuple[GpuDevice, ...] = ()
     """Devices to arbitrate without a lock service; empty: those that NVML finds."""
+    host: str = ""
+    """Name of the host as the lock service's devices have it (`gpulock.devices[].host`); empty: the machine's own. In a pod that is
+    the pod's name, so the Kubernetes node's name is given here."""
     visible_variable: str = "CUDA_VISIBLE_DEVICES"
     """Environment variable that shows devices to a process; empty under a CPU lease."""
     memory_variable: str = "YIVIDEO_GPU_MEMORY_MIB"

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic import SecretStr
 
 from runtime.channel import open_channel
 from runtime.errors import Unavailable
+from runtime.health import LIVE
 from runtime.rpc_errors import rpc_errors
 from runtime.server import RpcServer
 from runtime.settings import RuntimeSection, SettingsError, TlsSection
@@ -141,3 +145,38 @@ async def test_a_certificate_that_is_not_there_is_named(server_tls: TlsSection, 
             pass
     with pytest.raises(SettingsError, match=r"missing\.pem"):
         open_channel("127.0.0.1:1", RuntimeSection(tls=tls))
+
+
+async def test_a_probe_without_a_certificate_hears_health_and_nothing_else(server_tls: TlsSection) -> None:
+    """Under mutual TLS `health_listen` answers plain probes: alive, ready, and no service of the process."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        probed = f"127.0.0.1:{taken.getsockname()[1]}"
+    server = RpcServer(RuntimeSection(drain_seconds=0, tls=server_tls, health_listen=probed))
+    server.add(task_pb2_grpc.add_TaskServiceServicer_to_server, Servicer(), "yivideo.task.v1.TaskService")
+    async with server.running(), grpc.aio.insecure_channel(probed) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+
+        async def told(service: str) -> int:
+            return int((await health.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)).status)
+
+        assert [await told(""), await told(LIVE)] == [health_pb2.HealthCheckResponse.SERVING] * 2
+        await server.begin_drain()
+        assert await told("") == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert await told(LIVE) == health_pb2.HealthCheckResponse.SERVING
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await task_pb2_grpc.TaskServiceStub(channel).GetTask(task_pb2.GetTaskRequest(), timeout=5)
+        assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_a_taken_port_for_probes_is_named(server_tls: TlsSection) -> None:
+    """Who cannot answer probes does not start: an orchestrator would kill it later, and nobody would know why."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        server = RpcServer(
+            RuntimeSection(tls=server_tls, health_listen=f"127.0.0.1:{taken.getsockname()[1]}")
+        )
+        with pytest.raises(SettingsError, match="health_listen"):
+            async with server.running():
+                pass
