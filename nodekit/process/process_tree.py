@@ -148,6 +148,7 @@ class Ending:
         self._clock = clock
         self._kill_time = clock() + grace_seconds
         self._terminated: set[int] = set()
+        self._killed = False
         self._pause_seconds = _FIRST_POLL_SECONDS
 
     @property
@@ -156,15 +157,21 @@ class Ending:
         return self._clock() - self._kill_time
 
     def press(self, found: Sequence[int]) -> float:
-        """Signal the members that a look has found; return how many seconds to wait before the next look."""
-        if self.overdue_seconds >= 0:
+        """Signal the members that a look has found; return how many seconds to wait before the next look.
+
+        No pause reaches past the end of the grace, and after the kill looks are frequent again.
+        """
+        left_seconds = -self.overdue_seconds
+        if left_seconds <= 0:
             _send(signal.SIGKILL, found)
+            if not self._killed:
+                self._killed, self._pause_seconds = True, _FIRST_POLL_SECONDS
         else:
             _send(signal.SIGTERM, [pid for pid in found if pid not in self._terminated])
             self._terminated.update(found)
         pause = self._pause_seconds
         self._pause_seconds = min(pause * 2, _LONGEST_POLL_SECONDS)
-        return pause
+        return pause if self._killed else min(pause, left_seconds)
 
 
 def kill_members(prefix: str) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nodekit.process.process_tree import MARK_VARIABLE, end_tree, exiting, members
+from nodekit.process.process_tree import MARK_VARIABLE, Ending, end_tree, exiting, members
 from tests.nodekit.conftest import processes_with
 
 Start = Callable[[str, str], int]
@@ -78,3 +78,15 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(0.005)
+
+
+def test_no_look_is_late_for_the_end_of_the_grace() -> None:
+    """Pauses grow to 50 ms, but one of them ends with the grace, so that SIGKILL goes out on time; then they are short again."""
+    now = [0.0]
+    ending = Ending(0.3, clock=lambda: now[0])
+    pauses = []
+    while ending.overdue_seconds < 0:
+        pauses.append(ending.press([]))
+        now[0] += pauses[-1]
+    assert max(pauses) == 0.05 and 0 <= ending.overdue_seconds < 1e-9
+    assert [ending.press([]) for _ in range(3)] == [0.002, 0.004, 0.008]
