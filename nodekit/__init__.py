@@ -15,6 +15,7 @@ from nodekit.media_ref import MediaKind, MediaRef
 from nodekit.node import Node
 from nodekit.process.child import ChildFailed
 from nodekit.process.child_output import ChildOutput, Completed
+from nodekit.restarts import through_deaths
 from nodekit.serve import serve
 from nodekit.task_model import TaskInput, TaskOutput, examples
 
@@ -33,4 +34,5 @@ __all__ = [
     "WarmModel",
     "examples",
     "serve",
+    "through_deaths",
 ]

@@ -162,9 +162,13 @@ class TaskContext:
         """
         began = time.monotonic()
         yield
+        self.worked_on(media_seconds, time.monotonic() - began)
+
+    def worked_on(self, media_seconds: float, seconds: float) -> None:
+        """Count work as `working_on` does, where only its end tells how much audio or video it was."""
         if media_seconds > 0:
             MEDIA_SECONDS.labels(self._task_name).inc(media_seconds)
-            REALTIME_FACTOR.labels(self._task_name).observe((time.monotonic() - began) / media_seconds)
+            REALTIME_FACTOR.labels(self._task_name).observe(seconds / media_seconds)
 
     async def save_checkpoint(self, data: dict[str, Any]) -> None:
         """Save data for the next attempt, in place of what was saved before. Raises PayloadTooLarge past 64 KiB."""

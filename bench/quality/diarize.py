@@ -19,6 +19,7 @@ from bench.quality import dialogues
 from nodekit.models import model_store
 from services.diarize.engine import Engine, Wanted
 from services.diarize.engines import choose
+from services.diarize.notes import Notes
 from services.diarize.rttm import from_rttm
 from services.diarize.score import DiarizationScore, score
 from services.diarize.settings import DiarizeSection
@@ -40,7 +41,9 @@ def scored(
     spans: list[tuple[float, float]] | None = None,
 ) -> DiarizationScore:
     """Diarize a recording and score the answer."""
-    found = next(item for item in engine.diarize(Sound(wave), Wanted()) if isinstance(item, Diarization))
+    with tempfile.TemporaryDirectory() as notes:
+        items = engine.diarize(Sound(wave), Wanted(), Notes(Path(notes)))
+        found = next(item for item in items if isinstance(item, Diarization))
     return score(truth, found.turns, collar_seconds=collar, spans=spans)
 
 

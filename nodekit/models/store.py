@@ -28,11 +28,11 @@ _STAGE_MARK = "staged-"
 class ModelMissing(TaskFailed):
     """A model that a task needs is not in the store: MODEL_MISSING, with the command that fetches it."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__("MODEL_MISSING", message)
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__("MODEL_MISSING", message, field=field)
 
-    def __reduce__(self) -> tuple[type[ModelMissing], tuple[str]]:
-        return ModelMissing, (self.message,)
+    def __reduce__(self) -> tuple[type[ModelMissing], tuple[str, str]]:
+        return ModelMissing, (self.message, self.field)
 
 
 class ModelDamaged(Exception):
@@ -48,11 +48,11 @@ class ModelStore:
         self.entries: Mapping[str, ModelEntry] = manifest() if entries is None else entries
         """What can be in it, by name."""
 
-    def entry(self, name: str) -> ModelEntry:
-        """Return a model's entry. Raises ModelMissing for a name that nobody knows."""
+    def entry(self, name: str, field: str = "") -> ModelEntry:
+        """Return a model's entry. Raises ModelMissing, with the input field that asked for it, for a name that nobody knows."""
         found = self.entries.get(name)
         if found is None:
-            raise ModelMissing(f"no model is called {name!r}; known are {', '.join(self.entries)}")
+            raise ModelMissing(f"no model is called {name!r}; known are {', '.join(self.entries)}", field)
         return found
 
     def has(self, name: str) -> bool:
@@ -70,22 +70,24 @@ class ModelStore:
         found = (self.entries[name] for name in names if self.has(name))
         return tuple(f"{entry.engine}/{entry.name}@{entry.version}" for entry in found)
 
-    def folder(self, name: str) -> Path:
+    def folder(self, name: str, field: str = "") -> Path:
         """Return the folder of a model that is there whole and right.
 
-        Raises ModelMissing; also for a damaged one, which is as good as none.
+        Raises ModelMissing, with the input `field` that asked for it; also for a damaged one, which is as good as none.
         """
-        entry = self.entry(name)
+        entry = self.entry(name, field)
         if not self.has(name):
             raise ModelMissing(
                 f"the model {name} ({entry.size / 1e6:.0f} MB, {entry.license.weights}) is not in {self.root}; "
-                f"`make models names={name}` fetches it"
+                f"`make models names={name}` fetches it",
+                field,
             )
         try:
             self.verify(name)
         except ModelDamaged as error:
             raise ModelMissing(
-                f"the model {name} in {self.root} is damaged ({error}); `make models names={name}` fetches it again"
+                f"the model {name} in {self.root} is damaged ({error}); `make models names={name}` fetches it again",
+                field,
             ) from None
         return self.root / name
 

@@ -72,7 +72,7 @@ def choose(wish: Wish, models: Path) -> Choice:
     if wish.engine == "pocketsphinx":
         return _sphinx(wish, ())
     if wish.model is not None:
-        return _whisper(wish.model, store, ())
+        return _whisper(wish.model, store, (), "/model")
     missing: ModelMissing | None = None
     warnings: list[str] = []
     for name in _candidates(wish):
@@ -102,21 +102,21 @@ def _candidates(wish: Wish) -> Iterator[str]:
         yield ENGLISH_MODEL
 
 
-def _whisper(name: str, store: ModelStore, warnings: tuple[str, ...]) -> Choice:
-    folder = _folder(name, store)
+def _whisper(name: str, store: ModelStore, warnings: tuple[str, ...], field: str = "") -> Choice:
+    folder = _folder(name, store, field)
     revision = "" if name.startswith("/") else store.entry(name).version
     return Choice("faster-whisper", Path(name).name, folder, revision, warnings)
 
 
-def _folder(name: str, store: ModelStore) -> Path:
+def _folder(name: str, store: ModelStore, field: str) -> Path:
     """Return a model's folder: a path as it stands, a name from the store."""
     if importlib.util.find_spec(_PACKAGES["faster-whisper"]) is None:
         raise SpeechFault(FaultCode.ENGINE_MISSING, "faster-whisper is not installed on this node", "/engine")
     if not name.startswith("/"):
-        if store.entry(name).engine != "faster-whisper":
+        if store.entry(name, field).engine != "faster-whisper":
             message = f"the model {name} is not for faster-whisper"
             raise SpeechFault(FaultCode.MODEL_UNSUITABLE, message, "/model")
-        return store.folder(name)
+        return store.folder(name, field)
     folder = Path(name)
     lacking = [
         part for part in ("model.bin", "config.json", "tokenizer.json") if not (folder / part).is_file()

@@ -18,7 +18,7 @@ from typing import Any
 
 from media.faults import FaultCode as MediaCode
 from media.faults import MediaFault
-from nodekit import Node, TaskContext, TaskFailed, WarmModel
+from nodekit import Node, TaskContext, TaskFailed, WarmModel, through_deaths
 from nodekit.models import model_store
 from services.asr.checkpoints import Progressed, from_checkpoint, to_checkpoint
 from services.asr.engines import Choice, choose, has_cuda, installed_engines
@@ -39,8 +39,6 @@ _DECODED_PERCENT, _HEARD_PERCENT = 5.0, 95.0
 _MAX_MISSED = 100
 _MAX_TEXT = 20_000
 _WINDOWS_PER_CHECKPOINT = 4
-_MAX_RESTARTS = 1
-"""Processes that may die in one attempt and are replaced; when one more dies, another node may have more luck."""
 
 node = Node("faster_whisper", engines=installed_engines)
 
@@ -109,16 +107,9 @@ async def _hear(hearing: Hearing, settings: AsrSection, context: TaskContext, fi
     """Have the model hear the recording, and once more from where it came to when its process dies."""
     await context.progress(_DECODED_PERCENT, "loading model")
     feed = Feed(context)
-    for restarts_left in reversed(range(_MAX_RESTARTS + 1)):
-        try:
-            await _hear_on(hearing, settings, context, feed, fingerprint)
-            break
-        except TaskFailed as failure:
-            if failure.code != "WORKER_DIED" or not restarts_left:
-                raise
-            await context.log(f"{failure.message}; a new one goes on where it stopped", "warning")
+    await through_deaths(context, partial(_hear_on, hearing, settings, context, feed, fingerprint))
     await feed.drain()
-    _count(hearing)
+    _count(hearing, context)
 
 
 async def _hear_on(
@@ -173,12 +164,14 @@ def _percent(done: Progressed, sound: Sound) -> float:
     return _DECODED_PERCENT + (_HEARD_PERCENT - _DECODED_PERCENT) * min(1.0, share)
 
 
-def _count(hearing: Hearing) -> None:
+def _count(hearing: Hearing, context: TaskContext) -> None:
     labels = (hearing.choice.engine, hearing.choice.model, hearing.device)
     AUDIO_SECONDS.labels(*labels).inc(hearing.sound.seconds)
     DROPPED_WORDS.labels(*labels[:2]).inc(hearing.progressed.dropped)
     if hearing.load_seconds:
         LOAD_SECONDS.labels(*labels).observe(hearing.load_seconds)
+    if hearing.resumed_at is None:
+        context.worked_on(hearing.sound.seconds, hearing.seconds)
     if hearing.sound.seconds and hearing.resumed_at is None:
         REAL_TIME_FACTOR.labels(*labels).observe(hearing.seconds / hearing.sound.seconds)
 
@@ -275,6 +268,9 @@ def _faults() -> Iterator[None]:
         yield
     except MediaFault as fault:
         field = "/audio_stream" if fault.code is MediaCode.STREAM_NOT_FOUND else "/audio_path"
-        raise TaskFailed(fault.code.value, fault.message, fault.retryable, field) from fault
+        # A full disk is not the recording's fault.
+        raise TaskFailed(
+            fault.code.value, fault.message, fault.retryable, "" if fault.retryable else field
+        ) from fault
     except SpeechFault as fault:
         raise TaskFailed(fault.code.value, fault.message, field=fault.field) from fault

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from services.diarize.notes import Notes
 from services.diarize.sound import Sound
 from services.diarize.speakers import SpeakerCount
 from services.diarize.turns import Diarization
@@ -39,5 +40,8 @@ class Engine(Protocol):
     device: str
     """`cpu` or `cuda`."""
 
-    def diarize(self, sound: Sound, wanted: Wanted) -> Iterator[Step | Diarization]:
-        """Yield steps, and the answer last. A recording without speech has an answer without turns."""
+    def diarize(self, sound: Sound, wanted: Wanted, notes: Notes) -> Iterator[Step | Diarization]:
+        """Yield steps, and the answer last. A recording without speech has an answer without turns.
+
+        An engine whose work is long leaves notes, and goes on with those that it finds.
+        """

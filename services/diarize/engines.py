@@ -36,15 +36,16 @@ def choose(name: EngineName, settings: DiarizeSection, store: ModelStore, thread
 
     Raises TaskFailed: MODEL_MISSING, or ENGINE_MISSING when the packages of the pipeline are not installed.
     """
+    asked = "" if name == "auto" else "/engine"
     if name == "auto":
         name = settings.engine
     if name == "pyannote" or (name == "auto" and settings.pipeline):
-        return _pipeline(settings, threads)
+        return _pipeline(settings, threads, asked)
     if name == "neural" or (name == "auto" and store.has(SEGMENTATION) and store.has(CAMPPLUS)):
         load = partial(
             load_neural,
-            store.folder(SEGMENTATION) / "segmentation-3.0.onnx",
-            store.folder(CAMPPLUS) / "campplus.onnx",
+            store.folder(SEGMENTATION, asked) / "segmentation-3.0.onnx",
+            store.folder(CAMPPLUS, asked) / "campplus.onnx",
             threads,
             f"{store.entry(SEGMENTATION).version}+{store.entry(CAMPPLUS).version}",
         )
@@ -57,15 +58,14 @@ def choose(name: EngineName, settings: DiarizeSection, store: ModelStore, thread
     return Choice("diarize/mfcc", load_mfcc, reason=why)
 
 
-def _pipeline(settings: DiarizeSection, threads: int) -> Choice:
+def _pipeline(settings: DiarizeSection, threads: int, asked: str) -> Choice:
     folder = settings.pipeline
     if folder is None or not (folder / "config.yaml").is_file():
         where = "diarize.pipeline is not set" if folder is None else f"{folder} has no config.yaml"
-        raise TaskFailed("MODEL_MISSING", f"no pyannote.audio pipeline: {where}")
+        raise TaskFailed("MODEL_MISSING", f"no pyannote.audio pipeline: {where}", field=asked)
     if find_spec("pyannote") is None or find_spec("pyannote.audio") is None:
-        raise TaskFailed(
-            "ENGINE_MISSING", "pyannote.audio is not installed here: services/diarize/README.md says how"
-        )
+        message = "pyannote.audio is not installed here: services/diarize/README.md says how"
+        raise TaskFailed("ENGINE_MISSING", message, field=asked)
     load = partial(load_pipeline, folder, threads)
     return Choice(f"diarize/{folder}", load, settings.pipeline_memory_mib, "a pipeline folder is set")
 

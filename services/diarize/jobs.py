@@ -12,6 +12,7 @@ import orjson
 
 from services.diarize.engine import Engine, Step, Wanted
 from services.diarize.faults import DiarizationFault, FaultCode
+from services.diarize.notes import Notes
 from services.diarize.result_file import read_result, to_document, to_segment
 from services.diarize.rttm import to_rttm
 from services.diarize.score import DiarizationScore, score
@@ -35,6 +36,8 @@ class Job:
     result: Path
     rttm: Path
     embeddings: Path
+    notes: Path
+    """Folder of what engines leave for a process that takes their place."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def diarize(engine: Engine, job: Job) -> Iterator[Step | Outcome]:
     began = time.monotonic()
     sound = Sound(job.wave)
     found = None
-    for item in engine.diarize(sound, job.wanted):
+    for item in engine.diarize(sound, job.wanted, Notes(job.notes)):
         if isinstance(item, Step):
             yield item
         else:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from services.diarize.attribution import attribute
 from services.diarize.engine import Step, Wanted
 from services.diarize.hearing import Heard, SpeechFrames, speech_windows
+from services.diarize.notes import Notes
 from services.diarize.sound import SAMPLE_RATE, Samples, Sound
 from services.diarize.speakers import Unlikeness, find_speakers
 from services.diarize.turns import Diarization
@@ -49,8 +50,8 @@ class MfccF0:
         self._mfcc.num_ceps = _CEPSTRA
         self._mfcc.use_energy = False
 
-    def diarize(self, sound: Sound, wanted: Wanted) -> Iterator[Step | Diarization]:
-        """See `Engine`."""
+    def diarize(self, sound: Sound, wanted: Wanted, notes: Notes) -> Iterator[Step | Diarization]:
+        """See `Engine`; leaves no notes."""
         levels: list[Samples] = []
         frames = sound.length // _FRAME_SAMPLES
         for first in range(0, frames, _BLOCK_FRAMES):

@@ -8,16 +8,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from media.audio import AudioOptions, extract_audio
 from media.faults import FaultCode as MediaCode
 from media.faults import MediaFault
-from nodekit import Node, TaskContext, TaskFailed
+from nodekit import Node, TaskContext, TaskFailed, through_deaths
 from nodekit.models import model_store
 from services.diarize import jobs
 from services.diarize.engine import Step, Wanted
-from services.diarize.engines import CAMPPLUS, SEGMENTATION, choose
+from services.diarize.engines import CAMPPLUS, SEGMENTATION, Choice, choose
 from services.diarize.faults import DiarizationFault
 from services.diarize.inputs import (
     AssignSpeakersInput,
@@ -66,18 +67,7 @@ async def diarize_speakers(request: DiarizeSpeakersInput, context: TaskContext) 
             context, source, wave, AudioOptions(stream_index=request.stream_index), decoded
         )
     job = _job(request, context, wave, source.stem)
-    outcome: jobs.Outcome | None = None
-    async with context.warm(
-        choice.key, choice.load, memory_mib=choice.memory_mib or 0, processor=choice.memory_mib is None
-    ) as model:
-        async for item in model.stream(jobs.diarize, job):
-            if isinstance(item, Step):
-                percent = _DECODED_PERCENT + (_WORKED_PERCENT - _DECODED_PERCENT) * item.share
-                await context.progress(percent, item.stage)
-            else:
-                outcome = item
-        warm, load_seconds = model.warm, model.load_seconds
-    assert outcome is not None
+    outcome, statistics = await through_deaths(context, partial(_diarize, choice, job, context))
     await context.progress(_WORKED_PERCENT, "storing")
     return DiarizeSpeakersOutput(
         diarization_file=await context.store(job.result),
@@ -96,7 +86,7 @@ async def diarize_speakers(request: DiarizeSpeakersInput, context: TaskContext) 
         engine_reason=choice.reason,
         model_name=outcome.model,
         device=outcome.device,
-        statistics=_statistics(outcome, load_seconds, warm=warm),
+        statistics=statistics,
         warnings=list(sound.warnings),
     )
 
@@ -144,6 +134,23 @@ async def assign_speakers(request: AssignSpeakersInput, context: TaskContext) ->
     return AssignSpeakersOutput(segments_file=await context.store(target), **fields)
 
 
+async def _diarize(choice: Choice, job: jobs.Job, context: TaskContext) -> tuple[jobs.Outcome, RunStatistics]:
+    """Have the engine work; a second call goes on with the notes of the first, whose process has died."""
+    outcome: jobs.Outcome | None = None
+    async with context.warm(
+        choice.key, choice.load, memory_mib=choice.memory_mib or 0, processor=choice.memory_mib is None
+    ) as model:
+        async for item in model.stream(jobs.diarize, job):
+            if isinstance(item, Step):
+                percent = _DECODED_PERCENT + (_WORKED_PERCENT - _DECODED_PERCENT) * item.share
+                await context.progress(percent, item.stage)
+            else:
+                outcome = item
+        assert outcome is not None
+        context.worked_on(outcome.audio_seconds, outcome.seconds)
+        return outcome, _statistics(outcome, model.load_seconds, warm=model.warm)
+
+
 def _job(request: DiarizeSpeakersInput, context: TaskContext, wave: Path, stem: str) -> jobs.Job:
     count = SpeakerCount(
         exactly=request.num_speakers,
@@ -159,6 +166,7 @@ def _job(request: DiarizeSpeakersInput, context: TaskContext, wave: Path, stem: 
         result=context.output_path("diarization_result.json"),
         rttm=context.output_path(f"{stem}.rttm"),
         embeddings=context.output_path("speaker_embeddings.json"),
+        notes=context.output_directory("notes"),
     )
 
 
@@ -181,7 +189,12 @@ def _faults() -> Iterator[None]:
         if (
             fault.code is MediaCode.RANGE_OUTSIDE_MEDIA
         ):  # no span was asked for: the sound ends where it begins
-            raise TaskFailed(MediaCode.OUTPUT_EMPTY.value, "the recording holds no sound") from fault
-        raise TaskFailed(fault.code.value, fault.message, retryable=fault.retryable) from fault
+            message = "the recording holds no sound"
+            raise TaskFailed(MediaCode.OUTPUT_EMPTY.value, message, field="/audio_path") from fault
+        field = "/stream_index" if fault.code is MediaCode.STREAM_NOT_FOUND else "/audio_path"
+        # A full disk is not the recording's fault.
+        raise TaskFailed(
+            fault.code.value, fault.message, fault.retryable, "" if fault.retryable else field
+        ) from fault
     except DiarizationFault as fault:
         raise TaskFailed(fault.code.value, fault.message, field=fault.field) from fault

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from services.diarize.engine import Step, Wanted
+from services.diarize.notes import Notes
 from services.diarize.sound import SAMPLE_RATE, Sound
 from services.diarize.turns import Diarization, Turn, named_by_appearance
 
@@ -44,8 +45,8 @@ class PyannotePipeline:
                 setattr(pipeline, name, 32)
         self._pipeline = pipeline.to(torch.device(self.device))
 
-    def diarize(self, sound: Sound, wanted: Wanted) -> Iterator[Step | Diarization]:
-        """See `Engine`."""
+    def diarize(self, sound: Sound, wanted: Wanted, notes: Notes) -> Iterator[Step | Diarization]:
+        """See `Engine`; leaves no notes."""
         events: queue.Queue[Any] = queue.Queue()
 
         def work() -> None:

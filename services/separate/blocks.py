@@ -14,9 +14,13 @@ Block = NDArray[np.float32]
 BLOCK_SAMPLES = 1 << 16
 
 
-def read_blocks(path: Path, channels: int, size: int = BLOCK_SAMPLES) -> Iterator[Block]:
-    """Yield the interleaved 32-bit float samples of a file; each block but the last has `size` of every channel."""
+def read_blocks(path: Path, channels: int, size: int = BLOCK_SAMPLES, first: int = 0) -> Iterator[Block]:
+    """Yield the interleaved 32-bit float samples of a file, from the one numbered `first` on.
+
+    Each block but the last has `size` of every channel.
+    """
     with path.open("rb") as file:
+        file.seek(first * channels * 4)
         while body := file.read(size * channels * 4):
             yield np.frombuffer(body, "<f4", count=len(body) // 4 // channels * channels).reshape(
                 -1, channels

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from services.separate.blocks import Block
-from services.separate.overlap_add import overlap_add
+from services.separate.overlap_add import chunk_before, overlap_add
 
 NAME = "demucs"
 _CHUNK_SECONDS = 60.0
@@ -46,8 +46,11 @@ class Demucs:
 
     def voices(self, sound: Iterable[Block], sample_rate: int) -> Iterator[Block]:
         """See `Engine`; the model's own rate only."""
-        chunk, overlap = round(_CHUNK_SECONDS * sample_rate), round(_OVERLAP_SECONDS * sample_rate)
-        yield from overlap_add(sound, chunk, overlap, self._voices_of)
+        yield from overlap_add(sound, *_chunks(sample_rate), self._voices_of)
+
+    def again_from(self, done: int, sample_rate: int) -> int:
+        """See `Engine`; what the model does at random differs."""
+        return chunk_before(done, *_chunks(sample_rate))
 
     def _voices_of(self, sound: Block) -> Block:
         torch = self._torch
@@ -63,3 +66,8 @@ class Demucs:
             )
         voices = stems[0, self._place].cpu() * spread + mean
         return np.asarray(voices.numpy().T, np.float32)
+
+
+def _chunks(sample_rate: int) -> tuple[int, int]:
+    """Return samples of a chunk and of the overlap of two."""
+    return round(_CHUNK_SECONDS * sample_rate), round(_OVERLAP_SECONDS * sample_rate)

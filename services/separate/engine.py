@@ -24,3 +24,6 @@ class Engine(Protocol):
 
     def voices(self, sound: Iterable[Block], sample_rate: int) -> Iterator[Block]:
         """Yield the voices of a sound of `channels` channels: in total as many samples as come in, none delayed."""
+
+    def again_from(self, done: int, sample_rate: int) -> int:
+        """Return from which sample on it must be given a sound again to go on at sample `done` as if it had never stopped."""

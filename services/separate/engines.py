@@ -48,12 +48,13 @@ def choose(
 
     Raises TaskFailed: MODEL_MISSING, or ENGINE_MISSING when demucs is not installed.
     """
+    asked = "" if name == "auto" else "/engine"
     if name == "auto":
         name = settings.engine
     if name == "demucs" or (name == "auto" and settings.demucs_folder):
-        return _demucs(settings, model, quality, threads)
+        return _demucs(settings, model, quality, threads, asked)
     if name == "deepfilternet":
-        return _deepfilternet(store, "it was asked for")
+        return _deepfilternet(store, "it was asked for", asked)
     if name == "repet":
         return Choice("separate/repet", load_repet, "it was asked for")
     if not store.has(DEEPFILTERNET):
@@ -72,17 +73,17 @@ def choose(
     return _deepfilternet(store, f"little or no singing was heard ({shares})")
 
 
-def _deepfilternet(store: ModelStore, reason: str) -> Choice:
-    folder = store.folder(DEEPFILTERNET)
+def _deepfilternet(store: ModelStore, reason: str, asked: str = "") -> Choice:
+    folder = store.folder(DEEPFILTERNET, asked)
     load = partial(load_deepfilternet, folder, store.entry(DEEPFILTERNET).version)
     return Choice("separate/deepfilternet", load, reason)
 
 
-def _demucs(settings: SeparateSection, model: str, quality: str, threads: int) -> Choice:
+def _demucs(settings: SeparateSection, model: str, quality: str, threads: int, asked: str) -> Choice:
     folder = settings.demucs_folder
     if folder is None or not folder.is_dir():
         where = "separate.demucs_folder is not set" if folder is None else f"{folder} is no folder"
-        raise TaskFailed("MODEL_MISSING", f"no demucs models: {where}")
+        raise TaskFailed("MODEL_MISSING", f"no demucs models: {where}", field=asked)
     names = sorted(path.stem for path in (*folder.glob("*.yaml"), *folder.glob("*.th")))
     wanted = model or settings.demucs_model or BY_QUALITY.get(quality, "")
     if wanted not in names:
@@ -90,12 +91,12 @@ def _demucs(settings: SeparateSection, model: str, quality: str, threads: int) -
             raise TaskFailed(
                 "MODEL_MISSING",
                 f"{folder} has no demucs model {wanted!r}; it has {', '.join(names) or 'none'}",
+                field="/model_name" if model else asked,
             )
         wanted = names[0]
     if find_spec("demucs") is None:
-        raise TaskFailed(
-            "ENGINE_MISSING", "demucs is not installed here: services/separate/README.md says how"
-        )
+        message = "demucs is not installed here: services/separate/README.md says how"
+        raise TaskFailed("ENGINE_MISSING", message, field=asked)
     load = partial(load_demucs, folder, wanted, threads)
     return Choice(
         f"separate/{folder}/{wanted}", load, "a folder of demucs models is set", settings.demucs_memory_mib

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.util import find_spec
 
+from media.faults import FaultCode as MediaCode
 from media.faults import MediaFault
 from nodekit import Node, TaskContext, TaskFailed
 from nodekit.gpu.devices import find_devices
@@ -24,9 +25,10 @@ from services.separate.outputs import (
     SeparateVocalsOutput,
 )
 from services.separate.separation import decode_mix, encode, hear, separate
-from services.separate.settings import EngineName, separate_settings
+from services.separate.settings import EngineName, SeparateSection, separate_settings
 
 _STRENGTH_DB = 40.0
+_SPEECH_ONLY = SeparateSection(engine="deepfilternet")
 _STORING_PERCENT = 95.0
 
 
@@ -91,7 +93,7 @@ async def separate_vocals(request: SeparateVocalsInput, context: TaskContext) ->
 @node.task("audio_separator.enhance_speech", timeout_seconds=7200, reuse_field="audio_path")
 async def enhance_speech(request: EnhanceSpeechInput, context: TaskContext) -> EnhanceSpeechOutput:
     """Takes noise and music away from speech. Speech recognition gains nothing by it: give that the recording itself."""
-    choice = choose("deepfilternet", separate_settings(), model_store(), context.threads)
+    choice = choose("auto", _SPEECH_ONLY, model_store(), context.threads)
     kept = 0.0 if request.strength == 1 else 10 ** (-_STRENGTH_DB * request.strength / 20)
     with _faults():
         mix = await decode_mix(context, request.audio_path, request.stream_index, request.output_format)
@@ -132,7 +134,11 @@ def _faults() -> Iterator[None]:
     try:
         yield
     except MediaFault as fault:
-        raise TaskFailed(fault.code.value, fault.message, retryable=fault.retryable) from fault
+        field = "/stream_index" if fault.code is MediaCode.STREAM_NOT_FOUND else "/audio_path"
+        # A full disk is not the recording's fault.
+        raise TaskFailed(
+            fault.code.value, fault.message, fault.retryable, "" if fault.retryable else field
+        ) from fault
 
 
 def _reduction_db(before: float | None, after: float | None) -> float | None:

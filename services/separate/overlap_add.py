@@ -37,6 +37,12 @@ def overlap_add(
         yield _joined(tail, work(np.concatenate(waiting)), fade)
 
 
+def chunk_before(done: int, chunk: int, overlap: int) -> int:
+    """Return where to begin again so that from sample `done` on the same comes: a chunk earlier, which is faded into the next."""
+    step = chunk - overlap
+    return max(done // step - 1, 0) * step
+
+
 def _joined(tail: Block | None, result: Block, fade: Block) -> Block:
     if tail is None:
         return result

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.separate.blocks import Block
-from services.separate.overlap_add import overlap_add
+from services.separate.overlap_add import chunk_before, overlap_add
 
 NAME = "repet"
 _CHUNK_SECONDS = 36.0
@@ -44,8 +44,16 @@ class Repet:
 
     def voices(self, sound: Iterable[Block], sample_rate: int) -> Iterator[Block]:
         """See `Engine`; any rate."""
-        chunk, overlap = round(_CHUNK_SECONDS * sample_rate), round(_OVERLAP_SECONDS * sample_rate)
-        yield from overlap_add(sound, chunk, overlap, partial(_voices_of, sample_rate=sample_rate))
+        yield from overlap_add(sound, *_chunks(sample_rate), partial(_voices_of, sample_rate=sample_rate))
+
+    def again_from(self, done: int, sample_rate: int) -> int:
+        """See `Engine`."""
+        return chunk_before(done, *_chunks(sample_rate))
+
+
+def _chunks(sample_rate: int) -> tuple[int, int]:
+    """Return samples of a chunk and of the overlap of two."""
+    return round(_CHUNK_SECONDS * sample_rate), round(_OVERLAP_SECONDS * sample_rate)
 
 
 def _voices_of(sound: Block, sample_rate: int) -> Block:

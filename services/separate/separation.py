@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from media.probe import AudioStream
-from nodekit import TaskContext, TaskFailed
+from nodekit import TaskContext, TaskFailed, through_deaths
 from services.separate import conversion, stems
 from services.separate.blocks import count_samples
 from services.separate.engine import Engine
@@ -99,6 +100,42 @@ async def separate(
     `kept`, 0 to 1, is how much of what is left stays with the voices.
     """
     stream = mix.stream
+    found = await through_deaths(context, partial(_find_voices, context, mix, choice))
+    back = await conversion.resample(
+        context,
+        found.path,
+        context.output_path("back.f32"),
+        stream.channels,
+        (found.rate, stream.sample_rate),
+    )
+    voices = context.output_path("voices.f32")
+    rest = context.output_path("rest.f32") if with_rest else None
+    await context.progress(SEPARATED_PERCENT, "writing")
+    figures = await context.call(stems.part_stems, mix.path, back, stream.channels, voices, rest, kept)
+    statistics = RunStatistics(
+        execution_time=round(found.seconds, 3),
+        load_time=round(found.load_seconds, 3),
+        model_warm=found.warm,
+        realtime_factor=round(found.seconds * stream.sample_rate / max(mix.samples, 1), 4),
+    )
+    return Separated(voices, rest, figures, *found.engine, statistics)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The voices at the engine's rate."""
+
+    path: Path
+    rate: int
+    engine: tuple[str, str, str]
+    seconds: float
+    load_seconds: float
+    warm: bool
+
+
+async def _find_voices(context: TaskContext, mix: Mix, choice: Choice) -> _Found:
+    """Have the engine find the voices; a second call goes on where the first one's process has died."""
+    stream = mix.stream
     async with context.warm(
         choice.key, choice.load, memory_mib=choice.memory_mib or 0, processor=choice.memory_mib is None
     ) as model:
@@ -109,25 +146,11 @@ async def separate(
         )
         found = context.output_path("found.f32")
         began = time.monotonic()
-        async for share in model.stream(stems.separate_voices, sound, stream.channels, rate, found):
-            percent = DECODED_PERCENT + (SEPARATED_PERCENT - DECODED_PERCENT) * share
-            await context.progress(percent, "separating")
-        seconds = time.monotonic() - began
-        warm, load_seconds = model.warm, model.load_seconds
-    back = await conversion.resample(
-        context, found, context.output_path("back.f32"), stream.channels, (rate, stream.sample_rate)
-    )
-    voices = context.output_path("voices.f32")
-    rest = context.output_path("rest.f32") if with_rest else None
-    await context.progress(SEPARATED_PERCENT, "writing")
-    figures = await context.call(stems.part_stems, mix.path, back, stream.channels, voices, rest, kept)
-    statistics = RunStatistics(
-        execution_time=round(seconds, 3),
-        load_time=round(load_seconds, 3),
-        model_warm=warm,
-        realtime_factor=round(seconds * stream.sample_rate / max(mix.samples, 1), 4),
-    )
-    return Separated(voices, rest, figures, engine[0], engine[1], engine[2], statistics)
+        with context.working_on(mix.samples / stream.sample_rate):
+            async for share in model.stream(stems.separate_voices, sound, stream.channels, rate, found):
+                percent = DECODED_PERCENT + (SEPARATED_PERCENT - DECODED_PERCENT) * share
+                await context.progress(percent, "separating")
+        return _Found(found, rate, engine, time.monotonic() - began, model.load_seconds, model.warm)
 
 
 def describe(engine: Engine) -> tuple[tuple[str, str, str], int | None]:

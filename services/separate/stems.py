@@ -5,6 +5,7 @@ The rest is never estimated: it is the mix minus the voices, sample by sample, s
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,22 +38,44 @@ def separate_voices(
     """Write the voices of a sound at the engine's rate; yields the share done, 0 to 1.
 
     Each of the engine's groups of channels (one, or a stereo pair) is heard alone; a channel that is the same as the first is not
-    heard twice.
+    heard twice. A call that follows one whose process has died goes on where that one had come to.
     """
     total = max(count_samples(sound, channels), 1)
     groups = _groups(engine, sound, channels)
     parts = [target.with_suffix(f".group{number}") for number in range(len(groups))]
     for number, (group, part) in enumerate(zip(groups, parts, strict=True)):
-        picked = (_picked(block, group, engine.channels) for block in read_blocks(sound, channels))
-        done = 0
-        with part.open("wb") as file:
-            for block in engine.voices(picked, sample_rate):
+        done = _whole_samples(part, len(group))
+        if done >= total:
+            continue
+        first = engine.again_from(done, sample_rate)
+        blocks = read_blocks(sound, channels, first=first)
+        picked = (_picked(block, group, engine.channels) for block in blocks)
+        with part.open("ab") as file:
+            for block in _behind(engine.voices(picked, sample_rate), done - first):
                 file.write(np.ascontiguousarray(block[:, : len(group)], "<f4").tobytes())
                 done += len(block)
                 yield (number + min(done / total, 1.0)) / len(groups)
     write_blocks(target, _woven(parts, groups, channels, sound))
     for part in parts:
         part.unlink()
+
+
+def _whole_samples(part: Path, channels: int) -> int:
+    """Return how many samples a file has already; a torn one at its end is cut off."""
+    if not part.exists():
+        return 0
+    samples = count_samples(part, channels)
+    os.truncate(part, samples * channels * 4)
+    return samples
+
+
+def _behind(blocks: Iterable[Block], count: int) -> Iterator[Block]:
+    """Yield what comes behind the first `count` samples."""
+    for block in blocks:
+        skipped = min(count, len(block))
+        count -= skipped
+        if skipped < len(block):
+            yield block[skipped:]
 
 
 def _groups(engine: Engine, sound: Path, channels: int) -> list[list[int]]:

@@ -77,7 +77,8 @@ def choose(
         )
     store = model_store()
     try:
-        model, voices = store.folder(KOKORO_MODEL), store.folder(KOKORO_VOICES)
+        asked = "/voice" if voice else "/engine" if engine != "auto" else ""
+        model, voices = store.folder(KOKORO_MODEL, asked), store.folder(KOKORO_VOICES, asked)
     except ModelMissing as missing:
         if engine != "auto" or voice or found.language not in espeak_languages():
             raise

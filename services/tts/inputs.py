@@ -93,10 +93,10 @@ class GenerateSpeechInput(TaskInput):
             raise ValueError("give either text or segments")
         return self
 
-    @property
-    def reference(self) -> str | None:
-        """The recording of the voice to speak with."""
-        return self.spk_audio_prompt or self.reference_audio or self.speaker_audio
+    def references(self) -> tuple[tuple[str, str | None], ...]:
+        """The fields that may have the recording of the voice to speak with, the one that wins first."""
+        names = ("spk_audio_prompt", "reference_audio", "speaker_audio")
+        return tuple((name, getattr(self, name)) for name in names)
 
 
 class AskInput(TaskInput):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nodekit import MediaKind, Node, TaskContext, TaskFailed
-from services.tts import casting, catalogue, passages
+from services.tts import casting, catalogue, passages, references
 from services.tts.faults import TtsFault
 from services.tts.inputs import AskInput, GenerateSpeechInput
 from services.tts.outputs import (
@@ -40,9 +40,12 @@ async def generate_speech(request: GenerateSpeechInput, context: TaskContext) ->
 
 
 async def _reference(request: GenerateSpeechInput, context: TaskContext) -> Path | None:
-    if request.reference is None:
+    given = next(((name, ref) for name, ref in request.references() if ref), None)
+    if given is None:
         return None
-    return await context.fetch(request.reference, kind=MediaKind.AUDIO)
+    name, ref = given
+    recording = await context.fetch(ref, kind=MediaKind.AUDIO)
+    return await references.usable(context, recording, "voice", f"/{name}")
 
 
 async def _emotion(request: GenerateSpeechInput, context: TaskContext) -> dict[str, Any]:
@@ -53,7 +56,10 @@ async def _emotion(request: GenerateSpeechInput, context: TaskContext) -> dict[s
         "max_text_tokens_per_segment": request.max_text_tokens_per_segment,
     }
     if request.emo_audio_prompt:
-        told["emo_audio_prompt"] = str(await context.fetch(request.emo_audio_prompt, kind=MediaKind.AUDIO))
+        recording = await context.fetch(request.emo_audio_prompt, kind=MediaKind.AUDIO)
+        told["emo_audio_prompt"] = str(
+            await references.usable(context, recording, "emotion", "/emo_audio_prompt")
+        )
     if request.emotion_vector:
         told["emo_vector"] = list(request.emotion_vector)
     if request.use_emo_text:

@@ -51,6 +51,7 @@ class Speech:
             await self._context.call(speaking.to_wav, raw, path, done[-1].sample_rate)
             self.files.append(path)
             offset += await self._context.call(wav_seconds, path)
+        self._context.worked_on(offset, self.run_seconds)
 
     async def _passage(
         self, passage: Passage, raw: Path, done: list[Spoken], total: int, offset: float

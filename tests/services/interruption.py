@@ -10,6 +10,9 @@ from typing import Any
 
 from nodekit.testkit import NodeUnderTest, TaskResult
 
+DEATHS = {"cancel": 0, "kill once": 1, "kill twice": 2}
+"""The ways to interrupt, and how often a worker is killed."""
+
 
 def workers() -> set[int]:
     """The worker processes of this process that have not ended."""
@@ -28,29 +31,40 @@ def workers() -> set[int]:
 async def interrupt(
     under_test: NodeUnderTest, task_name: str, request: dict[str, Any], stages: set[str], how: str
 ) -> TaskResult:
-    """Run a task on a fresh replica, and `cancel` it or `kill` its workers in one of the stages; they are gone then."""
+    """Run a task on a fresh replica, and interrupt it in one of the stages in one of the ways of `DEATHS`.
+
+    One death is survived and told of; after two the attempt fails so that it may be retried. Nothing of what was ended is left.
+    """
     others = workers()  # of other replicas of this process
-    reached, task_id = asyncio.Event(), f"long-{how}"
+    reached, task_id = asyncio.Event(), f"long-{how}".replace(" ", "-")
+    interrupted: list[set[int]] = []
 
     def note(event: Any) -> None:
-        if event.HasField("progress") and event.progress.stage in stages:
-            reached.set()
+        running = workers() - others - set().union(*interrupted)
+        if not event.HasField("progress") or event.progress.stage not in stages or not running:
+            return
+        reached.set()
+        if how == "cancel" and not interrupted:
+            interrupted.append(running)
+        elif len(interrupted) < DEATHS[how]:
+            interrupted.append(running)
+            for worker in running:
+                os.kill(worker, signal.SIGKILL)
 
-    task = asyncio.create_task(under_test.run(task_name, request, task_id=task_id, on_event=note))
+    run = under_test.run(task_name, request, task_id=task_id, on_event=note, wait_seconds=100)
+    task = asyncio.create_task(run)
     waiting = asyncio.create_task(reached.wait())
     await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
     assert waiting.done(), task.result()
-    running = workers() - others
-    assert running
     if how == "cancel":
         await under_test.cancel(task_id, grace_seconds=0)
-    else:
-        for worker in running:
-            os.kill(worker, signal.SIGKILL)
     result = await task
     if how == "cancel":
         assert result.outcome == "cancelled"
+    elif how == "kill once":
+        assert result.outcome == "completed", result.error
+        assert any("goes on where it stopped" in line for line in result.logs())
     else:
         assert (result.error.code, result.error.retryable) == ("WORKER_DIED", True)
-    assert not running & workers()
+    assert not set().union(*interrupted) & workers()
     return result

@@ -186,9 +186,15 @@ async def own_replica(tmp_path: Path) -> AsyncIterator[NodeUnderTest]:
         yield started
 
 
-@pytest.mark.parametrize("how", ["cancel", "kill"])
+TWICE = pytest.param("kill twice", marks=pytest.mark.slow)
+ONCE = pytest.param("kill once", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("how", ["cancel", ONCE, TWICE])
 async def test_a_worker_that_ends_in_the_middle(own_replica: NodeUnderTest, tmp_path: Path, how: str) -> None:
-    """A cancel ends the worker at once; one that is killed fails its task so that it may be retried. The node goes on."""
+    """A cancel ends the worker at once; one that is killed is replaced, and the second fails its task so that it may be retried.
+    The node goes on.
+    """
     hour = write_wave(
         tmp_path / "long.wav",
         np.tile(np.random.default_rng(0).standard_normal(SAMPLE_RATE * 60).astype("f4") * 0.05, 20),

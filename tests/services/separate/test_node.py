@@ -198,9 +198,15 @@ async def own_replica(tmp_path: Path) -> AsyncIterator[NodeUnderTest]:
         yield started
 
 
-@pytest.mark.parametrize("how", ["cancel", pytest.param("kill", marks=pytest.mark.slow)])
+TWICE = pytest.param("kill twice", marks=pytest.mark.slow)
+ONCE = pytest.param("kill once", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("how", ["cancel", ONCE, TWICE])
 async def test_a_worker_that_ends_in_the_middle(own_replica: NodeUnderTest, tmp_path: Path, how: str) -> None:
-    """A cancel ends worker and files at once; one that is killed fails its task so that it may be retried. The node goes on."""
+    """A cancel ends worker and files at once; one that is killed is replaced, and the second fails its task so that it may be
+    retried. The node goes on.
+    """
     audio = write(tmp_path / "long.wav", np.tile(music(16_000, 16_000 * 60), 10), 16_000)
     request = {"audio_path": str(audio), "engine": "repet"}
     await interrupt(own_replica, "audio_separator.separate_vocals", request, {"separating"}, how)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nodekit.models import model_store
 from services.separate.blocks import Block, of_length, read_blocks, write_blocks
 from services.separate.deepfilternet import SAMPLE_RATE, DeepFilterNet
-from services.separate.overlap_add import overlap_add
+from services.separate.overlap_add import chunk_before, overlap_add
 from services.separate.repet import Repet, find_period, to_samples, to_spectrum
 from services.separate.stems import part_stems, separate_voices
 from tests.services.separate.material import leveled, music, si_sdr_db, speech
@@ -40,6 +40,25 @@ def test_chunks_that_agree_leave_no_seam(length: int, block: int, chunk: int, ov
     np.testing.assert_allclose(joined, sound, atol=1e-6)
     assert len(sizes) < 2 or min(sizes) >= overlap
     assert max(sizes, default=0) < chunk + overlap
+
+
+@given(st.integers(1, 400), st.integers(10, 60), st.integers(1, 4), st.data())
+@settings(max_examples=60, deadline=None)
+def test_chunks_go_on_where_they_were_broken_off(
+    length: int, chunk: int, overlap: int, data: st.DataObject
+) -> None:
+    """Begun again one chunk earlier, what comes behind the break is what would have come, though chunks disagree on their seams."""
+    done = data.draw(st.integers(0, length))
+    sound = np.random.default_rng(length).standard_normal((length, 1)).astype(np.float32)
+
+    def work(part: Block) -> Block:
+        return np.asarray(part * len(part) + part.mean(), np.float32)
+
+    whole = np.concatenate(list(overlap_add(cut(sound, 7), chunk, overlap, work)))
+    first = chunk_before(done, chunk, overlap)
+    again = np.concatenate([*overlap_add(cut(sound[first:], 7), chunk, overlap, work)])
+    assert first <= done
+    np.testing.assert_array_equal(again[done - first :], whole[done:])
 
 
 def test_chunks_that_disagree_are_faded() -> None:
@@ -101,6 +120,21 @@ def test_deepfilternet_is_in_step(deepfilternet: DeepFilterNet) -> None:
     np.testing.assert_allclose(made, other, atol=1e-5)
 
 
+def test_deepfilternet_goes_on(deepfilternet: DeepFilterNet) -> None:
+    """Begun again ten seconds earlier, it gives what it would have given: it has no longer memory than that."""
+    clean = np.tile(speech(SAMPLE_RATE)[: 7 * SAMPLE_RATE], 2)
+    sound = (clean + music(SAMPLE_RATE, len(clean)))[:, None]
+    done = 12 * SAMPLE_RATE
+    first = deepfilternet.again_from(done, SAMPLE_RATE)
+    assert done - first >= 10 * SAMPLE_RATE
+    whole, again = (
+        np.concatenate(list(deepfilternet.voices(cut(part, 65_536), SAMPLE_RATE)))
+        for part in (sound, sound[first:])
+    )
+    error = again[done - first :] - whole[done:]
+    assert 10 * np.log10((error**2).mean() / (whole[done:] ** 2).mean()) < -45
+
+
 def test_repet_finds_the_period_and_the_voice() -> None:
     """Over a loop of two seconds the period is that or a part or multiple of it, and the voice gains."""
     rate = 16_000
@@ -129,6 +163,21 @@ def test_stems_are_the_mix(tmp_path: Path, channels: int) -> None:
     voices, rest = (np.concatenate(list(read_blocks(tmp_path / name, channels))) for name in "vr")
     np.testing.assert_allclose(voices + rest, sound, atol=1e-6)
     assert (figures.samples, figures.gain) == (len(sound), 1.0)
+
+
+def test_voices_go_on_behind_a_dead_process(tmp_path: Path) -> None:
+    """What is on disk is kept but for a torn sample, and what is missing is made: the same as without a break."""
+    rate = 4000
+    sound = np.stack([music(rate, 100 * rate), music(rate, 100 * rate, 1)], axis=1)
+    write_blocks(tmp_path / "mix", [sound])
+    for _ in separate_voices(Repet(), tmp_path / "mix", 2, rate, tmp_path / "whole"):
+        pass
+    next(separate_voices(Repet(), tmp_path / "mix", 2, rate, tmp_path / "broken"))
+    with (tmp_path / "broken.group0").open("ab") as part:
+        part.write(b"abc")
+    shares = list(separate_voices(Repet(), tmp_path / "mix", 2, rate, tmp_path / "broken"))
+    assert shares[0] > 0.5
+    assert (tmp_path / "broken").read_bytes() == (tmp_path / "whole").read_bytes()
 
 
 def test_hot_stems_are_turned_down_together(tmp_path: Path) -> None:
