@@ -15,9 +15,10 @@ from gateway.http.application import assemble
 from gateway.http.body_stream import READ_BUFFER_BYTES
 from gateway.http.facade import Facade
 from gateway.http.server_log import HTTP_LOG
-from gateway.installation import BACKEND, KEY_STATE, SETTINGS, SLOTS, TASKS, WORKFLOWS
+from gateway.installation import BACKEND, BATCHES, KEY_STATE, SETTINGS, SLOTS, TASKS, WORKFLOWS
 from gateway.key_state import KeyState
 from gateway.settings import GatewaySettings
+from gateway.use.batch import BatchPlaces
 from gateway.use.slots import StreamSlots
 from gateway.use.tasks import Tasks
 from gateway.use.workflows import Workflows
@@ -60,6 +61,7 @@ def create_app(settings: GatewaySettings, surfaces: Sequence[Facade] | None = No
     )
     app[SETTINGS] = section
     app[KEY_STATE] = KeyState(section)
+    app[BATCHES] = BatchPlaces()
     app[SLOTS] = StreamSlots(section.max_event_streams)
     app.on_shutdown.append(_drain)
     return app

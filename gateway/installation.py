@@ -7,6 +7,7 @@ from aiohttp import web
 from gateway.clients.backend import Backend
 from gateway.key_state import KeyState
 from gateway.settings import GatewaySection
+from gateway.use.batch import BatchPlaces
 from gateway.use.slots import StreamSlots
 from gateway.use.tasks import Tasks
 from gateway.use.workflows import Workflows
@@ -16,6 +17,7 @@ BACKEND = web.AppKey("backend", Backend)
 TASKS = web.AppKey("tasks", Tasks)
 WORKFLOWS = web.AppKey("workflows", Workflows)
 KEY_STATE = web.AppKey("key_state", KeyState)
+BATCHES = web.AppKey("batches", BatchPlaces)
 SLOTS = web.AppKey("slots", StreamSlots)
 
 

@@ -35,9 +35,13 @@ async def read_body(request: web.Request, kind: type[B], *, optional: bool = Fal
     return checked(kind, _parsed(request, raw))
 
 
-async def read_json(request: web.Request) -> Any:
-    """Return the JSON body as plain values, for who chooses a model by them. Raises as `read_body`."""
-    return _parsed(request, await whole(request, request.client_max_size, request.app[STALLED_SECONDS]))
+async def read_json(request: web.Request, limit_bytes: int = 0) -> Any:
+    """Return the JSON body as plain values, for who chooses a model by them. Raises as `read_body`.
+
+    `limit_bytes` in the place of `max_body_bytes` where it is given.
+    """
+    limit = limit_bytes or request.client_max_size
+    return _parsed(request, await whole(request, limit, request.app[STALLED_SECONDS]))
 
 
 def _parsed(request: web.Request, raw: bytes) -> Any:

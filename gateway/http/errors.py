@@ -69,26 +69,36 @@ def error_middleware(table: RouteTable) -> Middleware:
         except ConnectionError:
             raise
         except Exception as error:
-            known = rpc_errors.from_exception(error)
             begun: web.StreamResponse | None = request.get(UNDER_WAY)
             if begun is not None:
+                known = rpc_errors.from_exception(error)
                 log.warning("answer broken off", code=known.code, reason=known.message)
                 if request.transport is not None:
                     request.transport.abort()
                 return begun
-            if known.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                _log_failure(known, error)
-            return table.facade(request).errors.from_known(request, presentable(known, error))
+            return table.facade(request).errors.from_known(request, as_told(error))
 
     return answer_errors
+
+
+def as_told(raised: Exception) -> errors.YiVideoError:
+    """Return an error as a client is told it; what is no fault of the client's is logged."""
+    known = rpc_errors.from_exception(raised)
+    if known.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log_failure(known, raised)
+    return presentable(known, raised)
+
+
+def retry_after_seconds(error: errors.YiVideoError) -> float | None:
+    """Return how long a client is told to wait before it asks again; None: it is not told to."""
+    wait = error.retry_after_seconds
+    return _RETRY_AFTER_SECONDS.get(error.http_status) if wait is None else wait
 
 
 def standard_headers(error: errors.YiVideoError) -> dict[str, str]:
     """Return the headers that HTTP itself asks of such an answer (RFC 9110 §10.2.3, §11.6.1)."""
     headers = {}
-    wait = error.retry_after_seconds
-    if wait is None:
-        wait = _RETRY_AFTER_SECONDS.get(error.http_status)
+    wait = retry_after_seconds(error)
     if wait is not None:
         headers["Retry-After"] = str(max(1, math.ceil(wait)))
     if isinstance(error, errors.Unauthenticated):

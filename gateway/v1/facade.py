@@ -13,6 +13,7 @@ from gateway.http.route import Route
 from gateway.settings import GatewaySettings
 from gateway.v1.document import Document
 from gateway.v1.routes import (
+    batch,
     bulk,
     docs,
     ended_workflows,
@@ -34,6 +35,7 @@ ROUTES = (
     *health.ROUTES,
     *task_types.ROUTES,
     *tasks.ROUTES,
+    *batch.ROUTES,
     *bulk.ROUTES,
     *events.ROUTES,
     *feed.ROUTES,

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 from yarl import URL
 
 from gateway.http.model import Body, Query
+from gateway.use.batch import MOST_TASKS as MOST_IN_BATCH
 from gateway.use.bulk import MOST_TASKS
 from gateway.use.tasks import TASK_ID_PATTERN
 from gateway.use.viewer import Viewer
@@ -95,6 +96,13 @@ class SubmitTask(Body):
         if self.delay_seconds is not None and self.start_time is not None:
             raise ValueError("give delay_seconds or start_time, not both")
         return self
+
+
+class SubmitBatch(Body):
+    """Asks for many tasks, each as POST /v1/tasks would be asked for it."""
+
+    tasks: list[SubmitTask] = Field(min_length=1, max_length=MOST_IN_BATCH)
+    """The tasks. Each is judged by itself: one that is refused keeps no other from being accepted."""
 
 
 class DeleteTaskBody(Body):

@@ -97,6 +97,16 @@ def _submit(route: Route) -> list[Attack]:
     ]
 
 
+def _batch(route: Route) -> list[Attack]:
+    """A task in a batch is a submission like any other: refused, item by item."""
+    values = {"video_path": "data:audio/wav;base64,UklGRg=="}
+    body = {"task_name": "ffmpeg.extract_audio", "task_id": TASK, "input_data": values}
+    return [
+        attack(route, route.path, 200, json={"tasks": [body]}),
+        attack(route, route.path, 200, json={"tasks": [body | {"task_id": "mine", "user": "alice"}]}),
+    ]
+
+
 def _bulk(route: Route) -> list[Attack]:
     """Several at once: another user's are reported as not there, whatever names them."""
     return [
@@ -117,6 +127,7 @@ def _nothing(route: Route) -> list[Attack]:
 
 OWN = {
     "POST /v1/tasks": _submit,
+    "POST /v1/tasks:batch": _batch,
     "GET /v1/tasks": _tasks,
     "POST /v1/tasks/cancel": _bulk,
     "POST /v1/tasks/delete": _bulk,
