@@ -18,9 +18,10 @@ import aiohttp
 import orjson
 
 from yivideo_client.digest import sha256_of
-from yivideo_client.errors import ApiError, IntegrityError
+from yivideo_client.errors import IntegrityError
 from yivideo_client.models import StoredFile
-from yivideo_client.transport import BROKEN, Transport, connection_failed, quoted
+from yivideo_client.transport import Transport, quoted
+from yivideo_client.tries import FAULTS
 
 SEGMENT_BYTES = 32 * 1024 * 1024
 PIECE_BYTES = 1024 * 1024
@@ -77,7 +78,7 @@ class _Fetch:
     async def segment(self, number: int) -> None:
         """Fetch one segment, from where it broke off, as often as requests are repeated."""
         start, end = number * SEGMENT_BYTES, min(self.file.size, (number + 1) * SEGMENT_BYTES)
-        failures = 0
+        tries = self.transport.tries()
         while start < end:
             before = start
             try:
@@ -85,20 +86,13 @@ class _Fetch:
                     await asyncio.to_thread(os.pwrite, self.descriptor, piece, start)
                     start += len(piece)
                     self.through(len(piece))
-                error: Exception = aiohttp.ClientPayloadError("the answer ended early")
-            except ApiError as refused:
-                if refused.status not in (429, 502, 503, 504):
-                    raise
-                error = refused
-            except BROKEN as broken:
-                error = broken
-            if start >= end:
-                break
-            failures = 1 if start > before else failures + 1
-            delay = self.transport.backoff.delay_seconds(failures)
-            if delay is None:
-                raise connection_failed(self.transport.connection, error) from error
-            await asyncio.sleep(delay)
+                fault: Exception = aiohttp.ClientPayloadError("the answer ended early")
+            except FAULTS as raised:
+                fault = raised
+            if start > before:
+                tries.progressed()
+            if start < end:
+                await tries.after(fault)
         self.journal.add(number)
 
     async def _bytes(self, start: int, end: int):  # type: ignore[no-untyped-def]

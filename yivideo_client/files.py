@@ -12,9 +12,10 @@ from typing import Any, BinaryIO
 
 from yivideo_client.digest import sha256_of
 from yivideo_client.download import fetch
-from yivideo_client.errors import ApiError, IntegrityError, NotFound
+from yivideo_client.errors import IntegrityError, NotFound
 from yivideo_client.models import StoredFile
-from yivideo_client.transport import BROKEN, Transport, connection_failed, quoted
+from yivideo_client.transport import Transport, quoted
+from yivideo_client.tries import FAULTS
 
 PIECE_BYTES = 1024 * 1024
 Told = Callable[[int, int], None]
@@ -41,27 +42,12 @@ class Files:
         A broken connection begins the upload again: the store keeps nothing of a file that did not arrive whole. Raises
         IntegrityError when the store's SHA-256 is not that of the bytes read here.
         """
-        failures = 0
+        tries = self._transport.tries()
         while True:
             try:
                 return await self._upload_once(source, path, bucket, only_new, progress)
-            except ApiError as error:
-                failures += 1
-                delay = (
-                    self._transport.backoff.delay_seconds(failures, error.retry_after_seconds)
-                    if error.status in (502, 503, 504)
-                    else None
-                )
-                if delay is None:
-                    raise
-            except FileNotFoundError:
-                raise
-            except BROKEN as error:
-                failures += 1
-                delay = self._transport.backoff.delay_seconds(failures)
-                if delay is None:
-                    raise connection_failed(self._transport.connection, error) from error
-            await asyncio.sleep(delay)
+            except FAULTS as fault:
+                await tries.after(fault)
 
     async def _upload_once(
         self, source: Path, path: str, bucket: str, only_new: bool, progress: Told | None
@@ -124,10 +110,12 @@ class Files:
 
     async def stat(self, path: str, *, bucket: str = "") -> StoredFile:
         """Return a file's size and ETag. Raises NotFound."""
-        try:
-            return await self._stat(path, bucket)
-        except BROKEN as error:
-            raise connection_failed(self._transport.connection, error) from error
+        tries = self._transport.tries()
+        while True:
+            try:
+                return await self._stat(path, bucket)
+            except FAULTS as fault:
+                await tries.after(fault)
 
     async def _stat(self, path: str, bucket: str) -> StoredFile:
         async with self._transport.request(

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from yivideo_client.client import AsyncClient
 from yivideo_client.connection import Connection
+from yivideo_client.errors import ApiError
 from yivideo_client.models import Event, StoredFile, Task, TaskType
 
 T = TypeVar("T")
@@ -68,6 +69,10 @@ class SyncTasks:
     def submit(self, task_name: str, input_data: Mapping[str, Any], **options: Any) -> Task:
         """See `Tasks.submit`."""
         return self._loop.run(self._tasks.submit(task_name, input_data, **options))
+
+    def submit_many(self, bodies: Iterable[Mapping[str, Any]]) -> Sequence[Task | ApiError]:
+        """See `Tasks.submit_many`."""
+        return self._loop.run(self._tasks.submit_many(bodies))
 
     def get(self, task_id: str) -> Task:
         """See `Tasks.get`."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 from yivideo_client.errors import ApiError, WaitTimeout
 from yivideo_client.event_stream import read_events
 from yivideo_client.models import Event, Task, TaskType
-from yivideo_client.transport import BROKEN, CALL_SECONDS, Transport, connection_failed, quoted
+from yivideo_client.submitting import submitted
+from yivideo_client.transport import CALL_SECONDS, Transport, quoted
+from yivideo_client.tries import FAULTS
 
 _WAIT_SECONDS = 20
 """How long one request for a task's end is held; below what proxies cut."""
@@ -54,6 +55,14 @@ class Tasks:
         )
         return Task.from_answer({"task_name": task_name, **answer})
 
+    async def submit_many(self, bodies: Iterable[Mapping[str, Any]]) -> Sequence[Task | ApiError]:
+        """Ask for many tasks; returns, in their order, each as it was accepted or why it was refused.
+
+        A body has the fields of a request (`task_name`, `input_data`, `task_id`, `labels`, …). However often a connection breaks, a
+        server is busy or a limit is reached, each task is accepted once; they are sent a few hundred at a time.
+        """
+        return await submitted(self._transport, bodies)
+
     async def get(self, task_id: str) -> Task:
         """Return everything about a task."""
         return Task.from_answer(await self._transport.call("GET", _at(task_id)))
@@ -79,7 +88,7 @@ class Tasks:
         A broken stream is taken up behind the last event: none is missed and none comes twice. Raises ApiError, and
         ConnectionFailed when the server stays away for as long as requests are repeated.
         """
-        failures = 0
+        tries = self._transport.tries()
         while True:
             try:
                 headers = {"Accept": "text/event-stream", **({"Last-Event-ID": str(after)} if after else {})}
@@ -89,29 +98,17 @@ class Tasks:
                     if response.status == 204:
                         return
                     async for event in read_events(response.content):
-                        failures = 0
+                        tries.progressed()
                         after = event.sequence or after
                         if event.name == "heartbeat":
                             continue
                         yield event
                         if event.terminal:
                             return
-                error: Exception = ConnectionResetError("the event stream ended")
-            except BROKEN as broken:
-                error = broken
-            except ApiError as refused:
-                if refused.status not in (429, 503):
-                    raise
-                error = refused
-            failures += 1
-            delay = self._transport.backoff.delay_seconds(failures)
-            if delay is None:
-                raise (
-                    error
-                    if isinstance(error, ApiError)
-                    else connection_failed(self._transport.connection, error)
-                ) from error
-            await asyncio.sleep(delay)
+                fault: Exception = ConnectionResetError("the event stream ended")
+            except FAULTS as raised:
+                fault = raised
+            await tries.after(fault)
 
     async def list(self, **conditions: Any) -> AsyncIterator[Task]:
         """Yield tasks, newest first, page by page: `status`, `task_name`, `workflow_id`, `label`, `created_after`, …"""

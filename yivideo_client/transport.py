@@ -14,7 +14,8 @@ import orjson
 
 from yivideo_client.backoff import Backoff
 from yivideo_client.connection import Connection
-from yivideo_client.errors import ApiError, ConnectionFailed, api_error
+from yivideo_client.errors import ApiError, api_error
+from yivideo_client.tries import FAULTS, Tries
 
 CALL_SECONDS = 30.0
 STALLED_SECONDS = 60.0
@@ -23,10 +24,6 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """Longest JSON answer that is read."""
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_PASSING = frozenset({429, 502, 503, 504})
-"""Statuses after which the same request may succeed."""
-BROKEN = (aiohttp.ClientError, TimeoutError, OSError)
-"""What a connection that fails raises."""
 
 
 class Transport:
@@ -67,8 +64,7 @@ class Transport:
         It is made again, after a wait, when the connection breaks or the server says that it is busy, if `repeatable`
         (default: every method but POST and PATCH). `seconds` bounds one attempt. Raises ApiError, ConnectionFailed.
         """
-        again = method not in ("POST", "PATCH") if repeatable is None else repeatable
-        failures = 0
+        tries = self.tries(repeatable=method not in ("POST", "PATCH") if repeatable is None else repeatable)
         while True:
             try:
                 async with (
@@ -76,18 +72,12 @@ class Transport:
                     self.request(method, path, json=body, query=query, headers=headers) as response,
                 ):
                     return await read_json(response)
-            except ApiError as error:
-                failures += 1
-                passing = error.status in _PASSING and (again or error.status == 429)
-                delay = self.backoff.delay_seconds(failures, error.retry_after_seconds) if passing else None
-                if delay is None:
-                    raise
-            except BROKEN as error:
-                failures += 1
-                delay = self.backoff.delay_seconds(failures) if again else None
-                if delay is None:
-                    raise connection_failed(self.connection, error) from error
-            await asyncio.sleep(delay)
+            except FAULTS as fault:
+                await tries.after(fault)
+
+    def tries(self, *, repeatable: bool = True) -> Tries:
+        """Return the attempts at one piece of work with this server."""
+        return Tries(self.backoff, self.connection.url, repeatable=repeatable)
 
     @asynccontextmanager
     async def request(
@@ -101,7 +91,7 @@ class Transport:
         data: Any = None,
         follow: bool = False,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Make one request, once. Raises ApiError for an answer of 400 and above, and what `BROKEN` lists.
+        """Make one request, once. Raises ApiError for an answer of 400 and above, and what `tries.BROKEN` lists.
 
         With `follow` a redirect is followed; the key goes to the gateway alone, never to where it points.
         """
@@ -179,9 +169,3 @@ def _retry_after(response: aiohttp.ClientResponse) -> float | None:
     """Return the seconds of `Retry-After`; its other form, a date, is not one that this server sends."""
     text = response.headers.get("Retry-After", "")
     return float(text) if text.isascii() and text.isdecimal() else None
-
-
-def connection_failed(connection: Connection, error: BaseException) -> ConnectionFailed:
-    """Name the address and the reason in one line."""
-    reason = str(error) or type(error).__name__
-    return ConnectionFailed(f"{connection.url} cannot be reached: {reason}")

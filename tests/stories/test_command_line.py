@@ -63,6 +63,17 @@ def test_several_files_are_several_tasks(stack: RunningStack, film: Film, tmp_pa
     assert len(list((tmp_path / "out").rglob("film.wav"))) == 1
 
 
+def test_many_are_submitted_and_left(stack: RunningStack, film: Film, tmp_path: Path) -> None:
+    """With --detach all go in one request; each line names a task that the stack then runs."""
+    (tmp_path / "copy.mp4").write_bytes(film.video.read_bytes())
+    files = [str(film.video), str(tmp_path / "copy.mp4")]
+    lines = yivideo(stack, "run", "ffmpeg.extract_audio", *files, "--detach", "--json", "--jobs", "8")
+    ids = [json.loads(line)["task_id"] for line in lines.splitlines()]
+    assert len(set(ids)) == 2
+    for task_id in ids:
+        assert "completed" in yivideo(stack, "task", "wait", task_id, "--timeout", "30")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

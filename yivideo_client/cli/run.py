@@ -80,6 +80,8 @@ async def run(client: AsyncClient, plan: Plan, *, quiet: bool) -> tuple[list[Tas
     inputs = inputs_of(plan, task_type)
     places, under_way = asyncio.Semaphore(max(1, plan.jobs)), set[str]()
     with Bars(quiet=quiet) as bars:
+        if plan.detach and len(inputs) > 1:
+            return await _submit_all(client, plan, bars, inputs, places)
         one = partial(_one, client, plan, bars, under_way, several=len(inputs) > 1)
 
         async def placed(task_input: Json) -> Task | BaseException:
@@ -99,6 +101,33 @@ async def run(client: AsyncClient, plan: Plan, *, quiet: bool) -> tuple[list[Tas
     for failure in failures:
         tell(failure)
     return [one for one in ended if isinstance(one, Task)], exit_code(failures[0]) if failures else 0
+
+
+async def _submit_all(
+    client: AsyncClient, plan: Plan, bars: Bars, inputs: Sequence[Json], places: asyncio.Semaphore
+) -> tuple[list[Task], int]:
+    """Upload all files, `jobs` at a time, and submit their tasks in few requests; nothing is waited for."""
+
+    async def uploaded(task_input: Json) -> Json | Exception:
+        async with places:
+            try:
+                sent: Json = await _uploaded(client, bars, _name(plan, task_input), task_input)
+                return sent
+            except (ClientError, OSError) as error:
+                return error
+
+    sent = await asyncio.gather(*map(uploaded, inputs))
+    bodies = [
+        {"task_name": plan.task_name, "input_data": one, **plan.options}
+        for one in sent
+        if not isinstance(one, Exception)
+    ]
+    outcomes = await client.tasks.submit_many(bodies)
+    tasks = [one for one in outcomes if isinstance(one, Task)]
+    failures = [one for one in (*sent, *outcomes) if isinstance(one, Exception)]
+    for failure in failures:
+        tell(failure)
+    return tasks, exit_code(failures[0]) if failures else 0
 
 
 async def _one(

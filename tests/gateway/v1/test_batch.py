@@ -14,6 +14,7 @@ from gateway.v1.answers.batch import BatchAnswer
 from runtime import errors
 from tests.gateway.conftest import Harness, StartHarness
 from tests.gateway.test_access import ALICE, KEYS
+from yivideo_client import AsyncClient, Task
 
 VIDEO = {"video_path": "a.mp4"}
 
@@ -118,6 +119,19 @@ async def test_a_scheduler_that_is_away_is_told_item_by_item(harness: Harness) -
     assert [item["http_status"] for item in results] == [503, 503]
     assert all(item["error"]["retry_after_seconds"] for item in results)
     assert harness.scheduler_address not in str(results)
+
+
+async def test_the_client_submits_more_than_a_batch_holds(harness: Harness) -> None:
+    """`submit_many` against this gateway: 1,100 tasks, one of them unknown; told in order, each stored once."""
+    async with AsyncClient(f"http://{harness.address}") as client:
+        outcomes = await client.tasks.submit_many(
+            task(None, labels={"n": str(n)}, task_name="nobody.knows" if n == 7 else "ffmpeg.extract_audio")
+            for n in range(1100)
+        )
+    assert [n for n, one in enumerate(outcomes) if not isinstance(one, Task)] == [7]
+    assert len(harness.scheduler.tasks) == 1099
+    last = outcomes[-1]
+    assert isinstance(last, Task) and harness.scheduler.tasks[last.task_id].spec.labels == {"n": "1099"}
 
 
 async def test_places_and_time_are_bounded() -> None:

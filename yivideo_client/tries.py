@@ -1,0 +1,60 @@
+"""The attempts at one piece of work: which faults pass, how long is waited before the next attempt, and when to give up.
+
+tries = transport.tries()
+while True:
+    try:
+        return await work()
+    except FAULTS as fault:
+        await tries.after(fault)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+import aiohttp
+
+from yivideo_client.backoff import Backoff
+from yivideo_client.errors import ApiError, ConnectionFailed
+
+PASSING = frozenset({429, 502, 503, 504})
+"""Statuses after which the same request may succeed."""
+BROKEN = (aiohttp.ClientError, TimeoutError, ConnectionError, ssl.SSLError)
+"""What a connection that fails raises; faults of local files are none of these."""
+FAULTS = (ApiError, *BROKEN)
+"""What `Tries.after` judges."""
+
+
+class Tries:
+    """One piece of work, however often it is tried."""
+
+    def __init__(self, backoff: Backoff, address: str, *, repeatable: bool = True) -> None:
+        """`repeatable`: whether a second attempt is allowed where the first may have taken effect."""
+        self._backoff = backoff
+        self._address = address
+        self._repeatable = repeatable
+        self._failures = 0
+
+    def progressed(self) -> None:
+        """Something came of it: the next fault is the first one again."""
+        self._failures = 0
+
+    async def after(self, fault: Exception) -> None:
+        """Wait before the next attempt. Raises when there will be none: the ApiError itself, ConnectionFailed for the rest."""
+        self._failures += 1
+        if isinstance(fault, ApiError):
+            # Who is told to come back later was not served: that has no effect to repeat.
+            passes = fault.status in PASSING and (self._repeatable or fault.status == 429)
+            asked = fault.retry_after_seconds
+        else:
+            passes, asked = self._repeatable, None
+        delay = self._backoff.delay_seconds(self._failures, asked) if passes else None
+        if delay is None:
+            raise fault if isinstance(fault, ApiError) else connection_failed(self._address, fault) from fault
+        await asyncio.sleep(delay)
+
+
+def connection_failed(address: str, fault: BaseException) -> ConnectionFailed:
+    """Name the address and the reason in one line."""
+    return ConnectionFailed(f"{address} cannot be reached: {str(fault) or type(fault).__name__}")
