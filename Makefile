@@ -162,6 +162,9 @@ bench-gpulock: setup $(stamps)/locks ## Measure hand-overs of a GPU against thei
 chaos-gpulock: setup ## Attack the lock service with faults and let the holders' journals judge it
 	@$(python) -m bench.gpulock_chaos
 
+bench-failover: setup ## Fail the primary of a Redis with sentinels under load, with and without min_replicas, and count what is gone (5 minutes)
+	@$(python) -m bench.failover
+
 bench-cli: setup ## Measure the command line against curl
 	@$(python) -m bench.cli
 
@@ -174,5 +177,5 @@ lock: setup ## Compile all requirements to pinned, hashed locks (upgrade=1: the 
 clean: ## Remove what setup and runs made
 	@rm -rf .venv .venv-client .venv-locks .venv-bench .environments $(stamps) yivideo .run .demo tools/buf/node_modules tests/foreign/node_modules
 
-.PHONY: bench-cli settings trials test-fast map models environment quality-audio quality-ocr quality-text bench-audio test-engines help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams \
+.PHONY: bench-failover bench-cli settings trials test-fast map models environment quality-audio quality-ocr quality-text bench-audio test-engines help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams \
 	bench-gpulock chaos-gpulock bench-tasks

@@ -26,6 +26,7 @@ from gpulock.store.keys import Keys
 from gpulock.store.script_store import Push, ScriptStore, to_notice
 from gpulock.store.tail import Entry, Tail
 from redislink.pipe import Pipe
+from redislink.primary import Primary
 from redislink.retry import retry
 from runtime.background import background
 from runtime.errors import Unavailable, YiVideoError
@@ -57,10 +58,11 @@ class LockReplica:
         self.name = f"gpulock-{uuid.uuid4().hex[:12]}"
         """This replica's own name, new at every start."""
         self.draining = draining
-        url = section.redis_url.get_secret_value()
-        self.pipe = Pipe(url, name=f"{self.name}-scripts")
+        self.primary = Primary(section.redis_url.get_secret_value(), name=self.name)
+        self.pipe = Pipe(self.primary, name=f"{self.name}-scripts")
         self._tail_pipes = [
-            Pipe(url, name=f"{self.name}-{what}", timeout_seconds=None) for what in ("inbox", "events")
+            Pipe(self.primary, name=f"{self.name}-{what}", timeout_seconds=None)
+            for what in ("inbox", "events")
         ]
         self.keys = Keys(section.key_prefix, section.pools)
         self.store = ScriptStore(
@@ -156,10 +158,12 @@ class LockReplica:
             self._tail_pipes[0], (self.keys.notices, self.keys.inbox(self.name)), self._heard, self._placed
         )
         async with AsyncExitStack() as stack:
+            stack.callback(self.primary.end)
             stack.callback(self.pipe.end)
             stack.callback(self._tail_pipes[0].end)
             stack.push_async_callback(self.watch.aclose)
             for what, work in (
+                ("search for the primary", self.primary.follow()),
                 ("inbox", tail.run()),
                 ("sweeper", self.sweeper.run(self.lessor)),
                 ("positions", self.positions.run()),

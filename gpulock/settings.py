@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from redislink.address import RedisUrl
 from runtime.settings import ProcessSettings, Section
 
 _YEAR = 31_536_000.0
@@ -33,8 +34,9 @@ class DeviceSection(Section):
 class GpulockSection(Section):
     """The lock service's own settings."""
 
-    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/2")
-    """`redis://`, `rediss://` or `unix://`; may carry a password. Redis 7 or later."""
+    redis_url: RedisUrl = SecretStr("redis://127.0.0.1:6379/2")
+    """`redis://`, `rediss://` or `unix://`; may carry a password. Redis 7 or later. Or the sentinels that know which Redis is the
+    primary: `redis+sentinel://:password@host:26379,host:26379/name/2?sentinel_password=…` (`rediss+sentinel://`: TLS to all)."""
     key_prefix: str = Field("{gpulock}:", pattern=r"^[A-Za-z0-9_:.-]*\{[A-Za-z0-9_.-]+\}[A-Za-z0-9_:.-]*:$")
     """Begins every key; the braces keep all keys in one Redis Cluster slot, which the scripts need."""
     redis_retry_seconds: float = Field(5.0, gt=0)

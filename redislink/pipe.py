@@ -9,43 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-import ssl
-from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, Protocol
 
 import hiredis
-from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection, parse_url
 from redis.exceptions import (
-    BusyLoadingError,
     ConnectionError,  # noqa: A004 - redis's own class is the one meant everywhere below
-    NoScriptError,
     ReadOnlyError,
     RedisError,
-    ResponseError,
     TimeoutError,  # noqa: A004
-    TryAgainError,
 )
 
-Argument = str | bytes | int | float
-Take = Callable[[Any], Any]
-"""Turns an answer into what its caller gets."""
+from redislink.address import Place, RedisAddress, parse_redis_url
+from redislink.wire import Argument, Take, Wire, pack, to_error
 
-_ERRORS: dict[str, type[RedisError]] = {
-    "NOSCRIPT": NoScriptError,
-    "LOADING": BusyLoadingError,
-    "READONLY": ReadOnlyError,
-    "TRYAGAIN": TryAgainError,
-    "MASTERDOWN": TryAgainError,
-    "NOREPLICAS": TryAgainError,
-    "BUSY": TryAgainError,
-    "OOM": TryAgainError,
-    "MISCONF": TryAgainError,
-}
-"""What Redis answers before it has done anything, and not for ever: it is behind, full, or cannot write its snapshot."""
-
-
-_pack = cast("Callable[[tuple[Argument, ...]], bytes]", hiredis.pack_command)
+__all__ = ["Argument", "CommandHead", "Lookup", "Pipe", "Take"]
 
 
 class CommandHead:
@@ -61,108 +39,57 @@ class CommandHead:
 
 
 def _without_count(words: tuple[Argument, ...]) -> bytes:
-    packed = _pack(words)
+    packed = pack(words)
     return packed[packed.index(b"\n") + 1 :]
 
 
-class _Wire(asyncio.Protocol):
-    """The socket of one connection, and the answers that are still to come."""
+class Lookup(Protocol):
+    """Says where a Redis is (`redislink.primary`)."""
 
-    def __init__(self, timeout_seconds: float | None) -> None:
-        self.transport: asyncio.Transport | None = None
-        self._loop = asyncio.get_running_loop()
-        self._reader = hiredis.Reader()
-        self._awaited: deque[tuple[asyncio.Future[Any], float, Take | None]] = deque()
-        self._timeout_seconds = timeout_seconds
-        self._watchdog: asyncio.TimerHandle | None = None
-        self._unsent: list[bytes] = []
+    address: RedisAddress
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's own class is none of asyncio's
+    @property
+    def moves(self) -> bool:
+        """Whether it may be another server tomorrow."""
 
-    def data_received(self, data: bytes) -> None:
-        self._reader.feed(data)
-        while (answer := self._reader.gets()) is not False:
-            future, _, take = self._awaited.popleft()
-            if take is not None and not isinstance(answer, hiredis.ReplyError):
-                try:
-                    answer = take(answer)
-                except Exception as error:
-                    self._spoiled(future, error)
-                    continue
-            if not future.done():
-                future.set_result(answer)
+    async def find(self) -> Place:
+        """Return where it is. Raises ConnectionError when nobody knows."""
 
-    def _spoiled(self, future: asyncio.Future[Any], error: Exception) -> None:
-        if future.done():  # who would have heard of it is gone
-            self._loop.call_exception_handler({"message": "an answer was not understood", "exception": error})
-        else:
-            future.set_exception(error)
+    def call_when_found(self, leave: Callable[[Place], None]) -> None:
+        """Have something told each time where it is."""
 
-    def connection_lost(self, error: Exception | None) -> None:
-        self.fail(ConnectionError("the connection to redis was closed"))
 
-    def fail(self, error: RedisError) -> None:
-        """End the connection and everything that waits on it: a late answer would be taken for that of a later command."""
-        transport, self.transport = self.transport, None
-        if self._watchdog is not None:
-            self._watchdog.cancel()
-            self._watchdog = None
-        while self._awaited:
-            future, _, _ = self._awaited.popleft()
-            if not future.done():
-                future.set_exception(error)
-        if transport is not None:
-            transport.abort()
+class _OneServer:
+    """A Redis that is always at one place."""
 
-    def _watch(self) -> None:
-        """Look whether the oldest command has waited for too long; one timer serves all."""
-        self._watchdog = None
-        if self._awaited and self._timeout_seconds is not None:
-            left = self._awaited[0][1] + self._timeout_seconds - self._loop.time()
-            if left <= 0:
-                self.fail(TimeoutError("redis did not answer in time"))
-            else:
-                self._watchdog = self._loop.call_later(left, self._watch)
+    moves = False
 
-    def send(self, command: tuple[Argument, ...]) -> asyncio.Future[Any]:
-        return self.send_packed(_pack(command))
+    def __init__(self, url: str) -> None:
+        self.address = parse_redis_url(url)
+        if self.address.sentinels:
+            raise ValueError("sentinels are asked by redislink.primary")
 
-    def send_packed(self, command: bytes, take: Take | None = None) -> asyncio.Future[Any]:
-        if self.transport is None:
-            raise ConnectionError("the connection to redis was closed")
-        future: asyncio.Future[Any] = self._loop.create_future()
-        self._awaited.append((future, self._loop.time(), take))
-        if self._watchdog is None and self._timeout_seconds is not None:
-            self._watchdog = self._loop.call_later(self._timeout_seconds, self._watch)
-        # A command whose answer is taken at once is in a hurry: it leaves now, unless others are before it.
-        if take is not None and not self._unsent:
-            self.transport.write(command)
-            return future
-        # What is sent in one turn of the event loop leaves in one system call: uvloop writes at once, each time it is asked.
-        self._unsent.append(command)
-        if len(self._unsent) == 1:
-            self._loop.call_soon(self._flush)
-        return future
+    async def find(self) -> Place:
+        return self.address.place
 
-    def _flush(self) -> None:
-        unsent, self._unsent = self._unsent, []
-        if self.transport is not None:
-            self.transport.write(b"".join(unsent))
+    def call_when_found(self, leave: Callable[[Place], None]) -> None:
+        pass
 
 
 class Pipe:
     """One connection, made with the first command and again after it broke."""
 
-    def __init__(self, url: str, *, name: str, timeout_seconds: float | None = 5.0) -> None:
-        """Describe the connection: `redis://`, `rediss://` or `unix://`.
+    def __init__(self, where: str | Lookup, *, name: str, timeout_seconds: float | None = 5.0) -> None:
+        """Describe the connection: the URL of one server, or who knows where it is.
 
         `timeout_seconds` bounds each command and the connect; None: commands may block, as XREAD BLOCK does.
         """
-        self._address: dict[str, Any] = dict(parse_url(url))
+        self._lookup: Lookup = _OneServer(where) if isinstance(where, str) else where
+        self._place: Place | None = None
+        self._lookup.call_when_found(self._leave_unless)
         self._name = name
         self._timeout_seconds = timeout_seconds
-        self._wire: _Wire | None = None
+        self._wire: Wire | None = None
         self._connecting = asyncio.Lock()
         self._ended = False
         self.connections = 0
@@ -191,6 +118,17 @@ class Pipe:
 
     async def calls(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         """Send several commands at once; gives their answers in order, or raises the first error."""
+        answers = await self.answers(commands)
+        for answer in answers:
+            if isinstance(answer, RedisError):
+                raise answer
+        return answers
+
+    async def answers(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        """Send several commands at once over one connection; gives their answers in order, redis's errors among them.
+
+        Raises ConnectionError or TimeoutError when the connection broke, whatever had been answered.
+        """
         wire = self._wire
         if wire is None or wire.transport is None:
             wire = await self._connect()
@@ -200,20 +138,31 @@ class Pipe:
         for answer in answers:
             if isinstance(answer, BaseException) and not isinstance(answer, hiredis.ReplyError):
                 raise answer
-        return [self._good(answer, wire) for answer in answers]
+        return [
+            self._error(answer, wire) if isinstance(answer, hiredis.ReplyError) else answer
+            for answer in answers
+        ]
 
-    @staticmethod
-    def _good(answer: Any, wire: _Wire) -> Any:
+    @classmethod
+    def _good(cls, answer: Any, wire: Wire) -> Any:
         if not isinstance(answer, hiredis.ReplyError):
             return answer
-        text = str(answer)
-        error = _ERRORS.get(text.split(" ", 1)[0], ResponseError)(text)
+        raise cls._error(answer, wire)
+
+    @staticmethod
+    def _error(answer: hiredis.ReplyError, wire: Wire) -> RedisError:
+        error = to_error(answer)
         if isinstance(error, ReadOnlyError):
             # A failover has made this server a replica; its address may lead to another one by now.
             wire.fail(ConnectionError("this redis has become read-only"))
-        raise error
+        return error
 
-    async def _connect(self) -> _Wire:
+    def _leave_unless(self, place: Place) -> None:
+        """Close the connection, unless it leads to a place: one to a primary that was frozen would never end by itself."""
+        if self._place not in (None, place):
+            self.close()
+
+    async def _connect(self) -> Wire:
         async with self._connecting:
             if self._wire is not None and self._wire.transport is not None:
                 return self._wire
@@ -232,29 +181,27 @@ class Pipe:
                 self._refuse_ended()
             return wire
 
-    async def _open(self) -> _Wire:
-        loop, given = asyncio.get_running_loop(), self._address
-        kind = given.get("connection_class")
-        if kind is UnixDomainSocketConnection:
-            _, wire = await loop.create_unix_connection(self._new_wire, given["path"])
+    async def _open(self) -> Wire:
+        loop, address = asyncio.get_running_loop(), self._lookup.address
+        if address.socket:
+            _, wire = await loop.create_unix_connection(self._new_wire, address.socket)
         else:
-            host, port = given.get("host", "localhost"), given.get("port", 6379)
-            context = ssl.create_default_context(cafile=given.get("ssl_ca_certs"))
-            _, wire = await loop.create_connection(
-                self._new_wire, host, port, ssl=context if kind is SSLConnection else None
-            )
+            self._place = host, port = await self._lookup.find()
+            _, wire = await loop.create_connection(self._new_wire, host, port, ssl=address.tls())
         try:
             for command in self._greeting():
                 answer = await wire.send(command)
                 if isinstance(answer, hiredis.ReplyError):
                     raise ConnectionError(f"redis refused {command[0]!s}: {answer}")
+                if command[0] == "ROLE" and answer[0] != b"master":
+                    raise ConnectionError("the sentinels name a primary that has become a replica")
         except BaseException:  # a cancel too: nobody else knows of this socket yet
             wire.fail(ConnectionError("the greeting was broken off"))
             raise
         return wire
 
     def _greeting(self) -> list[tuple[Argument, ...]]:
-        given = self._address
+        given = self._lookup.address.options
         greeting: list[tuple[Argument, ...]] = []
         if given.get("password"):
             user = [given["username"]] if given.get("username") else []
@@ -262,10 +209,12 @@ class Pipe:
         if given.get("db"):
             greeting.append(("SELECT", given["db"]))
         greeting.append(("CLIENT", "SETNAME", self._name))
+        if self._lookup.moves:
+            greeting.append(("ROLE",))
         return greeting
 
-    def _new_wire(self) -> _Wire:
-        return _Wire(self._timeout_seconds)
+    def _new_wire(self) -> Wire:
+        return Wire(self._timeout_seconds)
 
     def _refuse_ended(self) -> None:
         if self._ended:

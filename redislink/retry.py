@@ -47,10 +47,16 @@ async def retry(attempt: Callable[[], Awaitable[T]], retry_seconds: float, what:
             cancelled.check()
             if time.monotonic() + backoff.next_seconds >= give_up:
                 raise Unavailable(
-                    f"{what} cannot be reached", retry_after_seconds=_LONGEST_WAIT_SECONDS
+                    f"{what} {_trouble(error)}", retry_after_seconds=_LONGEST_WAIT_SECONDS
                 ) from error
             seldom.warning("redis does not answer; trying again", error=type(error).__name__)
         await asyncio.sleep(backoff.take() * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+
+
+def _trouble(error: Exception) -> str:
+    if str(error).startswith("NOREPLICAS"):
+        return "takes no writes: it has fewer replicas than its min-replicas-to-write"
+    return "cannot be reached"
 
 
 class _Cancellation:

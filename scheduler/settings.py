@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, SecretStr, model_validator
 
+from redislink.address import RedisUrl
 from runtime.settings import ProcessSettings, Section
 
 ALLOW_SETTING = "scheduler.callbacks.allow"
@@ -80,8 +81,14 @@ class LimitsSection(Section):
 class SchedulerSection(Section):
     """The scheduler's own settings."""
 
-    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
-    """`redis://`, `rediss://` or `unix://`; may carry a password."""
+    redis_url: RedisUrl = SecretStr("redis://127.0.0.1:6379/0")
+    """`redis://`, `rediss://` or `unix://`; may carry a password. Or the sentinels that know which Redis is the primary:
+    `redis+sentinel://:password@host:26379,host:26379,host:26379/name/0?sentinel_password=…` (`rediss+sentinel://`: TLS to all)."""
+    min_replicas: int = Field(0, ge=0, le=8)
+    """Replicas of Redis that must have what a client is told to be done: a submit, a cancel, a retry, a delete. With fewer the call
+    is answered UNAVAILABLE. 0: an answer waits for the primary alone, and a failover can lose what it answered last."""
+    min_replicas_seconds: float = Field(1.0, gt=0, le=4)
+    """How long a call waits for those replicas."""
     key_prefix: str = Field("{yivideo}:", pattern=r"^[A-Za-z0-9_:.-]*\{[A-Za-z0-9_.-]+\}[A-Za-z0-9_:.-]*:$")
     """Begins every key; the braces keep all keys in one Redis Cluster slot, which the scripts need."""
     redis_retry_seconds: float = Field(5.0, gt=0)

@@ -128,7 +128,9 @@ at_begin(function()
   local info = redis.call('INFO', 'replication')
   local known_run_id, known_repl_id = found[5], found[6]
   local repl_id = forty_letters(info, '\nmaster_replid:')
-  if known_repl_id ~= repl_id or not string.find(info, '\nrole:master', 1, true) then
+  -- A caller that has seen a later epoch was served by another primary since: this one was frozen or cut off, and is to be none.
+  local outdated = known_epoch > state.epoch
+  if outdated or known_repl_id ~= repl_id or not string.find(info, '\nrole:master', 1, true) then
     local promoted = known_repl_id ~= repl_id and forty_letters(info, '\nmaster_replid2:') ~= NOBODY
     info = redis.call('INFO', 'server')
     local run_id = forty_letters(info, '\nrun_id:')
@@ -139,6 +141,8 @@ at_begin(function()
       tripped = 'restarted'
     elseif promoted then
       tripped = 'promoted' -- master_replid alone also changes when a first replica attaches
+    elseif outdated then
+      tripped = 'outdated'
     end
     if tripped then
       changed.runid, changed.replid = run_id, repl_id

@@ -1,12 +1,15 @@
 """The scheduler's connection to Redis: scripts by name, reads in one round trip, reconnection with back-off.
 
-Every script is idempotent, so a call whose answer was lost is simply made again; that is why one place may retry them all.
+Every script is idempotent, so a call whose answer was lost is simply made again; that is why one place may retry them all. What a
+client is told to be done goes through `promise`, where `scheduler.min_replicas` asks for replicas that have it.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,12 +20,32 @@ from redis.exceptions import ResponseError
 
 from redislink.lua import Scripts, load_scripts
 from redislink.pipe import Argument, Pipe
+from redislink.primary import Primary
+from redislink.replicated import Answered, ReplicatedPipe
 from redislink.retry import TRANSIENT_ERRORS, retry
+from runtime.background import background
+from runtime.errors import Unavailable
 from scheduler.settings import SchedulerSection
 
 __all__ = ["TRANSIENT_ERRORS", "RedisLink", "connected"]
 
 T = TypeVar("T")
+
+_NAME = "yivideo-scheduler"
+
+
+@dataclass(frozen=True)
+class Promised:
+    """What a script answered, and why nobody may be told of it yet."""
+
+    answer: Any
+    refusal: Unavailable | None = None
+
+    def told(self) -> Any:
+        """Return the answer. Raises Unavailable when too few replicas have what the script wrote."""
+        if self.refusal is not None:
+            raise self.refusal
+        return self.answer
 
 
 class RedisLink:
@@ -32,7 +55,6 @@ class RedisLink:
         self._retry_seconds = settings.redis_retry_seconds
         self._prefix = settings.key_prefix
         self._scripts = Scripts(scripts or load_scripts("scheduler"))
-        url = settings.redis_url.get_secret_value()
         options: dict[str, Any] = {
             "protocol": 2,
             "retry": Retry(NoBackoff(), 0),
@@ -40,17 +62,31 @@ class RedisLink:
             "socket_connect_timeout": 2.0,
             "health_check_interval": 15,
         }
-        self._commands: Redis = Redis.from_url(url, **options)
+        self.primary = Primary(settings.redis_url.get_secret_value(), name=_NAME)
+        self._commands: Redis = self.primary.client(**options)
         """Composes commands and reads their answers; it sends none."""
-        self._pipe = Pipe(url, name="yivideo-scheduler", timeout_seconds=options["socket_timeout"])
+        seconds = options["socket_timeout"]
+        self._pipe = Pipe(self.primary, name=_NAME, timeout_seconds=seconds)
         # A subscriber waits for ever by design, so it must not share the pool, nor its socket timeout.
-        self.listener: Redis = Redis.from_url(url, max_connections=4, **(options | {"socket_timeout": None}))
+        self.listener: Redis = self.primary.client(max_connections=4, **(options | {"socket_timeout": None}))
+        self._min_replicas = settings.min_replicas
+        self._replicated = ReplicatedPipe(
+            Pipe(
+                self.primary,
+                name=f"{_NAME}-promises",
+                timeout_seconds=seconds + settings.min_replicas_seconds,
+            ),
+            settings.min_replicas,
+            settings.min_replicas_seconds,
+        )
 
     async def aclose(self) -> None:
         """Close all connections."""
         self._pipe.end()
+        await self._replicated.aclose()
         await self._commands.aclose()
         await self.listener.aclose()
+        self.primary.end()
 
     async def run(
         self,
@@ -77,6 +113,41 @@ class RedisLink:
     async def _again(self, script: str, command: Sequence[Argument]) -> Any:
         await self._scripts.load(self._pipe, script)
         return await self._pipe.call(*command)
+
+    async def promise(
+        self, script: str, arguments: Sequence[Argument], *, keys: Sequence[str] = ()
+    ) -> Promised:
+        """Run a script whose effect a client is told of, and wait until `scheduler.min_replicas` have it.
+
+        A connection that breaks meanwhile, as in a failover, proves nothing: the script is run again, where Redis is then. Raises
+        Unavailable when Redis cannot be reached.
+        """
+        if not self._min_replicas:
+            return Promised(await self.run(script, arguments, keys=keys))
+        command = (*self._scripts.head(script), len(keys), *keys, self._prefix, *arguments)
+
+        async def attempt() -> Answered:
+            try:
+                return await self._replicated.call(*command)
+            except ResponseError as error:
+                if not self._scripts.is_missing(error):
+                    raise
+            await self._scripts.load(self._pipe, script)
+            return await self._replicated.call(*command)
+
+        began = time.monotonic()
+        answered = await self.retry(attempt, None)
+        if answered.replicas >= self._min_replicas:
+            return Promised(answered.answer)
+        return Promised(
+            answered.answer,
+            Unavailable(
+                f"what was asked is stored, but {answered.replicas} of {self._min_replicas} replicas of the task store "
+                f"(scheduler.min_replicas) had it after {time.monotonic() - began:.1f} s, so it is not promised: ask again with "
+                "the same id",
+                retry_after_seconds=1.0,
+            ),
+        )
 
     async def read(self, commands: Callable[[Any], None]) -> list[Any]:
         """Send the reads that `commands` queues on a pipeline in one round trip; gives their answers."""
@@ -128,6 +199,7 @@ async def connected(settings: SchedulerSection) -> AsyncIterator[RedisLink]:
     """Open the link for the time of a block; it connects with its first call."""
     link = RedisLink(settings)
     try:
-        yield link
+        async with background("search for the primary", link.primary.follow()):
+            yield link
     finally:
         await link.aclose()

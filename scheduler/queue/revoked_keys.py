@@ -34,11 +34,12 @@ class RevokedKeys:
             user=clip(request.user, _USER_BYTES),
             reason=clip(request.reason, _REASON_BYTES),
         )
-        answer = await self._redis.run(
+        promised = await self._redis.promise(
             "revoke",
             [request.key_sha256, expire_ms, MOST_KEYS, revoked.SerializeToString()],
             keys=[self._keys.revoked, self._keys.revoked_until],
         )
+        answer = promised.told()
         if answer == b"full":
             raise ResourceExhausted(f"{MOST_KEYS} keys are revoked; take them out of the settings")
         return _read(answer)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from redislink.pipe import Argument
-from runtime.errors import InvalidArgument, TaskConflict, TaskNotFound, TooManyTasks, WrongState
+from runtime.errors import InvalidArgument, TaskConflict, TaskNotFound, TooManyTasks, Unavailable, WrongState
 from runtime.rpc_errors import clip
 from scheduler.metrics import count_ended
 from scheduler.queue.admission import AdmittedTask
@@ -72,6 +72,8 @@ class Submitted:
     state: str
     claimed: Claimed
     """What was taken for the slot that the caller knew of."""
+    refusal: Unavailable | None = None
+    """Why the client may not be told that the task is accepted, though it is stored: too few replicas have it."""
 
 
 @dataclass(frozen=True)
@@ -104,19 +106,20 @@ class TaskStore:
         first in the queue then is taken in the same step.
         """
         spec = task.spec
-        answer = await self._redis.run(
+        promised = await self._redis.promise(
             "submit",
             named(
                 self._submit_names(task, ask), task.fields | ({"waiter": self._scheduler} if awaited else {})
             ),
             keys=[self._keys.task(spec.task_id), self._keys.task(spec.task_id, "spec"), self._keys.tasks],
         )
+        answer = promised.answer
         outcome, state = answer[0].decode(), answer[1].decode()
         self._raise_refusal(outcome, state, task)
         for dependency in answer[3]:
             await self.settle(dependency.decode())
         claimed = read_claimed(answer[4]) if len(answer) > 4 else NOTHING_ASKED
-        return Submitted(outcome, int(answer[2]), state, claimed)
+        return Submitted(outcome, int(answer[2]), state, claimed, promised.refusal)
 
     def _submit_names(self, task: AdmittedTask, ask: ClaimAsk | None) -> dict[str, Argument]:
         limits = self._limits
@@ -245,7 +248,7 @@ class TaskStore:
     async def cancel(self, task_id: str, reason: str, grace_seconds: float | None) -> Cancelled:
         """Stop a task that waits, or mark one that runs. Raises TaskNotFound or WrongState."""
         grace = "" if grace_seconds is None else str(grace_seconds)
-        answer = await self._redis.run(
+        promised = await self._redis.promise(
             "cancel",
             [
                 task_id,
@@ -258,6 +261,7 @@ class TaskStore:
             ],
             keys=[self._keys.task(task_id)],
         )
+        answer = promised.answer
         match answer[0]:
             case b"missing":
                 raise TaskNotFound(f"no task {task_id!r}")
@@ -272,25 +276,29 @@ class TaskStore:
                 count_ended(answer[2].decode(), "cancelled")
                 if answer[1]:
                     await self.settle(task_id)
+                promised.told()
                 return Cancelled(ended=True)
+        promised.told()  # what runs is told with the next beat
         return Cancelled(
             ended=False, address=answer[2].decode(), attempt=int(answer[3]), fence=int(answer[4])
         )
 
     async def delete(self, task_id: str) -> str:
         """Remove an ended task; answers `deleted`, `missing` or `kept` (it has not ended)."""
-        outcome, must_settle = await self._redis.run("delete", [task_id], keys=[self._keys.task(task_id)])
+        promised = await self._redis.promise("delete", [task_id], keys=[self._keys.task(task_id)])
+        outcome, must_settle = promised.answer
         if must_settle:
             await self.settle(task_id)
+        promised.told()
         answer: str = outcome.decode()
         return answer
 
     async def replay(self, task_id: str) -> None:
         """Let a dead letter run again. Raises TaskNotFound when it is none."""
-        answer = await self._redis.run(
+        promised = await self._redis.promise(
             "replay", [task_id, uuid.uuid4().hex, REPLAYED], keys=[self._keys.task(task_id)]
         )
-        if answer == b"missing":
+        if promised.told() == b"missing":
             raise TaskNotFound(f"{task_id!r} is not a dead letter")
 
     async def abandon(self, task_id: str) -> None:

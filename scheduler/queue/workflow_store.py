@@ -69,15 +69,17 @@ class WorkflowStore:
         Raises TaskConflict, TooManyTasks, InvalidArgument or BadReference.
         """
         record = workflow_record(workflow.spec.workflow_id)
-        answer = await self._redis.run(
+        promised = await self._redis.promise(
             "submit_workflow",
             self._arguments(workflow, record),
             keys=[self._keys.task(record), self._keys.task(record, "spec"), self._keys.tasks],
         )
+        answer = promised.answer
         outcome: str = answer[0].decode()
         self._raise_refusal(outcome, [part for part in answer[1:3] if isinstance(part, bytes)], workflow)
         for dependency in answer[3]:
             await self._tasks.settle(dependency.decode())
+        promised.told()
         return outcome
 
     def _arguments(self, workflow: AdmittedWorkflow, record: str) -> list[Argument]:
@@ -173,11 +175,12 @@ class WorkflowStore:
         name = workflow_record(workflow_id)
         grace = "" if grace_seconds is None else str(grace_seconds)
         bodies = [cancelling_event(reason), cancelled_event(reason)]
-        answer = await self._redis.run(
+        promised = await self._redis.promise(
             "cancel_workflow",
             [name, uuid.uuid4().hex, reason, grace, *bodies, self._ttl_ms],
             keys=[self._keys.task(name)],
         )
+        answer = promised.answer
         match answer[0]:
             case b"missing":
                 raise WorkflowNotFound(f"no workflow {workflow_id!r} was submitted as a whole")
@@ -189,6 +192,7 @@ class WorkflowStore:
             count_ended(node.decode(), "cancelled")
         for task_id in answer[1]:
             await self._tasks.settle(task_id.decode())
+        promised.told()
         return [
             Stopping(one.decode(), address.decode(), int(attempt), int(fence))
             for one, address, attempt, fence in answer[2]
@@ -200,9 +204,10 @@ class WorkflowStore:
         Raises WorkflowNotFound or WrongState.
         """
         name = workflow_record(workflow_id)
-        answer = await self._redis.run(
+        promised = await self._redis.promise(
             "retry_workflow", [name, uuid.uuid4().hex, _RETRIED, *task_ids], keys=[self._keys.task(name)]
         )
+        answer = promised.answer
         match answer[0]:
             case b"missing":
                 raise WorkflowNotFound(f"no workflow {workflow_id!r} was submitted as a whole")
@@ -216,4 +221,5 @@ class WorkflowStore:
                 raise WrongState(f"all tasks of workflow {workflow_id!r} have completed; name from where on")
         for dependency in answer[1]:
             await self._tasks.settle(dependency.decode())
+        promised.told()
         return int(answer[2])

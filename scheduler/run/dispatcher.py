@@ -201,6 +201,8 @@ class Dispatcher:
             may_be_more = submitted.claimed.may_be_more
         if may_be_more:
             self.want(task.node)
+        if submitted.refusal is not None:
+            raise submitted.refusal
         return submitted
 
     def _freest(self, node: str) -> ReplicaLink | None:

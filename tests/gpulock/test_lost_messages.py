@@ -25,7 +25,7 @@ async def waiters(running: Running) -> list[str]:
 @contextmanager
 def without_redis(running: Running) -> Iterator[None]:
     """Break a replica's connection for scripts and refuse it another one for the time of the block; its streams stand."""
-    address = running.replica.pipe._address
+    address = running.replica.primary.address.options
     port, address["port"] = address["port"], 1
     running.replica.pipe.close()
     try:

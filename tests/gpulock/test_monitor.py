@@ -249,7 +249,7 @@ async def test_a_watcher_hears_of_what_happens_while_following_begins(replicas: 
     a = await replicas.replica(monitor={}, watch_heartbeat_seconds=60.0)
     client = await replicas.client(a, "n1")
     lease = await client.granted("r1")
-    address = a.replica.watch._pipe._address
+    address = a.replica.primary.address.options
     port, address["port"] = address["port"], 1
     call = a.channel.monitor.WatchLocks(monitor_pb2.WatchLocksRequest())
     assert (await next_event(call)).type == ""

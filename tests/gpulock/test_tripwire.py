@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
@@ -12,9 +13,11 @@ from pathlib import Path
 import pytest
 import redis
 
+from bench.redis_group import RedisGroup
 from gpulock.store.keys import Keys
 from gpulock.store.script_store import Reply, ScriptStore
 from redislink.pipe import Pipe
+from redislink.primary import Primary
 
 
 @dataclass
@@ -128,3 +131,48 @@ async def test_a_primary_that_comes_back_trips(two: tuple[Server, Server]) -> No
     again = await one.look()
     assert again.epoch > before.epoch
     assert again.recovering
+
+
+async def test_a_primary_that_was_left_behind_trips(two: tuple[Server, Server]) -> None:
+    """Frozen or cut off, it is the same process with its own record; a caller that has seen a later epoch knows better."""
+    server, _ = two
+    server.start("--save", "")
+    before = await server.look()
+    pipe = Pipe(f"redis://127.0.0.1:{server.port}/0", name="tripwire")
+    server.pipes.append(pipe)
+    store = ScriptStore(
+        pipe, Keys("{trip}:", ("default",)), replica="b", retry_seconds=5, initial_state="new"
+    )
+    store.epoch = before.epoch + 1
+    after = await store.run("places", on_reply=lambda _: None)
+    assert after.recovering
+    assert after.epoch > before.epoch + 1
+    assert (await store.run("places", on_reply=lambda _: None)).epoch == after.epoch, "it trips once"
+
+
+@pytest.mark.slow
+async def test_a_failover_by_sentinels_trips(tmp_path: Path) -> None:
+    """The lock store on a promoted replica reclaims before it grants, and its tokens go on where the old one's were."""
+    group = RedisGroup(tmp_path, sync="no", down_ms=500)
+    with group.running():
+        primary = Primary(group.url(2), name="tripwire")
+        search = asyncio.create_task(primary.follow())
+        pipe = Pipe(primary, name="tripwire")
+        store = ScriptStore(
+            pipe, Keys("{trip}:", ("default",)), replica="a", retry_seconds=20, initial_state="new"
+        )
+        before = await store.run("places", on_reply=lambda _: None)
+        store.token = 1000  # of a lease that the replica never heard of
+        old = group.primary()
+        old.signal(signal.SIGSTOP)
+        group.wait_for_failover(old)
+        old.signal(signal.SIGCONT)
+        async with asyncio.timeout(20):  # for half a second at most, the thawed one may still be asked
+            while not (after := await store.run("places", on_reply=lambda _: None)).recovering:
+                await asyncio.sleep(0.05)
+        assert after.epoch > before.epoch
+        assert after.token >= 1000
+        search.cancel()
+        await asyncio.gather(search, return_exceptions=True)
+        pipe.end()
+        primary.end()

@@ -1,0 +1,1 @@
+"""What a failover of Redis costs, and what it loses."""

@@ -1,0 +1,108 @@
+"""What a Redis URL of the settings means: one server, or sentinels that know which of several is the primary."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+from pydantic import AfterValidator, SecretStr
+from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection, parse_url
+
+from runtime.addresses import join_host_port, split_host_port
+from runtime.errors import InvalidArgument
+
+_SENTINEL_SCHEMES = {"redis+sentinel": "redis", "rediss+sentinel": "rediss"}
+_SENTINEL_PORT = 26379
+_NAME = re.compile(r"^[A-Za-z0-9._-]+$")
+_SENTINEL_FORM = "redis+sentinel://[user:password@]host[:port],host[:port],…/name[/database]"
+
+Place = tuple[str, int]
+"""Host and port."""
+
+
+@dataclass(frozen=True)
+class RedisAddress:
+    """A Redis: how its connections are made, and where."""
+
+    options: dict[str, Any] = field(repr=False)
+    """As redis-py's `parse_url` gives them, of the server itself; without host and port where sentinels name them."""
+    sentinels: tuple[str, ...] = field(default=(), repr=False)
+    """A URL for each sentinel, with its password; empty: one server."""
+    primary_name: str = ""
+    """What the sentinels call the primary."""
+
+    @property
+    def place(self) -> Place:
+        """Where the one server is."""
+        return self.options.get("host", "localhost"), int(self.options.get("port", 6379))
+
+    @property
+    def socket(self) -> str:
+        """Path of the one server's Unix socket; empty: it is reached over TCP."""
+        is_socket = self.options.get("connection_class") is UnixDomainSocketConnection
+        return str(self.options["path"]) if is_socket else ""
+
+    def tls(self) -> ssl.SSLContext | None:
+        """Return what connections are secured with, from `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`, `ssl_check_hostname`."""
+        given = self.options
+        if given.get("connection_class") is not SSLConnection:
+            return None
+        context = ssl.create_default_context(cafile=given.get("ssl_ca_certs"))
+        context.check_hostname = bool(given.get("ssl_check_hostname", True))
+        if given.get("ssl_certfile"):
+            context.load_cert_chain(given["ssl_certfile"], given.get("ssl_keyfile"))
+        return context
+
+
+def parse_redis_url(url: str) -> RedisAddress:
+    """Read a URL: `redis://`, `rediss://`, `unix://`, or those of sentinels. Raises ValueError; no password is in its text."""
+    scheme, _, rest = url.partition("://")
+    if scheme in _SENTINEL_SCHEMES:
+        return _with_sentinels(_SENTINEL_SCHEMES[scheme], rest)
+    try:
+        return RedisAddress(dict(parse_url(url)))
+    except ValueError as error:
+        schemes = "redis://, rediss://, unix://, redis+sentinel:// or rediss+sentinel://"
+        raise ValueError(f"is no URL of a Redis, which begins with {schemes}") from error
+
+
+def _readable(url: SecretStr) -> SecretStr:
+    parse_redis_url(url.get_secret_value())
+    return url
+
+
+RedisUrl = Annotated[SecretStr, AfterValidator(_readable)]
+"""A setting that says where a Redis is."""
+
+
+def _with_sentinels(scheme: str, rest: str) -> RedisAddress:
+    parts = urlsplit(f"//{rest}")
+    login, _, hosts = parts.netloc.rpartition("@")
+    name, _, database = parts.path.strip("/").partition("/")
+    if not _NAME.fullmatch(unquote(name)) or not (database == "" or database.isdecimal()):
+        raise ValueError(f"names no primary, or a database that is no number: {_SENTINEL_FORM}")
+    query = dict(parse_qsl(parts.query))
+    user, password = query.pop("sentinel_username", ""), query.pop("sentinel_password", "")
+    tls = {key: value for key, value in query.items() if key.startswith("ssl_")}
+    at = f"{quote(user)}:{quote(password, safe='')}@" if password else ""
+    of_sentinels = f"?{urlencode(tls)}" if tls else ""
+    sentinels = tuple(
+        f"{scheme}://{at}{join_host_port(*_sentinel_place(host))}/0{of_sentinels}"
+        for host in hosts.split(",")
+    )
+    own = f"{scheme}://{login}@localhost/{database}" if login else f"{scheme}://localhost/{database}"
+    options = dict(parse_url(f"{own}?{urlencode(query)}" if query else own))
+    return RedisAddress({key: options[key] for key in options if key != "host"}, sentinels, unquote(name))
+
+
+def _sentinel_place(host: str) -> Place:
+    has_port = (
+        host.rpartition(":")[2].isdecimal() and not host.endswith("]") and host.count("]:") + host.count(":")
+    )
+    try:
+        return split_host_port(host if has_port else f"{host}:{_SENTINEL_PORT}")
+    except InvalidArgument as error:
+        raise ValueError(f"has a sentinel that is not host or host:port: {_SENTINEL_FORM}") from error

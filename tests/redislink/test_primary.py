@@ -1,0 +1,187 @@
+"""Real sentinels: connections go to the primary that a majority knows, and leave one that is none any more."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from redis.exceptions import ConnectionError  # noqa: A004
+
+from bench.redis_group import RedisGroup
+from redislink.address import parse_redis_url
+from redislink.pipe import Pipe
+from redislink.primary import Primary
+from redislink.replicated import ReplicatedPipe
+from redislink.retry import retry
+
+
+@pytest.fixture
+def group(tmp_path: Path) -> Iterator[RedisGroup]:
+    """A primary, a replica and three sentinels."""
+    group = RedisGroup(tmp_path, sync="no", down_ms=500)
+    with group.running():
+        yield group
+
+
+@asynccontextmanager
+async def following(group: RedisGroup) -> AsyncIterator[Primary]:
+    """A process's knowledge of where the primary is."""
+    primary = Primary(group.url(), name="under-test")
+    search = asyncio.create_task(primary.follow())
+    try:
+        yield primary
+    finally:
+        search.cancel()
+        await asyncio.gather(search, return_exceptions=True)
+        primary.end()
+
+
+async def port_of(pipe: Pipe) -> int:
+    """Return the port of the server that a connection leads to, with patience."""
+
+    async def ask() -> int:
+        answer = await pipe.call("CONFIG", "GET", "port")
+        return int(answer[1])
+
+    return await retry(ask, 20, "the store")
+
+
+@pytest.mark.parametrize(
+    ("url", "sentinels", "name", "database"),
+    [
+        ("redis+sentinel://:p%40@a,b:7,[::1]/main/3", ("a:26379", "b:7", "[::1]:26379"), "main", 3),
+        ("rediss+sentinel://a/main", ("a:26379",), "main", None),
+        ("redis+sentinel://a:1,b:2/x.y-z/0?sentinel_password=q%2F", ("a:1", "b:2"), "x.y-z", None),
+    ],
+)
+def test_a_url_names_sentinels(url: str, sentinels: tuple[str, ...], name: str, database: int | None) -> None:
+    """Several sentinels with or without ports, the primary's name and the database are read; passwords go where they belong."""
+    address = parse_redis_url(url)
+    assert (
+        tuple(one.partition("://")[2].rpartition("@")[2].partition("/")[0] for one in address.sentinels)
+        == sentinels
+    )
+    assert (address.primary_name, address.options.get("db") or None) == (name, database)
+    assert all(("q%2F" in one) == ("sentinel_password" in url) for one in address.sentinels)
+    assert all(one.startswith(url.partition("+")[0] + "://") for one in address.sentinels)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://x",
+        "redis+sentinel://h",
+        "redis+sentinel://h/m/x",
+        "redis+sentinel:///m",
+        "redis+sentinel://h:99999/m",
+    ],
+)
+def test_a_url_that_means_nothing_is_refused(url: str) -> None:
+    """What cannot be meant is an error that shows the form and no password."""
+    with pytest.raises(ValueError, match="redis") as refused:
+        parse_redis_url(url.replace("://", "://:hidden@"))
+    assert "hidden" not in str(refused.value)
+
+
+async def test_nobody_knows_a_primary() -> None:
+    """Sentinels that are all away are an error of the connection, which is tried again."""
+    primary = Primary("redis+sentinel://127.0.0.1:1,127.0.0.1:2/main", name="x")
+    with pytest.raises(ConnectionError, match="main"):
+        await Pipe(primary, name="x").call("PING")
+    primary.end()
+
+
+@pytest.mark.slow
+async def test_a_primary_that_is_killed_is_left_for_the_next(group: RedisGroup) -> None:
+    """After a SIGKILL the same connection leads to the promoted replica; so it does after a failover that somebody asked for."""
+    before = group.primary()
+    async with following(group) as primary:
+        pipe, client = Pipe(primary, name="p"), primary.client(socket_timeout=5.0)
+        assert await port_of(pipe) == before.port
+        await pipe.call("SET", "a", 1)
+        before.kill()
+        after = group.wait_for_failover(before)
+        assert await port_of(pipe) == after.port != before.port
+        assert await client.get("a") == b"1"
+        before.run()
+        group.wait_for_replica()
+        with group.client(group.sentinels[1]) as sentinel:
+            sentinel.execute_command("SENTINEL", "FAILOVER", "tasks")
+        assert group.wait_for_failover(after) is before
+        async with asyncio.timeout(10):
+            while await port_of(pipe) != before.port:
+                await asyncio.sleep(0.05)
+        pipe.end()
+        await client.aclose()
+
+
+@pytest.mark.slow
+async def test_a_primary_that_was_frozen_has_no_effect(group: RedisGroup) -> None:
+    """What waits at a frozen primary is asked of the new one; when the old one goes on, nobody speaks to it."""
+    before = group.primary()
+    async with following(group) as primary:
+        pipe, listener = Pipe(primary, name="p", timeout_seconds=None), primary.client(socket_timeout=None)
+        await pipe.call("SET", "a", 1)
+        channel = listener.pubsub()
+        await channel.subscribe("c")
+        before.signal(signal.SIGSTOP)
+        waiting = asyncio.create_task(pipe.call("INCR", "a"))  # without a limit of its own
+        heard = asyncio.create_task(_heard(channel))
+        after = group.wait_for_failover(before)
+        async with asyncio.timeout(10):
+            with pytest.raises(ConnectionError):
+                await waiting
+            with pytest.raises(ConnectionError):
+                await heard
+        assert await port_of(pipe) == after.port
+        await pipe.call("SET", "b", 2)
+        before.signal(signal.SIGCONT)
+        assert await port_of(pipe) == after.port
+        group.wait_for_replica()
+        with group.client(before) as old:
+            assert old.get("b") == b"2", "it follows the new primary"
+        pipe.end()
+        await channel.aclose()  # type: ignore[no-untyped-call]
+        await listener.aclose()
+
+
+async def _heard(channel: object) -> None:
+    while True:
+        await channel.get_message(timeout=None)  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow
+async def test_a_sentinel_that_was_left_behind_misleads_nobody(group: RedisGroup) -> None:
+    """A sentinel that still names the old primary is outvoted by the newer configuration of the others."""
+    before = group.primary()
+    async with following(group) as primary:
+        assert (await primary.find())[1] == before.port
+        group.sentinels[0].signal(signal.SIGSTOP)
+        before.signal(signal.SIGSTOP)
+        after = group.wait_for_failover(before)
+        group.sentinels[0].signal(signal.SIGCONT)  # knows of nothing yet
+        assert (await primary.find())[1] == after.port
+        before.signal(signal.SIGCONT)
+
+
+@pytest.mark.slow
+async def test_a_write_waits_for_its_replicas(group: RedisGroup) -> None:
+    """Each command is answered with how many replicas have it, those that are sent together too; without any it says 0, in time."""
+    async with following(group) as primary:
+        pipe = ReplicatedPipe(Pipe(primary, name="w"), 1, 0.3)
+        answers = await asyncio.gather(*(pipe.call("RPUSH", "list", n) for n in range(1000)))
+        assert sorted(one.answer for one in answers) == list(range(1, 1001))
+        assert {one.replicas for one in answers} == {1}
+        with group.client(group.servers[1]) as replica:
+            assert replica.llen("list") == 1000
+        group.servers[1].signal(signal.SIGSTOP)
+        late = await pipe.call("RPUSH", "list", "late")
+        assert (late.answer, late.replicas) == (1001, 0)
+        again = await pipe.call("GET", "nothing")
+        assert again.replicas == 0, "what writes nothing waits for what was written before"
+        group.servers[1].signal(signal.SIGCONT)
+        await pipe.aclose()
