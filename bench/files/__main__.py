@@ -1,13 +1,14 @@
 """Files through the gateway against the same client straight at the backend: `make bench-files`.
 
 One client carries a 1 GiB film from a file to the store and back to another file, hashing every byte on the way. It does so
-through `/v1/files` (gateway, filestore, backend, each its own process) and straight at the backend: into and out of a
-folder of the same disk, with the sync that the store promises, and to radosgw with the `minio` library. Both ways take
-turns in one run; a ratio is the median over the rounds. Before a download from the disk the page cache is told to forget
-the film both ways; then it is fetched once more out of the page cache (`warm`). Beside each stands what a GiB costs the gateway
-in processor seconds. S3 is measured twice: `s3` as it is set up for clients, with a public endpoint, where a download is answered
-with a link to the store; `s3_proxied` without one, where every byte passes the gateway. Memory is the growth of the two processes'
-peak over their size after a small warm-up.
+through `/v1/files` (gateway, filestore, backend, each its own process) and straight at the backend: into and out of a folder
+of the same disk, with the sync that the store promises, and to radosgw with the `minio` library. Both ways take turns in one
+run; a ratio is the median over the rounds. Before a download from the disk the page cache is told to forget the film both
+ways; then it is fetched once more out of the page cache (`warm`). Beside each stands what a GiB costs the gateway in
+processor seconds. The floor of a download is the same client at a bare sender: one thread that has the kernel carry the file
+from the disk to the socket, and does nothing else. S3 is measured twice: `s3` as it is set up for clients, with a public
+endpoint, where a download is answered with a link to the store; `s3_proxied` without one, where every byte passes the
+gateway. Memory is the growth of the two processes' peak over their size after a small warm-up.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from bench.files.bare_sender import running
 from bench.files.film import MIB, Film, make_film
 from bench.files.rates import Rates, compare
 from bench.files.servers import stack
@@ -40,7 +42,8 @@ def measure(
     """Compare on one backend; returns the rates and the larger growth of the two processes in MiB."""
     (folder / "direct").mkdir(exist_ok=True)
     direct: Way = Direct(server) if server else Folder(folder / "direct")
-    with stack(folder, environment) as (gateway, servers):
+    with stack(folder, environment) as (gateway, servers), contextlib.ExitStack() as bare:
+        floor = None if server else bare.enter_context(running(folder / "direct"))
         small.up(gateway, "warm")
         small.down(gateway, "warm")
         for each in servers:
@@ -52,6 +55,7 @@ def measure(
             rounds,
             [] if server else [folder / "direct", folder / "files" / "blobs"],
             next(each for each in servers if each.name == "gateway").cpu_seconds,
+            floor,
         )
         rates.print(name)
         carried = (2 if server else 3) * (rounds + 1) * film.size / 1024**3
@@ -107,6 +111,8 @@ def main() -> int:
             result[f"{label}_down_ratio"] = round(rates.ratio("down"), 2)
             if label == "disk":
                 result["disk_down_warm_ratio"] = round(rates.ratio("warm"), 2)
+                result["disk_down_ratio_floor"] = round(rates.floor_ratio("down"), 2)
+                result["disk_down_warm_ratio_floor"] = round(rates.floor_ratio("warm"), 2)
                 result["gateway_cpu_up"] = round(rates.cpu("up"), 2)
                 result["gateway_cpu_down"] = round(rates.cpu("down"), 2)
                 result["gateway_cpu_down_warm"] = round(rates.cpu("warm"), 2)

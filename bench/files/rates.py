@@ -22,6 +22,9 @@ class Rates:
     direct_warm: list[float] = field(default_factory=list)
     """Down again, out of the page cache."""
     ours_warm: list[float] = field(default_factory=list)
+    floor_down: list[float] = field(default_factory=list)
+    """Down from the bare sender; empty where there is none."""
+    floor_warm: list[float] = field(default_factory=list)
     cpu_seconds: dict[str, list[float]] = field(default_factory=lambda: {"up": [], "down": [], "warm": []})
     """Processor seconds of the gateway for each GiB, by direction."""
 
@@ -35,6 +38,11 @@ class Rates:
         pairs = zip(getattr(self, f"ours_{direction}"), getattr(self, f"direct_{direction}"), strict=True)
         return float(statistics.median(ours / direct for ours, direct in pairs))
 
+    def floor_ratio(self, direction: str) -> float:
+        """Return the median of ours over the bare sender's."""
+        pairs = zip(getattr(self, f"ours_{direction}"), getattr(self, f"floor_{direction}"), strict=True)
+        return float(statistics.median(ours / floor for ours, floor in pairs))
+
     def print(self, name: str) -> None:
         """Print a line for each direction."""
         for direction in ("up", "down", "warm"):
@@ -46,15 +54,25 @@ class Rates:
                 f"{name:10} {direction:5} {statistics.median(direct):8.0f} {statistics.median(ours):8.0f}"
                 f" {self.ratio(direction):7.2f}   [{each} ]   gateway {self.cpu(direction):.2f} CPU s/GiB"
             )
+            if floor := getattr(self, f"floor_{direction}", None):
+                print(
+                    f"{'':10} {'':5} bare sender {statistics.median(floor):.0f}, ours {self.floor_ratio(direction):.2f} of it"
+                )
 
 
 def compare(
-    film: Film, direct: Way, gateway: Gateway, rounds: int, cold: list[Path], cpu: Callable[[], float]
+    film: Film,
+    direct: Way,
+    gateway: Gateway,
+    rounds: int,
+    cold: list[Path],
+    cpu: Callable[[], float],
+    floor: Way | None = None,
 ) -> Rates:
     """Carry the film both ways by turns; the first round only warms up.
 
     Folders of `cold` are evicted before a download, which then is made again out of the page cache. `cpu` tells the gateway's
-    processor seconds so far.
+    processor seconds so far. `floor` serves what went up straight, and is asked in every download's turn too.
     """
     rates = Rates()
     for number in range(rounds + 1):
@@ -62,6 +80,8 @@ def compare(
         directions = [("up", film.up), ("down", film.down), *([("warm", film.down)] if cold else [])]
         for direction, carry in directions:
             turns: list[tuple[str, Way, str]] = [("direct", direct, "direct"), ("ours", gateway, "ours")]
+            if floor is not None and direction != "up":
+                turns.insert(1, ("floor", floor, "direct"))
             for side, way, path in turns if number % 2 else reversed(turns):
                 if direction == "down":
                     for folder in cold:
