@@ -79,8 +79,8 @@ demo: setup $(stamps)/npm ## Run real tasks through the stack: a film is heard, 
 models: setup $(stamps)/npm ## Fetch models into the store ($$YIVIDEO_MODELS; names="…" picks, default: what demo and tests use)
 	@PATH="$$PATH:$(CURDIR)/.environments/npm/bin" $(python) -m nodekit.models fetch $(names)
 
-test: setup $(stamps)/foreign ## Run the tests (under 10 minutes on two cores; room=gateway: of one room)
-	@$(python) -m pytest $(if $(room),tests/$(room))
+test: setup $(stamps)/foreign ## Run the tests (under 10 minutes on two cores; room=gateway: of one room; jobs=N: so many at a time)
+	@$(python) -m pytest $(if $(room),tests/$(room),-n $(or $(jobs),2) --dist loadfile)
 
 test-fast: setup ## Run the laws that break most often, in two minutes on a busy machine, half of one on an idle one: contracts, results, errors, rules of subtitles and text
 	@$(python) -m pytest tests/contracts tests/results tests/runtime tests/subtitles tests/services/subtitle -x

@@ -96,5 +96,6 @@ def test_public_surface() -> None:
         "WarmModel",
         "examples",
         "serve",
+        "through_deaths",
     ]
     assert all(hasattr(nodekit, name) for name in nodekit.__all__)
