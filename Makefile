@@ -151,7 +151,10 @@ quality-text: models ## Attack texts with a hostile language model, damage subti
 	@$(python) -m bench.together $(call benches,$(wildcard bench/quality/text*.py))
 
 bench-audio: models ## Measure the nodes that hear and speak against their bare engines and against real time
-	@$(python) -m bench.together $(call benches,$(wildcard bench/audio/*.py))
+	@$(python) -m bench.together $(call benches,$(filter-out bench/audio/hour%,$(wildcard bench/audio/*.py)))
+
+bench-hour: models ## Send an hour of audio through each task, killed and cancelled in the middle, and 50 short ones (an hour and more)
+	@$(python) -m bench.audio.hour
 
 test-engines: setup ## Build each large engine's environment and run its real loading code on tiny models (minutes, gigabytes)
 	@$(python) -m pytest -m engines
@@ -177,5 +180,5 @@ lock: setup ## Compile all requirements to pinned, hashed locks (upgrade=1: the 
 clean: ## Remove what setup and runs made
 	@rm -rf .venv .venv-client .venv-locks .venv-bench .environments $(stamps) yivideo .run .demo tools/buf/node_modules tests/foreign/node_modules
 
-.PHONY: bench-failover bench-cli settings trials test-fast map models environment quality-audio quality-ocr quality-text bench-audio test-engines help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams \
+.PHONY: bench-failover bench-cli settings trials test-fast map models environment quality-audio quality-ocr quality-text bench-audio test-engines help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams bench-hour \
 	bench-gpulock chaos-gpulock bench-tasks
