@@ -41,6 +41,10 @@ $(stamps)/fuzz: requirements/fuzz.txt $(stamps)/python
 	@$(bin)/uv pip install -q --python $(python) --require-hashes -r requirements/fuzz.txt
 	@touch $@
 
+$(stamps)/japanese: requirements/japanese.txt $(stamps)/python
+	@$(bin)/uv pip install -q --python $(python) --require-hashes -r requirements/japanese.txt
+	@touch $@
+
 $(stamps)/bench-peers: requirements/bench-peers.txt setup/bench-peers.sh $(stamps)/python
 	@setup/bench-peers.sh
 	@touch $@
@@ -72,6 +76,8 @@ run: setup ## Start the whole stack on this machine (nodes="ffmpeg subtitle" pic
 
 environment: setup ## Make the environment that a node of services/nodes.toml runs on (name=…); light is in .venv already
 	@setup/environment.sh $(name)
+
+japanese: setup $(stamps)/japanese ## Let the node that speaks read Japanese (200 MB of dictionaries)
 
 demo: setup $(stamps)/npm ## Run real tasks through the stack: a film is heard, its speakers told, narrations spoken and heard again
 	@PATH="$$PATH:$(CURDIR)/.environments/npm/bin" $(python) -m stack.demo
@@ -156,7 +162,7 @@ bench-audio: models ## Measure the nodes that hear and speak against their bare 
 bench-hour: models ## Send an hour of audio through each task, killed and cancelled in the middle, and 50 short ones (an hour and more)
 	@$(python) -m bench.audio.hour
 
-test-engines: setup ## Build each large engine's environment and run its real loading code on tiny models (minutes, gigabytes)
+test-engines: models $(stamps)/japanese ## Build each large engine's environment and run its real loading code on tiny models (minutes, gigabytes)
 	@$(python) -m pytest -m engines
 
 bench-gpulock: setup $(stamps)/locks ## Measure hand-overs of a GPU against their floor and other locks
@@ -180,5 +186,5 @@ lock: setup ## Compile all requirements to pinned, hashed locks (upgrade=1: the 
 clean: ## Remove what setup and runs made
 	@rm -rf .venv .venv-client .venv-locks .venv-bench .environments $(stamps) yivideo .run .demo tools/buf/node_modules tests/foreign/node_modules
 
-.PHONY: bench-failover bench-cli settings trials test-fast map models environment quality-audio quality-ocr quality-text bench-audio test-engines help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams bench-hour \
+.PHONY: bench-failover bench-cli settings trials test-fast map models environment quality-audio quality-ocr quality-text bench-audio test-engines help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams bench-hour japanese \
 	bench-gpulock chaos-gpulock bench-tasks

@@ -46,11 +46,13 @@ def choose(
 ) -> Choice:
     """Return the engine for a task that asks for `name`, by what was heard where it leaves the choice.
 
-    Raises TaskFailed: MODEL_MISSING, or ENGINE_MISSING when demucs is not installed.
+    Raises TaskFailed: MODEL_MISSING, or ENGINE_MISSING when the packages of RoFormers or demucs are not installed.
     """
     asked = "" if name == "auto" else "/engine"
     if name == "auto":
         name = settings.engine
+    if name == "roformer" or (name == "auto" and settings.roformer_folder):
+        return _roformer(settings, model, threads, asked)
     if name == "demucs" or (name == "auto" and settings.demucs_folder):
         return _demucs(settings, model, quality, threads, asked)
     if name == "deepfilternet":
@@ -103,6 +105,25 @@ def _demucs(settings: SeparateSection, model: str, quality: str, threads: int, a
     )
 
 
+def _roformer(settings: SeparateSection, model: str, threads: int, asked: str) -> Choice:
+    folder = settings.roformer_folder
+    if folder is None or not folder.is_dir():
+        where = "separate.roformer_folder is not set" if folder is None else f"{folder} is no folder"
+        raise TaskFailed("MODEL_MISSING", f"no RoFormers: {where}", field=asked)
+    names = sorted(path.stem for path in folder.glob("*.ckpt") if path.with_suffix(".yaml").is_file())
+    wanted = model or settings.roformer_model or next(iter(names), "")
+    if wanted not in names:
+        has = ", ".join(names) or "none (a model is NAME.ckpt with NAME.yaml)"
+        message = f"{folder} has no RoFormer {wanted!r}; it has {has}"
+        raise TaskFailed("MODEL_MISSING", message, field="/model_name" if model else asked)
+    if find_spec("audio_separator") is None:
+        message = "audio-separator is not installed here: services/separate/README.md says how"
+        raise TaskFailed("ENGINE_MISSING", message, field=asked)
+    load = partial(load_roformer, folder, wanted, threads)
+    key = f"separate/{folder}/{wanted}"
+    return Choice(key, load, "a folder of RoFormers is set", settings.roformer_memory_mib)
+
+
 def load_deepfilternet(folder: Path, version: str) -> Engine:
     """Load DeepFilterNet 3."""
     from services.separate.deepfilternet import DeepFilterNet
@@ -122,3 +143,13 @@ def load_demucs(folder: Path, model: str, threads: int) -> Engine:
     from services.separate.demucs import Demucs
 
     return Demucs(folder, model, threads)
+
+
+def load_roformer(folder: Path, model: str, threads: int) -> Engine:
+    """Load a RoFormer. Raises TaskFailed (MODEL_UNUSABLE)."""
+    from services.separate.roformer import Roformer, RoformerUnusable
+
+    try:
+        return Roformer(folder, model, threads)
+    except RoformerUnusable as error:
+        raise TaskFailed("MODEL_UNUSABLE", str(error)) from None

@@ -42,13 +42,14 @@ class SeparateVocalsInput(TaskInput):
     model_type: Literal["mdx", "demucs"] | None = None
     """Kind of trained model. demucs asks for the engine of that name; mdx has no engine here and leaves the choice open."""
     model_name: str | None = Field(None, max_length=200)
-    """Model of the demucs folder; null: by the quality mode."""
+    """Model of the RoFormer or demucs folder; null: as configured, else by the quality mode."""
     use_vocal_optimization: bool = False
     """Accepted for clients of the origin system; without effect."""
     vocal_optimization_level: str | None = Field(None, max_length=50)
     """Accepted for clients of the origin system; without effect."""
     engine: EngineName = "auto"
-    """demucs: a folder of models; deepfilternet: speech; repet: voices over repeating music; auto: by what is heard."""
+    """roformer, demucs: a folder of models; deepfilternet: speech; repet: voices over repeating music; auto: a folder where one is
+    set, else by what is heard."""
     output_format: OutputFormat = "flac"
     """flac: 24 bits; wav: 32-bit floats; mp3: at most two channels, and not to the sample."""
     stream_index: int | None = Field(None, ge=0, le=1000)

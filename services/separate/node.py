@@ -37,6 +37,8 @@ def _engines() -> list[str]:
     found = ["repet/1"]
     if store.has(DEEPFILTERNET):
         found.append(f"{DEEPFILTERNET}/{store.entry(DEEPFILTERNET).version}")
+    if separate_settings().roformer_folder and find_spec("audio_separator"):
+        found.append("roformer/1")
     if separate_settings().demucs_folder and find_spec("demucs"):
         found.append("demucs/4")
     return found
@@ -54,7 +56,8 @@ async def separate_vocals(request: SeparateVocalsInput, context: TaskContext) ->
         if engine == "auto" and request.setting("model_type") == "demucs":
             engine = "demucs"
         settings = separate_settings()
-        undecided = engine == settings.engine == "auto" and settings.demucs_folder is None
+        no_folder = settings.roformer_folder is None and settings.demucs_folder is None
+        undecided = engine == settings.engine == "auto" and no_folder
         heard = await hear(context, mix) if undecided else None
         choice = choose(
             engine,

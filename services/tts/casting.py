@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from services.tts.speaking import Cast
 from services.tts.voices import VOICES, find_voice
 
 KOKORO_MODEL, KOKORO_VOICES = "kokoro-82m-int8", "kokoro-voices"
-BUILT_IN = ("zh", "en", "es", "fr", "it", "pt")
+BUILT_IN = ("zh", "en", "es", "fr", "it", "ja", "pt")
 FLITE_VOICES = ("slt", "rms", "awb", "kal16", "kal")
 
 
@@ -66,6 +67,9 @@ def choose(
         )
     if not voice and found.language != language:
         raise TtsFault(FaultCode.LANGUAGE_UNSUPPORTED, f"{engine} does not speak {language!r}", "/language")
+    if found.language == "ja" and not reads_japanese():
+        message = "reading Japanese needs the package pyopenjtalk-plus: `make japanese` installs it"
+        raise TtsFault(FaultCode.LANGUAGE_UNSUPPORTED, message, "/voice" if voice else "/language")
     if found.engine == "hibari":
         version = importlib.metadata.version("hibari-tts")
         return Part(
@@ -180,6 +184,11 @@ def _server(
         timeout_seconds=settings.server_seconds,
     )
     return Part(cast, engine, f"{engine} server", "see the server's model", language)
+
+
+def reads_japanese() -> bool:
+    """Return whether what turns Japanese text into sounds is installed."""
+    return find_spec("pyopenjtalk") is not None
 
 
 def has_kokoro() -> bool:

@@ -6,14 +6,14 @@ from shutil import which
 from typing import Any
 
 from nodekit.models import model_store
-from services.tts.casting import KOKORO_MODEL, KOKORO_VOICES, has_kokoro
+from services.tts.casting import KOKORO_MODEL, KOKORO_VOICES, has_kokoro, reads_japanese
 from services.tts.settings import tts_settings
 from services.tts.voices import PRESETS, VOICES
 
 
 def presets() -> dict[str, dict[str, Any]]:
     """Describe every voice that is built in, by its name and by the origin's preset names."""
-    kokoro = has_kokoro()
+    kokoro, japanese = has_kokoro(), reads_japanese()
     found = {
         name: {
             "name": name,
@@ -21,7 +21,7 @@ def presets() -> dict[str, dict[str, Any]]:
             "language": voice.locale,
             "gender": voice.gender,
             "engine": voice.engine,
-            "available": kokoro or voice.engine == "hibari",
+            "available": voice.engine == "hibari" or (kokoro and (japanese or voice.language != "ja")),
         }
         for name, voice in VOICES.items()
     }

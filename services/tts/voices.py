@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from services.tts.faults import FaultCode, TtsFault
 
-_LANGUAGES = {"a": "en", "b": "en", "z": "zh", "e": "es", "f": "fr", "i": "it", "p": "pt"}
+_LANGUAGES = {"a": "en", "b": "en", "z": "zh", "e": "es", "f": "fr", "i": "it", "j": "ja", "p": "pt"}
 _NAMES = {
     "a": "f_alloy f_aoede f_bella f_heart f_jessica f_kore f_nicole f_nova f_river f_sarah f_sky m_adam m_echo m_eric "
     "m_fenrir m_liam m_michael m_onyx m_puck m_santa",
@@ -17,9 +17,12 @@ _NAMES = {
     "e": "f_dora m_alex m_santa",
     "f": "f_siwis",
     "i": "f_sara m_nicola",
+    "j": "f_alpha f_gongitsune f_nezumi f_tebukuro m_kumo",
     "p": "f_dora m_alex m_santa",
 }
-_LOCALES = {"a": "en-US", "b": "en-GB", "z": "zh-CN", "e": "es-ES", "f": "fr-FR", "i": "it-IT", "p": "pt-BR"}
+_LOCALES = {
+    "a": "en-US", "b": "en-GB", "z": "zh-CN", "e": "es-ES", "f": "fr-FR", "i": "it-IT", "j": "ja-JP", "p": "pt-BR"
+}  # fmt: skip
 ESPEAK_VOICES = {"es": "es", "fr": "fr-fr", "it": "it", "pt": "pt-br"}
 """Languages whose pronunciation comes from the program espeak-ng."""
 
@@ -49,7 +52,7 @@ def _all() -> dict[str, Voice]:
 VOICES = _all()
 PRESETS = {"default": "zf_xiaoxiao", "male_01": "zm_yunxi", "female_01": "zf_xiaoxiao"}
 """The origin's preset names, and who speaks for them."""
-_FIRST = {"es": "ef_dora", "fr": "ff_siwis", "it": "if_sara", "pt": "pf_dora"}
+_FIRST = {"es": "ef_dora", "fr": "ff_siwis", "it": "if_sara", "ja": "jf_alpha", "pt": "pf_dora"}
 
 
 def find_voice(name: str, language: str, *, zh: str, en: str) -> Voice:

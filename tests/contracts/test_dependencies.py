@@ -43,6 +43,7 @@ def required(file: str) -> set[str]:
         "dev.in",
         "fuzz.in",
         "npm.in",
+        "japanese.in",
         "bench-locks.in",
         "client.in",
         "bench-peers.in",
@@ -58,6 +59,12 @@ def test_what_nodes_need_has_its_line() -> None:
     files = (path.relative_to(ROOT).as_posix() for path in ROOT.glob("services/*/requirements.in"))
     asked = {package for file in files for package in required(file)}
     assert set(listed("services/")) == asked
+
+
+def test_what_large_engines_need_has_its_line() -> None:
+    """The document names every package of an engine's own environment, and no other."""
+    files = (path.relative_to(ROOT).as_posix() for path in ROOT.glob("services/*/requirements-*.in"))
+    assert set(listed("Large engines")) == {package for file in files for package in required(file)}
 
 
 def test_every_debian_package_has_its_line() -> None:

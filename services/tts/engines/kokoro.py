@@ -1,7 +1,7 @@
 """Kokoro-82M: one small network with many voices. It takes phonemes, and each language has a way to them.
 
-English goes through hibari's dictionaries, Chinese through pinyin (misaki) with English runs in between, other languages
-through the program espeak-ng, which is run and not linked.
+English goes through hibari's dictionaries, Chinese through pinyin (misaki) with English runs in between, Japanese through Open
+JTalk's readings where they are installed, other languages through the program espeak-ng, which is run and not linked.
 """
 
 from __future__ import annotations
@@ -49,6 +49,9 @@ class Kokoro:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # Spinning threads take the cores away from other workers, and the arena would keep a block for each length of a sentence.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.enable_cpu_mem_arena = False
         self._session = onnxruntime.InferenceSession(
             str(model / "model.onnx"), options, providers=["CPUExecutionProvider"]
         )
@@ -59,6 +62,7 @@ class Kokoro:
         self._voice = voice
         self._english: Any = None
         self._chinese: Any = None
+        self._japanese: Any = None
 
     def say(self, sentence: str, speed: float) -> Samples:
         """Speak one sentence; one with more sounds than the network takes is spoken in pieces."""
@@ -88,6 +92,8 @@ class Kokoro:
         if language == "zh":
             runs = split_runs(read_figures(sentence))
             return " ".join(self._of_english(run) if latin else self._of_chinese(run) for latin, run in runs)
+        if language == "ja":
+            return self._of_japanese(sentence)
         return _of_espeak(sentence, ESPEAK_VOICES[language])
 
     def _of_english(self, text: str) -> str:
@@ -96,6 +102,16 @@ class Kokoro:
 
             self._english = G2P(british=self._voice.locale == "en-GB")
         return str(self._english(read_english(text)))
+
+    def _of_japanese(self, text: str) -> str:
+        if self._japanese is None:
+            from misaki.ja import JAG2P
+
+            self._japanese = JAG2P(version="pyopenjtalk")
+        sounds_and_pitches = str(
+            self._japanese(text)[0]
+        )  # as many letters for pitch, which these weights do not know
+        return sounds_and_pitches[: len(sounds_and_pitches) // 2]
 
     def _of_chinese(self, text: str) -> str:
         if self._chinese is None:

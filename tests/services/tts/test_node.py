@@ -17,6 +17,7 @@ import pytest_asyncio
 from nodekit.models import model_store
 from nodekit.testkit import NodeUnderTest, TaskResult
 from runtime.errors import InvalidInput
+from services.tts import casting
 from services.tts.casting import KOKORO_MODEL, KOKORO_VOICES
 from services.tts.hearing import MODEL, compare
 from services.tts.node import node
@@ -206,7 +207,6 @@ def test_cut_off_repeated_and_garbled_speech_is_told(expected: str, heard: str, 
         ({"text": "🙂 ... !"}, "INVALID_INPUT", "/text"),
         ({"text": "a" * 20_001}, "INVALID_INPUT", "/text"),
         ({"text": "Hi", "voice": "nobody"}, "VOICE_UNKNOWN", "/voice"),
-        ({"text": "これは字幕です"}, "LANGUAGE_UNSUPPORTED", "/language"),
         ({"text": "Hi", "engine": "gptsovits"}, "REFERENCE_UNUSABLE", "/engine"),
     ],
 )
@@ -216,6 +216,35 @@ async def test_what_cannot_be_said_says_why(
     """Each failure has its code and names the field."""
     result = await tts_node.run("indextts.generate_speech", fields, task_id=f"t{next(NUMBERS)}")
     assert (result.outcome, result.error.code, result.error.field) == ("failed", code, field)
+
+
+@shared_loop
+@pytest.mark.parametrize("field", ["language", "voice"])
+async def test_japanese_without_its_dictionaries(
+    tts_node: NodeUnderTest, monkeypatch: pytest.MonkeyPatch, field: str
+) -> None:
+    """What reads Japanese is no part of the usual installation: the error names the command that brings it."""
+    monkeypatch.setattr(casting, "reads_japanese", lambda: False)
+    fields = {"text": "これは字幕です", **({"voice": "jf_alpha"} if field == "voice" else {})}
+    error = (await tts_node.run("indextts.generate_speech", fields, task_id=f"t{next(NUMBERS)}")).error
+    assert (error.code, error.field) == ("LANGUAGE_UNSUPPORTED", f"/{field}")
+    assert "make japanese" in error.message
+
+
+@shared_loop
+@needs_kokoro
+@needs_ears
+@pytest.mark.engines
+@pytest.mark.parametrize("voice", ["", "jm_kumo"])
+async def test_japanese_is_understood(tts_node: NodeUnderTest, voice: str) -> None:
+    """With its dictionaries Japanese is spoken so that another program understands it."""
+    if not casting.reads_japanese():
+        pytest.skip("needs `make japanese`")
+    result = await spoken(
+        tts_node, text="今日は天気がいいので、公園まで散歩に行きましょう。", voice=voice, verify=True
+    )
+    assert (result.output["language"], result.output["engine"].split("/")[0]) == ("ja", "onnxruntime")
+    assert result.output["verified"], result.output["heard_text"]
 
 
 @shared_loop
