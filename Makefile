@@ -37,6 +37,11 @@ $(stamps)/s3: setup/system.sh
 	@setup/system.sh ceph-mon=ceph-mon ceph-osd=ceph-osd radosgw=radosgw ceph=ceph-common
 	@touch $@
 
+$(stamps)/buildah: setup/system.sh
+	@mkdir -p $(stamps)
+	@setup/system.sh buildah=buildah debootstrap=debootstrap ip=iproute2
+	@touch $@
+
 $(stamps)/fuzz: requirements/fuzz.txt $(stamps)/python
 	@$(bin)/uv pip install -q --python $(python) --require-hashes -r requirements/fuzz.txt
 	@touch $@
@@ -60,6 +65,13 @@ $(stamps)/foreign: tests/foreign/package-lock.json
 	@PATH="$$PATH:$(CURDIR)/.environments/npm/bin"; if command -v npm >/dev/null 2>&1; then \
 	    npm ci --silent --no-audit --no-fund --prefix tests/foreign >/dev/null 2>&1 && touch $@ || \
 	    echo "test: npm could not install what the node in JavaScript needs"; fi
+
+# The schema that deploy/compose.yaml is held to; without npm that one test is skipped and says so.
+$(stamps)/compose: tools/compose/package-lock.json
+	@mkdir -p $(stamps)
+	@if command -v npm >/dev/null 2>&1; then \
+	    npm ci --silent --no-audit --no-fund --ignore-scripts --prefix tools/compose >/dev/null 2>&1 && touch $@ || \
+	    echo "test: npm could not install the schema of the Compose specification"; fi
 
 $(stamps)/buf: tools/buf/package-lock.json
 	@mkdir -p $(stamps)
@@ -85,7 +97,7 @@ demo: setup $(stamps)/npm ## Run real tasks through the stack: a film is heard, 
 models: setup $(stamps)/npm ## Fetch models into the store ($$YIVIDEO_MODELS; names="…" picks, default: what demo and tests use)
 	@PATH="$$PATH:$(CURDIR)/.environments/npm/bin" $(python) -m nodekit.models fetch $(names)
 
-test: setup $(stamps)/foreign ## Run the tests (under 10 minutes on two cores; room=gateway: of one room; jobs=N: so many at a time)
+test: setup $(stamps)/foreign $(stamps)/compose ## Run the tests (under 10 minutes on two cores; room=gateway: of one room; jobs=N: so many at a time)
 	@$(python) -m pytest $(if $(room),tests/$(room),-n $(or $(jobs),2) --dist loadfile)
 
 test-fast: setup ## Run the laws that break most often, in two minutes on a busy machine, half of one on an idle one: contracts, results, errors, rules of subtitles and text
@@ -108,6 +120,14 @@ check: setup $(stamps)/buf ## Check format, lint, types, import rules and contra
 	@$(python) -m tests.map >/dev/null
 	@if [ -x $(buf) ]; then $(buf) lint; \
 	    else echo "check: buf is not here (npm, Linux x86-64) and was left out; tests/contracts checks the contracts too"; fi
+
+.PHONY: images sbom
+images: setup $(stamps)/buildah ## Build the container images (only="core"; BASE=… PLATFORM=…), start what they hold, run a task through it
+	@deploy/images/build.sh $(only)
+	@$(if $(only)$(PLATFORM),,$(python) -m tests.images)
+
+sbom: setup ## Write bills of materials (CycloneDX) and licence lists of the images into .sbom, from the locks
+	@deploy/images/sbom.sh $(only)
 
 settings: setup ## Write docs/settings.md out of the settings classes
 	@$(python) -m tests.settings_page
@@ -184,7 +204,7 @@ lock: setup ## Compile all requirements to pinned, hashed locks (upgrade=1: the 
 	@UPGRADE=$(upgrade) setup/lock.sh
 
 clean: ## Remove what setup and runs made
-	@rm -rf .venv .venv-client .venv-locks .venv-bench .environments $(stamps) yivideo .run .demo tools/buf/node_modules tests/foreign/node_modules
+	@rm -rf .venv .venv-client .venv-locks .venv-bench .environments $(stamps) yivideo .run .demo tools/buf/node_modules tools/compose/node_modules tests/foreign/node_modules .sbom
 
 .PHONY: bench-failover bench-cli settings trials test-fast map models environment quality-audio quality-ocr quality-text bench-audio test-engines help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams bench-hour japanese \
 	bench-gpulock chaos-gpulock bench-tasks
