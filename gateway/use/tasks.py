@@ -141,10 +141,15 @@ class Tasks:
             )
         return seen
 
-    async def retry(self, viewer: Viewer, task_id: str, wait_seconds: int = 0) -> Seen:
-        """Submit the request of one's own ended task again, under a new id; raises WrongState when it has not ended."""
+    async def retry(
+        self, viewer: Viewer, task_id: str, wait_seconds: int = 0, *, all_files: bool = False
+    ) -> Seen:
+        """Submit the request of one's own ended task again, under a new id; raises WrongState when it has not ended.
+
+        `all_files`: whether the caller may read everybody's files now; the new task may not without it.
+        """
         task_id = await self.require_own(viewer, task_id)
-        wanted = task_pb2.RetryTaskRequest(task_id=task_id)
+        wanted = task_pb2.RetryTaskRequest(task_id=task_id, all_files=all_files)
         return await self.wait(
             await self._backend.change(self._backend.tasks.RetryTask, wanted), wait_seconds
         )

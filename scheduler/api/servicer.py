@@ -124,6 +124,7 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
         spec.workflow_id = stored.record.workflow_id  # so that its references find the same stages
         suffix = f"-retry-{uuid.uuid4().hex[:8]}"
         spec.task_id = spec.task_id[: 128 - len(suffix)] + suffix
+        spec.all_files = spec.all_files and request.all_files
         for passed in ("start_time", "delay_seconds", "start_deadline"):
             spec.ClearField(passed)
         return await self._submission.store(spec)

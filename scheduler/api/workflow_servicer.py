@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
-from runtime.errors import Draining, InvalidArgument, WorkflowNotFound
+from runtime.errors import Draining, InvalidArgument, PermissionDenied, WorkflowNotFound
 from runtime.rpc_errors import clip
 from scheduler.queue.keys import workflow_record
 from scheduler.queue.presenter import STATES, from_milliseconds, to_deliveries
@@ -100,11 +100,12 @@ class WorkflowServicer(workflow_pb2_grpc.WorkflowServiceServicer):
         """Let an ended workflow go on."""
         workflows = self._scheduler.workflows
         await workflows.load_record(request.workflow_id, request.user)
-        task_ids = []
-        if request.from_keys:
-            task_ids = _downstream(
-                await workflows.load(request.workflow_id, brief=True), list(request.from_keys)
+        stored = await workflows.load(request.workflow_id, brief=True)
+        if not request.all_files and any(task.spec.all_files for task in stored.spec.tasks):
+            raise PermissionDenied(
+                f"workflow {request.workflow_id!r} was submitted with the scope files:all, and goes on with it only"
             )
+        task_ids = _downstream(stored, list(request.from_keys)) if request.from_keys else []
         await workflows.retry(request.workflow_id, task_ids)
         return to_workflow(await workflows.load(request.workflow_id))
 

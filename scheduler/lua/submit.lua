@@ -43,6 +43,8 @@ local state = #needed.waits > 0 and 'blocked' or 'pending'
 
 if again then
   redis.call('HSET', task_key(id), 'nonce', given.nonce)
+  -- The same payload, but what is not part of it (what may be read, whose trace it is) is as it was sent now.
+  redis.call('SET', part(id, 'spec'), given.spec)
   keep_bindings(id, needed)
   run_again(record, #needed.waits > 0 and given.run_again_blocked or given.run_again, needed.waits, not_before_of(given), tonumber(given.start_deadline), true)
   return { 'again', state, record.created, needed.ended, claimed(record.node) }

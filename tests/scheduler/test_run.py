@@ -430,6 +430,29 @@ async def test_a_retried_task_is_a_new_task(harness: Harness) -> None:
     await client.ended(retried.spec.task_id)
 
 
+async def test_what_runs_again_reads_what_its_caller_may_read_now(harness: Harness) -> None:
+    """`all_files` is of the request that made the task run: a later one without it takes it away, a retry never adds it."""
+    node = await harness.node()
+    client = await harness.scheduler()
+    await client.submit("t1", all_files=True)
+    here = await node.arrival("t1")
+    assert here.request.spec.all_files
+    await here.fail()
+    await client.ended("t1")
+    for may, expected in ((False, False), (True, True)):
+        retried = await client.stub.RetryTask(task_pb2.RetryTaskRequest(task_id="t1", all_files=may))
+        here = await node.arrival(retried.spec.task_id)
+        assert here.request.spec.all_files is expected
+        await here.complete()
+    await client.submit("t1")
+    here = await node.arrival("t1", 2)
+    assert not here.request.spec.all_files
+    await here.fail()
+    await client.ended("t1")
+    retried = await client.stub.RetryTask(task_pb2.RetryTaskRequest(task_id="t1", all_files=True))
+    assert not (await node.arrival(retried.spec.task_id)).request.spec.all_files
+
+
 async def test_run_task_submits_and_watches(harness: Harness) -> None:
     """One streaming call does all: the stream ends with the terminal event."""
     await harness.node(auto=True)

@@ -18,6 +18,7 @@ from runtime.errors import (
     BadReference,
     InvalidArgument,
     InvalidInput,
+    PermissionDenied,
     TaskConflict,
     TooManyTasks,
     WorkflowNotFound,
@@ -320,6 +321,21 @@ async def test_a_cancel_stops_all_that_has_not_ended(flows: tuple[FakeNode, Flow
     assert sum(event.HasField("ended") for event in events) == 1
     with pytest.raises(WrongState):
         await client.cancel()
+
+
+async def test_a_workflow_goes_on_only_for_who_may_read_its_files(flows: tuple[FakeNode, Flows]) -> None:
+    """One that was submitted with `files:all` is let go on by nobody whose key has lost that scope."""
+    node, client = flows
+    first = task("audio")
+    first.spec.all_files = True
+    await client.submit(first)
+    await (await node.arrival("w-audio")).fail("MEDIA_UNREADABLE")
+    await client.ended()
+    with pytest.raises(PermissionDenied):
+        await client.retry()
+    async with rpc_errors():
+        await client.stub.RetryWorkflow(workflow_pb2.RetryWorkflowRequest(workflow_id="w", all_files=True))
+    await finish(node, "audio", attempt=2)
 
 
 async def test_one_callback_tells_the_whole(harness: Harness) -> None:

@@ -150,7 +150,12 @@ async def retry_task(request: web.Request) -> web.StreamResponse:
     """Submit an ended task's request again, under a new id `<task_id>-retry-<8 hex>`. 400 when it has not ended."""
     read_query(request, NoQuery)
     seconds = wished_wait_seconds(request)
-    seen = await request.app[TASKS].retry(viewer(request), request.match_info["task_id"], seconds)
+    seen = await request.app[TASKS].retry(
+        viewer(request),
+        request.match_info["task_id"],
+        seconds,
+        all_files=file_caller(request).all_files,
+    )
     headers = {"Location": task_path(seen.task.spec.task_id), **applied(seen, seconds)}
     if not seen.ended:
         headers["Retry-After"] = POLL_SECONDS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from aiohttp import web
 
@@ -18,7 +18,6 @@ from gateway.settings import Scope
 from gateway.templates.catalogue import TEMPLATES
 from gateway.templates.expansion import Expanded, expand
 from gateway.use import states
-from gateway.use.viewer import Viewer
 from gateway.use.workflows import SeenWorkflow, only_user
 from gateway.v1.answers import workflows as answers
 from gateway.v1.answers.tasks import ReuseInfo
@@ -61,7 +60,7 @@ async def submit_workflow(request: web.Request) -> web.StreamResponse:
     body = read_submission(await read_json(request))
     workflow_id = workflow_id_of(body, caller.user, request.headers.get(IDEMPOTENCY_HEADER))
     if isinstance(body, SubmitChain) and body.execution_mode == "retry":
-        again = await _retry(backend, caller, workflow_id, ())
+        again = await _retry(request, workflow_id, ())
         return _accepted(await _waited(request, again, seconds), "retry", seconds)
     whole, made_by = await _tasks_of(backend, body)
     template = body.template if isinstance(body, SubmitTemplate) else ""
@@ -210,7 +209,7 @@ async def retry_workflow(request: web.Request) -> web.StreamResponse:
     body = await read_body(request, RetryWorkflowBody, optional=True)
     workflow_id, seconds = request.match_info["workflow_id"], wished_wait_seconds(request)
     try:
-        workflow = await _retry(request.app[BACKEND], viewer(request), workflow_id, body.from_tasks)
+        workflow = await _retry(request, workflow_id, body.from_tasks)
     except InvalidArgument as error:
         raise type(error)(
             error.message.replace("/from_keys", "/from_tasks"),
@@ -222,9 +221,13 @@ async def retry_workflow(request: web.Request) -> web.StreamResponse:
     return _accepted(await _waited(request, workflow, seconds), "retry", seconds)
 
 
-async def _retry(backend: Backend, caller: Viewer, workflow_id: str, keys: Any) -> workflow_pb2.Workflow:
+async def _retry(request: web.Request, workflow_id: str, keys: Sequence[str]) -> workflow_pb2.Workflow:
+    backend = request.app[BACKEND]
     wanted = workflow_pb2.RetryWorkflowRequest(
-        workflow_id=workflow_id, from_keys=keys, user=only_user(caller)
+        workflow_id=workflow_id,
+        from_keys=keys,
+        user=only_user(viewer(request)),
+        all_files=file_caller(request).all_files,
     )
     return await backend.change(backend.workflows.RetryWorkflow, wanted)
 
