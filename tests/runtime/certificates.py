@@ -21,13 +21,14 @@ class Authority:
         """The authority's own certificate."""
         return self.folder / "authority.pem"
 
-    def sign(self, name: str) -> tuple[Path, Path]:
-        """Make a key and a certificate for that DNS name (and 127.0.0.1); gives certificate, key."""
+    def sign(self, name: str, *others: str) -> tuple[Path, Path]:
+        """Make a key and a certificate for these DNS names (and 127.0.0.1); gives certificate, key."""
         key, request, certificate, extensions = (
             self.folder / f"{name}.{kind}" for kind in ("key", "csr", "pem", "ext")
         )
         _openssl("req", "-new", *_NEW_KEY, "-keyout", key, "-out", request, "-subj", f"/CN={name}")
-        extensions.write_text(f"subjectAltName=DNS:{name},IP:127.0.0.1\n")
+        names = ",".join(f"DNS:{one}" for one in (name, *others))
+        extensions.write_text(f"subjectAltName={names},IP:127.0.0.1\n")
         _openssl(
             "x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self.folder / "authority.key",
             "-CAcreateserial", "-days", "2", "-extfile", extensions, "-out", certificate,

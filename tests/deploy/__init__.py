@@ -1,0 +1,1 @@
+"""`make check-deploy` and its tests: the Kubernetes manifests, held to Kubernetes' schemas and to the processes that they start."""

@@ -1,0 +1,112 @@
+"""`make check-deploy`: renders every overlay and combination of components, and holds them to Kubernetes and to the code."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+from tests.deploy.arrows import arrow_findings, arrows, port_findings
+from tests.deploy.finding import Finding
+from tests.deploy.hardening import hardening_findings
+from tests.deploy.kustomize import K8S, CannotRender, find_kubectl, render, render_components
+from tests.deploy.live import NotReady, live_findings
+from tests.deploy.manifests import Render
+from tests.deploy.names import name_findings
+from tests.deploy.validity import schema_findings
+from tests.s3 import radosgw
+
+OVERLAYS = ("demo", "production", "gpu")
+_STORES = ("embedded-redis", "embedded-s3")
+COMBINATIONS: Sequence[tuple[str, ...]] = (
+    (),
+    _STORES,
+    (*_STORES, "network-policy"),
+    (*_STORES, "monitoring"),
+    (*_STORES, "keda"),
+    (*_STORES, "tls"),
+    (*_STORES, "gpu"),
+    ("sentinel", "embedded-s3", "network-policy"),
+    (*_STORES, "tls", "keda", "keda-tls"),
+    ("sentinel", "embedded-s3", "tls", "keda", "keda-tls", "monitoring", "network-policy", "gpu"),
+)
+"""Each component alone with what it stands on, and all together; the order is that of a kustomization."""
+
+LIVE = (*_STORES, "network-policy", "tls", "keda", "keda-tls", "monitoring")
+"""What is run: everything that one machine without cards can run."""
+
+
+def static_findings(one: Render) -> Iterator[Finding]:
+    """Yield what can be told without starting anything."""
+    for rule in (schema_findings, hardening_findings, name_findings, arrow_findings, port_findings):
+        yield from rule(one)
+
+
+def main() -> int:
+    """Check, print what was found and one line of JSON; 0 when nothing was."""
+    parser = argparse.ArgumentParser(prog="python -m tests.deploy")
+    parser.add_argument("--static", action="store_true", help="start no processes")
+    given = parser.parse_args()
+    kubectl = find_kubectl()
+    if kubectl is None:
+        print(
+            "check-deploy: skipped: no kubectl with kustomize 5 here, and none could be fetched (setup/kubectl.sh)"
+        )
+        return 0
+    began = time.monotonic()
+    found: list[Finding] = []
+    renders: list[Render] = []
+    unrendered = 0
+    for name in (*OVERLAYS, *COMBINATIONS):
+        try:
+            if isinstance(name, str):
+                renders.append(Render(name, render(kubectl, K8S / "overlays" / name)))
+            else:
+                renders.append(Render("+".join(("base", *name)), render_components(kubectl, name)))
+        except CannotRender as error:
+            unrendered += 1
+            print(f"{name}: {error}")
+    for one in renders:
+        found += static_findings(one)
+    seen = 0
+    if not given.static and not found:
+        print(
+            f"{len(renders)} renders hold on paper after {time.monotonic() - began:.0f} s; their processes are started"
+        )
+        one = Render("live", render_components(kubectl, LIVE))
+        with contextlib.ExitStack() as stack:
+            missing = radosgw.missing_programs()
+            if missing:
+                print(
+                    f"check-deploy: no radosgw here (make test-s3 brings it): arrows to S3 are not looked at ({missing[0]})"
+                )
+            s3 = None if missing else stack.enter_context(radosgw.running())
+            try:
+                more, connections = live_findings(one, s3)
+            except NotReady as error:
+                print(error)
+                unrendered += 1
+            else:
+                found += more
+                seen = len(connections)
+    elif found:
+        print("nothing is started: names are wrong already")
+    for finding in dict.fromkeys(found):
+        print(finding)
+    wrong = {
+        "overlays": len(OVERLAYS), "combinations": len(COMBINATIONS),
+        "objects": sum(len(one.objects) for one in renders),
+        "arrows": len(arrows(Render("live", render_components(kubectl, LIVE)))), "arrows_seen": seen,
+        "invalid": unrendered + sum(finding.kind == "invalid" for finding in dict.fromkeys(found)),
+        "names_not_in_code": sum(finding.kind == "not in code" for finding in dict.fromkeys(found)),
+        "seconds": round(time.monotonic() - began),
+    }  # fmt: skip
+    print("RESULT " + json.dumps(wrong))
+    return 1 if wrong["invalid"] or wrong["names_not_in_code"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
