@@ -134,6 +134,10 @@ images: setup $(stamps)/buildah ## Build the container images (only="core"; BASE
 sbom: setup ## Write bills of materials (CycloneDX) and licence lists of the images into .sbom, from the locks
 	@deploy/images/sbom.sh $(only)
 
+check-monitoring: setup ## Hold alerts, dashboards and runbooks against the processes, and have promtool try each alert
+	@setup/system.sh promtool=prometheus
+	@$(python) -m deploy.monitoring.check
+
 settings: setup ## Write docs/settings.md out of the settings classes
 	@$(python) -m tests.settings_page
 

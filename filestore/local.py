@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from filestore import metrics
 from filestore.access import EVERYTHING, Check, Guard, Reach, free
 from filestore.backend import (
     WHOLE,
@@ -169,7 +170,7 @@ class LocalBackend:
 
     async def ping(self) -> None:
         """Ask the disk and the index."""
-        await self._threads.run(self._blobs.free_bytes)
+        metrics.FREE_BYTES.set(await self._threads.run(self._blobs.free_bytes))
         await self._threads.run(self._index.usage, "")
 
     @property

@@ -20,11 +20,13 @@ from gpulock.lease.message import Client, ClientMessage
 from gpulock.lease.sweeper import Sweeper
 from gpulock.monitor.report import Report
 from gpulock.monitor.servicer import MonitorServicer
+from gpulock.monitor.statistics import to_figures
 from gpulock.monitor.watching import LockWatch
 from gpulock.settings import GpulockSettings
 from gpulock.store.keys import Keys
 from gpulock.store.script_store import Push, ScriptStore, to_notice
 from gpulock.store.tail import Entry, Tail
+from redislink.figures import publish_for_ever
 from redislink.pipe import Pipe
 from redislink.primary import Primary
 from redislink.retry import retry
@@ -171,6 +173,7 @@ class LockReplica:
                 ("settings file", self.configuration.watch_file()),
                 ("drain", self._send_away()),
                 ("figures", self._publish_figures()),
+                ("figures of the store", publish_for_ever(lambda: self.pipe.call("INFO"), "leases")),
             ):
                 await stack.enter_async_context(background(what, work))
             try:
@@ -220,7 +223,13 @@ async def publish(report: Report) -> None:
             ("quarantined", device.quarantined_mib),
         ):
             metrics.UNITS.labels(device.pool, device.device, kind).set(mib)
+    stored = await report.figures()
     for pool in pools:
+        figures = to_figures(stored, pool)
+        for outcome in ("granted", "timeouts", "refused", "cancelled"):
+            metrics.OUTCOMES.labels(pool, outcome).set(figures.counts[outcome])
+        for reason, count in ({"heartbeat": 0} | figures.releases).items():
+            metrics.ENDINGS.labels(pool, reason).set(count)
         metrics.WAITERS.labels(pool).set(waiting.get(pool, 0))
         metrics.AGE.labels(pool).set(age.get(pool, 0.0))
         for state in states.values():

@@ -24,6 +24,16 @@ REQUESTS = Counter("yivideo_gpu_lease_refusals_total", "Requests refused at once
 RELEASES = Counter("yivideo_gpu_lease_releases_total", "Leases that ended, by reason.", ["reason"])
 REVOCATIONS = Counter("yivideo_gpu_lease_revocations_total", "Leases taken from holders.", ["reason"])
 TIMEOUTS = Counter("yivideo_gpu_lease_timeouts_total", "Holders warned or asked to stop.", ["level"])
+OUTCOMES = Gauge(
+    "yivideo_gpu_lease_outcomes",
+    "Requests of the installation that ended their wait since the store was made, by how.",
+    ["pool", "outcome"],
+)
+ENDINGS = Gauge(
+    "yivideo_gpu_lease_endings",
+    "Leases of the installation that ended since the store was made, by why.",
+    ["pool", "reason"],
+)
 WARM_HITS = Counter("yivideo_gpu_lease_warm_hits_total", "Parked models taken over by a task.")
 RENEWALS = Counter("yivideo_gpu_lease_renewals_total", "Beats of holders.", ["result"])
 RENEW_SLACK = Histogram(

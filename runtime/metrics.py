@@ -19,6 +19,15 @@ LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 """Seconds; for calls and waits."""
 
 BUILD_INFO = Gauge("yivideo_build_info", "Always 1; labels say what runs.", ["process", "version"])
+DRAIN_BEGUN = Gauge(
+    "yivideo_drain_begun_timestamp_seconds", "When this process was told to stop; 0: it was not."
+)
+DRAIN_LIMIT = Gauge("yivideo_drain_limit_seconds", "How long what is under way may take after that.")
+CERTIFICATE_END = Gauge(
+    "yivideo_certificate_end_timestamp_seconds",
+    "When the first of the loaded certificates ends, of those that are shown and those that are trusted.",
+    ["kind"],
+)
 LOOP_LAG = Histogram(
     "yivideo_event_loop_lag_seconds", "How late the event loop ran a timer.", buckets=LATENCY_BUCKETS
 )

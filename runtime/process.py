@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable
 import uvloop
 
 from runtime import VERSION
+from runtime.certificate_age import publish_certificate_ends
 from runtime.heap import keep_large_blocks, look_for_garbage_seldom
 from runtime.logs import configure_logs, get_logger
-from runtime.metrics import BUILD_INFO, metrics_endpoint, watch_loop_lag
+from runtime.metrics import BUILD_INFO, DRAIN_BEGUN, DRAIN_LIMIT, metrics_endpoint, watch_loop_lag
 from runtime.settings import RuntimeSection
 
 log = get_logger(__name__)
@@ -73,11 +74,14 @@ async def _live(name: str, settings: RuntimeSection, main: Callable[[Shutdown], 
             os._exit(1)
         first_time = loop.time()
         log.info("told to stop; draining")
+        DRAIN_BEGUN.set_to_current_time()
         shutdown.request()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     BUILD_INFO.labels(name, VERSION).set(1)
+    DRAIN_LIMIT.set(settings.drain_seconds)
+    publish_certificate_ends(settings.tls)
     with metrics_endpoint(settings.metrics_listen) as port:
         log.info("started", pid=os.getpid(), metrics_port=port)
         lag = asyncio.create_task(watch_loop_lag())

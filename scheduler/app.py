@@ -9,6 +9,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from redislink.figures import publish_for_ever
 from runtime.background import background
 from runtime.egress import EgressPolicy
 from runtime.logs import get_logger
@@ -188,6 +189,8 @@ class Scheduler:
             await stack.enter_async_context(background("endings", self.endings.close_on(self.draining)))
             await stack.enter_async_context(background("callbacks", self.delivery.run()))
             await stack.enter_async_context(background("availability", self.availability.run()))
+            figures = publish_for_ever(self.redis.info, "tasks")
+            await stack.enter_async_context(background("figures of the store", figures))
             await stack.enter_async_context(background("queue report", self.queues.publish_for_ever()))
             await stack.enter_async_context(self.dispatcher.running())
             keeping = await stack.enter_async_context(background("lease keeper", self.keeper.run()))

@@ -36,6 +36,9 @@ TASKS_ENDED = Counter(
     "Tasks ended, each once, by outcome and, of failed ones, by error code.",
     ["node", "outcome", "code"],
 )
+ATTEMPTS_LOST = Counter(
+    "yivideo_attempts_lost_total", "Attempts given up because their node was gone or silent.", ["node"]
+)
 LEASES_ADOPTED = Counter("yivideo_leases_adopted_total", "Attempts taken over from a silent scheduler.")
 SWEEP_LAG = Histogram(
     "yivideo_sweep_lag_seconds", "How late a lapsed lease was found.", buckets=LATENCY_BUCKETS

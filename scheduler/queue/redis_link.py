@@ -167,6 +167,11 @@ class RedisLink:
 
         return await self.retry(attempt, None)
 
+    async def info(self) -> bytes:
+        """Return what Redis says about itself; asked once, whatever comes of it."""
+        told: bytes = await self._pipe.call("INFO")
+        return told
+
     async def ping(self, retry_seconds: float) -> None:
         """Wait until Redis answers. Raises Unavailable."""
         await self.retry(lambda: self._pipe.call("PING"), retry_seconds)

@@ -207,6 +207,8 @@ class Conclusion:
             failed=failed_event(error, ran_seconds),
             cancelled=cancelled_event("its node was lost while it was being cancelled", ran_seconds),
         )
+        if outcome != "stale":
+            metrics.ATTEMPTS_LOST.labels(claim.record.node).inc()
         if outcome in ("failed", "cancelled"):
             metrics.count_ended(claim.record.node, outcome, error.code if outcome == "failed" else "")
         self._on_end(claim.record.task_id, None)

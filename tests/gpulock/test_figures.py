@@ -59,6 +59,9 @@ async def test_prometheus_reads_what_is_the_case(replicas: Replicas, monkeypatch
     await publish(a.replica.report)
     assert [gauge("held", pool="default", state=state) for state in ("held", "quarantined")] == [0, 1]
     assert gauge("age_seconds", pool="default") == 0
+    assert gauge("outcomes", pool="default", outcome="granted") == 1
+    assert gauge("endings", pool="default", reason="forced") == 1
+    assert gauge("endings", pool="small", reason="heartbeat") == 0
     await client.send(confirm=lock_pb2.Confirm(request_id="r1", token=lease.token))
     await client.receive("confirmed", "r1")
 
