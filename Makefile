@@ -157,6 +157,10 @@ chaos-short: setup ## The same with 100 tasks in two minutes
 check-deploy: setup $(stamps)/deploy ## Hold the Kubernetes manifests to Kubernetes and to processes that run as they say (2 minutes; static=1: on paper)
 	@$(python) -m tests.deploy $(if $(static),--static)
 
+story-hosts: setup ## Put the processes on hosts of their own (network namespaces), lose hosts and Redis' primary, and judge (5 minutes; break=lost: must fail)
+	@setup/system.sh unshare=util-linux ip=iproute2 nft=nftables dnsmasq=dnsmasq-base
+	@$(python) -m bench.hosts $(if $(seed),--seed $(seed)) $(if $(tasks),--tasks $(tasks)) $(if $(break),--break $(break))
+
 fuzz: setup $(stamps)/fuzz ## Send malformed requests to a whole stack (requests=10000); no fault, no crash, no leak
 	@$(python) -m tests.fuzz --requests $(or $(requests),10000) $(if $(seed),--seed $(seed))
 
@@ -203,6 +207,9 @@ bench-gpulock: setup $(stamps)/locks ## Measure hand-overs of a GPU against thei
 chaos-gpulock: setup ## Attack the lock service with faults and let the holders' journals judge it
 	@$(python) -m bench.gpulock_chaos
 
+bench-scale: setup ## Measure what one Redis does for a task, in time, memory, disk and network (docs/scale.md reckons with it)
+	@$(python) -m bench.scale
+
 bench-failover: setup ## Fail the primary of a Redis with sentinels under load, with and without min_replicas, and count what is gone (5 minutes)
 	@$(python) -m bench.failover
 
@@ -220,3 +227,4 @@ clean: ## Remove what setup and runs made
 
 .PHONY: bench-failover bench-cli settings trials test-fast map models environment quality-audio quality-ocr quality-text bench-audio test-engines help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams bench-hour japanese \
 	bench-gpulock chaos-gpulock bench-tasks
+.PHONY: story-hosts bench-scale

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from bench.servers import free_port, redis_binary, start
 
@@ -143,7 +145,10 @@ class RedisGroup:
     def client(self, member: Member) -> redis.Redis:
         """Return a client of one server or sentinel."""
         password = self.sentinel_password if member in self.sentinels else self.password
-        return redis.Redis(member.host, member.port, password=password, socket_timeout=1.0)
+        return redis.Redis(
+            member.host, member.port, password=password, socket_timeout=1.0, socket_connect_timeout=1.0,
+            retry=Retry(NoBackoff(), 0),
+        )  # fmt: skip
 
     def primary(self) -> Member:
         """Return who is the primary in the newest configuration of the sentinels."""

@@ -8,26 +8,22 @@ import json
 import os
 import random
 import secrets
-import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from bench import parts
 from bench.chaos.faults import NODES, SCHEDULERS, WIRES
+from bench.chaos.kept_parts import INSTALLATION_VARIABLE, KeptParts
 from bench.chaos.proxy import PART_VARIABLE
-from nodekit.process.process_tree import MARK_VARIABLE
 from runtime.program import Program, dying_with_us
-from stack.part import Part, PartFailed, PartSpec, python_part
+from stack.part import PartSpec, python_part
 from stack.private_files import new_callback_secret
 from stack.probes import http_probe, rpc_probe, scheduler_probe
 
 KINDS = {"forge": "forge", "forge-2": "forge", "anvil": "anvil"}
-INSTALLATION_VARIABLE = "CHAOS_INSTALLATION"
-"""In the environment of every process of the installation: what is left of it can be found."""
-_DOWN_SECONDS = 0.3
 _WIRES_SECONDS = 20.0
 _BACK_SECONDS = 60.0
 _DRAIN_SECONDS = 3.0
@@ -43,11 +39,11 @@ def quiet_address() -> str:
             return f"{address[0]}:{address[1]}"
 
 
-class Installation:
+class Installation(KeptParts):
     """One installation; `async with installation.running()` has it up."""
 
     def __init__(self, folder: Path, allow: list[str]) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.secret = new_callback_secret()
         self._allow = allow
         self._token = secrets.token_hex(16)
@@ -55,10 +51,6 @@ class Installation:
             name: quiet_address() for name in ("redis", "filestore", "gateway", *SCHEDULERS, *NODES)
         }
         self._crossings = {name: quiet_address() for name in NODES}
-        self.parts: dict[str, Part] = {}
-        self._down: dict[str, float] = {}
-        self._may_run = asyncio.Event()
-        self._may_run.set()
         self._wires: Program | None = None
         self._used: set[str] = set()
 
@@ -70,69 +62,27 @@ class Installation:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Have everything up for the time of the block."""
-        (self.folder / "logs").mkdir(parents=True)
         stages = [
             [parts.redis_part(self.folder, self._addresses["redis"], self._token), self._filestore()],
             [self._node(name) for name in NODES],
             [self._scheduler(name) for name in SCHEDULERS],
             [self._gateway()],
         ]
-        async with self._proxy(), AsyncExitStack() as undo:
-            for stage in stages:
-                started = {spec.name: Part(spec, self.folder / "logs" / f"{spec.name}.log") for spec in stage}
-                undo.push_async_callback(_stop_all, list(started.values()))
-                await asyncio.gather(*(part.start() for part in started.values()))
-                self.parts |= started
+        async with self._proxy(), self.stages(stages):
             await self._all_wires_are_used()
-            keepers = [asyncio.create_task(self._keep(part)) for part in self.parts.values()]
-            try:
-                yield
-            finally:
-                for keeper in keepers:
-                    keeper.cancel()
-                await asyncio.gather(*keepers, return_exceptions=True)
-
-    async def _keep(self, part: Part) -> None:
-        while True:
-            await part.wait()
-            await asyncio.sleep(self._down.pop(part.spec.name, _DOWN_SECONDS))
-            await self._may_run.wait()
-            with contextlib.suppress(PartFailed):  # it is tried again
-                await part.start()
-
-    def signal(self, name: str, number: signal.Signals, down_seconds: float = _DOWN_SECONDS) -> int | None:
-        """Signal a part; gives its pid, None when it does not run. One that dies of it stays away for so long."""
-        pid = self.parts[name].pid
-        if pid is not None:
-            self._down[name] = down_seconds
-            os.kill(pid, number)
-        return pid
+            self.keep()
+            yield
 
     async def restart(self, *, at_once: bool) -> None:
         """Tell every part to stop, all at once or in the order of trust, and have all come back; gives when they serve again."""
-        self._may_run.clear()
+        self.may_run.clear()
         tiers = [["gateway"], [*NODES], [*SCHEDULERS], ["filestore"], ["redis"]]
         for names in [[name for tier in tiers for name in tier]] if at_once else tiers:
             await asyncio.gather(*(self.parts[name].stop() for name in names))
-        self._may_run.set()
+        self.may_run.set()
         async with asyncio.timeout(_BACK_SECONDS):
             while not all([part.pid and await part.spec.probe() for part in self.parts.values()]):
                 await asyncio.sleep(0.05)
-
-    def holds(self, pid: int) -> bool:
-        """Whether a process was started, by whomever, in this installation."""
-        return f"{INSTALLATION_VARIABLE}={self.folder}\0".encode() in _environment_of(pid)
-
-    def processes(self) -> set[int]:
-        """Find every living process of this installation, reapers and what tasks have started included."""
-        pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
-        return {pid for pid in pids if self.holds(pid)}
-
-    def trees(self) -> set[int]:
-        """Find what attempts have started; warm workers, which wait for the next one, are left out."""
-        mark = f"\0{MARK_VARIABLE}=".encode()
-        marks = {pid: (b"\0" + _environment_of(pid)).partition(mark)[2] for pid in self.processes()}
-        return {pid for pid, value in marks.items() if value and b"/worker-" not in value.split(b"\0")[0]}
 
     def wire(self, word: str, name: str) -> None:
         """Tell the proxy: `hole`, `pass` or `sever` a wire."""
@@ -210,13 +160,3 @@ class Installation:
             gateway__filestore_address=self._addresses["filestore"],
         )
         return python_part("gateway", "gateway", http_probe(f"{self.url}/readyz"), environment)
-
-
-async def _stop_all(parts: list[Part]) -> None:
-    await asyncio.gather(*(part.stop() for part in parts))
-
-
-def _environment_of(pid: int) -> bytes:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/environ").read_bytes()
-    return b""

@@ -1,0 +1,1 @@
+"""The processes of an installation on hosts of their own, and what happens when hosts are lost."""
