@@ -25,7 +25,7 @@ import redis
 from tests.fuzz.judge import TaskJudge, crashed, group, memory_mib, starts, traces
 from tests.fuzz.messages import Malformer
 from tests.fuzz.rest import RestFuzzer
-from tests.fuzz.rpcs import RpcFuzzer, Target, services
+from tests.fuzz.rpcs import RpcFuzzer, Target, services, untried
 from tests.fuzz.tally import Tally
 from tests.stories.conftest import RunningStack, running_stack
 
@@ -92,6 +92,9 @@ def _metadata(stack: RunningStack) -> tuple[tuple[str, str], ...]:
 
 async def _rpcs(stack: RunningStack, requests: int, seed: int, tally: Tally) -> Counter[str]:
     channels = _channels(stack)
+    for server, channel in channels.items():
+        for name in await untried(server, channel, _metadata(stack)):
+            tally.fault(f"{server} offers {name}, which is not tried", "", "")
     targets = [
         Target(server, channels[server], method)
         for server, offered in services().items()

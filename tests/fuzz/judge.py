@@ -13,7 +13,7 @@ import grpc
 import redis
 
 from tests.fuzz.tally import Tally
-from yivideo.task.v1 import task_pb2, task_pb2_grpc
+from yivideo.task.v1 import task_pb2, task_pb2_grpc, workflow_pb2, workflow_pb2_grpc
 
 ENDED = {
     task_pb2.TASK_STATE_COMPLETED, task_pb2.TASK_STATE_FAILED, task_pb2.TASK_STATE_CANCELLED, task_pb2.TASK_STATE_SKIPPED,
@@ -70,6 +70,7 @@ class TaskJudge:
 
     def __init__(self, scheduler: grpc.aio.Channel, nodes: list[grpc.aio.Channel], metadata: Any) -> None:
         self._scheduler = task_pb2_grpc.TaskServiceStub(scheduler)
+        self._workflows = workflow_pb2_grpc.WorkflowServiceStub(scheduler)
         self._nodes = [task_pb2_grpc.TaskServiceStub(channel) for channel in nodes]
         self._options = {"timeout": _CALL_SECONDS, "metadata": metadata}
         self._metadata = metadata
@@ -90,7 +91,8 @@ class TaskJudge:
         found += [f"{name}: has not ended" for name in open_tasks] + [
             f"a node has {n} busy slots" for n in busy if n
         ]
-        for name in listed:
+        await self._delete_workflows()
+        for name in await self._all():
             await self._scheduler.DeleteTask(task_pb2.DeleteTaskRequest(task_id=name), **self._options)
         keys = [key.decode() for key in store.scan_iter("*")]
         found += [
@@ -99,6 +101,18 @@ class TaskJudge:
             if ":t:" in key or key.endswith((":tasks", ":count", ":held", "outbox"))
         ]
         return found
+
+    async def _delete_workflows(self) -> None:
+        """Delete every workflow that was submitted as a whole, with its tasks."""
+        request = workflow_pb2.ListWorkflowsRequest(page_size=100)
+        while True:
+            page = await self._workflows.ListWorkflows(request, **self._options)
+            for one in page.workflows:
+                wanted = workflow_pb2.DeleteWorkflowRequest(workflow_id=one.spec.workflow_id, force=True)
+                await self._workflows.DeleteWorkflow(wanted, **self._options)
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return
 
     async def _all(self) -> dict[str, int]:
         found: dict[str, int] = {}

@@ -12,14 +12,17 @@ import grpc
 from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from runtime.refusal import CallEnd, answered
 from runtime.structs import to_struct
 from tests.fuzz.messages import Malformer
 from tests.fuzz.tally import Tally
+from yivideo.access.v1 import access_pb2
 from yivideo.file.v1 import file_pb2
 from yivideo.gpulock.v1 import lock_pb2, monitor_pb2
-from yivideo.task.v1 import task_pb2
+from yivideo.keda.v1 import external_scaler_pb2
+from yivideo.task.v1 import task_pb2, workflow_pb2
 
 FAULTS = {
     grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DATA_LOSS,
@@ -50,7 +53,12 @@ def services() -> dict[str, list[ServiceDescriptor]]:
     """Which services each kind of server offers."""
     tasks = task_pb2.DESCRIPTOR.services_by_name["TaskService"]
     return {
-        "scheduler": [tasks],
+        "scheduler": [
+            tasks,
+            workflow_pb2.DESCRIPTOR.services_by_name["WorkflowService"],
+            access_pb2.DESCRIPTOR.services_by_name["AccessService"],
+            external_scaler_pb2.DESCRIPTOR.services_by_name["ExternalScaler"],
+        ],
         "node": [tasks],
         "filestore": [file_pb2.DESCRIPTOR.services_by_name["FileService"]],
         "gpulock": [
@@ -58,6 +66,21 @@ def services() -> dict[str, list[ServiceDescriptor]]:
             monitor_pb2.DESCRIPTOR.services_by_name["LockMonitor"],
         ],
     }
+
+
+async def untried(server: str, channel: grpc.aio.Channel, metadata: Any) -> list[str]:
+    """Return the services that a server offers and that this file does not know: by what it says of itself."""
+    ask = reflection_pb2.ServerReflectionRequest(list_services="")
+    call = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(
+        iter([ask]), metadata=metadata, timeout=_CALL_SECONDS
+    )
+    answer = await anext(aiter(call))
+    call.cancel()
+    offered = {service.name for service in answer.list_services_response.service}
+    known = {service.full_name for service in services()[server]}
+    return sorted(
+        name for name in offered - known if name.startswith("yivideo.") or name.startswith("externalscaler")
+    )
 
 
 def good_specs() -> list[task_pb2.TaskSpec]:
@@ -71,6 +94,18 @@ def good_specs() -> list[task_pb2.TaskSpec]:
         retry_policy=task_pb2.RetryPolicy(max_attempts=2, initial_delay_seconds=0.1, retryable_codes=["MEDIA_UNREADABLE"]),
     )  # fmt: skip
     return [soon, full]
+
+
+def good_workflow(specs: Sequence[task_pb2.TaskSpec]) -> workflow_pb2.WorkflowSpec:
+    """A workflow of two tasks, one behind the other."""
+    first, second = (task_pb2.TaskSpec(task_name=spec.task_name, input=spec.input) for spec in specs)
+    second.depends_on.append("first")
+    return workflow_pb2.WorkflowSpec(
+        tasks=[
+            workflow_pb2.WorkflowTask(key="first", spec=first),
+            workflow_pb2.WorkflowTask(key="second", spec=second),
+        ]
+    )
 
 
 def good_requests(malformer: Malformer, kind: Descriptor) -> Sequence[Message]:
@@ -87,6 +122,10 @@ def good_requests(malformer: Malformer, kind: Descriptor) -> Sequence[Message]:
         "DeleteTaskRequest": [
             task_pb2.DeleteTaskRequest(task_id=known, force=malformer.random.random() < 0.5)
         ],
+        "SubmitWorkflowRequest": [workflow_pb2.SubmitWorkflowRequest(spec=good_workflow(specs))],
+        "CancelWorkflowRequest": [workflow_pb2.CancelWorkflowRequest(workflow_id=known, grace_seconds=0.1)],
+        "DeleteWorkflowRequest": [workflow_pb2.DeleteWorkflowRequest(workflow_id=known, force=True)],
+        "RevokeKeyRequest": [access_pb2.RevokeKeyRequest(key_sha256="0" * 64, user="fuzz")],
         "UploadRequest": [
             file_pb2.UploadRequest(header=file_pb2.UploadHeader(path=path, size_bytes=3)),
             file_pb2.UploadRequest(chunk=b"abc"),
@@ -112,7 +151,7 @@ def _submissions(malformer: Malformer, specs: Sequence[task_pb2.TaskSpec]) -> ta
 
 def _naming(kind: Descriptor, task_id: str, path: str) -> Message:
     message: Message = GetMessageClass(kind)()
-    for field, value in (("task_id", task_id), ("path", path)):
+    for field, value in (("task_id", task_id), ("workflow_id", task_id), ("path", path)):
         if field in message.DESCRIPTOR.fields_by_name:
             setattr(message, field, value)
     return message
@@ -194,6 +233,13 @@ class RpcFuzzer:
             return  # what runs on a node alone is in no list; the judge looks at the node's slots
         if method.output_type.name == "Task":
             self._tally.accepted.add(task_pb2.Task.FromString(answer).spec.task_id)
+        if method.name == "SubmitWorkflow":
+            workflow = workflow_pb2.Workflow.FromString(answer)
+            self._tally.accepted.update(task.spec.task_id for task in workflow.tasks)
+            self._malformer.known.append(workflow.spec.workflow_id)
+        if method.output_type.name == "DeleteWorkflowResponse":
+            done = workflow_pb2.DeleteWorkflowResponse.FromString(answer)
+            self._tally.deleted.update(one.task_id for one in done.tasks)
         if method.output_type.name == "SubmitTasksResponse":
             for one in task_pb2.SubmitTasksResponse.FromString(answer).answers:
                 if one.HasField("task"):
