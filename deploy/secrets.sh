@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes what deploy/compose.yaml needs to be told in private: secrets.sh FOLDER REDIS_URL
 #
-#   core.yaml   settings of gateway, scheduler, filestore and lock service that hold secrets
+#   core.yaml   settings of gateway, scheduler, filestore and lock service that hold secrets, and the cards of the machine
 #   node.yaml   those of nodes: the token alone
 #   api_key     a key for clients, which the gateway knows by its hash only
 #
@@ -42,7 +42,11 @@ scheduler:
   callbacks: {secrets: ["whsec_$callbacks"]}
   page_secret: $(hex)
 filestore: {url_key: $(hex)}
-gpulock: {redis_url: "$redis/2"}
+gpulock:
+  redis_url: "$redis/2"
+  # The cards of this machine, one line each (visible: "0"). Without any, this one stands in, and nothing is computed on it.
+  devices:
+    - {name: gpu-0, memory_mib: 8192}
 END
 chmod 444 "$folder/core.yaml" "$folder/node.yaml"
 echo "secrets: $folder has core.yaml, node.yaml and api_key"

@@ -128,13 +128,9 @@ def _wait(containers: Mapping[str, Container]) -> float | None:
         if any(container.ended for container in missing.values()):
             break
         time.sleep(0.5)
-    for name, container in missing.items():
-        print(
-            f"images: {name} is not healthy; its log ends:",
-            container.log.read_text()[-3000:],
-            sep="\n",
-            file=sys.stderr,
-        )
+    print(f"images: not healthy: {', '.join(missing)}; the ends of all logs:", file=sys.stderr)
+    for name, container in containers.items():
+        print(f"--- {name}", container.log.read_text()[-2000:], sep="\n", file=sys.stderr)
     return None
 
 

@@ -48,9 +48,17 @@ def filled_in(text: str, values: Mapping[str, str]) -> str:
 
 
 def read_document(values: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The file with variables filled in and anchors merged."""
-    document: dict[str, Any] = yaml.safe_load(filled_in(COMPOSE.read_text(encoding="utf-8"), values or {}))
+    """The file with anchors merged, and variables filled in afterwards: an empty one is an empty text and not nothing."""
+    document: dict[str, Any] = _each_text(yaml.safe_load(COMPOSE.read_text(encoding="utf-8")), values or {})
     return document
+
+
+def _each_text(part: Any, values: Mapping[str, str]) -> Any:
+    if isinstance(part, str):
+        return filled_in(part, values)
+    if isinstance(part, dict):
+        return {name: _each_text(value, values) for name, value in part.items()}
+    return [_each_text(entry, values) for entry in part] if isinstance(part, list) else part
 
 
 def read_services(values: Mapping[str, str] | None = None) -> dict[str, Service]:
