@@ -1,8 +1,8 @@
 """What the command line costs, against curl: `make bench-cli`.
 
 Both sides do the same against one stack, in turns: upload a film, submit, wait for the end, download the
-result; then the same large file up and down. Targets: help ≤ 300 ms, at most 0.5 s more a run, transfers
-within 10 % of curl's time.
+result; then files of half a GiB and of two up and down; then many submissions, one by one and by the batch. Targets: help ≤ 300 ms,
+at most 0.5 s more a run, transfers within 10 % of curl's time.
 """
 
 from __future__ import annotations
@@ -16,16 +16,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from bench.ffmpeg import run as ffmpeg
 from stack.assembly import Stack
 from stack.settings import StackSection
+from yivideo_client import AsyncClient, Task
 
 RUNS = 9
-TRANSFER_RUNS = 5
-TRANSFER_MIB = 512
+TRANSFERS = ((512, 5), (2048, 3))
+"""MiB, rounds."""
+SUBMISSIONS = 1000
+SUBMIT_RUNS = 3
+AT_ONCE = 16
+"""Single submissions under way at a time."""
 YIVIDEO = [sys.executable, "-m", "yivideo_client.cli.main"]
 _CURL_RUN = """
 set -e
@@ -100,24 +106,56 @@ def runs(url: str, folder: Path) -> tuple[list[float], list[float]]:
     return in_turns(RUNS, ours, curl)
 
 
-def transfers(url: str, folder: Path) -> dict[str, tuple[list[float], list[float]]]:
+def transfers(url: str, folder: Path, mib: int, rounds: int) -> dict[str, tuple[list[float], list[float]]]:
     """Return seconds of uploads and downloads, ours and curl's, and hold that the bytes are right."""
     source, ours, curl = folder / "large.bin", folder / "ours.bin", folder / "curl.bin"
-    source.write_bytes(random.randbytes(1 << 20) * TRANSFER_MIB)
+    piece = random.randbytes(1 << 20)
+    with source.open("wb") as file:
+        for _ in range(mib):
+            file.write(piece)
     remote = f"{url}/v1/files"
     up = in_turns(
-        TRANSFER_RUNS,
+        rounds,
         lambda: quiet(*YIVIDEO, "--url", url, "file", "put", str(source), "large/ours.bin", "-q"),
         lambda: quiet("curl", "-sSf", "-T", str(source), f"{remote}/large/curl.bin"),
     )
     down = in_turns(
-        TRANSFER_RUNS,
+        rounds,
         lambda: quiet(*YIVIDEO, "--url", url, "file", "get", "large/ours.bin", str(ours), "-q"),
         lambda: quiet("curl", "-sSf", "-o", str(curl), f"{remote}/download/large/ours.bin"),
     )
-    digests = {hashlib.sha256(path.read_bytes()).digest() for path in (source, ours, curl)}
+    digests = set()
+    for path in (source, ours, curl):
+        with path.open("rb") as file:
+            digests.add(hashlib.file_digest(file, "sha256").digest())
+        path.unlink()
     assert len(digests) == 1, "what came back is not what was sent"
-    return {"upload": up, "download": down}
+    return {f"upload {mib} MiB": up, f"download {mib} MiB": down}
+
+
+async def submissions(url: str) -> tuple[list[float], list[float]]:
+    """Return seconds of a thousand submissions one by one, 16 under way, and by the batch; none of them ever starts."""
+    single: list[float] = []
+    batch: list[float] = []
+    async with AsyncClient(url) as client:
+        later: dict[str, Any] = {"delay_seconds": 86_400.0}
+        films: dict[str, Any] = {"video_path": "films/none.mp4"}
+        name = "ffmpeg.extract_audio"
+        body = {"task_name": name, "input_data": films, **later}
+
+        async def worker(numbers: Iterator[int]) -> None:
+            for _ in numbers:
+                await client.tasks.submit(name, films, **later)
+
+        for _ in range(SUBMIT_RUNS):
+            began, numbers = time.perf_counter(), iter(range(SUBMISSIONS))
+            await asyncio.gather(*(worker(numbers) for _ in range(AT_ONCE)))
+            single.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            outcomes = await client.tasks.submit_many(body for _ in range(SUBMISSIONS))
+            batch.append(time.perf_counter() - began)
+            assert all(isinstance(one, Task) for one in outcomes)
+    return single, batch
 
 
 async def measure(folder: Path) -> dict[str, tuple[list[float], list[float]]]:
@@ -125,7 +163,9 @@ async def measure(folder: Path) -> dict[str, tuple[list[float], list[float]]]:
     stack = Stack(StackSection(folder=folder / "stack", gateway_listen="127.0.0.1:0", only=("ffmpeg",)))
     async with stack.running():
         rows = {"run": await asyncio.to_thread(runs, stack.url, folder)}
-        return rows | await asyncio.to_thread(transfers, stack.url, folder)
+        for mib, rounds in TRANSFERS:
+            rows |= await asyncio.to_thread(transfers, stack.url, folder, mib, rounds)
+        return rows | {"submit": await submissions(stack.url)}
 
 
 def main() -> int:
@@ -133,20 +173,26 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="yivideo-bench-") as name:
         rows = asyncio.run(measure(Path(name)))
     help_ms = 1000 * statistics.median(timed(lambda: quiet(*YIVIDEO, "--help")) for _ in range(RUNS))
-    print(f"{'':12}{'yivideo s':>12}{'curl s':>12}{'ratio':>8}")
+    single, batch = (statistics.median(seconds) for seconds in rows.pop("submit"))
+    print(f"{'':20}{'yivideo s':>12}{'curl s':>12}{'ratio':>8}")
     for label, (ours, curl) in rows.items():
         a, b = statistics.median(ours), statistics.median(curl)
-        print(f"{label:12}{a:>12.3f}{b:>12.3f}{a / b:>8.2f}")
+        print(f"{label:20}{a:>12.3f}{b:>12.3f}{a / b:>8.2f}")
+    print(
+        f"{SUBMISSIONS} submissions: {single:.2f} s one by one ({AT_ONCE} under way), {batch:.2f} s by the batch"
+    )
     ratios = {
         label: statistics.median(a / b for a, b in zip(*rows[label], strict=True))
-        for label in ("upload", "download")
+        for label in rows
+        if label != "run"
     }
     overhead = statistics.median(rows["run"][0]) - statistics.median(rows["run"][1])
     figures = {
         "help_ms": round(help_ms),
         "run_overhead_ms": round(1000 * overhead),
-        "upload_ratio_curl": round(ratios["upload"], 3),
-        "download_ratio_curl": round(ratios["download"], 3),
+        **{f"{label.replace(' ', '_')}_ratio_curl": round(ratio, 3) for label, ratio in ratios.items()},
+        "batch_submissions_per_second": round(SUBMISSIONS / batch),
+        "batch_ratio_single": round(single / batch, 2),
     }
     print("RESULT", json.dumps(figures))
     good = help_ms <= 300 and overhead <= 0.5 and max(ratios.values()) <= 1.1

@@ -14,17 +14,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import aiohttp
 import orjson
 
+from yivideo_client.bulk import Reply
 from yivideo_client.digest import sha256_of
 from yivideo_client.errors import IntegrityError
 from yivideo_client.models import StoredFile
 from yivideo_client.transport import Transport, quoted
-from yivideo_client.tries import FAULTS
+from yivideo_client.tries import FAULTS, Broken
 
 SEGMENT_BYTES = 32 * 1024 * 1024
-PIECE_BYTES = 1024 * 1024
 
 
 class _Changed(Exception):
@@ -82,43 +81,47 @@ class _Fetch:
         while start < end:
             before = start
             try:
-                async for piece in self._bytes(start, end):
-                    await asyncio.to_thread(os.pwrite, self.descriptor, piece, start)
-                    start += len(piece)
-                    self.through(len(piece))
-                fault: Exception = aiohttp.ClientPayloadError("the answer ended early")
+                fault: Exception = Broken("the answer ended early")
+                reached = [start]
+                await self._bytes(reached, end)
             except FAULTS as raised:
                 fault = raised
+            start = reached[0]
             if start > before:
                 tries.progressed()
             if start < end:
                 await tries.after(fault)
         self.journal.add(number)
 
-    async def _bytes(self, start: int, end: int):  # type: ignore[no-untyped-def]
+    async def _bytes(self, reached: list[int], end: int) -> None:
+        """Fetch a range into the file; `reached` has where the next byte goes, also when it breaks off."""
+        start = reached[0]
         whole = start == 0 and end == self.file.size
-        headers = {} if whole else {"Range": f"bytes={start}-{end - 1}"}
-        query = {"bucket": self.file.bucket} if self.file.bucket else None
-        path = f"/v1/files/download/{quoted(self.file.path)}"
-        async with self.transport.request(
-            "GET", path, query=query, headers={"Accept-Encoding": "identity", **headers}, follow=True
-        ) as response:
-            if self.file.etag and response.headers.get("ETag", self.file.etag) != self.file.etag:
+        loop = asyncio.get_running_loop()
+
+        def take(head: Reply) -> Callable[[bytes], None]:
+            if self.file.etag and (head.headers.get("ETag") or self.file.etag) != self.file.etag:
                 raise _Changed
-            if not whole and response.status != 206:
-                raise aiohttp.ClientPayloadError("a range was answered with something else")
-            left = end - start
-            pending = bytearray()
-            async for piece in response.content.iter_any():
-                left -= len(piece)
-                if left < 0:
-                    raise _Changed
-                pending += piece
-                if len(pending) >= PIECE_BYTES:
-                    yield bytes(pending)
-                    pending.clear()
-            if pending:
-                yield bytes(pending)
+            if not whole and head.status != 206:
+                raise Broken("a range was answered with something else")
+            return put
+
+        def put(piece: bytes) -> None:
+            if reached[0] + len(piece) > end:
+                raise _Changed
+            view = memoryview(piece)
+            while view:
+                written = os.pwrite(self.descriptor, view, reached[0])
+                reached[0] += written
+                view = view[written:]
+            loop.call_soon_threadsafe(self.through, len(piece))
+
+        await self.transport.bulk.get(
+            f"/v1/files/download/{quoted(self.file.path)}",
+            {} if whole else {"Range": f"bytes={start}-{end - 1}"},
+            take,
+            query={"bucket": self.file.bucket} if self.file.bucket else None,
+        )
 
 
 async def fetch(

@@ -8,16 +8,17 @@ import mimetypes
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
+
+import orjson
 
 from yivideo_client.digest import sha256_of
 from yivideo_client.download import fetch
 from yivideo_client.errors import IntegrityError, NotFound
 from yivideo_client.models import StoredFile
 from yivideo_client.transport import Transport, quoted
-from yivideo_client.tries import FAULTS
+from yivideo_client.tries import FAULTS, Broken
 
-PIECE_BYTES = 1024 * 1024
 Told = Callable[[int, int], None]
 """Called with the bytes that are through and the bytes in all; from the event loop, so it must be quick."""
 
@@ -52,26 +53,28 @@ class Files:
     async def _upload_once(
         self, source: Path, path: str, bucket: str, only_new: bool, progress: Told | None
     ) -> StoredFile:
-        digest = hashlib.sha256()
         file = await asyncio.to_thread(source.open, "rb")
         try:
             size = os.fstat(file.fileno()).st_size
             headers = {
                 "Content-Type": mimetypes.guess_type(path)[0] or "application/octet-stream",
-                "Content-Length": str(size),
                 **({"If-None-Match": "*"} if only_new else {}),
             }
-            async with self._transport.request(
-                "PUT",
-                f"/v1/files/{quoted(path)}",
-                query={"bucket": bucket} if bucket else None,
-                headers=headers,
-                data=_pieces(file, size, digest.update, progress),
-            ) as response:
-                stored = StoredFile.from_answer(await response.json())
+            hashing = asyncio.create_task(sha256_of(source))  # beside the sending, out of the page cache
+            try:
+                reply = await self._transport.bulk.put(
+                    f"/v1/files/{quoted(path)}", headers, file, size,
+                    query={"bucket": bucket} if bucket else None,
+                    sent=(lambda done: progress(done, size)) if progress else None,
+                )  # fmt: skip
+                stored, digest = StoredFile.from_answer(orjson.loads(reply.body)), await hashing
+            finally:
+                hashing.cancel()
+        except orjson.JSONDecodeError:
+            raise Broken("the upload was answered with something that is no JSON") from None
         finally:
             file.close()
-        if stored.size != size or (stored.sha256 and stored.sha256 != digest.hexdigest()):
+        if stored.size != size or (stored.sha256 and stored.sha256 != digest):
             raise IntegrityError(f"{path} was stored with other bytes than {source} has")
         return stored
 
@@ -118,17 +121,17 @@ class Files:
                 await tries.after(fault)
 
     async def _stat(self, path: str, bucket: str) -> StoredFile:
-        async with self._transport.request(
-            "HEAD", f"/v1/files/download/{quoted(path)}", query={"bucket": bucket} if bucket else None
-        ) as response:
-            return StoredFile(
-                path=path,
-                size=int(response.headers.get("Content-Length", 0)),
-                name=path.rpartition("/")[2],
-                bucket=bucket,
-                etag=response.headers.get("ETag", ""),
-                content_type=response.headers.get("Content-Type", ""),
-            )
+        reply = await self._transport.bulk.head(
+            f"/v1/files/download/{quoted(path)}", {"bucket": bucket} if bucket else None
+        )
+        return StoredFile(
+            path=path,
+            size=int(reply.headers.get("Content-Length") or 0),
+            name=path.rpartition("/")[2],
+            bucket=bucket,
+            etag=reply.headers.get("ETag") or "",
+            content_type=reply.headers.get("Content-Type") or "",
+        )
 
     async def exists(self, path: str, *, bucket: str = "") -> bool:
         """Tell whether a file is there."""
@@ -160,26 +163,3 @@ class Files:
         query = {"expires_hours": hours, **({"bucket": bucket} if bucket else {})}
         answer = await self._transport.call("GET", f"/v1/files/url/{quoted(path)}", query=query)
         return str(answer["download_url"])
-
-
-async def _pieces(
-    file: BinaryIO, size: int, hashed: Callable[[bytes], None], progress: Told | None
-) -> AsyncIterator[bytes]:
-    """Read a file piece by piece, the next one and its hash in a thread while the one before is sent."""
-
-    def read() -> bytes:
-        piece = file.read(PIECE_BYTES)
-        hashed(piece)
-        return piece
-
-    done = 0
-    piece = await asyncio.to_thread(read)
-    while piece:
-        following = asyncio.ensure_future(asyncio.to_thread(read))
-        try:
-            yield piece
-        finally:
-            piece = await following
-        done = min(size, done + PIECE_BYTES)
-        if progress:
-            progress(done, size)

@@ -6,16 +6,19 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
 
-import aiohttp
 import orjson
 
 from yivideo_client.backoff import Backoff
+from yivideo_client.bulk import Bulk
 from yivideo_client.connection import Connection
 from yivideo_client.errors import ApiError, api_error
-from yivideo_client.tries import FAULTS, Tries
+from yivideo_client.tries import FAULTS, Broken, Tries
+
+if TYPE_CHECKING:
+    import aiohttp
 
 CALL_SECONDS = 30.0
 STALLED_SECONDS = 60.0
@@ -32,18 +35,32 @@ class Transport:
     def __init__(self, connection: Connection, backoff: Backoff | None = None) -> None:
         self.connection = connection
         self.backoff = backoff or Backoff()
+        self.bulk = Bulk(connection)
+        """For the bytes of files."""
         self._session: aiohttp.ClientSession | None = None
+        self._is_open = False
 
     async def __aenter__(self) -> Self:
-        context = ssl.create_default_context(cafile=self.connection.ca_file)
-        connector = aiohttp.TCPConnector(ssl=context, limit=64)
-        timeout = aiohttp.ClientTimeout(total=None, connect=10.0, sock_read=STALLED_SECONDS)
-        self._session = aiohttp.ClientSession(
-            connector=connector, timeout=timeout, headers={"User-Agent": "yivideo-client"}, trust_env=True
-        )
+        self._is_open = True
         return self
 
+    def _opened(self) -> aiohttp.ClientSession:
+        """Return the session; it is made when it is first needed, because its library is half of a short command's time."""
+        import aiohttp
+
+        assert self._is_open, "open the client with `async with`"
+        if self._session is None:
+            context = ssl.create_default_context(cafile=self.connection.ca_file)
+            connector = aiohttp.TCPConnector(ssl=context, limit=64)
+            timeout = aiohttp.ClientTimeout(total=None, connect=10.0, sock_read=STALLED_SECONDS)
+            self._session = aiohttp.ClientSession(
+                connector=connector, timeout=timeout, headers={"User-Agent": "yivideo-client"}, trust_env=True
+            )
+        return self._session
+
     async def __aexit__(self, *_: object) -> None:
+        self._is_open = False
+        self.bulk.close()
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -91,33 +108,38 @@ class Transport:
         data: Any = None,
         follow: bool = False,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Make one request, once. Raises ApiError for an answer of 400 and above, and what `tries.BROKEN` lists.
+        """Make one request, once. Raises ApiError for an answer of 400 and above, and what `tries.BROKEN` lists, also in the block.
 
         With `follow` a redirect is followed; the key goes to the gateway alone, never to where it points.
         """
-        assert self._session is not None, "open the client with `async with`"
+        session = self._opened()
+        import aiohttp
+
         url = self.connection.url + path
-        for _ in range(MAX_REDIRECTS):
-            async with self._session.request(
-                method,
-                url,
-                params=query if url == self.connection.url + path else None,
-                headers={
-                    **self._key(url),
-                    **({"Content-Type": "application/json"} if json is not None else {}),
-                    **(headers or {}),
-                },
-                data=orjson.dumps(json) if json is not None else data,
-                allow_redirects=False,
-            ) as response:
-                if follow and response.status in _REDIRECTS and "Location" in response.headers:
-                    url = str(response.url.join(_location(response)))
-                    continue
-                if response.status >= 300 and response.status != 304:
-                    raise await _refusal(response)
-                yield response
-                return
-        raise aiohttp.TooManyRedirects(response.request_info, response.history)
+        try:
+            for _ in range(MAX_REDIRECTS):
+                async with session.request(
+                    method,
+                    url,
+                    params=query if url == self.connection.url + path else None,
+                    headers={
+                        **self._key(url),
+                        **({"Content-Type": "application/json"} if json is not None else {}),
+                        **(headers or {}),
+                    },
+                    data=orjson.dumps(json) if json is not None else data,
+                    allow_redirects=False,
+                ) as response:
+                    if follow and response.status in _REDIRECTS and "Location" in response.headers:
+                        url = str(response.url.join(_location(response)))
+                        continue
+                    if response.status >= 300 and response.status != 304:
+                        raise await _refusal(response)
+                    yield response
+                    return
+        except (aiohttp.ClientError, ssl.SSLError) as error:
+            raise Broken(str(error) or type(error).__name__) from error
+        raise Broken("it was sent on too often")
 
     def _key(self, url: str) -> dict[str, str]:
         ours, theirs = urlsplit(self.connection.url), urlsplit(url)
@@ -138,29 +160,27 @@ def quoted(path: str) -> str:
 
 
 async def read_json(response: aiohttp.ClientResponse) -> Any:
-    """Return an answer's JSON, None for an empty one. Raises aiohttp.ClientError when it is none, or too long."""
+    """Return an answer's JSON, None for an empty one. Raises Broken when it is none, or too long."""
     content = await response.content.read(MAX_ANSWER_BYTES + 1)
     parts = [content]
     while content:
         content = await response.content.read(MAX_ANSWER_BYTES + 1)
         parts.append(content)
         if sum(map(len, parts)) > MAX_ANSWER_BYTES:
-            raise aiohttp.ClientPayloadError(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
+            raise Broken(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
     body = b"".join(parts)
     if not body:
         return None
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise aiohttp.ClientPayloadError(
-            f"{response.url.path} answered with something that is no JSON"
-        ) from error
+        raise Broken(f"{response.url.path} answered with something that is no JSON") from error
 
 
 async def _refusal(response: aiohttp.ClientResponse) -> ApiError:
     try:
         body = await read_json(response)
-    except aiohttp.ClientError:
+    except Broken:
         body = None
     return api_error(response.status, body, _retry_after(response))
 

@@ -11,16 +11,19 @@ while True:
 from __future__ import annotations
 
 import asyncio
-import ssl
-
-import aiohttp
 
 from yivideo_client.backoff import Backoff
 from yivideo_client.errors import ApiError, ConnectionFailed
 
 PASSING = frozenset({429, 502, 503, 504})
 """Statuses after which the same request may succeed."""
-BROKEN = (aiohttp.ClientError, TimeoutError, ConnectionError, ssl.SSLError)
+
+
+class Broken(ConnectionError):
+    """A connection failed, or what came over it was no answer: what the libraries below raise, in one word."""
+
+
+BROKEN = (ConnectionError, TimeoutError)
 """What a connection that fails raises; faults of local files are none of these."""
 FAULTS = (ApiError, *BROKEN)
 """What `Tries.after` judges."""

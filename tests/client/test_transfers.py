@@ -45,7 +45,7 @@ class Store:
 def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments of 64 KiB, so that a small file has several."""
     monkeypatch.setattr("yivideo_client.download.SEGMENT_BYTES", 65_536)
-    monkeypatch.setattr("yivideo_client.download.PIECE_BYTES", 4096)
+    monkeypatch.setattr("yivideo_client.bulk.READ_BYTES", 4096)
 
 
 @pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, 300_000])
