@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 import redis
 from redis.backoff import NoBackoff
@@ -22,10 +24,23 @@ NAME = "tasks"
 """What the sentinels call the primary."""
 QUORUM = 2
 _START_SECONDS = 20.0
+_TLS_OPTIONS = ("ssl_certfile", "ssl_keyfile", "ssl_ca_certs")
+
+_PLAIN = """\
+port {port}
+"""
+
+_TLS = """\
+port 0
+tls-port {port}
+tls-cert-file {certificate}
+tls-key-file {key}
+tls-ca-cert-file {authority}
+tls-replication yes
+"""
 
 _SERVER = """\
 bind {host}
-port {port}
 dir {folder}
 requirepass {password}
 masterauth {password}
@@ -42,7 +57,6 @@ min-replicas-max-lag 2
 
 _SENTINEL = """\
 bind {host}
-port {port}
 dir {folder}
 requirepass {sentinel_password}
 sentinel sentinel-pass {sentinel_password}
@@ -100,6 +114,10 @@ class RedisGroup:
     """How long a primary is silent before a sentinel believes it gone."""
     within: Callable[[str], tuple[str, ...]] = lambda _: ()
     """What a program on a host is started with."""
+    tls: Callable[[str], tuple[Path, Path, Path]] | None = None
+    """Certificate, key and authority for a host; None: no TLS. With it, all show each other certificates."""
+    client_host: str = "127.0.0.1"
+    """Whose certificate is shown by who runs the story."""
     password: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
     sentinel_password: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
 
@@ -108,20 +126,25 @@ class RedisGroup:
         self.servers = [self._server(index, host) for index, host in enumerate(self.server_hosts)]
         self.sentinels = [self._sentinel(index, host) for index, host in enumerate(self.sentinel_hosts)]
 
-    def url(self, database: int = 0) -> str:
-        """Return what a setting says to find the primary through the sentinels."""
+    def url(self, database: int = 0, host: str = "127.0.0.1") -> str:
+        """Return what a setting says to find the primary through the sentinels, for a process on a host."""
         places = ",".join(one.place for one in self.sentinels)
-        login = f":{self.password}@"
-        return (
-            f"redis+sentinel://{login}{places}/{NAME}/{database}?sentinel_password={self.sentinel_password}"
-        )
+        query = {"sentinel_password": self.sentinel_password}
+        scheme = "redis+sentinel"
+        if self.tls is not None:
+            scheme = "rediss+sentinel"
+            query |= {name: str(path) for name, path in zip(_TLS_OPTIONS, self.tls(host), strict=True)}
+        return f"{scheme}://:{self.password}@{places}/{NAME}/{database}?{urlencode(query)}"
 
     def _member(self, name: str, host: str, text: str, *flags: str) -> Member:
         folder, port = self.folder / name, free_port()
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / "redis.conf"
         config.touch(mode=0o600)
-        config.write_text(text.format(host=host, port=port, folder=folder.resolve(), **self._values()))
+        values: dict[str, Any] = {"host": host, "port": port, "folder": folder.resolve(), **self._values()}
+        if self.tls is not None:
+            values |= dict(zip(("certificate", "key", "authority"), self.tls(host), strict=True))
+        config.write_text(((_PLAIN if self.tls is None else _TLS) + text).format(**values))
         return Member(name, host, port, folder, (*self.within(host), redis_binary(), str(config), *flags))
 
     def _values(self) -> dict[str, str | int]:
@@ -145,9 +168,11 @@ class RedisGroup:
     def client(self, member: Member) -> redis.Redis:
         """Return a client of one server or sentinel."""
         password = self.sentinel_password if member in self.sentinels else self.password
+        files = self.tls(self.client_host) if self.tls is not None else ()
+        secured: dict[str, Any] = {name: str(path) for name, path in zip(_TLS_OPTIONS, files, strict=False)}
         return redis.Redis(
             member.host, member.port, password=password, socket_timeout=1.0, socket_connect_timeout=1.0,
-            retry=Retry(NoBackoff(), 0),
+            retry=Retry(NoBackoff(), 0), ssl=bool(secured), **secured,
         )  # fmt: skip
 
     def primary(self) -> Member:

@@ -22,22 +22,26 @@ class Certificates:
             "-keyout", folder / "authority.key", "-out", self.authority,
         )  # fmt: skip
 
-    def of(self, name: str, address: str) -> dict[str, str]:
-        """Return the settings by which a process shows a certificate for an address, and wants one of its peers."""
+    def files(self, address: str) -> tuple[Path, Path, Path]:
+        """Return the certificate of a host, its key, and the authority that signed it."""
         key, request, certificate, extensions = (
-            self._folder / f"{name}.{kind}" for kind in ("key", "csr", "pem", "ext")
+            self._folder / f"{address}.{kind}" for kind in ("key", "csr", "pem", "ext")
         )
         if not certificate.exists():
-            _openssl("req", "-new", *_NEW_KEY, "-keyout", key, "-out", request, "-subj", f"/CN={name}")
+            _openssl("req", "-new", *_NEW_KEY, "-keyout", key, "-out", request, "-subj", f"/CN={address}")
             extensions.write_text(f"subjectAltName=IP:{address},DNS:*.{DOMAIN}\n")
             _openssl(
                 "x509", "-req", "-in", request, "-CA", self.authority, "-CAkey", self._folder / "authority.key",
                 "-CAcreateserial", "-days", "2", "-extfile", extensions, "-out", certificate,
             )  # fmt: skip
+        return certificate, key, self.authority
+
+    def settings(self, address: str) -> dict[str, str]:
+        """Return the settings by which a process shows its host's certificate, and wants one of its peers."""
+        names = ("CERTIFICATE", "PRIVATE_KEY", "AUTHORITY")
         return {
-            "YIVIDEO_RUNTIME__TLS__CERTIFICATE": str(certificate),
-            "YIVIDEO_RUNTIME__TLS__PRIVATE_KEY": str(key),
-            "YIVIDEO_RUNTIME__TLS__AUTHORITY": str(self.authority),
+            f"YIVIDEO_RUNTIME__TLS__{name}": str(path)
+            for name, path in zip(names, self.files(address), strict=True)
         }
 
 

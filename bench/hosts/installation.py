@@ -1,4 +1,4 @@
-"""One installation spread over hosts: mutual TLS between its processes, Redis with sentinels, nodes found by name."""
+"""One installation spread over hosts: mutual TLS between all of them, Redis with sentinels, nodes found by name."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class HostsInstallation(KeptParts):
         super().__init__(folder)
         self.secret = new_callback_secret()
         self.key = new_key()
+        self._certificates = Certificates(folder / "certificates")
         self.network = Network()
         self.names = Names(folder / "names")
         self.redis = RedisGroup(
@@ -50,11 +51,12 @@ class HostsInstallation(KeptParts):
             min_replicas_to_write=1 if min_replicas else 0,
             down_ms=2000,
             within=within,
+            tls=self._certificates.files,
+            client_host=CLIENTS,
         )
         self._min_replicas = min_replicas
         self._receivers = receivers
         self._token = secrets.token_hex(16)
-        self._certificates = Certificates(folder / "certificates")
 
     @property
     def authority(self) -> Path:
@@ -128,7 +130,7 @@ class HostsInstallation(KeptParts):
     def _part(self, name: str, module: str, host: str, port: int, probe_at: int, **values: str) -> PartSpec:
         address = HOSTS[host]
         environment = parts.settings(f"{address}:{port}", self._token, **values)
-        environment |= self._certificates.of(host, address)
+        environment |= self._certificates.settings(address)
         environment["YIVIDEO_RUNTIME__DRAIN_SECONDS"] = str(_DRAIN_SECONDS)
         environment["YIVIDEO_RUNTIME__METRICS_LISTEN"] = ""
         environment["YIVIDEO_RUNTIME__HEALTH_LISTEN"] = f"{address}:{probe_at}"
@@ -163,7 +165,7 @@ class HostsInstallation(KeptParts):
             name,
             _SCHEDULER,
             _HEALTH,
-            scheduler__redis_url=self.redis.url(),
+            scheduler__redis_url=self.redis.url(host=HOSTS[name]),
             scheduler__min_replicas=str(self._min_replicas),
             scheduler__filestore_address=f"{HOSTS['filestore']}:{_FILESTORE}",
             scheduler__nodes=json.dumps(nodes),
