@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import ROOT
-from tests.images.compose import Service, read_services
+from tests.images.compose import Service, in_order, read_services
 from tests.images.container import Container
 from tests.images.image import Image, mounted
 from tests.images.networks import Networks, networks
 from tests.images.platforms import faults_on_arm
 
-STARTED = ("filestore", "gpulock", "ffmpeg", "scheduler", "gateway")
+STARTED = {"filestore", "gpulock", "scheduler", "ffmpeg", "gateway"}
 _READY_SECONDS = 90.0
 
 
@@ -62,7 +62,7 @@ def main() -> int:
         seconds = _wait(containers)
         task = _run_task(folder, nets) if seconds is not None else {}
         faults += _laws(containers, nets) if seconds is not None else ["the gateway never got ready"]
-        stops = {name: containers[name].stop() for name in reversed(STARTED)}
+        stops = {name: containers[name].stop() for name in reversed(in_order(services))}
     faults += [f"{name}: ended with {code}" for name, (code, _) in stops.items() if code != 0]
     if not _is_done(task):
         faults.append(f"the task: {task or 'not run'}")
@@ -93,7 +93,7 @@ def _started(
     volumes.mkdir()
     running.mkdir()
     containers = {}
-    for name in STARTED:
+    for name in in_order(services):
         service = services[name]
         container = Container(service, images[service.image], nets.path(name), running)
         stack.callback(container.kill)

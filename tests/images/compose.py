@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ class Service:
     read_only: bool
     healthcheck: tuple[str, ...]
     stop_seconds: float
+    depends_on: tuple[str, ...]
+    """Services that are started before it and stopped after it."""
 
 
 def filled_in(text: str, values: Mapping[str, str]) -> str:
@@ -68,6 +71,15 @@ def read_services(values: Mapping[str, str] | None = None) -> dict[str, Service]
     return {name: _service(name, entry, files) for name, entry in document["services"].items()}
 
 
+def in_order(services: Mapping[str, Service]) -> list[str]:
+    """Names in an order in which they can be started; reversed, the one in which they are stopped."""
+    graph = {
+        name: [other for other in service.depends_on if other in services]
+        for name, service in services.items()
+    }
+    return list(TopologicalSorter(graph).static_order())
+
+
 def _service(name: str, entry: Mapping[str, Any], files: Mapping[str, Path]) -> Service:
     mounts = [volume.split(":") for volume in entry.get("volumes", ())]
     return Service(
@@ -83,4 +95,5 @@ def _service(name: str, entry: Mapping[str, Any], files: Mapping[str, Path]) -> 
         read_only=entry["read_only"],
         healthcheck=tuple(entry["healthcheck"]["test"][1:]),
         stop_seconds=float(entry["stop_grace_period"].removesuffix("s")),
+        depends_on=tuple(entry.get("depends_on", ())),
     )

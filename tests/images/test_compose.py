@@ -22,7 +22,7 @@ from runtime.settings_outline import settings_of
 from scheduler.settings import SchedulerSettings
 from stack.node_table import read_node_table
 from tests.conftest import ROOT
-from tests.images.compose import COMPOSE, Service, filled_in, read_document, read_services
+from tests.images.compose import COMPOSE, Service, filled_in, in_order, read_document, read_services
 
 SCHEMA = ROOT / "tools/compose/node_modules/dclint/schemas/compose.schema.json"
 ALIASES = {"MINIO_HOST", "MINIO_PORT", "MINIO_ACCESS_KEY", "MINIO_SECRET_KEY"}
@@ -155,6 +155,15 @@ def test_grace_is_what_operations_say(services: dict[str, Service]) -> None:
         node = settings.runtime.drain_seconds + settings.node.kill_grace_seconds + 15
         scheduler = SchedulerSettings().scheduler.hand_back_seconds + settings.runtime.drain_seconds + 10
         assert service.stop_seconds >= max(node, scheduler), service.name
+
+
+def test_services_stop_in_the_order_of_trust(services: dict[str, Service]) -> None:
+    """Gateway and nodes before the scheduler, which writes down what nodes hand back; the filestore last (docs/operations.md)."""
+    order = list(reversed(in_order(services)))
+    nodes = [row.name for row in read_node_table()]
+    for name in (*nodes, "gateway"):
+        assert {"scheduler", "filestore", "gpulock"} <= set(order[order.index(name) :])
+    assert order.index("scheduler") < order.index("filestore")
 
 
 def test_redis_is_on_a_network_that_is_there_already() -> None:
