@@ -213,6 +213,9 @@ bench-scale: setup ## Measure what one Redis does for a task, in time, memory, d
 bench-failover: setup ## Fail the primary of a Redis with sentinels under load, with and without min_replicas, and count what is gone (5 minutes)
 	@$(python) -m bench.failover
 
+bench-idle: setup ## Measure what the stack with every node costs while nobody uses it: processor, memory, start
+	@$(python) -m bench.idle
+
 bench-cli: setup ## Measure the command line against curl
 	@$(python) -m bench.cli
 
@@ -225,6 +228,6 @@ lock: setup ## Compile all requirements to pinned, hashed locks (upgrade=1: the 
 clean: ## Remove what setup and runs made
 	@rm -rf .venv .venv-client .venv-locks .venv-bench .environments $(stamps) yivideo .run .demo tools/buf/node_modules tools/compose/node_modules tests/foreign/node_modules .sbom
 
-.PHONY: bench-failover bench-cli settings trials test-fast map models environment quality-audio quality-ocr quality-text bench-audio test-engines help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams bench-hour japanese \
+.PHONY: bench-idle bench-failover bench-cli settings trials test-fast map models environment quality-audio quality-ocr quality-text bench-audio test-engines help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams bench-hour japanese \
 	bench-gpulock chaos-gpulock bench-tasks
 .PHONY: story-hosts bench-scale

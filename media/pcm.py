@@ -8,10 +8,12 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FULL_SCALE = 32_767
 """A sample that reaches this height (either sign) counts as clipped."""
@@ -20,7 +22,7 @@ SAMPLE_BYTES = 2
 _CHUNK_BYTES = 1 << 20
 _FOLLOW_SECONDS = 0.05
 
-Samples = NDArray[np.int16]
+Samples: TypeAlias = "NDArray[np.int16]"
 
 _RIFF_LIMIT = 0xFFFF_FFFF
 _HEAD_BYTES = 12 + 8 + 28 + 24 + 8

@@ -7,21 +7,20 @@ literals, every DNS answer, and each hop of a redirect. What may be called is `r
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from runtime.egress_policy import MAX_URL_LENGTH, AddressBlocked, EgressPolicy, is_public
 from runtime.errors import AddressRefused, DeadlineExceeded, InvalidArgument, Unavailable
-from runtime.resolver import SystemResolver
 
-__all__ = ["MAX_URL_LENGTH", "AddressBlocked", "Egress", "EgressPolicy", "guarded_session", "is_public"]
+if TYPE_CHECKING:
+    from aiohttp.abc import AbstractResolver
+
+__all__ = ["MAX_URL_LENGTH", "AddressBlocked", "Egress", "EgressPolicy", "is_public"]
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _KEPT_ACROSS_ORIGINS = frozenset({"accept", "accept-encoding", "if-range", "range", "user-agent"})
@@ -30,65 +29,6 @@ _KEPT_ACROSS_ORIGINS = frozenset({"accept", "accept-encoding", "if-range", "rang
 _CONNECT_SECONDS = 10.0
 """A peer that takes no connection for so long is down, however long its answer might take."""
 _CLOCK_SLACK_SECONDS = 0.01
-
-
-class _GuardedResolver(AbstractResolver):
-    """Leaves out the answers that may not be dialled."""
-
-    def __init__(self, policy: EgressPolicy, inner: AbstractResolver) -> None:
-        self._policy = policy
-        self._inner = inner
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        answers = await self._inner.resolve(host, port, family)
-        good = [answer for answer in answers if self._policy.allows_address(_address(answer["host"]), port)]
-        if answers and not good:
-            raise AddressBlocked(f"{host} has no public address")
-        return good
-
-    async def close(self) -> None:
-        await self._inner.close()
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    return ipaddress.ip_address(text.partition("%")[0])
-
-
-def guarded_session(
-    policy: EgressPolicy,
-    *,
-    resolver: AbstractResolver | None = None,
-    connections: int = 64,
-    connections_per_host: int = 8,
-    **options: Any,
-) -> aiohttp.ClientSession:
-    """Open a session that dials only what the policy allows.
-
-    It reads no proxy settings (a proxy would hide the address) and keeps no cookies (two users may call the same host).
-    `resolver` takes the place of the system's.
-    """
-    connector = aiohttp.TCPConnector(
-        socket_factory=policy.socket_for,
-        resolver=_GuardedResolver(policy, resolver or SystemResolver()),
-        use_dns_cache=False,
-        limit=connections,
-        limit_per_host=connections_per_host,
-    )
-    return _make_session(connector, options)
-
-
-def _make_session(connector: aiohttp.TCPConnector, options: Mapping[str, Any]) -> aiohttp.ClientSession:
-    chosen = {
-        "trust_env": False,
-        "cookie_jar": aiohttp.DummyCookieJar(),
-        # Bytes are wanted as they are stored: a packed answer could unpack to any size.
-        "auto_decompress": False,
-        "headers": {"Accept-Encoding": "identity"},
-        **options,
-    }
-    return aiohttp.ClientSession(connector=connector, **chosen)
 
 
 class Egress:
@@ -119,23 +59,15 @@ class Egress:
                 await session.close()
 
     def _session(self, url: URL) -> aiohttp.ClientSession:
+        from runtime import egress_session  # loads aiohttp, which a process that calls nobody does without
+
+        limits = {"connections": self._connections, "connections_per_host": self._connections_per_host}
         if self.policy.allows_host(url.raw_host or "", url.port):
             if self._open is None:
-                connector = aiohttp.TCPConnector(
-                    resolver=self._resolver or SystemResolver(),
-                    use_dns_cache=False,
-                    limit=self._connections,
-                    limit_per_host=self._connections_per_host,
-                )
-                self._open = _make_session(connector, {})
+                self._open = egress_session.open_session(resolver=self._resolver, **limits)
             return self._open
         if self._guarded is None:
-            self._guarded = guarded_session(
-                self.policy,
-                resolver=self._resolver,
-                connections=self._connections,
-                connections_per_host=self._connections_per_host,
-            )
+            self._guarded = egress_session.guarded_session(self.policy, resolver=self._resolver, **limits)
         return self._guarded
 
     @asynccontextmanager

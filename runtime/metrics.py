@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram
 
 from runtime.addresses import split_host_port
+from runtime.metrics_server import MetricsServer
 from runtime.settings import cannot_listen
 
 JOB_BUCKETS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, float("inf"))
@@ -54,15 +55,11 @@ def metrics_endpoint(listen: str) -> Iterator[int]:
         return
     host, port = split_host_port(listen)
     try:
-        server, thread = start_http_server(port, addr=host)
+        server = MetricsServer(host, port)
     except OSError as error:
         raise cannot_listen("runtime.metrics_listen", listen, error) from None
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with server:
+        yield server.port
 
 
 async def watch_loop_lag(period_seconds: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:

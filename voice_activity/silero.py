@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 RATE = 16_000
 """Samples a second that the network hears."""
 FRAME_SAMPLES = 512
 FRAME_SECONDS = FRAME_SAMPLES / RATE
 _CONTEXT_SAMPLES = 64
-Samples = NDArray[np.float32]
+Samples: TypeAlias = "NDArray[np.float32]"
 """One channel, −1 to 1."""
 
 

@@ -7,6 +7,7 @@ import errno
 import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from typing import TypeAlias
 
 import aiohttp
 
@@ -14,7 +15,7 @@ from nodekit.failure import TaskFailed
 from nodekit.media.files import CHUNK_BYTES, Sink, too_large
 from runtime.errors import FileNotFound, Internal, Unavailable
 
-Request = Callable[[Mapping[str, str]], AbstractAsyncContextManager[aiohttp.ClientResponse]]
+Request: TypeAlias = "Callable[[Mapping[str, str]], AbstractAsyncContextManager[aiohttp.ClientResponse]]"
 """Sends the GET with these headers; raises Unavailable when the connection cannot be made or breaks."""
 
 MAX_FAILURES = 5

@@ -11,9 +11,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 MANIFEST = Path(__file__).with_name("manifest")
+# Letters are listed: a counted `\w`, which is every alphabet's, costs 5 MiB of a process's memory each time it is compiled.
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 SafePath = Annotated[
-    str, StringConstraints(pattern=r"^[\w@+-][\w.@+ -]*(/[\w@+-][\w.@+ -]*)*$", max_length=200)
+    str,
+    StringConstraints(
+        pattern=r"^[A-Za-z0-9_@+-][A-Za-z0-9_.@+ -]*(/[A-Za-z0-9_@+-][A-Za-z0-9_.@+ -]*)*$", max_length=200
+    ),
 ]
 
 
@@ -47,9 +51,9 @@ class Package(_Row):
 
     kind: Literal["wheel", "sdist", "npm"]
     """What is fetched, and so by which client."""
-    package: str = Field(pattern=r"^[@A-Za-z0-9][\w./-]{0,100}$")
+    package: str = Field(pattern=r"^[@A-Za-z0-9][A-Za-z0-9_./-]{0,100}$")
     """Name in its registry."""
-    version: str = Field(pattern=r"^[\w.+-]{1,50}$")
+    version: str = Field(pattern=r"^[A-Za-z0-9_.+-]{1,50}$")
     """Exact version."""
     members: tuple[Member, ...] = Field(min_length=1)
     """What is taken out of it."""
@@ -67,9 +71,9 @@ class Hub(_Row):
     """A public model hub, below the address in `YIVIDEO_MODELS_HUB`."""
 
     kind: Literal["hub"]
-    repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    repository: str = Field(pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")
     """`owner/name`."""
-    revision: str = Field(pattern=r"^[\w./-]{1,100}$")
+    revision: str = Field(pattern=r"^[A-Za-z0-9_./-]{1,100}$")
     """Commit or tag."""
 
 

@@ -6,19 +6,21 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from media.audio import AudioOptions, extract_audio
 from media.faults import FaultCode, MediaFault
 from media.probe import probe
 from media.process import Runner
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 RATE = 16_000
 MAX_CHANNELS = 8
-Samples = NDArray[np.float32]
+Samples: TypeAlias = "NDArray[np.float32]"
 
 
 @dataclass(frozen=True)

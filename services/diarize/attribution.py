@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.diarize.hearing import WINDOW_SECONDS, Heard, Mask, SpeechFrames
 from services.diarize.turns import Diarization, Turn, named_by_appearance
 from services.diarize.voice_tree import Vectors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _WIDTH = WINDOW_SECONDS / 6
 """Standard deviation of the bell by which a window's voice counts for the frames around its middle, in seconds."""

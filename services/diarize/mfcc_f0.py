@@ -7,10 +7,10 @@ so that a machine without models still has an answer, which says whose it is.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import kaldi_native_fbank as knf
 import numpy as np
-from numpy.typing import NDArray
 
 from services.diarize.attribution import attribute
 from services.diarize.engine import Step, Wanted
@@ -19,6 +19,9 @@ from services.diarize.notes import Notes
 from services.diarize.sound import SAMPLE_RATE, Samples, Sound
 from services.diarize.speakers import Unlikeness, find_speakers
 from services.diarize.turns import Diarization
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 NAME = "mfcc+f0"
 UNLIKE = Unlikeness(distance=0.35, for_few=0.5)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from media.pcm import SAMPLE_BYTES, wave_data_offset
 
-SAMPLE_RATE = 16_000
-_SCALE = np.float32(1 / 32_768)
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-Samples = NDArray[np.float32]
+SAMPLE_RATE = 16_000
+_SCALE = 1 / 32_768
+
+Samples: TypeAlias = "NDArray[np.float32]"
 
 
 class Sound:
@@ -40,5 +43,5 @@ class Sound:
             found = np.fromfile(
                 self._path, "<i2", count=last - first, offset=self._offset + first * SAMPLE_BYTES
             )
-            samples[first - start : first - start + len(found)] = found * _SCALE
+            samples[first - start : first - start + len(found)] = found * np.float32(_SCALE)
         return samples

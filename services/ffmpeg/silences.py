@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from media.pcm import FULL_SCALE, Samples
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 WINDOW_SECONDS = 0.01
 _BLOCK_WINDOWS = 6_000

@@ -12,15 +12,17 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from media.source import lock_arguments
 from services.ocr.faults import FaultCode, OcrFault
 
-Luma = NDArray[np.uint8]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Luma: TypeAlias = "NDArray[np.uint8]"
 """Rows × columns, 0 (black) to 255."""
 
 _TICKS = 1_000_000

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from services.ocr.engine import Box
 from services.ocr.film import Luma
 from services.ocr.line import edges
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _EDGE = 45
 """Least difference of brightness at an edge that may be text."""

@@ -8,13 +8,16 @@ Correlation does not see a fade's dimming, so that a fading line lasts until it 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from services.ocr.engine import Box
 from services.ocr.film import Luma
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _STROKE_SHARE = 0.5
 """Edges with at least this share of the strongest ones' difference are strokes; weaker ones may be the background's."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-Block = NDArray[np.float32]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Block: TypeAlias = "NDArray[np.float32]"
 """Samples from -1 to 1 (more where a recording is hotter), shape (samples, channels)."""
 
 BLOCK_SAMPLES = 1 << 16

@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import pairwise
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.separate.blocks import Block
 from services.separate.overlap_add import chunk_before, overlap_add
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 NAME = "repet"
 _CHUNK_SECONDS = 36.0
@@ -28,8 +31,8 @@ _REPETITIONS = 3
 _LAGS_AROUND = 2
 _EPSILON = 1e-9
 
-Spectrum = NDArray[np.complex64]
-Magnitude = NDArray[np.float32]
+Spectrum: TypeAlias = "NDArray[np.complex64]"
+Magnitude: TypeAlias = "NDArray[np.float32]"
 """Shape (bins, frames)."""
 
 

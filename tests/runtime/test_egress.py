@@ -8,7 +8,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from runtime.egress import AddressBlocked, EgressPolicy, guarded_session
+from runtime.egress import AddressBlocked, EgressPolicy
+from runtime.egress_session import guarded_session
 from runtime.errors import AddressRefused, Unavailable
 from tests.runtime.web_room import egress, fetched, hello, serving
 
