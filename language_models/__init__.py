@@ -8,7 +8,7 @@ from language_models.chat import ChatAnswer, ChatRequest, LanguageModel, Message
 from language_models.client import OpenAiChat, open_model
 from language_models.faults import FaultCode, ModelFault
 from language_models.json_text import NoJson, find_json
-from language_models.providers import NAMES, Provider, choose, configured
+from language_models.providers import NAMES, Provider, choose, configured, lacking
 from language_models.settings import LlmSection, llm_settings
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "choose",
     "configured",
     "find_json",
+    "lacking",
     "llm_settings",
     "open_model",
     "process_budget",

@@ -78,6 +78,11 @@ def configured(section: LlmSection) -> tuple[str, ...]:
     return tuple(name for name in NAMES if not _lacks(name, section.section_of(name)))
 
 
+def lacking(section: LlmSection) -> str:
+    """Return why no task can have a model that does not name one itself; empty: there is one."""
+    return "" if configured(section) else _nothing_configured()
+
+
 def choose(section: LlmSection, name: str = "auto", model: str = "") -> Provider:
     """Return the provider of that name, or the default one. `model` overrides the configured model.
 

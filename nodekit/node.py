@@ -22,6 +22,8 @@ F = TypeVar("F", bound=Callable[..., Awaitable[TaskOutput]])
 _NODE_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _METHOD_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _MAX_TIMEOUT_SECONDS = 604_800
+_MAX_LACKING = 1000
+"""Characters."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,10 @@ class TaskDefinition:
     reuse_field: str
     output_media: frozenset[str]
     """Top-level output fields that hold a MediaRef or a list of them."""
+    lacking: Callable[[], str] | None = None
+    """Tells what is missing to run it at all; empty: nothing."""
+    lacking_unless: tuple[str, ...] = ()
+    """Input fields with which it may do without that."""
 
     def to_proto(self, node: str) -> task_pb2.TaskType:
         """Describe the task type as ListTaskTypes publishes it."""
@@ -51,6 +57,8 @@ class TaskDefinition:
             timeout_seconds=self.timeout_seconds,
             reuse_field=self.reuse_field,
             media_fields=media_fields(self.input_model),
+            lacking=self.lacking()[:_MAX_LACKING] if self.lacking else "",
+            lacking_unless=self.lacking_unless,
         )
 
 
@@ -87,11 +95,15 @@ class Node:
         gpu: bool = False,
         timeout_seconds: int = 1800,
         reuse_field: str = "",
+        lacking: Callable[[], str] | None = None,
+        lacking_unless: Iterable[str] = (),
     ) -> Callable[[F], F]:
         """Declare a task: `async def function(request: AnInput, context: TaskContext) -> AnOutput` with a docstring.
 
         `timeout_seconds` (1 to 604800) bounds an attempt when the client sets no timeout. `reuse_field` names the output field
-        that must be non-empty for a result to be reused; empty: the output's first field. Raises TypeError or ValueError at once
+        that must be non-empty for a result to be reused; empty: the output's first field. `lacking` is asked when the node starts
+        and tells what is missing to run the task at all: submits are then refused with it, unless they give one of the input fields
+        `lacking_unless`. Raises TypeError or ValueError at once
         when the declaration is not usable.
         """
         self._check(name, timeout_seconds)
@@ -111,6 +123,8 @@ class Node:
                 timeout_seconds=timeout_seconds,
                 reuse_field=reuse_field or next(iter(output_model.model_fields), ""),
                 output_media=frozenset(pointer.split("/")[1] for pointer in media_fields(output_model)),
+                lacking=lacking,
+                lacking_unless=tuple(lacking_unless),
             )
             return function
 

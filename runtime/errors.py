@@ -18,6 +18,7 @@
     ├── StaleFence               409  an attempt that is no longer the owner
     ├── FileExists               409
     ├── WrongState               400  the task's state does not allow this
+    ├── NotConfigured            409  the task's node lacks what it needs, for example a language model
     ├── NodeUnavailable          409  nobody offers the task's type now, and the client will not wait
     ├── RangeRefused             416
     ├── ResourceExhausted        429
@@ -207,6 +208,14 @@ class WrongState(YiVideoError):
     code = "WRONG_STATE"
     grpc_status = grpc.StatusCode.FAILED_PRECONDITION
     http_status = 400
+
+
+class NotConfigured(YiVideoError):
+    """The node of this task type lacks what the task needs; the message says which settings bring it."""
+
+    code = "NOT_CONFIGURED"
+    grpc_status = grpc.StatusCode.FAILED_PRECONDITION
+    http_status = 409
 
 
 class NodeUnavailable(YiVideoError):

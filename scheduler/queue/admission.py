@@ -12,7 +12,14 @@ import orjson
 
 from results.callback_formats import FORMATS
 from runtime.egress import EgressPolicy
-from runtime.errors import AddressRefused, BadReference, FieldViolation, InvalidArgument, PayloadTooLarge
+from runtime.errors import (
+    AddressRefused,
+    BadReference,
+    FieldViolation,
+    InvalidArgument,
+    NotConfigured,
+    PayloadTooLarge,
+)
 from runtime.structs import from_struct
 from scheduler.queue.bindings import Source, Want
 from scheduler.queue.input_check import check_input
@@ -76,7 +83,7 @@ class Admission:
         """Return the task ready to be stored, with an id and its defaults.
 
         Raises InvalidArgument, UnknownTaskType, InvalidInput, PayloadTooLarge or AddressRefused, each with JSON pointers into
-        the spec.
+        the spec, and NotConfigured.
         """
         spec = task_pb2.TaskSpec()
         spec.CopyFrom(asked)
@@ -85,6 +92,7 @@ class Admission:
         spec.task_id = spec.task_id or self._make_id()
         _check_names(spec)
         known = await self._types.require(spec.task_name)
+        _check_lacking(known.published, spec)
         if spec.input.ByteSize() > self._limits.max_input_bytes:
             raise PayloadTooLarge(f"/input: larger than {self._limits.max_input_bytes} bytes")
         sources = self._checked_input(known, spec)
@@ -150,6 +158,14 @@ class Admission:
         except AddressRefused as refused:
             field = FieldViolation("/callback_url", refused.message)
             raise AddressRefused(f"{field.pointer}: {field.detail}", fields=[field]) from None
+
+
+def _check_lacking(kind: task_pb2.TaskType, spec: task_pb2.TaskSpec) -> None:
+    """Raise NotConfigured for a task that its node, as it is configured, could only fail."""
+    if kind.lacking and not any(
+        spec.input.fields[name].string_value for name in kind.lacking_unless if name in spec.input.fields
+    ):
+        raise NotConfigured(f"{kind.name} cannot run here: {kind.lacking}")
 
 
 def _bad_reference(at: str, detail: str) -> BadReference:

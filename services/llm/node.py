@@ -19,6 +19,7 @@ from language_models import (
     OpenAiChat,
     configured,
     find_json,
+    lacking,
     llm_settings,
     open_model,
 )
@@ -52,7 +53,13 @@ class _Taken:
         )
 
 
-@node.task("llm.chat", timeout_seconds=3600, reuse_field="text_path")
+def _lacking() -> str:
+    return lacking(llm_settings())
+
+
+@node.task(
+    "llm.chat", timeout_seconds=3600, reuse_field="text_path", lacking=_lacking, lacking_unless=("model",)
+)
 async def chat(request: ChatInput, context: TaskContext) -> ChatOutput:
     """Asks a language model; the answer is told piece by piece as it comes."""
     async with _model(request, context) as model:
@@ -71,7 +78,9 @@ async def chat(request: ChatInput, context: TaskContext) -> ChatOutput:
     )
 
 
-@node.task("llm.json", timeout_seconds=3600, reuse_field="json_path")
+@node.task(
+    "llm.json", timeout_seconds=3600, reuse_field="json_path", lacking=_lacking, lacking_unless=("model",)
+)
 async def ask_json(request: JsonInput, context: TaskContext) -> JsonOutput:
     """Asks a language model for JSON that fits a schema; shows it what is wrong until it fits, a few times at most."""
     await _check_schema(request, context)

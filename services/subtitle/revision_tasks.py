@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from language_models import FaultCode as ModelFaultCode
-from language_models import ModelFault, configured, llm_settings, open_model
+from language_models import ModelFault, configured, lacking, llm_settings, open_model
 from nodekit import MediaKind, TaskContext, TaskFailed
 from services.subtitle import revision_work
 from services.subtitle.fetching import fetch_file, fetch_transcript, stem_of
@@ -166,7 +166,13 @@ async def ai_optimize_text(request: AiOptimizeTextInput, context: TaskContext) -
     )
 
 
-@node.task("wservice.translate_subtitles", timeout_seconds=7200, reuse_field="translated_segments_file")
+@node.task(
+    "wservice.translate_subtitles",
+    timeout_seconds=7200,
+    reuse_field="translated_segments_file",
+    lacking=lambda: lacking(llm_settings()),
+    lacking_unless=("model",),
+)
 async def translate_subtitles(
     request: TranslateSubtitlesInput, context: TaskContext
 ) -> TranslateSubtitlesOutput:
