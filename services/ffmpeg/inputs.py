@@ -1,4 +1,4 @@
-"""What the four tasks take. Times are seconds on the film's clock (see `media.probe`).
+"""What the tasks take. Times are seconds on the film's clock (see `media.probe`).
 
 Fields of the origin system that said what to do with files on a shared disk are kept and have a defined effect
 here, where outputs are always stored and scratch files always go.
@@ -269,3 +269,36 @@ def _check_rate(name: str, sample_rate: int, allowed: frozenset[int] | None) -> 
         raise ValueError(
             f"{name} cannot hold {sample_rate} Hz; it can hold {', '.join(map(str, sorted(allowed)))}"
         )
+
+
+class MixVoiceOverInput(TaskInput):
+    """Which film gets which voice."""
+
+    model_config = ConfigDict(
+        json_schema_extra=examples({"video_path": "films/first.mp4", "voice_path": "films/voice.wav"})
+    )
+
+    video_path: MediaRef
+    """The film; its picture is copied as it is."""
+    voice_path: MediaRef
+    """The voice, on the film's clock: `indextts.speak_lines` gives it."""
+    background_path: MediaRef | None = None
+    """What is heard behind it, on the film's clock, as `audio_separator.separate_vocals` leaves it; null: the film's own sound."""
+    duck_db: float = Field(6.0, ge=0, le=60)
+    """By how much the background steps back while somebody speaks."""
+    attack_seconds: float = Field(0.15, ge=0, le=5)
+    """How long before a voice begins it starts to step back."""
+    release_seconds: float = Field(0.6, ge=0, le=10)
+    """How long it takes to come back."""
+    hold_seconds: float = Field(0.4, ge=0, le=10)
+    """Pauses of the voice up to which it stays back."""
+    target_lufs: float = Field(-16.0, ge=-40, le=-9)
+    """Integrated loudness of the film, -16 for the web, -23 for broadcast."""
+    true_peak_db: float = Field(-1.5, ge=-9, le=-0.5)
+    """Highest peak before the sound is encoded, in dBTP; what encoding adds is told by the output's `true_peak_db`."""
+    keep_original: bool = False
+    """Whether the film's own sound stays, as a second track that viewers can choose."""
+    language: str = Field("und", pattern="^[a-z]{2,3}(-[A-Za-z]{2,4})?$")
+    """Language code of the voice, which the track is marked with."""
+    output_filename: str = Field("", max_length=200)
+    """What the film is called, without its ending; empty: `<film>_dubbed`."""

@@ -27,15 +27,24 @@ from services.ffmpeg.inputs import (
     CropSubtitleImagesInput,
     ExtractAudioInput,
     ExtractKeyframesInput,
+    MixVoiceOverInput,
     SplitAudioSegmentsInput,
 )
 from services.ffmpeg.keyframes import extract_keyframes as take_keyframes
-from services.ffmpeg.options import audio_options, keyframe_options, split_cues, split_options, strip_options
+from services.ffmpeg.options import (
+    audio_options,
+    keyframe_options,
+    split_cues,
+    split_options,
+    strip_options,
+    voice_over,
+)
 from services.ffmpeg.outputs import (
     CompressionInfo,
     CropSubtitleImagesOutput,
     ExtractAudioOutput,
     ExtractKeyframesOutput,
+    MixVoiceOverOutput,
     SplitAudioSegmentsOutput,
 )
 from services.ffmpeg.release import ffmpeg_release
@@ -43,6 +52,7 @@ from services.ffmpeg.segments import split_audio
 from services.ffmpeg.settings import ffmpeg_settings
 from services.ffmpeg.split_info import speaker_summary, split_info
 from services.ffmpeg.strips import cut_strips
+from services.ffmpeg.voice_over import voice_over as put_voice_over
 
 SPLIT_INFO = "split_info.json"
 _ENGINE_PERCENT = 95.0
@@ -189,6 +199,40 @@ async def split_audio_segments(
         speaker_summary=speaker_summary(split, options, folder),
         warnings=list(split.audio.warnings),
         **packed,
+    )
+
+
+@node.task("ffmpeg.mix_voice_over", timeout_seconds=7200, reuse_field="video_path")
+async def mix_voice_over(request: MixVoiceOverInput, context: TaskContext) -> MixVoiceOverOutput:
+    """Puts a voice over a film: the rest of its sound steps back while somebody speaks, and the whole is as loud as asked."""
+    film = await context.fetch(request.video_path, kind=MediaKind.VIDEO)
+    voice = await context.fetch(request.voice_path, kind=MediaKind.AUDIO)
+    background = None
+    if request.background_path:
+        background = await context.fetch(request.background_path, kind=MediaKind.AUDIO)
+
+    async def tell(share: float, stage: str) -> None:
+        await context.progress(share * _ENGINE_PERCENT, stage)
+
+    stem = Path(request.output_filename).stem or f"{film.stem}_dubbed"
+    with _faults():
+        made = await put_voice_over(
+            context,
+            film,
+            voice,
+            background,
+            context.output_directory("film"),
+            stem,
+            voice_over(request),
+            tell,
+        )
+    return MixVoiceOverOutput(
+        video_path=await _stored(context, made.path),
+        duration=round(made.seconds, 6),
+        loudness_lufs=round(made.loudness.lufs, 2),
+        true_peak_db=round(made.loudness.true_peak_db, 2),
+        speaking_share=round(made.speaking_share, 4),
+        audio_tracks=made.audio_tracks,
     )
 
 

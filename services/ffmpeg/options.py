@@ -8,11 +8,13 @@ from media.audio import AudioOptions
 from media.geometry import Region, Size
 from media.process import Runner
 from services.ffmpeg.cuts import CutRules, SplitBy
+from services.ffmpeg.ducking import Ducking
 from services.ffmpeg.frame_choice import KeyframeOptions, Mode
 from services.ffmpeg.inputs import (
     CropSubtitleImagesInput,
     ExtractAudioInput,
     ExtractKeyframesInput,
+    MixVoiceOverInput,
     SplitAudioSegmentsInput,
 )
 from services.ffmpeg.segment_encoding import Concurrency
@@ -20,6 +22,7 @@ from services.ffmpeg.segments import SplitOptions
 from services.ffmpeg.silences import SilenceRule
 from services.ffmpeg.strips import StripOptions
 from services.ffmpeg.subtitle_times import Cue, load_cues
+from services.ffmpeg.voice_over import VoiceOver
 
 
 def audio_options(request: ExtractAudioInput) -> AudioOptions:
@@ -105,3 +108,11 @@ async def split_cues(runner: Runner, request: SplitAudioSegmentsInput, subtitle:
         cues: list[Cue] = await runner.call(load_cues, subtitle, request.subtitle_encoding)
         return cues
     return [Cue(part.start, part.end, part.text, part.speaker) for part in request.segments or ()]
+
+
+def voice_over(request: MixVoiceOverInput) -> VoiceOver:
+    """Return what is made of the film."""
+    ducking = Ducking(request.duck_db, request.attack_seconds, request.release_seconds, request.hold_seconds)
+    return VoiceOver(
+        ducking, request.target_lufs, request.true_peak_db, request.keep_original, request.language
+    )

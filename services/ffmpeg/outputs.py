@@ -1,4 +1,4 @@
-"""What the four tasks give. Fields of the type MediaRef are object paths; nodekit adds their URLs."""
+"""What the tasks give. Fields of the type MediaRef are object paths; nodekit adds their URLs."""
 
 from __future__ import annotations
 
@@ -164,3 +164,20 @@ class SplitAudioSegmentsOutput(TaskOutput):
     """Why not."""
     warnings: list[str]
     """What is odd about the file, for people; empty for a sound one."""
+
+
+class MixVoiceOverOutput(TaskOutput):
+    """The film with its new voice."""
+
+    video_path: MediaRef
+    """The film: MP4, or MKV where its picture does not fit into MP4."""
+    duration: float
+    """Seconds."""
+    loudness_lufs: float
+    """Integrated loudness, measured in the file."""
+    true_peak_db: float
+    """Highest peak, in dBTP, measured in the file."""
+    speaking_share: float
+    """Share of the time that somebody speaks, 0 to 1."""
+    audio_tracks: int
+    """Sound tracks of the film."""

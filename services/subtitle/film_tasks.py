@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from media.faults import MediaFault
+from media.languages import language_code
 from media.packets import probe_timed
 from nodekit import MediaKind, TaskContext, TaskFailed
 from services.subtitle import films
@@ -34,11 +35,11 @@ async def extract_soft_subtitles(
     """Takes the tracks of subtitles out of a film that viewers can choose."""
     with _faults():
         film = await context.fetch(request.video_path, kind=MediaKind.VIDEO)
-        wanted = {films.language_code(language, "mp4") for language in request.languages}
+        wanted = {language_code(language, "mp4") for language in request.languages}
         tracks = [
             track
             for track in await films.find_tracks(context, film)
-            if not wanted or films.language_code(track.language, "mp4") in wanted
+            if not wanted or language_code(track.language, "mp4") in wanted
         ]
         folder = context.output_directory("tracks")
         texts = await films.take_out(context, film, [track for track in tracks if track.is_text], folder)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from media.languages import language_code
 from nodekit.testkit import NodeUnderTest, TaskResult
-from services.subtitle.films import language_code
 from services.subtitle.node import node
 from subtitles.cue import Cue
 from subtitles.reading import parse_text
