@@ -14,8 +14,11 @@ from typing import Any
 
 from nodekit import MediaKind, Node, TaskContext, TaskFailed
 from services.tts import casting, catalogue, passages, references
+from services.tts.dubbing import dub
 from services.tts.faults import TtsFault
 from services.tts.inputs import AskInput, GenerateSpeechInput
+from services.tts.line_inputs import SpeakLinesInput
+from services.tts.line_outputs import SpeakLinesOutput
 from services.tts.outputs import (
     GenerateSpeechOutput,
     GetModelInfoOutput,
@@ -65,6 +68,13 @@ async def _emotion(request: GenerateSpeechInput, context: TaskContext) -> dict[s
     if request.use_emo_text:
         told |= {"use_emo_text": True, "emo_text": request.emotion_text or None}
     return told
+
+
+@node.task("indextts.speak_lines", timeout_seconds=14_400, reuse_field="audio_path")
+async def speak_lines(request: SpeakLinesInput, context: TaskContext) -> SpeakLinesOutput:
+    """Speaks the lines of a film, each in its speaker's voice and in its time, on one track that is as long as the film."""
+    with _faults():
+        return await dub(request, context)
 
 
 @node.task("indextts.list_voice_presets")
