@@ -50,6 +50,9 @@ class SeparateVocalsInput(TaskInput):
     engine: EngineName = "auto"
     """roformer, demucs: a folder of models; deepfilternet: speech; repet: voices over repeating music; auto: a folder where one is
     set, else by what is heard."""
+    only_when: Literal["always", "music_is_loud"] = "always"
+    """music_is_loud: unless music plays for a good part of the time about as loud as speech, nothing is parted, the recording
+    itself is given as `vocal_audio`, and the task ends as skipped."""
     output_format: OutputFormat = "flac"
     """flac: 24 bits; wav: 32-bit floats; mp3: at most two channels, and not to the sample."""
     stream_index: int | None = Field(None, ge=0, le=1000)

@@ -18,13 +18,15 @@ from nodekit.gpu.devices import find_devices
 from nodekit.models import model_store
 from services.separate.engines import DEEPFILTERNET, choose
 from services.separate.inputs import EnhanceSpeechInput, HealthCheckInput, SeparateVocalsInput
+from services.separate.listening import SoundContent
 from services.separate.outputs import (
     EnhanceSpeechOutput,
     HealthCheckOutput,
     MemoryUsage,
+    RunStatistics,
     SeparateVocalsOutput,
 )
-from services.separate.separation import decode_mix, encode, hear, separate
+from services.separate.separation import Mix, decode_mix, encode, hear, separate
 from services.separate.settings import EngineName, SeparateSection, separate_settings
 
 _STRENGTH_DB = 40.0
@@ -58,7 +60,11 @@ async def separate_vocals(request: SeparateVocalsInput, context: TaskContext) ->
         settings = separate_settings()
         no_folder = settings.roformer_folder is None and settings.demucs_folder is None
         undecided = engine == settings.engine == "auto" and no_folder
-        heard = await hear(context, mix) if undecided else None
+        asked = request.only_when == "music_is_loud"
+        heard = await hear(context, mix) if undecided or asked else None
+        if asked and heard is not None and not heard.is_music_loud:
+            context.skipped = True
+            return _not_parted(request, mix, heard)
         choice = choose(
             engine,
             settings,
@@ -79,6 +85,7 @@ async def separate_vocals(request: SeparateVocalsInput, context: TaskContext) ->
         vocal_audio=stored[0],
         instrumental_audio=stored[1],
         all_audio_files=stored,
+        parted=True,
         model_used=made.model if made.model != "none" else made.engine,
         quality_mode=request.setting("quality_mode"),
         engine=made.engine,
@@ -90,6 +97,27 @@ async def separate_vocals(request: SeparateVocalsInput, context: TaskContext) ->
         device=made.device,
         sound=mix.facts(),
         statistics=made.statistics,
+    )
+
+
+def _not_parted(request: SeparateVocalsInput, mix: Mix, heard: SoundContent) -> SeparateVocalsOutput:
+    """Return the recording itself, whose music is not loud."""
+    return SeparateVocalsOutput(
+        vocal_audio=request.audio_path,
+        instrumental_audio=None,
+        all_audio_files=[request.audio_path],
+        parted=False,
+        model_used="none",
+        quality_mode=request.setting("quality_mode"),
+        engine="none",
+        engine_reason=f"music is not loud: {heard.as_dict()}",
+        heard=heard.as_dict(),
+        gain=1.0,
+        vocal_level_db=None,
+        instrumental_level_db=None,
+        device="cpu",
+        sound=mix.facts(),
+        statistics=RunStatistics(execution_time=0.0, load_time=0.0, model_warm=False, realtime_factor=0.0),
     )
 
 

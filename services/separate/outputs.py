@@ -37,10 +37,12 @@ class SeparateVocalsOutput(TaskOutput):
 
     vocal_audio: MediaRef
     """The voices."""
-    instrumental_audio: MediaRef
-    """What is left; voices and rest together are the recording."""
+    instrumental_audio: MediaRef | None
+    """What is left; voices and rest together are the recording. null: nothing was parted."""
     all_audio_files: list[MediaRef]
     """Both."""
+    parted: bool
+    """Whether it was parted; false: `vocal_audio` is the recording, as `only_when` asked."""
     model_used: str
     """The engine's weights and their version."""
     quality_mode: str
@@ -49,7 +51,8 @@ class SeparateVocalsOutput(TaskOutput):
     engine_reason: str
     """Why that one."""
     heard: dict[str, float] | None
-    """Shares of the time with speech, singing and music; null: it was not asked."""
+    """Shares of the time with speech, singing and music, and `speech_over_music_db`, by how much it is louder while somebody speaks
+    than while music plays alone; null: it was not asked."""
     gain: float
     """What both stems were multiplied by so that neither is cut off at full scale; 1 in nearly all cases."""
     vocal_level_db: float | None
