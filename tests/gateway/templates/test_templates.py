@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any, cast
 
+import grpc
 import pytest
 
 from gateway.templates.catalogue import TEMPLATES, Template
@@ -13,7 +14,7 @@ from gateway.v1.workflow_requests import SubmitWorkflow
 from gateway.v1.workflow_submission import to_workflow_spec
 from nodekit import Node
 from runtime.egress import EgressPolicy
-from runtime.errors import InvalidArgument
+from runtime.errors import InvalidArgument, NotConfigured
 from scheduler.queue.admission import Admission
 from scheduler.queue.keys import Keys
 from scheduler.queue.task_types import TaskTypeCatalog
@@ -26,34 +27,64 @@ from services.ffmpeg.node import node as ffmpeg
 from services.ocr.node import node as ocr
 from services.separate.node import node as separate
 from services.subtitle.node import node as subtitle
+from services.tts.node import node as tts
 
-NODES: tuple[Node, ...] = (ffmpeg, separate, asr, diarize, subtitle, ocr)
+NODES: tuple[Node, ...] = (ffmpeg, separate, asr, diarize, subtitle, ocr, tts)
 
 GIVEN: dict[str, dict[str, Any]] = {
-    "film_to_subtitles": {"film": "films/a.mp4", "num_speakers": 2, "model": "base"},
+    "film_to_subtitles": {
+        "film": "films/a.mp4",
+        "num_speakers": 2,
+        "model": "base",
+        "separate_vocals": "music_is_loud",
+    },
+    "film_to_translated_subtitles": {
+        "film": "a.mp4",
+        "target_language": "zh-Hans",
+        "glossary": {"bread": "面包"},
+        "style": "short",
+        "separate_vocals": "always",
+    },
+    "film_to_dubbed_film": {
+        "film": "a.mp4",
+        "target_language": "es",
+        "voices": {"SPEAKER_00": "ef_dora"},
+        "glossary": {"bread": "pan"},
+    },
     "burned_subtitles_to_srt": {"film": "a.mp4", "subtitle_area": [0, 10, 20, 30], "chinese": "simplified"},
     "mended_subtitles": {"subtitles": "a.srt", "language": "en", "offset_seconds": -1.5},
 }
 
 
-@pytest.fixture(scope="module")
-def admission() -> WorkflowAdmission:
-    """What a scheduler lets in that knows all of our nodes."""
+def scheduler_of(*, with_model: bool) -> WorkflowAdmission:
+    """What a scheduler lets in that knows all of our nodes, with a language model or without one."""
     types = TaskTypeCatalog(cast(Any, None), Keys("{t}:"))
     for node in NODES:
         for kind in node.to_protos():
+            if with_model:
+                kind.ClearField("lacking")
             types._known[kind.name] = known_type(kind, node.name)
     limits = LimitsSection()
     policy = EgressPolicy()
     return WorkflowAdmission(Admission(types, policy, limits, default_timeout_seconds=60), policy, limits)
 
 
-def switches(template: Template) -> list[dict[str, bool]]:
-    """Every way to set the parameters that tasks depend on."""
+@pytest.fixture(scope="module")
+def admission() -> WorkflowAdmission:
+    """A scheduler of an installation with everything."""
+    return scheduler_of(with_model=True)
+
+
+def switches(template: Template) -> list[dict[str, Any]]:
+    """Every way to set the parameters that tasks depend on; what is no yes or no is left out, or as it is given."""
     names = sorted({task.when for task in template.content.tasks if task.when})
+    flags = [name for name in names if template.content.parameters[name].get("type") == "boolean"]
+    given = [name for name in names if name not in flags]
     return [
-        dict(zip(names, values, strict=True))
-        for values in itertools.product((False, True), repeat=len(names))
+        dict(zip([*flags, *given], values, strict=True))
+        for values in itertools.product(
+            *((False, True) for _ in flags), *((None, GIVEN[template.name][name]) for name in given)
+        )
     ]
 
 
@@ -65,7 +96,8 @@ async def test_every_template_fits_the_nodes(name: str, admission: WorkflowAdmis
     assert set(GIVEN) == set(TEMPLATES), "a template without a sample here"
     for given in (least, GIVEN[name]):
         for choice in switches(template):
-            made = expand(template, given | choice)
+            parameters = {name: value for name, value in (given | choice).items() if value is not None}
+            made = expand(template, parameters)
             whole = SubmitWorkflow.model_validate({"tasks": made.tasks})
             admitted = await admission.admit(to_workflow_spec(whole, "w", "u", name))
             for reference in template.result.values():
@@ -74,11 +106,26 @@ async def test_every_template_fits_the_nodes(name: str, admission: WorkflowAdmis
             assert len(admitted.tasks) == len(made.tasks)
 
 
+@pytest.mark.parametrize("name", ["film_to_translated_subtitles", "film_to_dubbed_film"])
+async def test_a_translation_without_a_model_is_refused_before_anything_runs(name: str) -> None:
+    """It says which settings bring one; a film that is dubbed in its own language needs none."""
+    made = expand(TEMPLATES[name], GIVEN[name])
+    whole = SubmitWorkflow.model_validate({"tasks": made.tasks})
+    bare = scheduler_of(with_model=False)
+    with pytest.raises(NotConfigured, match="YIVIDEO_LLM__") as refused:
+        await bare.admit(to_workflow_spec(whole, "w", "u", name))
+    assert refused.value.grpc_status is grpc.StatusCode.FAILED_PRECONDITION
+    if "target_language" not in TEMPLATES[name].content.required:
+        made = expand(TEMPLATES[name], {"film": "a.mp4"})
+        whole = SubmitWorkflow.model_validate({"tasks": made.tasks})
+        assert await bare.admit(to_workflow_spec(whole, "w", "u", name))
+
+
 def test_a_task_that_is_not_there_gives_way_to_the_next() -> None:
     """`first` takes the first task that is there; a parameter that was not given leaves its field out."""
     by_choice = {}
     for choice in (False, True):
-        given = {"film": "a.mp4", "separate_vocals": choice, "diarize": False}
+        given = {"film": "a.mp4", "diarize": False, **({"separate_vocals": "always"} if choice else {})}
         made = expand(TEMPLATES["film_to_subtitles"], given)
         by_choice[choice] = {task["key"]: task["input_data"] for task in made.tasks}
     assert by_choice[False]["text"]["audio_path"] == "${{ tasks.audio.output.audio_path }}"
