@@ -14,11 +14,13 @@ from stack.demo.comparison import character_error_rate, word_error_rate
 from stack.demo.film import SENTENCES, VOICES, Film, describe_audio
 from yivideo_client import AsyncClient
 
-NODES = ("ffmpeg", "asr", "diarize", "tts")
+NODES = ("ffmpeg", "asr", "diarize", "subtitle", "tts")
 """Nodes of the table that the demo starts, where this machine has what they need."""
 _AUDIO = "${{ stages.ffmpeg.extract_audio.output.audio_path }}"
 _SEGMENTS = "${{ stages.faster_whisper.transcribe_audio.output.segments_file }}"
 _SPEAKERS = "${{ stages.pyannote_audio.diarize_speakers.output.diarization_file }}"
+_ATTRIBUTED = "${{ stages.pyannote_audio.assign_speakers.output.segments_file }}"
+_SUBTITLES = "${{ stages.wservice.generate_subtitle_files.output.subtitle_path }}"
 Output = dict[str, Any]
 
 
@@ -78,7 +80,7 @@ class Script:
 
 
 def write_film_tasks(script: Script, video: str, subtitles: str) -> None:
-    """Plan what happens to the film: its sound is taken out, cut, written down, and told apart by who speaks."""
+    """Plan what happens to the film: its sound is taken out, cut, written down, told apart by who speaks, and read in the end."""
     script.add("audio", "ffmpeg.extract_audio", {"video_path": video})
     script.add("keyframes", "ffmpeg.extract_keyframes", {"video_path": video, "keyframe_sample_count": 12})
     script.add(
@@ -95,6 +97,23 @@ def write_film_tasks(script: Script, video: str, subtitles: str) -> None:
         {"segments_file": _SEGMENTS, "diarization_file": _SPEAKERS},
         "text",
         "speakers",
+    )
+    heard = (_ATTRIBUTED, "who") if "pyannote_audio.assign_speakers" in script.served else (_SEGMENTS, "text")
+    script.add(
+        "cues",
+        "wservice.generate_subtitle_files",
+        {"segments_file": heard[0], "language": "en", "formats": ["srt", "vtt"]},
+        heard[1],
+    )
+    script.add(
+        "subtitled",
+        "wservice.mux_subtitles",
+        {
+            "video_path": video,
+            "tracks": [{"subtitle_path": _SUBTITLES, "language": "en", "title": "English", "default": True}],
+            "output_filename": "film-subtitled",
+        },
+        "cues",
     )
 
 
@@ -144,6 +163,20 @@ async def film_results(script: Script, client: AsyncClient, film: Film, folder: 
         found = script.outputs["speakers"]["total_speakers"]
         lines.append(f"          {found} speakers found, {len(set(VOICES))} spoke")
     return lines
+
+
+async def subtitled_results(script: Script, client: AsyncClient, film: Film, folder: Path) -> list[str]:
+    """Return where the film with its subtitles is; none where no node makes them."""
+    made = script.outputs.get("subtitled")
+    if not made:
+        return []
+    target = folder / "film-subtitled.mkv"
+    size = await client.files.download(made["video_path"], target)
+    cues = folder / "film.srt"
+    await client.files.download(script.outputs["cues"]["subtitle_path"], cues)
+    return [
+        f"subtitled {target}: {made['total_tracks']} track of subtitles, {size / 1e6:.1f} MB; the same as {cues}",
+    ]
 
 
 async def narration_results(script: Script, client: AsyncClient, film: Film, folder: Path) -> list[str]:

@@ -117,6 +117,25 @@ def test_declaration_faults_are_loud() -> None:
         node.task("demo.cut", timeout_seconds=0)
 
 
+def test_what_a_task_lacks_is_published_with_what_does_without_it() -> None:
+    """It is asked when the types are told, so that an operator's settings decide."""
+    node, missing = Node("demo"), ["a model: set X"]
+
+    class Nothing(TaskOutput):
+        pass
+
+    async def cut(request: CutInput, context: TaskContext) -> Nothing:
+        """Cuts."""
+        return Nothing()
+
+    node.task("demo.cut", lacking=lambda: missing[0], lacking_unless=("model",))(cut)
+    (told,) = node.to_protos()
+    assert (told.lacking, list(told.lacking_unless)) == ("a model: set X", ["model"])
+    before = node.etag()
+    missing[0] = ""
+    assert node.to_protos()[0].lacking == "" and node.etag() != before
+
+
 def test_same_name_twice_and_missing_reuse_field() -> None:
     """Two tasks of one name, and a reuse field that does not exist, are refused."""
     node = Node("demo")

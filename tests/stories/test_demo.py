@@ -39,6 +39,7 @@ def test_the_demo_ends_with_results_and_verified_callbacks() -> None:
         "asr": SENTENCES[0],
         "diarize": "2 speakers found",
         "tts": "narration-zh.wav",
+        "subtitle": "film-subtitled.mkv: 1 track of subtitles",
     }.items():
         assert (proof in said) == (node in parts), f"{node}: {said}"
         assert node in parts or f"left out  {node}" in said or node not in NODES_OF_THE_TABLE, said
