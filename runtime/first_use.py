@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from importlib.machinery import ModuleSpec, PathFinder
-from importlib.util import module_from_spec
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec, module_from_spec
 from types import ModuleType
 from typing import Any
 
@@ -52,9 +52,16 @@ def on_first_use(*names: str) -> None:
     once.
     """
     for name in names:
-        spec = PathFinder.find_spec(name)
-        if name not in sys.modules and spec is not None and spec.loader is not None:
+        if name not in sys.modules and (spec := _found(name)) is not None:
             sys.modules[name] = _waiting(spec)
+
+
+def _found(name: str) -> ModuleSpec | None:
+    try:
+        spec = find_spec(name)
+    except ModuleNotFoundError:
+        return None
+    return spec if spec is not None and spec.loader is not None else None
 
 
 def _waiting(spec: ModuleSpec) -> ModuleType:

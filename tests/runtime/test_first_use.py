@@ -81,7 +81,7 @@ print(json.dumps({"answers": sorted(set(answers)), "loaded": sys.loaded}))
     assert told(_BEGIN + code, folder) == {"answers": [42], "loaded": 1}
 
 
-@pytest.mark.parametrize("module", ["services.asr", "services.ffmpeg", "filestore", "scheduler"])
+@pytest.mark.parametrize("module", ["services.asr", "scheduler"])
 def test_who_waits_for_work_has_no_numpy_and_no_http_client(module: str, tmp_path: Path) -> None:
     """What a node declares is known without the packages that its workers compute with."""
     code = f"""
