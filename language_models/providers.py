@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from language_models.faults import FaultCode, ModelFault
-from language_models.settings import LlmSection, ProviderSection
+from language_models.settings import LlmSection, LlmSettings, ProviderSection
 from runtime.egress import EgressPolicy
+from runtime.settings import load_settings
 
 _MAX_KEY_BYTES = 8192
 
@@ -78,9 +79,9 @@ def configured(section: LlmSection) -> tuple[str, ...]:
     return tuple(name for name in NAMES if not _lacks(name, section.section_of(name)))
 
 
-def lacking(section: LlmSection) -> str:
-    """Return why no task can have a model that does not name one itself; empty: there is one."""
-    return "" if configured(section) else _nothing_configured()
+def lacking() -> str:
+    """Return why no task can have a model that does not name one itself, by the settings as they are now; empty: there is one."""
+    return "" if configured(load_settings(LlmSettings).llm) else _nothing_configured()
 
 
 def choose(section: LlmSection, name: str = "auto", model: str = "") -> Provider:

@@ -53,12 +53,8 @@ class _Taken:
         )
 
 
-def _lacking() -> str:
-    return lacking(llm_settings())
-
-
 @node.task(
-    "llm.chat", timeout_seconds=3600, reuse_field="text_path", lacking=_lacking, lacking_unless=("model",)
+    "llm.chat", timeout_seconds=3600, reuse_field="text_path", lacking=lacking, lacking_unless=("model",)
 )
 async def chat(request: ChatInput, context: TaskContext) -> ChatOutput:
     """Asks a language model; the answer is told piece by piece as it comes."""
@@ -79,7 +75,7 @@ async def chat(request: ChatInput, context: TaskContext) -> ChatOutput:
 
 
 @node.task(
-    "llm.json", timeout_seconds=3600, reuse_field="json_path", lacking=_lacking, lacking_unless=("model",)
+    "llm.json", timeout_seconds=3600, reuse_field="json_path", lacking=lacking, lacking_unless=("model",)
 )
 async def ask_json(request: JsonInput, context: TaskContext) -> JsonOutput:
     """Asks a language model for JSON that fits a schema; shows it what is wrong until it fits, a few times at most."""

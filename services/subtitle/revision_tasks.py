@@ -170,7 +170,7 @@ async def ai_optimize_text(request: AiOptimizeTextInput, context: TaskContext) -
     "wservice.translate_subtitles",
     timeout_seconds=7200,
     reuse_field="translated_segments_file",
-    lacking=lambda: lacking(llm_settings()),
+    lacking=lacking,
     lacking_unless=("model",),
 )
 async def translate_subtitles(

@@ -23,9 +23,10 @@ from subtitles.reading import parse_text
 from tests.language_models.minds import lines_of
 from tests.language_models.model_server import ModelServer, serving
 from tests.stories.conftest import RunningStack, running_stack
+from tests.stories.test_readme import run, steps
 from yivideo_client.callbacks import CallbackReceiver
 
-NODES = ("ffmpeg", "asr", "diarize", "separate", "subtitle", "tts")
+NODES = ("ffmpeg", "asr", "diarize", "separate", "subtitle", "tts", "ocr")
 NEEDED = {name for row in read_node_table() if row.name in NODES for name in row.prefers.models}
 SPOKEN = (
     "He began a confused complaint against the wizard who had vanished behind the curtain on the left.",
@@ -193,6 +194,28 @@ async def test_a_film_becomes_subtitles_and_goes_on_from_any_stage(chains: Chain
     assert attempts["text"] == given["text"]
     twice = await chains.download(attempts["fixed"]["fixed_subtitle_path"], tmp_path / "again.srt")
     assert twice.read_text() == path.read_text()
+
+
+async def test_the_readmes_films(chains: Chains, spoken_film: Path, tmp_path: Path) -> None:
+    """Each command works as it is printed, in order."""
+    preamble, *parts = steps(3)
+    said = {}
+    for part in parts:
+        title, _, commands = part.partition("\n")
+        whole = f"{preamble}\n{commands}"
+        said[title.split()[0].strip(".,:")] = await asyncio.to_thread(
+            run, whole, tmp_path, seconds=120, YIVIDEO=chains.stack.url, FILM=str(spoken_film)
+        )
+    assert "event: completed" in said["One"]
+    assert "fixed_subtitle_path" in said["What"]
+    for name in ("In", "Spoken", "Subtitles"):
+        assert '"tasks_total"' in said[name], said[name]
+    async with chains.http.delete("/v1/workflows/german") as answer:
+        assert answer.status in (200, 202, 400)
+    async with chains.http.delete("/v1/workflows/dubbed") as answer:
+        assert answer.status in (200, 202, 400)
+    await chains.follow("german")
+    await chains.follow("dubbed")
 
 
 async def test_a_film_becomes_subtitles_in_another_language(chains: Chains, tmp_path: Path) -> None:

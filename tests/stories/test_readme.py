@@ -40,7 +40,7 @@ def steps(number: int) -> list[str]:
     return re.split(r"^# ", blocks[number], flags=re.M)
 
 
-def run(commands: str, folder: Path, **environment: str) -> str:
+def run(commands: str, folder: Path, *, seconds: float = 60, **environment: str) -> str:
     """Run commands as a shell does; returns what they printed."""
     script = f"set -eu\n{commands}"
     done = subprocess.run(
@@ -49,7 +49,7 @@ def run(commands: str, folder: Path, **environment: str) -> str:
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=seconds,
     )
     assert done.returncode == 0, (commands, done.stdout, done.stderr)
     return done.stdout
