@@ -272,6 +272,7 @@ class TaskContext:
 
         `load` is a module-level function (or a `functools.partial` of one) that returns the model; it runs in a worker process
         of the model's own, under a lease as `gpu` gives. `await model.run(function, …)` calls `function(model, …)` there.
+        Figures are by the key up to a `#`: behind it stands what tells one user's from another's, without bound.
         Afterwards the model stays loaded under a lease that gives way to others, and the next task with the same key and memory
         finds it: `model.warm`. The replica keeps at most `gpu.max_warm` of them. Fails as `gpu` does.
 

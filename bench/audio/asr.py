@@ -2,8 +2,9 @@
 
 The same recording, model, threads, language and beam in one run: the bare library in a process of its own, in batches and window
 by window, and the task as a client runs it (gRPC, decode, worker, files), model warm. Rounds alternate and medians are
-compared, since other work on the machine slows all of them. `--minutes 60 --rounds 0` is the hour: the worker's memory only.
-Ends with `RESULT {"asr_ratio_bare": …, "asr_x_realtime": …, "asr_batched_gain": …, "asr_worker_growth_mib": …}`.
+compared, since other work on the machine slows all of them; processor seconds, which it hardly does, stand beside them.
+`--minutes 60 --rounds 0` is the hour: the worker's memory only. What batches can gain on these cores is what the bare library
+gains by them: `asr_bare_batched_gain`. Ends with `RESULT {"asr_ratio_bare": …, "asr_batched_gain": …, …}`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench.processes import cpu_seconds, tree
 from nodekit.models import model_store
 from nodekit.testkit import NodeUnderTest
 from services.asr.node import node
@@ -36,14 +38,14 @@ model = WhisperModel(folder, device="cpu", compute_type="int8", cpu_threads=int(
 batched = BatchedInferencePipeline(model)
 for line in sys.stdin:
     way, path = line.split(maxsplit=1)
-    began = time.perf_counter()
+    began, spent = time.perf_counter(), time.process_time()
     options = {"language": "en", "word_timestamps": True, "beam_size": 5}
     if way == "batched":
         found, _ = batched.transcribe(path.strip(), batch_size=8, **options)
     else:
         found, _ = model.transcribe(path.strip(), vad_filter=True, **options)
     words = sum(len(segment.words) for segment in found)
-    print(time.perf_counter() - began, words, flush=True)
+    print(time.perf_counter() - began, time.process_time() - spent, words, flush=True)
 """
 
 
@@ -59,12 +61,13 @@ class Bare:
             text=True,
         )
 
-    def hear(self, way: str, path: Path) -> float:
-        """Return the seconds that the library took."""
+    def hear(self, way: str, path: Path) -> tuple[float, float]:
+        """Return the seconds that the library took, and those of processors."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(f"{way} {path}\n")
         self._process.stdin.flush()
-        return float(self._process.stdout.readline().split()[0])
+        seconds, spent, _ = self._process.stdout.readline().split()
+        return float(seconds), float(spent)
 
     def close(self) -> None:
         """End the process."""
@@ -100,45 +103,52 @@ def largest_worker_mib() -> float:
 async def measure(folder: Path, minutes: float, rounds: int) -> dict[str, float]:
     """Return every figure."""
     path, threads = recording(folder, minutes), os.cpu_count() or 1
-    times: dict[str, list[float]] = {"node": [], "batched": [], "sequential": []}
+    times: dict[str, list[tuple[float, float]]] = {"node": [], "batched": [], "sequential": []}
     sizes: list[float] = []
     # The audio limit is for uploads of strangers; this file is ours.
-    async with NodeUnderTest(node, folder, audio_limit_mib=4000, threads=threads) as under_test:
+    options: dict[str, Any] = {"audio_limit_mib": 4000, "threads": threads, "allowed_roots": (MEDIA,)}
+    async with NodeUnderTest(node, folder, **options) as under_test:
 
         def on_event(event: Any) -> None:
             if event.HasField("checkpoint"):
                 sizes.append(largest_worker_mib())
 
-        async def through_node() -> float:
-            began = time.perf_counter()
+        async def through_node(audio: Path = path) -> tuple[float, float]:
+            began, spent = time.perf_counter(), cpu_seconds(tree([os.getpid()]))
             result = await under_test.run(
                 TASK,
-                {"audio_path": str(path), "language": "en"},
+                {"audio_path": str(audio), "language": "en"},
                 task_id=f"round-{time.monotonic_ns()}",
                 wait_seconds=7200,
                 on_event=on_event,
             )
             if result.outcome != "completed":
                 raise SystemExit(f"{result.error.code}: {result.error.message}")
-            return time.perf_counter() - began
+            return time.perf_counter() - began, cpu_seconds(tree([os.getpid()])) - spent
 
-        await under_test.run(TASK, {"audio_path": str(MEDIA / "asr/jfk.flac"), "language": "en"})
+        await through_node(MEDIA / "asr/jfk.flac")  # the model is loaded, and the figures are of a warm one
         if rounds == 0:
             times["node"].append(await through_node())
-            return {"asr_x_realtime": times["node"][0] / minutes / 60, "asr_worker_growth_mib": growth(sizes)}
+            took = times["node"][0][0]
+            return {"asr_x_realtime": took / minutes / 60, "asr_worker_growth_mib": growth(sizes)}
         bare = await asyncio.to_thread(Bare, threads)
         for _ in range(rounds):
             times["node"].append(await through_node())
             for way in ("batched", "sequential"):
                 times[way].append(await asyncio.to_thread(bare.hear, way, path))
         await asyncio.to_thread(bare.close)
-    middle = {way: median(each) for way, each in times.items()}
+    middle = {way: median(seconds for seconds, _ in each) for way, each in times.items()}
+    spent = {way: median(seconds for _, seconds in each) for way, each in times.items()}
     for way, each in times.items():
-        print(f"{way:12} {' '.join(f'{seconds:7.2f}' for seconds in each)} s")
+        print(f"{way:12} {' '.join(f'{seconds:7.2f} ({used:.2f} CPU)' for seconds, used in each)} s")
     return {
         "asr_ratio_bare": middle["node"] / middle["batched"],
         "asr_x_realtime": middle["node"] / minutes / 60,
         "asr_batched_gain": middle["sequential"] / middle["node"],
+        "asr_bare_batched_gain": middle["sequential"] / middle["batched"],
+        "asr_cpu_ratio_bare": spent["node"] / spent["batched"],
+        "asr_cpu_batched_gain": spent["sequential"] / spent["node"],
+        "asr_cpu_bare_batched_gain": spent["sequential"] / spent["batched"],
         "asr_worker_growth_mib": growth(sizes),
     }
 

@@ -16,7 +16,7 @@ WARM_MODELS = Gauge("yivideo_node_warm_models", "Models that stay loaded between
 WARM_STARTS = Counter(
     "yivideo_node_warm_starts_total", "Uses of a model, by whether it was loaded.", ["model", "hit"]
 )
-"""`model` is the key that the node's code gave `context.warm`: a few for each node, never one for each task."""
+"""`model` is the key that the node's code gave `context.warm`, up to a `#`: a few for each node, never one for each task."""
 MODEL_LOAD_SECONDS = Histogram(
     "yivideo_node_model_load_seconds",
     "Seconds from the start of a model's process until the model was loaded.",
@@ -29,3 +29,8 @@ MODEL_RUN_SECONDS = Histogram(
     ["model"],
     buckets=JOB_BUCKETS,
 )
+
+
+def model_label(key: str) -> str:
+    """Return what figures call a model: its key without what tells users' own voices and settings apart."""
+    return key.partition("#")[0]

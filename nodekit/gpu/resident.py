@@ -11,7 +11,7 @@ from typing import Any
 from nodekit.failure import TaskFailed
 from nodekit.gpu.holding import Holding
 from nodekit.gpu.lease_scope import LeaseScope
-from nodekit.gpu.metrics import MODEL_LOAD_SECONDS, MODEL_RUN_SECONDS
+from nodekit.gpu.metrics import MODEL_LOAD_SECONDS, MODEL_RUN_SECONDS, model_label
 from nodekit.process.worker import Wear, Worker
 
 
@@ -38,7 +38,7 @@ class Resident:
         self._worker = await self._life.enter_async_context(Worker.running(self.scope.family))
         await self._worker.call(load, (), {}, "load")
         self.load_seconds = time.monotonic() - began
-        MODEL_LOAD_SECONDS.labels(self.key).observe(self.load_seconds)
+        MODEL_LOAD_SECONDS.labels(model_label(self.key)).observe(self.load_seconds)
 
     @property
     def usable(self) -> bool:
@@ -50,7 +50,7 @@ class Resident:
         is gone or was interrupted in a call before.
         """
         async with self._turn:
-            with MODEL_RUN_SECONDS.labels(self.key).time():
+            with MODEL_RUN_SECONDS.labels(model_label(self.key)).time():
                 return await self._ready().call(function, args, kwargs, "use")
 
     async def stream(
@@ -60,7 +60,7 @@ class Resident:
         async with self._turn:
             worker = self._ready()
             try:
-                with MODEL_RUN_SECONDS.labels(self.key).time():
+                with MODEL_RUN_SECONDS.labels(model_label(self.key)).time():
                     async with aclosing(worker.stream(function, args, kwargs)) as items:
                         async for item in items:
                             yield item

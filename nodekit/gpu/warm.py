@@ -19,7 +19,7 @@ from nodekit.gpu.holding import Holding, Phase
 from nodekit.gpu.lease import GpuLease, to_lease
 from nodekit.gpu.lease_client import LeaseClient
 from nodekit.gpu.lease_scope import LeaseScope
-from nodekit.gpu.metrics import LEASES, WARM_MODELS, WARM_STARTS
+from nodekit.gpu.metrics import LEASES, WARM_MODELS, WARM_STARTS, model_label
 from nodekit.gpu.resident import Resident
 from nodekit.gpu.use import GpuUse
 from nodekit.process.child import uninterrupted
@@ -125,9 +125,9 @@ class WarmShelf:
         lease = to_lease(holding)
         found = want.resident if holding is None or holding.lease.warm else None
         if found is not None and found.ending is None and await self._take_over(use, found, holding):
-            WARM_STARTS.labels(key, "yes").inc()
+            WARM_STARTS.labels(model_label(key), "yes").inc()
             return found, lease, True
-        WARM_STARTS.labels(key, "no").inc()
+        WARM_STARTS.labels(model_label(key), "no").inc()
         scope = LeaseScope(
             self._lease_client.mark(),
             lease,

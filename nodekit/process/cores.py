@@ -38,5 +38,9 @@ def threads_for(setting: int, slots: int) -> int:
 
 
 def thread_environment(threads: int) -> dict[str, str]:
-    """Return the variables by which numeric libraries start so many threads; those that the node itself was given win."""
-    return {name: os.environ.get(name) or str(threads) for name in _THREAD_VARIABLES}
+    """Return the variables by which numeric libraries start so many threads; those that the node itself was given win.
+
+    Threads that wait sleep: OpenMP's spin by default, and take the cores away from other workers of the machine.
+    """
+    wanted = {name: str(threads) for name in _THREAD_VARIABLES} | {"OMP_WAIT_POLICY": "PASSIVE"}
+    return {name: os.environ.get(name) or value for name, value in wanted.items()}

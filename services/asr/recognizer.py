@@ -37,6 +37,8 @@ class Recognizer(Protocol):
     """Codes of the languages that it knows."""
     window_seconds: float
     """The longest window that it hears whole."""
+    side_by_side: int
+    """Windows that it hears as fast as one."""
 
     def guess_language(self, samples: Samples) -> tuple[str, float]:
         """Return the likeliest language of some speech and its probability."""

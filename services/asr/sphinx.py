@@ -32,6 +32,7 @@ class Sphinx:
     engine = "pocketsphinx"
     model = MODEL
     languages = frozenset({"en"})
+    side_by_side = 1
     window_seconds = 20.0
 
     def __init__(self, decoder: Any) -> None:

@@ -25,7 +25,7 @@ from services.asr.windows import Piece, Window, pack, pad
 
 _LATEST_CONTEXT_CHARACTERS = 600
 _FIRST_BATCHES = (1, 2, 4)
-"""The first batches are small, so that watchers see the first words soon."""
+"""The first batches are small, so that watchers see the first words soon: so many windows for each that is heard side by side."""
 _WEAK_TRANSLATION = frozenset({"zh", "yue", "ja", "ko"})
 
 
@@ -117,9 +117,12 @@ def _of_one(spoken: Iterator[Spoken]) -> Iterator[Spoken]:
         yield replace(each, language=language)
 
 
-def _batches(windows: Iterable[tuple[str, Window]], largest: int) -> Iterator[tuple[str, list[Window]]]:
+def _batches(
+    windows: Iterable[tuple[str, Window]], largest: int, side_by_side: int
+) -> Iterator[tuple[str, list[Window]]]:
     """Give windows in batches of one language each; the first ones are small."""
-    sizes = chain((min(size, largest) for size in _FIRST_BATCHES), iter(lambda: largest, -1))
+    first = (min(size * side_by_side, largest) for size in _FIRST_BATCHES)
+    sizes = chain(first, iter(lambda: largest, -1))
     size, batch, spoken = next(sizes), list[Window](), ""
     for language, window in windows:
         if batch and (language != spoken or len(batch) >= size):
@@ -140,7 +143,8 @@ def _hear_all(
 ) -> Iterator[Heard]:
     context = ""
     decode = options.decode
-    for language, batch in _batches(windows, 1 if decode.condition_on_previous_text else decode.batch_size):
+    largest = 1 if decode.condition_on_previous_text else decode.batch_size
+    for language, batch in _batches(windows, largest, recognizer.side_by_side):
         samples = [window.read(sound, channel) for window in batch]
         for window, heard in zip(batch, recognizer.hear(samples, language, decode, context), strict=True):
             believed = _believed(heard, window, language, sound, options, channel)

@@ -66,10 +66,10 @@ class Cast:
 
 
 def model_key(cast: Cast, threads: int) -> str:
-    """Return a short name for what a cast loads, equal for equal casts; a digest stands for recordings and texts of users."""
+    """Return a short name for what a cast loads, equal for equal casts; behind a `#` a digest stands for what users brought."""
     own = (cast.url, cast.reference, cast.prompt_text, cast.manner, cast.seed)
-    digest = f"/{hashlib.sha256(repr(own).encode()).hexdigest()[:12]}" if any(own) else ""
-    return f"{cast.engine}/{cast.voice or cast.language}{digest}/{threads}"
+    digest = f"#{hashlib.sha256(repr(own).encode()).hexdigest()[:12]}" if any(own) else ""
+    return f"{cast.engine}/{cast.voice or cast.language}/{threads}{digest}"
 
 
 def load(cast: Cast, threads: int) -> Speaker:

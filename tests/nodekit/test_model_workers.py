@@ -234,4 +234,8 @@ def test_a_containers_quota_counts(tmp_path: Path, text: str, cores: int | None)
     quota.write_text(text)
     assert usable_cores(quota) == (cores or len(os.sched_getaffinity(0)))
     assert threads_for(0, 1000) == 1
-    assert set(thread_environment(2)) >= {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"}
+    told = thread_environment(2)
+    assert set(told) >= {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"}
+    assert told["OMP_WAIT_POLICY"] == os.environ.get("OMP_WAIT_POLICY", "PASSIVE"), (
+        "threads that wait must not spin"
+    )

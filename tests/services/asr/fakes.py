@@ -19,6 +19,7 @@ class ToneRecognizer:
     engine = "tones"
     model = "tones-large"
     window_seconds = 28.0
+    side_by_side = 1
 
     def __init__(
         self, decoding: Decoding = UNKNOWN, languages: frozenset[str] = frozenset({"en", "de"})

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nodekit.gpu.metrics import model_label
 from nodekit.models import ModelMissing
 from nodekit.testkit import NodeUnderTest
 from services.tts import casting, passages
@@ -204,5 +205,6 @@ def test_model_keys_tell_casts_apart_and_show_nothing_of_users() -> None:
     others = [replace(mine, prompt_text="x"), replace(mine, url="http://b"), replace(mine, language="en")]
     keys = {model_key(cast, 1) for cast in (mine, *others)}
     assert len(keys) == 4
+    assert {model_label(key) for key in keys} == {"cosyvoice/zh/1", "cosyvoice/en/1"}
     assert not any(word in key for key in keys for word in ("my-voice", "secret"))
     assert model_key(Cast("hibari", "heart"), 2) == "hibari/heart/2"
