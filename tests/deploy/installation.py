@@ -72,9 +72,13 @@ class Installation:
             for match in set(re.findall(pattern, text)):
                 host, port = self.place(targets[0], int(match))
                 text = re.sub(rf"(?<![\w.-]){name}(?:\.yivideo\.svc)?:{match}\b", f"{host}:{port}", text)
-        for path in sorted(workload.mounts, key=len, reverse=True):
-            text = re.sub(rf"(?<![\w:/.]){path}(?=[/\s\"']|$)", str(self.files_of(workload, path)), text)
-        return text
+        # At once: the folder that stands for one path may lie below another.
+        paths = "|".join(map(re.escape, sorted(workload.mounts, key=len, reverse=True)))
+        return re.sub(
+            rf"(?<![\w:/.])(?:{paths})(?=[/\s\"']|$)",
+            lambda found: str(self.files_of(workload, found[0])),
+            text,
+        )
 
     def prepare(self, workload: Workload) -> None:
         """Fill the workload's folders as a kubelet would."""
@@ -121,7 +125,7 @@ class Installation:
             if workload.labels.get("yivideo.dev/role") == "redis":
                 # In a pod it has all addresses to itself.
                 command[-1] = command[-1].replace(
-                    'printf "', f'printf "bind {self.addresses[workload.name]}\\n', 1
+                    "include ", f"bind {self.addresses[workload.name]}\ninclude ", 1
                 )
         log = (self.folder / f"{workload.name}.log").open("wb")
         with log:
@@ -133,8 +137,8 @@ class Installation:
         """The end of what a workload's process has said."""
         return (self.folder / f"{name}.log").read_text(errors="replace")[-2000:]
 
-    def stop(self) -> None:
-        """Stop in the order of trust, as the manifests' times have it in a cluster."""
+    def stop(self) -> dict[str, int]:
+        """Stop in the order of trust, as the manifests' times have it in a cluster; gives how each ended."""
         order = {"gateway": 0, "scheduler": 2, "gpulock": 3, "filestore": 4}
         for name in sorted(
             self.processes, key=lambda name: order.get(name, 1 if name.startswith("node-") else 5)
@@ -147,6 +151,7 @@ class Installation:
             if process.poll() is None:
                 process.kill()
                 process.wait()
+        return {name: int(process.returncode) for name, process in self.processes.items()}
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.deploy.arrows import Arrow, arrows
 from tests.deploy.figures import figure_names, rule_figures
-from tests.deploy.finding import Finding, not_in_code
+from tests.deploy.finding import Finding, invalid, not_in_code
 from tests.deploy.installation import Installation, installed
 from tests.deploy.manifests import Render, Workload
 from tests.deploy.secret import api_key
@@ -29,6 +29,7 @@ from tests.s3.radosgw import S3Server
 from yivideo.keda.v1 import external_scaler_pb2, external_scaler_pb2_grpc
 from yivideo_client.client import AsyncClient
 from yivideo_client.connection import Connection
+from yivideo_client.errors import ClientError
 
 _READY_SECONDS = 180.0
 _CALL_SECONDS = 10.0
@@ -60,17 +61,27 @@ def live_findings(render: Render, s3: S3Server | None) -> tuple[list[Finding], s
         ]
         asyncio.run(_work(made, Path(folder)))
         _tell_memory(made)
-        found += _arrow_findings(made, watch.seen)
+        found += _arrow_findings(made, watch.look())
+        found += [
+            invalid(
+                f"live: {name}", f"SIGTERM to its first process does not end it in order (exit code {code})"
+            )
+            for name, code in made.stop().items()
+            if code
+        ]
         return found, watch.seen
 
 
 def _wait(made: Installation) -> None:
     end = time.monotonic() + _READY_SECONDS
     for workload in made.render.workloads:
-        while workload.name in made.processes and not _passes(
-            made, workload, workload.container["readinessProbe"]
-        ):
-            if made.processes[workload.name].poll() is not None or time.monotonic() > end:
+        if workload.name not in made.processes:
+            continue
+        while not _passes(made, workload, workload.container["readinessProbe"]):
+            for name, process in made.processes.items():
+                if process.poll() is not None:
+                    raise NotReady(f"{name} has ended by itself:\n{made.log_of(name)}")
+            if time.monotonic() > end:
                 raise NotReady(f"{workload.where} does not get ready:\n{made.log_of(workload.name)}")
             time.sleep(0.2)
 
@@ -227,6 +238,18 @@ async def _work(made: Installation, folder: Path) -> None:
             "ffmpeg.extract_audio", {"video_path": sound, "sample_rate": _RATE}, download_to=folder / "out"
         )
         await client.tasks.delete(task.task_id)
+        film = folder / "film.mp4"
+        subprocess.run(
+            ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=duration=1:size=160x120", "-pix_fmt", "yuv420p", film],
+            check=True, timeout=_CALL_SECONDS,
+        )  # fmt: skip
+        with contextlib.suppress(
+            ClientError
+        ):  # there is no card here, which the lock service must be asked to know
+            await client.run(
+                "ffmpeg.crop_subtitle_images",
+                {"video_path": film, "subtitle_area": [0, 80, 160, 120], "decoder": "cuda"},
+            )
 
 
 async def _types_known(client: AsyncClient) -> None:

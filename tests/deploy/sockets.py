@@ -109,6 +109,7 @@ class ConnectionWatch:
         self._targets = targets
         self._known: dict[str, str] = {}
         self._stop = threading.Event()
+        self._turn = threading.Lock()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.seen: set[tuple[str, str, int]] = set()
         """From whom, to whom, port."""
@@ -121,9 +122,9 @@ class ConnectionWatch:
         self._stop.set()
         self._thread.join()
 
-    def _watch(self) -> None:
-        while not self._stop.is_set():
-            began = time.monotonic()
+    def look(self) -> set[tuple[str, str, int]]:
+        """Look once more, and give all that was seen."""
+        with self._turn:
             out = [one for one in all_sockets() if one.state != _LISTENING and one.remote in self._targets]
             if any(one.inode not in self._known for one in out):
                 self._known |= owners(self._roots)
@@ -132,4 +133,10 @@ class ConnectionWatch:
                 name = self._known.setdefault(one.inode, "")
                 if name:
                     self.seen.add((name, self._targets[one.remote], one.remote[1]))
+        return self.seen
+
+    def _watch(self) -> None:
+        while not self._stop.is_set():
+            began = time.monotonic()
+            self.look()
             self._stop.wait(max(_TURN_SECONDS, 2 * (time.monotonic() - began)))

@@ -13,6 +13,11 @@ done
 follow=""
 [ "$primary" = "$me" ] || follow="replicaof $primary 6379"
 echo "starting $me; the primary is $primary" >&2
-# By standard input: arguments are for everybody's eyes.
-printf '%s\n' "include /etc/redis/redis.conf" "requirepass $REDIS_PASSWORD" "masterauth $REDIS_PASSWORD" \
-    "replica-announce-ip $me" "$follow" | exec redis-server -
+# By standard input: arguments are for everybody's eyes. Not by a pipe: the shell would stay in front of it and keep SIGTERM to itself.
+exec redis-server - <<END
+include /etc/redis/redis.conf
+requirepass $REDIS_PASSWORD
+masterauth $REDIS_PASSWORD
+replica-announce-ip $me
+$follow
+END
