@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any, Self
 
 from yivideo_client.backoff import Backoff
 from yivideo_client.connection import Connection, resolve
-from yivideo_client.errors import TaskCancelled, TaskFailed
 from yivideo_client.event_stream import read_events
 from yivideo_client.files import Files
-from yivideo_client.models import Event, StoredFile, Task
+from yivideo_client.models import Event
+from yivideo_client.running import Running
 from yivideo_client.tasks import Tasks
 from yivideo_client.transport import Transport
 
-UPLOAD_PREFIX = "uploads"
-"""Where `run` puts local files."""
-_PARALLEL_FILES = 4
 
-
-class AsyncClient:
+class AsyncClient(Running):
     """A session with one installation; use it with `async with`, in one event loop."""
 
     def __init__(self, connection: Connection | str | None = None, *, backoff: Backoff | None = None) -> None:
         """Connect as `connection` says: an address, or what environment and profile say when it is None."""
         given = connection if isinstance(connection, Connection) else resolve(connection)
         self._transport = Transport(given, backoff)
-        self.tasks = Tasks(self._transport)
-        self.files = Files(self._transport)
+        self.tasks: Tasks = Tasks(self._transport)
+        self.files: Files = Files(self._transport)
 
     @property
     def connection(self) -> Connection:
@@ -52,82 +46,3 @@ class AsyncClient:
         async with self._transport.request("GET", path, headers={"Accept": "text/event-stream"}) as response:
             async for event in read_events(response.content):
                 yield event
-
-    async def run(
-        self,
-        task_name: str,
-        input_data: Mapping[str, Any],
-        *,
-        task_id: str | None = None,
-        timeout_seconds: float | None = None,
-        download_to: Path | str | None = None,
-        on_event: Callable[[Event], None] | None = None,
-        **options: Any,
-    ) -> Task:
-        """Run a task to its end: upload the local files of its input, submit, watch, and fetch what it stored.
-
-        Values of `input_data` that are `pathlib.Path` are uploaded first, text is sent as it is. `options` are the other
-        fields of the request. The task is not cancelled when this call is. Raises TaskFailed, TaskCancelled, and
-        TimeoutError after `timeout_seconds`.
-        """
-        async with asyncio.timeout(timeout_seconds):
-            sent = await self._uploaded(input_data)
-            task = await self.tasks.submit(task_name, sent, task_id=task_id, **options)
-            task = await self.finish(task.task_id, on_event)
-            if download_to is not None:
-                await self.fetch_outputs(task, Path(download_to))
-        return task
-
-    async def finish(self, task_id: str, on_event: Callable[[Event], None] | None = None) -> Task:
-        """Watch a task to its end and return it with its output. Raises TaskFailed, TaskCancelled."""
-        if on_event is None:
-            task = await self.tasks.wait(task_id)
-        else:
-            async for event in self.tasks.watch(task_id):
-                on_event(event)
-            task = await self.tasks.wait(task_id)
-        if task.status == "failed":
-            raise TaskFailed(task)
-        if task.status == "cancelled":
-            raise TaskCancelled(task)
-        return task
-
-    async def fetch_outputs(
-        self, task: Task, folder: Path, each: Callable[[StoredFile, Path], Awaitable[None]] | None = None
-    ) -> list[Path]:
-        """Download what a task stored into a folder, which is made; returns the paths in the order of its files.
-
-        Folders below the task's own are kept (`keyframes/0001.jpg`), because names may repeat between them.
-        """
-        places = asyncio.Semaphore(_PARALLEL_FILES)
-
-        async def one(file: StoredFile, target: Path) -> None:
-            async with places:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                await self.files.download(file, target)
-                if each:
-                    await each(file, target)
-
-        targets = [local_path(task.task_id, file.path, folder) for file in task.files]
-        async with asyncio.TaskGroup() as group:
-            for file, target in zip(task.files, targets, strict=True):
-                group.create_task(one(file, target))
-        return targets
-
-    async def _uploaded(self, value: Any) -> Any:
-        """Return the input with each local file replaced by the path that it was stored under."""
-        if isinstance(value, Path):
-            return (await self.files.put_once(value, UPLOAD_PREFIX)).path
-        if isinstance(value, Mapping):
-            return {name: await self._uploaded(one) for name, one in value.items()}
-        if isinstance(value, list | tuple):
-            return [await self._uploaded(one) for one in value]
-        return value
-
-
-def local_path(task_id: str, object_path: str, folder: Path) -> Path:
-    """Return where an output goes: below `folder`, whatever the server calls it."""
-    parts = [part for part in object_path.split("/") if part not in ("", ".", "..")]
-    if parts and parts[0] == task_id and len(parts) > 1:
-        parts = parts[1:]
-    return folder.joinpath(*parts)

@@ -45,7 +45,6 @@ OVERVIEW = Dashboard(
             ), "ops"),
             Panel("Open streams", (
                 Query("sum(yivideo_sse_connections)", "event streams"),
-                Query("sum(yivideo_websocket_connections)", "WebSockets"),
                 Query("sum(yivideo_watchers)", "at schedulers"),
             )),
         )),

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from yivideo_client.cli.bars import Bars
 from yivideo_client.cli.failures import UsageError, exit_code, tell
 from yivideo_client.cli.fields import input_file_field, parse
-from yivideo_client.client import UPLOAD_PREFIX
 from yivideo_client.errors import ApiError, ClientError, NotFound
 from yivideo_client.models import Json, Task, TaskType
+from yivideo_client.running import UPLOAD_PREFIX
 
 if TYPE_CHECKING:
     from yivideo_client.client import AsyncClient
