@@ -34,23 +34,29 @@ def _operators() -> dict[tuple[str, str], Any]:
 def schema_findings(render: Render) -> Iterator[Finding]:
     """Yield what a schema refuses, and objects that no schema is there for."""
     for one in render.objects:
-        validator = _operators().get((one.get("apiVersion", ""), one.get("kind", "")))
-        if validator is not None:
-            yield from (
-                invalid(f"{render.name}: {title(one)}", f"{_pointer(error.instance_path)}: {error.message}")
-                for error in validator.iter_errors(one)
-            )
-            continue
-        for version in VERSIONS:
-            try:
-                kubernetes_validate.validate(one, version, strict=True)
-            except kubernetes_validate.ValidationError as error:
-                yield invalid(
-                    f"{render.name}: {title(one)}",
-                    f"Kubernetes {version}: {_pointer(error.path)}: {error.message}",
-                )
-            except kubernetes_validate.SchemaNotFoundError as error:
-                yield invalid(f"{render.name}: {title(one)}", error.message)
+        yield from (
+            invalid(f"{render.name}: {title(one)}", what) for what in _faults(json.dumps(one, sort_keys=True))
+        )
+
+
+@cache
+def _faults(text: str) -> tuple[str, ...]:
+    """Return what is wrong with an object; most renders have most objects in common, and a schema of Kubernetes is megabytes."""
+    one = json.loads(text)
+    validator = _operators().get((one.get("apiVersion", ""), one.get("kind", "")))
+    if validator is not None:
+        return tuple(
+            f"{_pointer(error.instance_path)}: {error.message}" for error in validator.iter_errors(one)
+        )
+    found = []
+    for version in VERSIONS:
+        try:
+            kubernetes_validate.validate(one, version, strict=True)
+        except kubernetes_validate.ValidationError as error:
+            found.append(f"Kubernetes {version}: {_pointer(error.path)}: {error.message}")
+        except kubernetes_validate.SchemaNotFoundError as error:
+            found.append(str(error.message))
+    return tuple(found)
 
 
 def _pointer(path: Any) -> str:
