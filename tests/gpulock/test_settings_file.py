@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from runtime.section_names import CONFIG_VARIABLE
+from tests.conftest import ROOT
 from tests.gpulock.replicas import Replicas, Running
 from yivideo.gpulock.v1 import monitor_pb2
 
@@ -113,3 +114,24 @@ async def test_the_environment_goes_before_a_changed_file(
     write(config, max_wait_time=200)
     changed = await in_force(a, 200)
     assert json.loads(changed.values["gpu_lock_monitor.heartbeat.interval"]) == 7
+
+
+async def test_a_swapped_directory_of_kubernetes_is_a_changed_file(
+    replicas: Replicas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kubelet replaces no file of a mounted ConfigMap: it turns one link, `..data`, to another folder."""
+
+    def turn(name: str, text: str) -> None:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "settings.yaml").write_text(text)
+        (tmp_path / "..data_tmp").symlink_to(name)
+        (tmp_path / "..data_tmp").rename(tmp_path / "..data")
+
+    base = (ROOT / "deploy" / "k8s" / "base" / "settings" / "settings.yaml").read_text()
+    turn("..first", base)
+    (tmp_path / "settings.yaml").symlink_to("..data/settings.yaml")
+    monkeypatch.setenv(CONFIG_VARIABLE, str(tmp_path / "settings.yaml"))
+    a = await replicas.replica(lock={"max_wait_time": 300}, monitor={}, file_check_seconds=0.05)
+    await in_force(a, 300)
+    turn("..second", base.replace("max_wait_time: 300", "max_wait_time: 77"))
+    assert (await in_force(a, 77)).source == "file"
