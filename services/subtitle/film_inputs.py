@@ -90,6 +90,10 @@ class BurnSubtitlesInput(TaskInput):
     """The subtitles, in any form and encoding; ASS keeps its styles."""
     encoding: str | None = Field(None, max_length=32)
     """The subtitles' encoding; null: found by their bytes."""
+    cover_path: MediaRef | None = None
+    """Text of the picture that is covered first, where and while it stands: the `json_file` of `paddleocr.extract_subtitles`."""
+    cover: Literal["fill", "blur", "box"] = "fill"
+    """How: filled in from the pixels around it, blurred, or by a black bar. What stood behind it does not come back."""
     font: str = Field("Noto Sans CJK SC", min_length=1, max_length=100, pattern=r"^[^,\r\n]+$")
     """Font; where it is missing, or has not all characters, libass takes another one that has."""
     font_size: float = Field(5.0, ge=1, le=20)

@@ -53,5 +53,7 @@ class BurnSubtitlesOutput(TaskOutput):
     """The film, H.264 in MP4."""
     total_cues: int
     """Cues that were drawn."""
+    covered_areas: int
+    """Bands of the picture in which text was covered."""
     duration: float
     """Seconds."""

@@ -12,6 +12,7 @@ from media.languages import language_code
 from media.packets import probe_timed
 from nodekit import MediaKind, TaskContext, TaskFailed
 from services.subtitle import films
+from services.subtitle.covering import cover_graph, read_bands
 from services.subtitle.faults import FaultCode, SubtitleFault
 from services.subtitle.fetching import fetch_file
 from services.subtitle.film_inputs import BurnSubtitlesInput, ExtractSoftSubtitlesInput, MuxSubtitlesInput
@@ -103,6 +104,10 @@ async def burn_subtitles(request: BurnSubtitlesInput, context: TaskContext) -> B
         style = films.style_for(facts, request.font, request.font_size, request.margin)
         subtitle = context.output_path("burned.ass")
         count = await context.call(to_ass_file, source, subtitle, style)
+        bands = []
+        if request.cover_path:
+            boxes = await context.fetch(request.cover_path, kind=MediaKind.SUBTITLE)
+            bands = await context.call(read_bands, boxes, *films.shown_size(facts))
         stem = request.output_filename or f"{PurePosixPath(request.video_path).stem or 'film'}_subtitled"
         target = context.output_path(f"{stem}.mp4")
         seconds = await films.burn(
@@ -112,10 +117,14 @@ async def burn_subtitles(request: BurnSubtitlesInput, context: TaskContext) -> B
             target,
             crf=request.crf,
             preset=request.preset,
+            cover=cover_graph(bands, request.cover) if bands else "",
             progress=_progress(context),
         )
     return BurnSubtitlesOutput(
-        video_path=await context.store(target), total_cues=count, duration=round(seconds, 3)
+        video_path=await context.store(target),
+        total_cues=count,
+        covered_areas=len(bands),
+        duration=round(seconds, 3),
     )
 
 

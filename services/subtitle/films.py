@@ -145,14 +145,18 @@ async def burn(
     *,
     crf: int,
     preset: str,
+    cover: str = "",
     progress: Progress | None = None,
 ) -> float:
-    """Write the film as MP4 with an ASS file drawn into its picture; returns its length in seconds. Raises MediaFault."""
+    """Write the film as MP4 with an ASS file drawn into its picture; returns its length in seconds. Raises MediaFault.
+
+    `cover` are filters that come before, for the picture as viewers see it and on the film's clock.
+    """
     facts = await probe_timed(runner, film)
     video = facts.video()
     late = _late(facts)
     # The file is named relative to its folder: a filter's argument has its own rules for colons, quotes and brackets.
-    draw = f"ass=filename={subtitle.name}"
+    draw = ",".join(filter(None, (cover, f"ass=filename={subtitle.name}")))
     graph = f"setpts=PTS+{late:.6f}/TB,{draw},setpts=PTS-{late:.6f}/TB" if late else draw
     arguments = [
         *(*lock_arguments(), "-i", address(film), "-map", f"0:{video.index}", "-map", "0:a?"),
@@ -178,10 +182,16 @@ def write_ass(cues: Sequence[Cue], target: Path, style: AssStyle) -> None:
     target.write_text(to_ass(cues, style), encoding="utf-8")
 
 
+def shown_size(facts: MediaFacts) -> tuple[int, int]:
+    """Return width and height of the picture, turned upright, in the pixels that ffmpeg's filters see."""
+    video = facts.video()
+    return (video.height, video.width) if video.is_turned else (video.width, video.height)
+
+
 def style_for(facts: MediaFacts, font: str, size_percent: float, margin_percent: float) -> AssStyle:
     """Return a style in pixels of the picture as viewers see it."""
     video = facts.video()
-    wide, high = (video.height, video.width) if video.is_turned else (video.width, video.height)
+    wide, high = shown_size(facts)
     scale = max(1, high) / 100
     return replace(
         AssStyle(font=font),

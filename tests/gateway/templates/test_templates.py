@@ -52,6 +52,7 @@ GIVEN: dict[str, dict[str, Any]] = {
         "glossary": {"bread": "pan"},
     },
     "burned_subtitles_to_srt": {"film": "a.mp4", "subtitle_area": [0, 10, 20, 30], "chinese": "simplified"},
+    "burned_subtitles_replaced": {"film": "a.mp4", "target_language": "de", "cover": "blur"},
     "mended_subtitles": {"subtitles": "a.srt", "language": "en", "offset_seconds": -1.5},
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import AsyncIterator
 from itertools import count
@@ -67,6 +68,15 @@ def brightness(film: Path, second: float) -> float:
     return float(np.frombuffer(raw, np.uint8).mean())
 
 
+def picture(film: Path, second: float) -> Any:
+    """Return the brightness of every point of a frame."""
+    raw = subprocess.run(
+        ["ffmpeg", "-v", "error", "-ss", str(second), "-i", film, "-frames:v", "1", "-pix_fmt", "gray", "-f", "rawvideo", "-"],
+        capture_output=True, check=True, timeout=60,
+    ).stdout  # fmt: skip
+    return np.frombuffer(raw, np.uint8).reshape(240, 320)
+
+
 async def test_burned_subtitles_are_seen_when_they_are_said(
     subtitle_node: NodeUnderTest, film: Path, tmp_path: Path
 ) -> None:
@@ -89,6 +99,53 @@ async def test_burned_subtitles_are_seen_when_they_are_said(
     ).stdout.split()
     assert streams == ["h264", "aac"] and result.output["total_cues"] == 2
     assert abs(result.output["duration"] - 2.0) < 0.15
+
+
+@pytest.mark.parametrize(
+    ("mode", "least", "most"),
+    [
+        ("fill", 110, 150),
+        pytest.param("blur", 110, 200, marks=pytest.mark.slow),
+        pytest.param("box", 0, 20, marks=pytest.mark.slow),
+    ],
+)
+async def test_old_text_is_covered_where_and_while_it_stands(
+    subtitle_node: NodeUnderTest, tmp_path: Path, mode: str, least: float, most: float
+) -> None:
+    """In its time the place is like what is around it, or a bar; before, after and elsewhere the picture is what it was."""
+    film, boxes = tmp_path / f"{mode}.mp4", tmp_path / f"{mode}.json"
+    bars = ";".join(
+        f"drawbox=x={x}:y=180:w=3:h=20:color=white:t=fill:enable='between(t,0.4,1.6)'"
+        for x in range(100, 220, 9)
+    ).replace(";", ",")
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", f"color=gray:s=320x240:r=25:d=2,{bars}",
+         "-c:v", "libx264", "-crf", "10", film],
+        check=True, timeout=60,
+    )  # fmt: skip
+    line = {"text": "old", "bbox": [200, 360, 440, 400]}
+    cue = {"startTime": 0.4, "endTime": 1.6, "lines": [line]}
+    boxes.write_text(json.dumps({"width": 640, "height": 480, "subtitles": [cue]}))
+    (tmp_path / "new.srt").write_text("1\n00:00:01,900 --> 00:00:01,950\nnew\n")
+    result = await completed(
+        subtitle_node,
+        "burn_subtitles",
+        video_path=str(film),
+        subtitle_path=str(tmp_path / "new.srt"),
+        cover_path=str(boxes),
+        cover=mode,
+        crf=10,
+    )
+    assert result.output["covered_areas"] == 1
+    made = result.file("video_path")
+    before, during = (picture(made, second) for second in (0.1, 1.0))
+    inside = during[182:198, 104:216].astype(float)
+    assert least <= inside.mean() <= most
+    assert inside.std() < picture(film, 1.0)[182:198, 104:216].std() / 3
+    elsewhere = np.ones_like(during, bool)
+    elsewhere[174:206, 94:226] = False
+    assert np.abs(during.astype(int) - before)[elsewhere].max() <= 4
+    assert np.abs(before.astype(int) - picture(film, 0.1)).max() <= 4
 
 
 @pytest.mark.parametrize(("container", "codes"), [("mkv", ["eng", "chi"]), ("mp4", ["eng", "zho"])])
