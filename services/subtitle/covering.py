@@ -1,7 +1,7 @@
 """Text that is part of a film's picture, covered where and while it stands there. Knows no task.
 
-What stood behind the text is not in the film any more: `fill` guesses it from the pixels around, `blur` leaves a smear, `box` a bar.
-Nothing here paints a new background, as an inpainting model does.
+What stood behind the text is not in the film any more: `fill` guesses it from the pixels around, `blur` leaves a smear, `box` a
+bar. Nothing here paints a new background, as an inpainting model does.
 """
 
 from __future__ import annotations

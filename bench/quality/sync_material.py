@@ -1,0 +1,111 @@
+"""Recordings for `bench.quality.text_sync` on which nothing of the synchroniser was ever chosen.
+
+What begins when is known by the way they are made, or by who wrote down who speaks (../shared/media/diar).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import wave
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from subtitles.cue import Cue
+
+MEDIA = Path(__file__).resolve().parents[3] / "shared" / "media"
+_RATE = 16_000
+_FRAME = _RATE // 50
+_QUIET_DB = -32.0
+"""Of a clip's loudest 20 ms, below which nobody speaks in it."""
+_PAUSE_FRAMES = 18
+_CLIPS = (
+    "asr/librispeech_61-70968-0000.flac",
+    "asr/jfk.flac",
+    "asr/common_voice_ja_24511055.mp3",
+    "asr/chinese.wav",
+    "vad/s.wav",
+)
+
+
+@dataclass(frozen=True)
+class Material:
+    """A recording and when its lines begin and end."""
+
+    name: str
+    sound: Path
+    cues: list[Cue]
+
+
+def fresh_material(folder: Path) -> list[Material]:
+    """Return the recordings: readings put together in two orders, one of them in noise, and two meetings."""
+    clips = [part for name in _CLIPS for part in _phrases(_samples(MEDIA / name))]
+    return [
+        _readings("readings", clips, folder, seed=5, noise_db=-60.0),
+        _readings("readings_noise", clips, folder, seed=8, noise_db=-20.0),
+        _meeting(
+            "meeting_two", MEDIA / "diar/ami_dev00.wav", MEDIA / "diar/ami_debug.development.rttm", "dev00"
+        ),
+    ]
+
+
+def _samples(path: Path) -> np.ndarray[Any, Any]:
+    done = subprocess.run(
+        ["ffmpeg", "-v", "error", "-i", path, "-f", "f32le", "-ar", str(_RATE), "-ac", "1", "-"],
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    samples = np.frombuffer(done.stdout, "<f4")
+    level: np.ndarray[Any, Any] = samples / max(1e-6, float(np.abs(samples).max())) * 0.6
+    return level
+
+
+def _phrases(samples: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
+    """Cut a clip at its pauses; each phrase begins with its first sound."""
+    frames = samples[: len(samples) // _FRAME * _FRAME].reshape(-1, _FRAME)
+    power = np.mean(frames**2, axis=1)
+    spoken = np.flatnonzero(power > power.max() * 10 ** (_QUIET_DB / 10))
+    for group in np.split(spoken, np.flatnonzero(np.diff(spoken) > _PAUSE_FRAMES) + 1):
+        if len(group) > 12:
+            yield samples[group[0] * _FRAME : (group[-1] + 1) * _FRAME]
+
+
+def _readings(
+    name: str, clips: list[np.ndarray[Any, Any]], folder: Path, *, seed: int, noise_db: float
+) -> Material:
+    """Put phrases one after the other, every one twice, with pauses of a third of a second to three."""
+    chance = np.random.default_rng(seed)
+    order = [*chance.permutation(len(clips)), *chance.permutation(len(clips))]
+    pieces: list[np.ndarray[Any, Any]] = []
+    cues: list[Cue] = []
+    clock = 0.0
+    for place in order:
+        pause = float(chance.uniform(0.35, 3.0))
+        pieces += [np.zeros(int(pause * _RATE), np.float32), clips[place]]
+        start = clock + int(pause * _RATE) / _RATE
+        clock = start + len(clips[place]) / _RATE
+        cues.append(Cue(start, clock, f"phrase {place}"))
+    whole = np.concatenate([*pieces, np.zeros(_RATE, np.float32)])
+    whole = whole + chance.normal(0, 10 ** (noise_db / 20) * 0.2, len(whole))
+    sound = folder / f"{name}.wav"
+    with wave.open(str(sound), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(_RATE)
+        out.writeframes((np.clip(whole, -1, 1) * 32767).astype("<i2").tobytes())
+    return Material(name, sound, cues)
+
+
+def _meeting(name: str, sound: Path, rttm: Path, recording: str) -> Material:
+    """Return a meeting's turns, whoever speaks; what overlaps or follows within a fifth of a second is one."""
+    rows = [line.split() for line in rttm.read_text().splitlines() if line.split()[1] == recording]
+    spans = sorted((float(row[3]), float(row[3]) + float(row[4])) for row in rows)
+    joined: list[tuple[float, float]] = []
+    for start, end in spans:
+        if joined and start - joined[-1][1] < 0.2:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
+        else:
+            joined.append((start, end))
+    return Material(name, sound, [Cue(start, end, f"turn {n}") for n, (start, end) in enumerate(joined)])
