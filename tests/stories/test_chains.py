@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from stack.demo.comparison import word_error_rate
 from stack.node_table import read_node_table
 from stack.private_files import new_callback_secret
 from subtitles.reading import parse_text
-from tests.language_models.minds import lines_of
+from tests.language_models.minds import speaking, word_by_word
 from tests.language_models.model_server import ModelServer, serving
 from tests.stories.conftest import RunningStack, running_stack
 from tests.stories.test_readme import run, steps
@@ -32,13 +31,6 @@ SPOKEN = (
     "He began a confused complaint against the wizard who had vanished behind the curtain on the left.",
     "And so, my fellow Americans, ask not what your country can do for you, ask what you can do for your country.",
 )
-SPANISH = {
-    "he": "él", "began": "empezó", "a": "una", "confused": "confusa", "complaint": "queja", "against": "contra", "the": "el",
-    "wizard": "mago", "who": "que", "had": "había", "vanished": "desaparecido", "behind": "tras", "curtain": "telón", "on": "a",
-    "left": "izquierda", "and": "y", "so": "así", "my": "mis", "fellow": "queridos", "americans": "americanos", "ask": "pregunten",
-    "not": "no", "what": "qué", "your": "su", "country": "país", "can": "puede", "do": "hacer", "for": "por", "you": "ustedes",
-}  # fmt: skip
-
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(300),
@@ -48,22 +40,6 @@ pytestmark = [
         reason=f"needs `make models names='{' '.join(sorted(NEEDED))}'`",
     ),
 ]
-
-
-def translating(body: dict[str, Any]) -> str:
-    """Translate word by word, as no model would, but line for line."""
-    _, lines = lines_of(body)
-    answer = [
-        {
-            "id": line["id"],
-            "original": line["text"],
-            "translation": re.sub(
-                r"[A-Za-z]+", lambda word: SPANISH.get(word[0].lower(), word[0]), line["text"]
-            ),
-        }
-        for line in lines
-    ]
-    return json.dumps({"lines": answer}, ensure_ascii=False)
 
 
 @dataclass
@@ -156,7 +132,7 @@ async def chains(spoken_film: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """One stack for all chains, with a language model of the tests' own."""
     folder = tmp_path_factory.mktemp("chains")
     with pytest.MonkeyPatch.context() as patched:
-        async with serving(answer=translating) as model:
+        async with serving(answer=speaking(word_by_word)) as model:
             patched.setenv("YIVIDEO_LLM__OPENAI_COMPATIBLE__API_BASE_URL", model.base)
             patched.setenv("YIVIDEO_LLM__OPENAI_COMPATIBLE__MODEL", "stub")
             secret = new_callback_secret()
