@@ -49,15 +49,6 @@ def name_of(pid: int) -> str:
     return Path(scripts[0] if scripts else words[0]).name
 
 
-def cpu_seconds(pid: int) -> float:
-    """Return the processor time of a process's living threads."""
-    total = 0
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(OSError):
-            total += int((thread / "schedstat").read_text().split()[0])
-    return total / 1e9
-
-
 def switches(pid: int) -> int:
     """Return how often a process's threads have gone to sleep."""
     total = 0
@@ -77,26 +68,28 @@ def pss_mib(pid: int) -> float:
     return 0.0
 
 
-def watch(root: int, seconds: float) -> dict[str, Cost]:
-    """Watch a tree of processes do nothing."""
+def watch(root: int, seconds: float) -> tuple[dict[str, Cost], float]:
+    """Watch a tree of processes do nothing; also gives what they cost by the kernel's ticks, in percent of a core."""
     pids = processes.tree([root])
     began = time.monotonic()
-    before = {pid: (cpu_seconds(pid), switches(pid)) for pid in pids}
+    before = {pid: (processes.running_seconds(pid), switches(pid)) for pid in pids}
+    ticks = processes.cpu_seconds(pids)
     time.sleep(seconds)
     took = time.monotonic() - began
+    by_ticks = 100 * (processes.cpu_seconds(pids) - ticks) / took
     found: dict[str, Cost] = defaultdict(Cost)
     for pid in pids:
         cost = found[name_of(pid)]
         cost.count += 1
-        cost.core_percent += 100 * (cpu_seconds(pid) - before[pid][0]) / took
+        cost.core_percent += 100 * (processes.running_seconds(pid) - before[pid][0]) / took
         cost.switches += (switches(pid) - before[pid][1]) / took
         cost.rss_mib += processes.rss_mib(pid)
         cost.pss_mib += pss_mib(pid)
-    return found
+    return found, by_ticks
 
 
-def measure(folder: Path, seconds: float) -> tuple[float, dict[str, Cost], dict[str, object]]:
-    """Return the seconds of the start, the costs, and what the stack says of itself."""
+def measure(folder: Path, seconds: float) -> tuple[float, dict[str, Cost], float, dict[str, object]]:
+    """Return the seconds of the start, the costs, those by ticks, and what the stack says of itself."""
     environment = {
         "YIVIDEO_STACK__FOLDER": str(folder / "run"),
         "YIVIDEO_STACK__GATEWAY_LISTEN": "127.0.0.1:0",
@@ -112,7 +105,7 @@ def measure(folder: Path, seconds: float) -> tuple[float, dict[str, Cost], dict[
         start_seconds = time.monotonic() - began
         time.sleep(_SETTLE_SECONDS)
         told = json.loads(card.read_text())
-        return start_seconds, watch(stack.pid, seconds), told
+        return start_seconds, *watch(stack.pid, seconds), told
 
 
 def main() -> int:
@@ -121,7 +114,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="idle-") as folder:
-        start_seconds, costs, told = measure(Path(folder), chosen.seconds)
+        start_seconds, costs, by_ticks, told = measure(Path(folder), chosen.seconds)
     print(f"nodes: {', '.join(told['nodes'])}")  # type: ignore[arg-type]
     if told["left_out"]:
         print(f"left out: {told['left_out']}", file=sys.stderr)
@@ -139,6 +132,7 @@ def main() -> int:
     print(
         f"sleeps: {switches_in_all:.0f}/s, PSS in all {sum(cost.pss_mib for cost in costs.values()):.0f} MiB"
     )
+    print(f"by the kernel's ticks of 10 ms: {by_ticks:.2f} % of a core")
     print("RESULT " + json.dumps(result))
     missed = [name for name, gate in _GATES.items() if result[name] > gate]
     if missed:

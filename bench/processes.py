@@ -43,6 +43,20 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     return total / _TICK
 
 
+def running_seconds(pid: int) -> float:
+    """Return the processor time of a process's living threads by the scheduler's own count, to the nanosecond.
+
+    `cpu_seconds` counts whole ticks of 10 ms to whoever runs when one ends, which is no measure of processes that wake for 50 µs
+    at a timer. What a child that is gone has used is not in here.
+    """
+    total = 0
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                total += int((thread / "schedstat").read_text().split()[0])
+    return total / 1e9
+
+
 def rss_mib(pid: int) -> float:
     """Return the resident memory of one process."""
     return int(_stat(pid)[21]) * _PAGE / 1024**2

@@ -46,14 +46,14 @@ async def idle(stack: ours.Yivideo, seconds: float) -> Idle:
     await asyncio.sleep(_SETTLE_SECONDS)
     pids = processes.tree([stack.stack_pid])
     async with stack.redis() as tasks, stack.redis("lease_redis") as leases:
-        before = {pid: processes.cpu_seconds([pid]) for pid in pids}
+        before = {pid: processes.running_seconds(pid) for pid in pids}
         commands = await _commands(tasks, leases)
         begun = time.monotonic()
         await asyncio.sleep(seconds)
         took = time.monotonic() - begun
         # One of each is ours: the second INFO itself.
         commands = await _commands(tasks, leases) - commands - 2
-        spent = {pid: 100 * (processes.cpu_seconds([pid]) - before[pid]) / took for pid in pids}
+        spent = {pid: 100 * (processes.running_seconds(pid) - before[pid]) / took for pid in pids}
     by_process: dict[str, float] = {}
     for pid, percent in spent.items():
         by_process[name_of(pid)] = by_process.get(name_of(pid), 0.0) + percent
