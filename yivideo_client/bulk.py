@@ -75,6 +75,11 @@ class Bulk:
         url = self._url(path, query)
         return await self._in_thread(lambda call: self._exchange(call, "HEAD", url, {}, None, _whole))
 
+    async def body(self, path: str) -> bytes:
+        """Return a short answer."""
+        url = self._url(path, None)
+        return (await self._in_thread(lambda call: self._exchange(call, "GET", url, {}, None, _whole))).body
+
     async def put(
         self,
         path: str,

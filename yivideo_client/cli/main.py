@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from yivideo_client.cli import dev, file_commands, gpu_commands, task_commands, webhook
+from yivideo_client.cli.completion import task_names
 from yivideo_client.cli.output import Format, print_facts, print_json, print_json_line, print_table
 from yivideo_client.cli.session import Session
 from yivideo_client.cli.task_commands import FormatOption, TaskIdArgument
@@ -57,7 +58,10 @@ def _options(
 )
 def run(
     context: typer.Context,
-    task_name: Annotated[str, typer.Argument(metavar="TASK", help="For example ffmpeg.extract_audio.")],
+    task_name: Annotated[
+        str,
+        typer.Argument(metavar="TASK", help="For example ffmpeg.extract_audio.", autocompletion=task_names),
+    ],
     folder: Annotated[
         Path | None, typer.Option("--output-dir", "-o", help="Where results are downloaded to.")
     ] = None,
@@ -111,7 +115,7 @@ def run(
 @app.command()
 def types(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="One type: its fields.")] = "",
+    name: Annotated[str, typer.Argument(help="One type: its fields.", autocompletion=task_names)] = "",
     form: FormatOption = Format.TABLE,
 ) -> None:
     """List the tasks that the installation knows, or the fields of one."""

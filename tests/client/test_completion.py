@@ -1,0 +1,64 @@
+"""What the shell is told when a word is begun."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+import pytest
+from aiohttp import web
+
+from tests.client.conftest import ScriptedServer
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.slow  # each word is a process of its own
+_MAIN = "import sys; sys.argv = ['yivideo']; from yivideo_client.cli.main import main; main()"
+
+
+async def completed(words: str, url: str) -> list[str]:
+    """What bash is given for the last of some words."""
+    environment = {
+        **os.environ, "_YIVIDEO_COMPLETE": "complete_bash", "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1), "YIVIDEO_URL": url, "YIVIDEO_API_KEY": "k",
+    }  # fmt: skip
+    shell = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _MAIN, cwd=ROOT, env=environment,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    said, complained = await shell.communicate()
+    assert not complained, complained.decode()
+    return said.decode().split()
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("yivideo run ffm", ["ffmpeg.crop", "ffmpeg.extract_audio"]),
+        ("yivideo types ffmpeg.e", ["ffmpeg.extract_audio"]),
+        ("yivideo task get t-2", ["t-2"]),
+        ("yivideo task cance", ["cancel"]),
+        ("yivideo run nobody", []),
+    ],
+)
+async def test_names_are_completed(server: ScriptedServer, words: str, wanted: list[str]) -> None:
+    """Types, ids and commands that begin so, and nothing else."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        assert request.headers["X-API-Key"] == "k"
+        if request.path == "/v1/task-types":
+            names = ("ffmpeg.crop", "ffmpeg.extract_audio", "llm.chat")
+            return web.json_response(
+                {"task_types": [{"name": name, "description": "Does it."} for name in names]}
+            )
+        return web.json_response(
+            {"tasks": [{"task_id": f"t-{n}", "task_name": "a.b", "state": "running"} for n in range(4)]}
+        )
+
+    server.handler = answer
+    assert await completed(words, server.url) == wanted
+
+
+async def test_nobody_there_is_no_word() -> None:
+    """A shell hears nothing of a server that is away."""
+    assert await completed("yivideo run ff", "http://127.0.0.1:9") == []
