@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
+from pathlib import Path
 
 
 def worker_pid() -> int:
@@ -44,3 +46,16 @@ def return_a_lock() -> object:
 def linger(seconds: float) -> None:
     """Take a while."""
     time.sleep(seconds)
+
+
+def count_until(path: str, last: int, deaths: int) -> int:
+    """Write the numbers up to `last` into a file, on from those in it; dies of SIGKILL in its middle so many times."""
+    with Path(path).open("a+b") as file:
+        file.seek(0)
+        done = len(file.read())
+        for number in range(done, last):
+            file.write(bytes([number]))
+            file.flush()
+            if number + 1 in range(2, 2 + deaths):
+                os.kill(os.getpid(), signal.SIGKILL)
+    return last - done
