@@ -32,8 +32,9 @@ def test_the_end_is_the_one_that_openssl_reads(tmp_path: Path) -> None:
     assert first_end(certificate) == told(certificate)
     far = tmp_path / "far.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "20000", "-subj", "/CN=far/O=" + "x" * 60,
-         "-keyout", str(tmp_path / "far.key"), "-out", str(far)], check=True, capture_output=True,
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "20000",
+         "-subj", "/CN=far/O=" + "x" * 60, "-keyout", str(tmp_path / "far.key"), "-out", str(far)],
+        check=True, capture_output=True,
     )  # fmt: skip
     assert first_end(far) == told(far) and told(far).year > 2050
     chain = tmp_path / "chain.pem"
