@@ -43,6 +43,10 @@ class TaskErased(Exception):
     """The watched task's record was removed."""
 
 
+class StoreRewound(Exception):
+    """The store has forgotten events that were told, in a failover: what follows continues an earlier state."""
+
+
 class _Watcher:
     """One reader's place: what was told since it last looked, up to a bound."""
 
@@ -149,7 +153,8 @@ class EventFeed:
     ) -> AsyncGenerator[task_pb2.TaskEvent | None, None]:
         """Yield the task's events after a sequence, for ever; None when nothing happened for `quiet_seconds`.
 
-        A jump in the sequence means that the events between are no longer kept. Raises TaskErased when the record goes.
+        A jump in the sequence means that the events between are no longer kept. Raises TaskErased when the record goes,
+        StoreRewound when what was told last is not in the store any more.
         """
         async with aclosing(self.follow_stored(task_id, after, quiet_seconds=quiet_seconds)) as stored:
             async for one in stored:
@@ -161,18 +166,19 @@ class EventFeed:
         """Do what `follow` does for any record that has events, a workflow's too; gives them as they are stored."""
         channel = self._keys.events_channel(task_id)
         watcher = _Watcher(self._buffer_events)
+        told: StoredEvent | None = None
         await self._join(channel, watcher)
         try:
             while True:
                 if watcher.must_read:
                     watcher.must_read = False
                     watcher.forget()
-                    page = await self._page(task_id, after)
+                    page = await self._page(task_id, after, told)
                     if len(page) == _PAGE:
                         watcher.must_read = True
                     for event in page:
                         yield event
-                        after = event[0]
+                        after, told = event[0], event
                     continue
                 while watcher.buffered and not watcher.must_read:
                     event = watcher.take()
@@ -180,7 +186,7 @@ class EventFeed:
                         watcher.must_read = True
                     elif event[0] == after + 1:
                         yield event
-                        after = event[0]
+                        after, told = event[0], event
                 if watcher.buffered or watcher.must_read:
                     continue
                 if watcher.erased:
@@ -214,14 +220,23 @@ class EventFeed:
                 with suppress(*TRANSIENT_ERRORS, RedisError):
                     await self._pubsub.unsubscribe(channel)
 
-    async def _page(self, task_id: str, after: int) -> list[StoredEvent]:
-        (entries,) = await self._redis.read(
-            lambda pipe: pipe.xrange(self._keys.task(task_id, "ev"), min=f"({after}-0", count=_PAGE)
-        )
-        return [
-            (int(entry_id.split(b"-")[0]), int(fields[b"a"]), int(fields[b"t"]), fields[b"d"] == b"1", fields[b"e"])
-            for entry_id, fields in entries
-        ]  # fmt: skip
+    async def _page(self, task_id: str, after: int, told: StoredEvent | None) -> list[StoredEvent]:
+        """Return events after a sequence; `told`: the last that the watcher was told, which must be there unless it was trimmed."""
+        key = self._keys.task(task_id, "ev")
+        if told is None:
+            (entries,) = await self._redis.read(lambda pipe: pipe.xrange(key, min=f"({after}-0", count=_PAGE))
+            return _to_events(entries)
+
+        def reads(pipe: Any) -> None:
+            pipe.xrange(key, min=f"{after}-0", count=_PAGE + 1)
+            pipe.xrevrange(key, count=1)
+
+        entries, newest = await self._redis.read(reads)
+        page = _to_events(entries)
+        is_behind = bool(newest) and _to_events(newest)[0][0] < after
+        if is_behind or (page and page[0][0] == after and page[0][:3] != told[:3]):
+            raise StoreRewound
+        return [event for event in page if event[0] > after]
 
     async def _complete(self, task_id: str, stored: StoredEvent) -> task_pb2.TaskEvent:
         sequence, attempt, time_ms, detached, body = stored
@@ -236,6 +251,13 @@ class EventFeed:
         (result,) = await self._redis.read(lambda pipe: pipe.get(key))
         if result:
             event.completed.ParseFromString(result)
+
+
+def _to_events(entries: list[tuple[bytes, dict[bytes, bytes]]]) -> list[StoredEvent]:
+    return [
+        (int(entry_id.split(b"-")[0]), int(fields[b"a"]), int(fields[b"t"]), fields[b"d"] == b"1", fields[b"e"])
+        for entry_id, fields in entries
+    ]  # fmt: skip
 
 
 async def _changes(watcher: _Watcher, seconds: float) -> bool:

@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 from results.states import TERMINAL, is_terminal
 from runtime.errors import InvalidArgument, TaskNotFound
-from scheduler.api.event_feed import EventFeed, TaskErased
+from scheduler.api.event_feed import EventFeed, StoreRewound, TaskErased
 from scheduler.api.task_view import TaskView
 from scheduler.api.until_draining import until_draining
 from scheduler.queue.record import TaskRecord
@@ -41,14 +41,26 @@ class TaskWatch:
         """
         if after < 0:
             raise InvalidArgument.at("/after_sequence", "must not be negative")
+        cursor: int | None = after
+        while cursor is not None:
+            try:
+                async with aclosing(self._watch_on(task_id, cursor)) as events:
+                    async for event in events:
+                        yield event
+                return
+            except StoreRewound:
+                gap = await self._gap(task_id, 0, 0)
+                yield gap
+                snapshot = gap.gap.snapshot
+                cursor = None if snapshot.state in TERMINAL else snapshot.last_sequence
+
+    async def _watch_on(self, task_id: str, after: int) -> AsyncGenerator[task_pb2.TaskEvent, None]:
         record = await self._tasks.load_record(task_id)
         cursor, ended = after, record.ended
         if cursor > record.last_sequence:
             # A sequence that never was: from a rewound store, or of another task. It goes on behind what the picture shows.
-            gap = await self._gap(task_id, 0, 0)
-            cursor, ended = gap.gap.snapshot.last_sequence, gap.gap.snapshot.state in TERMINAL
-            yield gap
-        elif cursor < record.first_sequence - 1:  # an earlier life of a task that ran again
+            raise StoreRewound
+        if cursor < record.first_sequence - 1:  # an earlier life of a task that ran again
             yield await self._gap(task_id, cursor + 1, record.first_sequence - 1)
             cursor = record.first_sequence - 1
         if ended and cursor >= record.last_sequence:

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from runtime.errors import InvalidArgument, WorkflowNotFound
-from scheduler.api.event_feed import EventFeed, StoredEvent, TaskErased
+from scheduler.api.event_feed import EventFeed, StoredEvent, StoreRewound, TaskErased
 from scheduler.api.until_draining import until_draining
 from scheduler.queue.keys import workflow_record
 from scheduler.queue.workflow_presenter import to_workflow, to_workflow_event
@@ -33,12 +33,25 @@ class WorkflowWatch:
         """
         if after < 0:
             raise InvalidArgument.at("/after_sequence", "must not be negative")
+        cursor, is_over = after, False
+        while not is_over:
+            try:
+                async with aclosing(self._watch_on(workflow_id, cursor)) as events:
+                    async for event in events:
+                        yield event
+                return
+            except StoreRewound:
+                gap = await self._gap(workflow_id, 0, 0)
+                yield gap
+                cursor = gap.gap.snapshot.last_sequence
+                is_over = await self._over(workflow_id, cursor)
+
+    async def _watch_on(
+        self, workflow_id: str, cursor: int
+    ) -> AsyncGenerator[workflow_pb2.WorkflowEvent, None]:
         record = await self._workflows.load_record(workflow_id)
-        cursor = after
-        if cursor > record.last_sequence:  # a sequence that never was
-            gap = await self._gap(workflow_id, 0, 0)
-            cursor = gap.gap.snapshot.last_sequence
-            yield gap
+        if cursor > record.last_sequence:  # a sequence that never was, or that the store has forgotten
+            raise StoreRewound
         if await self._over(workflow_id, cursor):
             return
         async with aclosing(self._follow(workflow_id, cursor)) as events:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any, cast
 
 import pytest
 import redis
@@ -234,3 +235,42 @@ async def test_a_client_that_does_not_read_is_told_of_the_gap(harness: Harness) 
     assert any(event.HasField("gap") for event in seen)
     assert [first for first, _ in covered] == [1, *(last + 1 for _, last in covered[:-1])]
     assert seen[-1].HasField("completed")
+
+
+@pytest.mark.parametrize("rewound_to", ["fewer events", "as many others"])
+async def test_a_watch_goes_on_when_the_store_forgets(
+    harness: Harness, clean_redis: redis.Redis, rewound_to: str
+) -> None:
+    """A failover to a replica that lagged takes events back that were told. A watch says so, and goes on to the task's end.
+
+    Also when as many other events have come meanwhile as were taken back: numbers alone would not show it.
+    """
+    node = await harness.node()
+    client = await harness.scheduler()
+    await client.submit("t1")
+    here = await node.arrival("t1")
+    await here.progress(10)
+    watching = client.watch("t1")
+    seen = [await anext(watching) for _ in range(3)]
+    stream = f"{PREFIX}t:t1:ev"
+    before = {key: clean_redis.dump(key) or b"" for key in clean_redis.keys(f"{PREFIX}t:t1*")}
+    await here.progress(20)
+    seen.append(await anext(watching))
+    assert seen[-1].progress.percent == 20
+    for key, value in before.items():
+        clean_redis.restore(key, 0, value, replace=True)
+    if rewound_to == "as many others":
+        (entry,) = cast(list[tuple[bytes, dict[Any, Any]]], clean_redis.xrevrange(stream, count=1))
+        other = entry[1] | {b"t": str(int(entry[1][b"t"]) + 5).encode()}
+        clean_redis.xadd(stream, other, id=f"{seen[-1].sequence}-0")
+        clean_redis.hset(f"{PREFIX}t:t1", "seq", seen[-1].sequence)
+    clean_redis.client_kill_filter(_type="pubsub")
+    gap = await anext(watching)
+    assert gap.HasField("gap")
+    assert gap.gap.snapshot.state == task_pb2.TASK_STATE_RUNNING
+    await here.complete()
+    rest = [event async for event in watching]
+    assert rest[-1].HasField("completed")
+    assert [one.sequence for one in rest] == list(
+        range(gap.gap.snapshot.last_sequence + 1, rest[-1].sequence + 1)
+    )
