@@ -27,7 +27,7 @@ from services.separate.node import node as separate_node
 from subtitles.reading import read_document
 
 _RATE = 16_000
-_RATIOS = (20, 10, 5, 2, 0, -2, -5)
+_RATIOS = (20, 10, 5, 0, -5)
 _BEFORE = 3.0
 _MUSIC = (0.0, 14.0)
 
