@@ -86,13 +86,17 @@ class AttemptStore:
         self._scheduler = scheduler
 
     async def claim(self, node: str, ask: ClaimAsk) -> Claimed:
-        """Take tasks of a node for free slots of one of its replicas."""
-        answer = await self._redis.run(
+        """Take tasks of a node for free slots of one of its replicas.
+
+        Replicas of the store are waited for as in a submit: what starts on a claim that a failover forgets is claimed again, and
+        runs twice for a moment. Without replicas it starts all the same, a little later.
+        """
+        promised = await self._redis.promise(
             "claim",
             named({"node": node, "caller": self._scheduler, **claim_names(ask, self._settings)}),
             keys=[self._keys.queue(node, "users"), self._keys.queue(node, "ready"), self._keys.queue(node, "lease")],
         )  # fmt: skip
-        return read_claimed(answer)
+        return read_claimed(promised.answer)
 
     async def append(self, claim: Claim, events: Sequence[NodeEvent]) -> str:
         """Store events; answers `running`, `cancelling` or `stale`."""

@@ -13,9 +13,12 @@ from redis.exceptions import (
     ReadOnlyError,
     ResponseError,
     TimeoutError,  # noqa: A004
+    TryAgainError,
 )
 
 from redislink.pipe import CommandHead, Pipe
+from redislink.retry import retry
+from runtime.errors import Unavailable
 
 
 @pytest.fixture
@@ -150,3 +153,17 @@ async def test_an_answer_that_cannot_be_taken_is_its_callers_fault_alone(pipe: P
     with pytest.raises(NoScriptError):
         await pipe.call_packed(CommandHead("EVALSHA").command("0" * 40, 0), take)
     assert await pipe.call("PING") == b"PONG"
+
+
+async def test_a_primary_that_lacks_its_replicas_is_said_to(pipe: Pipe, redis_url: str) -> None:
+    """A Redis that takes no writes because its replicas are away is tried again; who gives up says why."""
+    with redis.Redis.from_url(redis_url) as client:
+        client.config_set("min-replicas-to-write", 1)
+        try:
+            with pytest.raises(TryAgainError, match="NOREPLICAS"):
+                await pipe.call("SET", "a", 1)
+            with pytest.raises(Unavailable, match=r"the store takes no writes: .*min-replicas-to-write"):
+                await retry(lambda: pipe.call("SET", "a", 1), 0.05, "the store")
+        finally:
+            client.config_set("min-replicas-to-write", 0)
+    assert await pipe.call("SET", "a", 1) == b"OK"
