@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,10 @@ async def begun(stack: RunningStack, task_id: str, times: int, seconds: float) -
 
 
 @pytest.mark.trial("10.1")
-async def test_orderly_restarts_count_against_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.timeout(400)  # ten starts and stops of a whole stack, on a machine that others use too
+async def test_orderly_restarts_count_against_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+) -> None:
     """Four times stopped and started, with the limit of lost nodes at three: the task runs again each time, soon, uncounted."""
     monkeypatch.setenv("YIVIDEO_RUNTIME__DRAIN_SECONDS", "0.5")
     for number in range(1, 6):
@@ -69,6 +72,10 @@ async def test_orderly_restarts_count_against_nobody(tmp_path: Path, monkeypatch
                 assert (await shown(stack, "long"))["state"] in ("pending", "running")
             task = await begun(stack, "long", number, 15)
             assert (task["state"], task["worker_lost_count"], task["attempt"]) == ("running", 0, 1)
+            async with aiohttp.ClientSession(stack.url) as http, http.get("/v1/dead-letters") as response:
+                dead = (await response.json())["tasks"]
+    record_property("restart_dead_letters", len(dead))
+    assert dead == []
 
 
 @pytest.mark.trial("10.1")
@@ -128,10 +135,9 @@ async def test_a_node_that_cannot_start_is_named_and_the_rest_runs(tmp_path: Pat
         {"name": "typo", "module": "tests.stories.no_such_module"},
         {"name": "sleepr", "module": "tests.stories.sleeper"},
     ]
-    began = time.monotonic()
     with running_stack(tmp_path / "run", **{**OPTIONS, "nodes": nodes}) as stack:
-        assert time.monotonic() - began < 25, "it waited for a node that had ended"
         said = (tmp_path / "run.log").read_text()
+        assert "was not ready in" not in said, "it waited for a node that had ended"
         assert "No module named tests.stories.no_such_module" in said
         assert "its module declares Node('sleeper')" in said and 'node = "sleeper"' in said
         await submit(stack, "works")
@@ -151,7 +157,7 @@ async def test_a_taken_port_is_said_in_a_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.trial("10.2")
-async def test_ready_means_ready(tmp_path: Path) -> None:
+async def test_ready_means_ready(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     """With Redis frozen /readyz and /v1/tasks/health turn 503 and name the scheduler; thawed, they turn good again."""
     with running_stack(tmp_path / "run", **OPTIONS) as stack:
         async with aiohttp.ClientSession(stack.url) as http:
@@ -168,8 +174,13 @@ async def test_ready_means_ready(tmp_path: Path) -> None:
             await turned(200)
             os.kill(stack.pid("redis"), signal.SIGSTOP)
             await turned(503)
-            async with http.get("/readyz") as response:
-                assert (await response.json())["parts"]["scheduler"] == "unhealthy"
+            said_ready = 0
+            for _ in range(10):
+                async with http.get("/readyz") as response:
+                    said_ready += response.status == 200
+                    assert (await response.json())["parts"]["scheduler"] == "unhealthy"
+            record_property("ready_without_redis", said_ready)
+            assert said_ready == 0
             os.kill(stack.pid("redis"), signal.SIGCONT)
             await turned(200)
 
