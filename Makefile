@@ -108,7 +108,7 @@ test: setup $(stamps)/foreign $(stamps)/compose ## Run the tests (under 10 minut
 test-fast: setup ## Run the laws that break most often, in two minutes on a busy machine, half of one on an idle one: contracts, results, errors, rules of subtitles and text
 	@$(python) -m pytest tests/contracts tests/results tests/runtime tests/subtitles tests/services/subtitle -x
 
-test-slow: setup ## Run the long stories of faults, and the searches with many examples
+test-slow: setup $(stamps)/deploy ## Run the long stories of faults, and the searches with many examples
 	@$(python) -m pytest -m 'slow and not s3 and not engines'
 
 test-s3: setup $(stamps)/s3 ## Run the tests that need a real S3 server (one-node radosgw)

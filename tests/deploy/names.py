@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from runtime import VERSION
 from runtime.section_names import DELIMITER, OTHER_VARIABLES, PREFIX, SECTIONS
 from runtime.settings import SettingsError
 from scheduler.settings import SchedulerSettings
@@ -70,9 +71,11 @@ def _variables(workload: Workload, classes: list[Any]) -> Iterator[str]:
 def _image(workload: Workload) -> Iterator[str]:
     environments = {row["module"]: row["environment"] for row in node_table().values()}
     right = f"yivideo-{environments.get(workload.module, 'core')}"
-    image = str(workload.container["image"]).split(":")[0]
+    image, _, tag = str(workload.container["image"]).rpartition("/")[2].partition(":")
     if image != right:
         yield f"image {image}: {workload.module} is in {right}"
+    if tag not in ("", VERSION):
+        yield f"image {image}:{tag}: what is here is {VERSION}"
 
 
 def node_table() -> dict[str, dict[str, Any]]:

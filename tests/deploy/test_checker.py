@@ -121,6 +121,11 @@ DAMAGES: dict[str, tuple[Rule, Callable[[Render], object], str]] = {
     ),
     "a module": (name_findings, lambda r: container(r, "node-ocr").update(args=["services.ocrr"]), "services.ocrr"),
     "an image": (name_findings, lambda r: container(r, "node-ocr").update(image="yivideo-core:1"), "yivideo-light"),
+    "an image's version": (
+        name_findings,
+        lambda r: container(r, "node-ocr").update(image="yivideo-light:9.9.9"),
+        "what is here is",
+    ),
     "a node that the scheduler is not told of": (
         name_findings,
         lambda r: variable(
