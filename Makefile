@@ -216,6 +216,9 @@ bench-failover: setup ## Fail the primary of a Redis with sentinels under load, 
 bench-idle: setup ## Measure what the stack with every node costs while nobody uses it: processor, memory, start
 	@$(python) -m bench.idle
 
+bench-traces: setup ## Measure what traces cost a task, off and on in turns (base=a checkout of another version)
+	@$(python) -m bench.traces $(if $(base),--base $(base))
+
 bench-cli: setup ## Measure the command line against curl
 	@$(python) -m bench.cli
 
@@ -228,6 +231,6 @@ lock: setup ## Compile all requirements to pinned, hashed locks (upgrade=1: the 
 clean: ## Remove what setup and runs made
 	@rm -rf .venv .venv-client .venv-locks .venv-bench .environments $(stamps) yivideo .run .demo tools/buf/node_modules tools/compose/node_modules tests/foreign/node_modules .sbom
 
-.PHONY: bench-idle bench-failover bench-cli settings trials test-fast map models environment quality-audio quality-ocr quality-text bench-audio test-engines help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams bench-hour japanese \
+.PHONY: bench-traces bench-idle bench-failover bench-cli settings trials test-fast map models environment quality-audio quality-ocr quality-text bench-audio test-engines help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams bench-hour japanese \
 	bench-gpulock chaos-gpulock bench-tasks
 .PHONY: story-hosts bench-scale

@@ -17,6 +17,7 @@ from filestore.naming import Naming
 from filestore.packing import to_caller, to_file, to_method
 from filestore.signing import Grant
 from filestore.store import FileStore
+from runtime import VERSION
 from runtime.chunk_codec import chunk_tag, encode
 from runtime.errors import DeadlineExceeded, InvalidArgument
 from yivideo.file.v1 import file_pb2, file_pb2_grpc
@@ -202,6 +203,7 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
             file_count=store.used.files,
             quota_bytes=store.quota.limit_bytes,
             healthy=await store.healthy(),
+            version=VERSION,
         )
 
     def _announced(self, first: object, naming: Naming) -> NewFile:

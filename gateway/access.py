@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from gateway.http.cors import CorsPolicy
-from gateway.http.observe import REQUEST_ID_HEADER, TRACEPARENT_HEADER
+from gateway.http.observe import REQUEST_ID_HEADER, TRACEPARENT_HEADER, TRACESTATE_HEADER
 from gateway.http.origin import BrowserOriginPolicy
 from gateway.http.principal import Principal, principal
 from gateway.http.route import Route
@@ -24,11 +24,11 @@ ANONYMOUS = "anonymous"
 
 _EXPOSED_HEADERS = (
     "Location", "ETag", "Retry-After", REQUEST_ID_HEADER, "Preference-Applied", "Content-Range", "Content-Disposition",
-    "Accept-Ranges", "Last-Modified",
+    "Accept-Ranges", "Last-Modified", TRACEPARENT_HEADER,
 )  # fmt: skip
 _ACCEPTED_HEADERS = (
     "Content-Type", "X-API-Key", "Authorization", "Idempotency-Key", "Prefer", "If-None-Match", "If-Range", "Range",
-    "Last-Event-ID", REQUEST_ID_HEADER, TRACEPARENT_HEADER,
+    "Last-Event-ID", REQUEST_ID_HEADER, TRACEPARENT_HEADER, TRACESTATE_HEADER,
 )  # fmt: skip
 
 _USED_KEY = web.RequestKey("used_key", ApiKey)

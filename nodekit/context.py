@@ -20,12 +20,13 @@ from nodekit.media import archives
 from nodekit.media.media_in import MediaIn
 from nodekit.media.media_out import MediaOut
 from nodekit.media.names import safe_relative
-from nodekit.media_ref import MediaKind
+from nodekit.media_ref import MediaKind, source_of
 from nodekit.metrics import MEDIA_SECONDS, REALTIME_FACTOR
 from nodekit.process.child import Family
 from nodekit.process.child_output import ChildOutput, Completed
-from nodekit.process.worker import WorkerPool
+from nodekit.process.worker import WorkerPool, function_name
 from nodekit.settings import NodeSection
+from runtime import spans
 from runtime.errors import PayloadTooLarge
 from runtime.rpc_errors import clip
 from runtime.structs import to_struct
@@ -55,6 +56,10 @@ class Equipment:
     emit: Callable[[task_pb2.TaskEvent], None]
     saved: Callable[[dict[str, Any]], None]
     threads: int = 1
+
+
+def _size_bytes(path: Path) -> int:
+    return path.stat().st_size
 
 
 class TaskContext:
@@ -91,10 +96,18 @@ class TaskContext:
         Read only: it may be shared with other tasks. `kind` sets the size limit; by default the file's extension does. Raises
         PathRefused, AddressRefused, FileNotFound, PayloadTooLarge or Unavailable, which the task may simply let pass.
         """
-        return await self._own.media_in.fetch(ref, kind, self._own.folder / "in")
+        with spans.span("fetch", source=source_of(ref)) as span:
+            path = await self._own.media_in.fetch(ref, kind, self._own.folder / "in")
+            if span is not None:
+                span.attributes["yivideo.bytes"] = _size_bytes(path)
+        return path
 
     async def fetch_directory(self, ref: str) -> Path:
         """Return a local folder: of an object prefix (`task-1/frames/`), a shared folder, or an archive (zip, tar), unpacked."""
+        with spans.span("fetch directory", source=source_of(ref)):
+            return await self._fetch_directory(ref)
+
+    async def _fetch_directory(self, ref: str) -> Path:
         if ref.startswith("/"):
             if (stored := await self._own.media_in.stored_path(ref)) is None:
                 shared = self._own.media_in.shared_path(ref)
@@ -130,12 +143,17 @@ class TaskContext:
     async def store(self, path: Path, *, name: str | None = None) -> str:
         """Store a file as `<output_prefix><name>`; returns that object path, which another task's input can name."""
         self._own.gpu.check()
-        return await self._own.media_out.store(path, name)
+        with spans.span("store") as span:
+            stored = await self._own.media_out.store(path, name)
+            if span is not None:
+                span.attributes["yivideo.bytes"] = _size_bytes(path)
+        return stored
 
     async def store_directory(self, path: Path, *, name: str | None = None) -> str:
         """Store every file below a folder under `<output_prefix><name>/`; returns that prefix."""
         self._own.gpu.check()
-        return await self._own.media_out.store_directory(path, name)
+        with spans.span("store directory"):
+            return await self._own.media_out.store_directory(path, name)
 
     async def progress(
         self, percent: float, stage: str = "", message: str = "", data: dict[str, Any] | None = None
@@ -217,7 +235,8 @@ class TaskContext:
         """
         scope = self._own.gpu.scope()
         workers = scope.workers if scope else self._own.workers
-        return await workers.call(lambda: self._family().grace_seconds, function, *args, **kwargs)
+        with spans.span(f"call {function_name(function)}"):
+            return await workers.call(lambda: self._family().grace_seconds, function, *args, **kwargs)
 
     def _family(self) -> Family:
         scope = self._own.gpu.scope()

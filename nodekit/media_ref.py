@@ -52,6 +52,16 @@ _KIND_BY_EXTENSION = {
 }
 
 
+def source_of(ref: str) -> str:
+    """Tell in a word where media lie, without saying which: `object`, `shared`, `data`, `s3`, `http`."""
+    scheme = ref[:8].partition(":")[0].lower() if ":" in ref[:8] else ""
+    if scheme in ("data", "s3"):
+        return scheme
+    if scheme in ("http", "https"):
+        return "http"
+    return "shared" if ref.startswith("/") else "object"
+
+
 def kind_of(name: str) -> MediaKind:
     """Tell the kind of a file by its name; UNKNOWN when the extension says nothing."""
     return _KIND_BY_EXTENSION.get(PurePosixPath(name).suffix.lower().lstrip("."), MediaKind.UNKNOWN)

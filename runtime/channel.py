@@ -120,6 +120,8 @@ class _CallingChannel(grpc.aio.Channel):
             metadata.append((ids.REQUEST_ID_KEY, request))
         if trace := ids.traceparent.get():
             metadata.append((ids.TRACEPARENT_KEY, trace))
+            if state := ids.tracestate.get():
+                metadata.append((ids.TRACESTATE_KEY, state))
         return metadata
 
     def _with_metadata(self, call: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""What happens around every RPC handler, in one order: ids, token, handler, error mapping, metrics, log.
+"""What happens around every RPC handler, in one order: ids, span, token, handler, error mapping, metrics, log.
 
 One interceptor wraps each handler once and keeps the wrapper, so that a call pays for function calls only, not for a chain of
 interceptor objects. Streaming handlers are async generators; a coroutine that writes by itself is refused when it is registered.
@@ -20,7 +20,7 @@ from grpc_status import rpc_status
 
 from runtime import context as ids
 from runtime import errors, rpc_errors
-from runtime.call_record import CallRecord
+from runtime.call_record import CallRecord, traced
 
 OPEN_SERVICES = frozenset({"grpc.health.v1.Health"})
 """Probes of an orchestrator carry no token."""
@@ -116,11 +116,19 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return grpc.stream_unary_rpc_method_handler(answer, **codec)
         return grpc.unary_unary_rpc_method_handler(answer, **codec)
 
-    def _enter(self, service: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    def _enter(
+        self, service: str, context: grpc.aio.ServicerContext[Any, Any], call: CallRecord, *, is_stream: bool
+    ) -> None:
         metadata = dict(context.invocation_metadata() or ())
+        offered = _text(metadata.get(ids.TRACEPARENT_KEY))
         # gRPC runs each call in a task of its own, so these need no reset.
         ids.request_id.set(ids.accepted_request_id(_text(metadata.get(ids.REQUEST_ID_KEY))))
-        ids.traceparent.set(ids.accepted_traceparent(_text(metadata.get(ids.TRACEPARENT_KEY))))
+        ids.traceparent.set(ids.accepted_traceparent(offered))
+        ids.tracestate.set(ids.accepted_tracestate(_text(metadata.get(ids.TRACESTATE_KEY)), offered))
+        if service not in self.open_services:
+            # A stream that came without a trace stands between two of our processes and serves many.
+            traced(call, may_begin=not is_stream and not ids.offered_traceparent(offered))
+            context.set_trailing_metadata(_trace_of_answer())
         if self._expected is not None and service not in self.open_services:
             offered = _text(metadata.get(_TOKEN_KEY)) or ""
             if not hmac.compare_digest(offered.encode(), self._expected):
@@ -132,7 +140,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             call = CallRecord(service, method)
             try:
-                self._enter(service, context)
+                self._enter(service, context, call, is_stream=False)
                 response = await inner(check(request), context)
             except asyncio.CancelledError:
                 call.cancelled()
@@ -154,7 +162,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             call = CallRecord(service, method)
             try:
-                self._enter(service, context)
+                self._enter(service, context, call, is_stream=True)
                 # Closed here and now: when the client leaves, the handler's clean-up must not wait for the garbage collector.
                 async with aclosing(inner(check(request), context)) as responses:
                     async for response in responses:
@@ -173,6 +181,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return handle
 
 
+def _trace_of_answer() -> tuple[tuple[str, str], ...]:
+    """Return what an answer says of the trace that its call belongs to."""
+    state = ids.tracestate.get()
+    mine = (ids.TRACEPARENT_KEY, ids.traceparent.get())
+    return (mine, (ids.TRACESTATE_KEY, state)) if state else (mine,)
+
+
 def _absent(*_: object) -> Any:
     raise NotImplementedError
 
@@ -185,4 +200,5 @@ async def _abort(context: grpc.aio.ServicerContext[Any, Any], call: CallRecord, 
     known = rpc_errors.from_exception(error)
     call.failed(error, known)
     status = rpc_status.to_status(rpc_errors.to_status(known))
-    await context.abort(status.code, status.details, status.trailing_metadata)
+    trailing = (*status.trailing_metadata, *_trace_of_answer())
+    await context.abort(status.code, status.details, trailing)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -18,10 +19,34 @@ _SECRET_WORDS = ("token", "secret", "password", "api_key", "apikey", "authorizat
 _MASK_DEPTH = 4
 
 
+class _Process:
+    """What else becomes of this process's lines."""
+
+    reporter: Callable[[dict[str, Any]], None] | None = None
+
+
+@contextmanager
+def reported_to(reporter: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+    """For the time of the block, call this with every line of level error or above that has an exception."""
+    before, _Process.reporter = _Process.reporter, reporter
+    try:
+        yield
+    finally:
+        _Process.reporter = before
+
+
+def _report(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    reporter = _Process.reporter
+    if reporter is not None and event.get("exc_info") and event.get("level") in ("error", "critical"):
+        reporter(dict(event))
+    return event
+
+
 def _add_ids(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     for name, value in (
         ("request_id", context.request_id.get()),
         ("trace_id", context.trace_id()),
+        ("span_id", context.span_id()),
         ("task_id", context.task_id.get()),
     ):
         if value:
@@ -66,6 +91,7 @@ def configure_logs(process: str, *, level: str = "info", log_format: str = "json
         add_process,
         _add_ids,
         _mask_secrets,
+        _report,
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
     ]

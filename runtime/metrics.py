@@ -32,6 +32,12 @@ CERTIFICATE_END = Gauge(
 LOOP_LAG = Histogram(
     "yivideo_event_loop_lag_seconds", "How late the event loop ran a timer.", buckets=LATENCY_BUCKETS
 )
+SPANS_EXPORTED = Counter("yivideo_trace_spans_exported", "Spans that the collector has taken.")
+SPANS_DROPPED = Counter(
+    "yivideo_trace_spans_dropped",
+    "Spans that never got to the collector: too many waited (queue_full), it did not take them in time (not_taken).",
+    ["reason"],
+)
 RPC_STARTED = Counter("grpc_server_started_total", "Calls begun.", ["grpc_service", "grpc_method"])
 RPC_HANDLED = Counter(
     "grpc_server_handled_total", "Calls ended.", ["grpc_service", "grpc_method", "grpc_code"]

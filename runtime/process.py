@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import uvloop
 
@@ -52,11 +53,27 @@ def run_process(name: str, settings: RuntimeSection, main: Callable[[Shutdown], 
     keep_large_blocks()
     look_for_garbage_seldom()
     configure_logs(name, level=settings.log_level, log_format=settings.log_format)
-    try:
-        uvloop.run(_live(name, settings, main))
-    except Exception:
-        log.critical("died", exc_info=True)
-        raise SystemExit(1) from None
+    with _told(name, settings):
+        try:
+            uvloop.run(_live(name, settings, main))
+        except Exception:
+            log.critical("died", exc_info=True)
+            raise SystemExit(1) from None
+
+
+@contextmanager
+def _told(name: str, settings: RuntimeSection) -> Iterator[None]:
+    """Send traces and reports of errors where the settings say so; the code that does it is loaded only then."""
+    with ExitStack() as stack:
+        if settings.sentry_dsn and settings.sentry_dsn.get_secret_value():
+            from runtime.error_reports import reporting
+
+            stack.enter_context(reporting(settings.sentry_dsn))
+        if settings.traces.endpoint:
+            from runtime.span_export import exporting
+
+            stack.enter_context(exporting(name, settings.traces))
+        yield
 
 
 async def _live(name: str, settings: RuntimeSection, main: Callable[[Shutdown], Awaitable[None]]) -> None:

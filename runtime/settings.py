@@ -114,6 +114,36 @@ class TlsSection(Section):
         return self.certificate is not None and self.require_client_certificate
 
 
+class TracesSection(Section):
+    """Traces: what each task did where, sent to an OpenTelemetry collector. No endpoint: none, and none of its code is loaded."""
+
+    endpoint: str = ""
+    """OTLP over gRPC: `http://host:4317`, or `https://host:4317` with TLS; empty: no traces."""
+    sample_ratio: float = Field(1.0, ge=0, le=1)
+    """Share of the traces that begin here and are recorded; one that a caller has begun is recorded when the caller's is."""
+    service_name: str = Field("yivideo", pattern=r"[A-Za-z0-9._-]{1,64}")
+    """Begins the name of every process: `yivideo-gateway`, `yivideo-ffmpeg`."""
+    headers_file: Path | None = None
+    """File with a line `name: value` for each header that the collector wants, such as a key; a secret."""
+    authority: Path | None = None
+    """PEM certificates of the authority that signs the collector's; empty: those of the system."""
+    timeout_seconds: float = Field(5.0, gt=0, le=60)
+    """How long the collector may take for a batch; then it is dropped."""
+    batch_seconds: float = Field(2.0, gt=0, le=60)
+    """How long a span waits for others at most."""
+    max_waiting_spans: int = Field(4096, ge=1, le=1_000_000)
+    """Spans that wait for the collector at most, about 1 KiB each; further ones are dropped and counted."""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _reachable(cls, endpoint: str) -> str:
+        if endpoint and not re.fullmatch(r"https?://[^/@?#\s]+", endpoint):
+            raise ValueError(
+                "must be http://host:port or https://host:port, for example http://127.0.0.1:4317"
+            )
+        return endpoint
+
+
 class RuntimeSection(Section):
     """What every process has."""
 
@@ -134,6 +164,10 @@ class RuntimeSection(Section):
     """Bearer token that every internal gRPC call carries and every server requires; empty: none."""
     tls: TlsSection = TlsSection()
     """Certificates; see TlsSection."""
+    traces: TracesSection = TracesSection()
+    """Traces; see TracesSection."""
+    sentry_dsn: SecretStr | None = None
+    """Where unexpected errors are reported, as Sentry gives it (`https://key@host/number`); empty: nowhere."""
     reflection: bool = True
     """Whether gRPC reflection is served."""
     drain_seconds: float = Field(10.0, ge=0, le=3600)
@@ -190,6 +224,27 @@ def read_pem(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise SettingsError(f"settings: runtime.tls: {path} cannot be read: {error.strerror}") from None
+
+
+def read_headers(path: Path) -> tuple[tuple[str, str], ...]:
+    """Return the headers of a file of `name: value` lines. Raises SettingsError, which never quotes it."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"settings: runtime.traces.headers_file: {path} cannot be read: {type(error).__name__}"
+        ) from None
+    headers = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        name, colon, value = (part.strip() for part in line.partition(":"))
+        if not (colon and re.fullmatch(r"[a-z0-9._-]+", name.lower()) and re.fullmatch(r"[ -~]+", value)):
+            raise SettingsError(
+                f"settings: runtime.traces.headers_file: line {number} of {path} is not `name: value`"
+            )
+        headers.append((name.lower(), value))
+    return tuple(headers)
 
 
 S = TypeVar("S", bound=ProcessSettings)

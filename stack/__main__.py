@@ -6,7 +6,7 @@ import asyncio
 import sys
 
 from runtime.process import Shutdown, run_process
-from runtime.settings import load_settings
+from runtime.settings import TracesSection, load_settings
 from stack.assembly import Stack
 from stack.folder_lock import FolderTaken
 from stack.node_table import UnknownNode
@@ -87,6 +87,12 @@ if __name__ == "__main__":
             update={"stack": loaded.stack.model_copy(update={"only": tuple(sys.argv[1:])})}
         )
     quiet = loaded.runtime.model_copy(
-        update={"metrics_listen": "", "log_format": "console", "log_level": "warning"}
+        # What it does is no part of any request: its parts make the spans.
+        update={
+            "metrics_listen": "",
+            "log_format": "console",
+            "log_level": "warning",
+            "traces": TracesSection(),
+        }
     )
     run_process("stack", quiet, lambda shutdown: main(loaded, shutdown))

@@ -178,7 +178,8 @@ class Submitter:
         call.carrier = _Alone(task)
 
     async def _ask_alone(self, call: SubmitCall) -> None:
-        with ids.bound(request=call.request_id, trace=call.request.spec.traceparent):
+        spec = call.request.spec
+        with ids.bound(request=call.request_id, trace=spec.traceparent, state=spec.tracestate):
             try:
                 await self._connected()
                 left = call.deadline - asyncio.get_running_loop().time()

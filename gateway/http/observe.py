@@ -1,4 +1,4 @@
-"""What happens around every request: its ids, its log line, its figures, and the headers every answer carries."""
+"""What happens around every request: its ids, its span, its log line, its figures, and the headers every answer carries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prometheus_client import Counter, Histogram
 from gateway.http.facade import RouteTable
 from gateway.http.principal import principal
 from gateway.http.route import EVENT_STREAM, Route
-from runtime import context, errors
+from runtime import context, errors, spans
 from runtime.logs import get_logger
 from runtime.metrics import LATENCY_BUCKETS
 
@@ -29,10 +29,13 @@ SECONDS = Histogram(
 
 REQUEST_ID_HEADER = "X-Request-Id"
 TRACEPARENT_HEADER = "traceparent"
+TRACESTATE_HEADER = "tracestate"
 
 _REQUEST_ID = web.RequestKey("request_id", str)
 """The one place where a request gets its id. Log lines, error bodies and outgoing calls read it from `runtime.context`; the
 header of the answer, which may be written outside that context, reads it here."""
+_TRACE = web.RequestKey("trace", tuple[str, str])
+"""The trace's place and state, for the headers of the answer."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 _UPGRADED = 101
@@ -55,12 +58,15 @@ def observe_middleware(table: RouteTable) -> Middleware:
     @web.middleware
     async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         request_id = context.accepted_request_id(request.headers.get(REQUEST_ID_HEADER))
-        trace = context.accepted_traceparent(request.headers.get(TRACEPARENT_HEADER))
+        offered = request.headers.get(TRACEPARENT_HEADER)
+        state = context.accepted_tracestate(request.headers.get(TRACESTATE_HEADER), offered)
         started = time.perf_counter()
         status = errors.Cancelled.http_status
         content_type = ""
         request[_REQUEST_ID] = request_id
-        with context.bound(request=request_id, trace=trace):
+        with context.bound(request=request_id, trace=context.accepted_traceparent(offered), state=state):
+            span = _begin_span(is_caller_traced=context.offered_traceparent(offered))
+            request[_TRACE] = context.traceparent.get(), context.tracestate.get()
             try:
                 response = await handler(request)
                 status, content_type = response.status, response.content_type
@@ -77,9 +83,32 @@ def observe_middleware(table: RouteTable) -> Middleware:
                 seconds = time.perf_counter() - started
                 timed = content_type != EVENT_STREAM and status != _UPGRADED
                 found = table.find(request)
-                _record(request, found[0] if found else None, status, seconds, timed=timed)
+                route = found[0] if found else None
+                _record(request, route, status, seconds, timed=timed)
+                if span is not None and not (route and route.quiet):
+                    _end_span(span, request, route, status)
 
     return observe
+
+
+def _begin_span(*, is_caller_traced: bool) -> spans.Span | None:
+    if not spans.is_on():
+        return None
+    begin = spans.begin if is_caller_traced else spans.begin_root
+    span = begin("", spans.Kind.SERVER)
+    if span is not None:
+        context.traceparent.set(span.traceparent)  # the caller's `bound` resets it
+    return span
+
+
+def _end_span(span: spans.Span, request: web.Request, route: Route | None, status: int) -> None:
+    method = request.method if request.method in _METHODS else "OTHER"
+    span.name = f"{method} {route.path}" if route else method
+    span.attributes["http.request.method"] = method
+    span.attributes["http.response.status_code"] = status
+    if route:
+        span.attributes["http.route"] = route.path
+    span.end(str(status) if status >= 500 else "")
 
 
 @cache
@@ -114,6 +143,11 @@ def _record(request: web.Request, route: Route | None, status: int, seconds: flo
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Add the headers every answer carries; an `on_response_prepare` signal."""
     response.headers[REQUEST_ID_HEADER] = request.get(_REQUEST_ID, "")
+    trace, state = request.get(_TRACE, ("", ""))
+    if trace:
+        response.headers[TRACEPARENT_HEADER] = trace
+    if state:
+        response.headers[TRACESTATE_HEADER] = state
     response.headers["Server"] = "yivideo"  # aiohttp has put its and Python's version here
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)

@@ -55,6 +55,7 @@ class OneTask:
             all_files=file_caller(self._request).all_files,
             timeout_seconds=self._wait_seconds,
             traceparent=context.traceparent.get(),
+            tracestate=context.tracestate.get(),
         )
 
     async def run(self, values: dict[str, Any]) -> task_pb2.Task:

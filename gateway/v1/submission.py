@@ -60,6 +60,7 @@ def to_spec(
         explicit_input=not body.smart_source,
         delay_seconds=body.delay_seconds or 0,
         traceparent=context.traceparent.get(),
+        tracestate=context.tracestate.get(),
         when_unavailable=_WHEN_UNAVAILABLE[body.when_unavailable],
     )
     if body.start_time is not None:

@@ -16,6 +16,7 @@ from gpulock.settings import GpulockSection
 from gpulock.store.keys import Keys
 from gpulock.store.record import Record, to_record
 from gpulock.store.script_store import Reply, ScriptStore, exported, text
+from runtime import VERSION
 from runtime.errors import NotFound
 from yivideo.gpulock.v1 import lock_pb2, monitor_pb2
 
@@ -72,6 +73,7 @@ class Report:
             recovering=found.reply.recovering,
             epoch=found.reply.epoch,
             time=from_microseconds(now),
+            version=VERSION,
         )
         for fields in found.reply.results[0]:
             answer.devices.append(_to_device(fields))

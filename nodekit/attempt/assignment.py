@@ -74,7 +74,7 @@ def same_payload(one: task_pb2.TaskSpec, other: task_pb2.TaskSpec) -> bool:
 def _payload(spec: task_pb2.TaskSpec) -> bytes:
     copy = task_pb2.TaskSpec()
     copy.CopyFrom(spec)
-    for field in ("task_id", "traceparent", "when_unavailable", "all_files"):
+    for field in ("task_id", "traceparent", "tracestate", "when_unavailable", "all_files"):
         copy.ClearField(field)
     return copy.SerializeToString(deterministic=True)
 

@@ -25,6 +25,7 @@ from nodekit.attempt.watch import Watch
 from nodekit.failure import is_expected, to_task_error
 from nodekit.metrics import ATTEMPTS, RUN_SECONDS, WATCHERS
 from runtime import context as ids
+from runtime import spans
 from runtime.errors import DeadlineExceeded, StaleFence, WrongState
 from runtime.logs import get_logger
 from runtime.rpc_errors import clip
@@ -68,6 +69,7 @@ class Attempt:
         self._orphan_timer: asyncio.TimerHandle | None = None
         self._record = TaskRecord(assignment, workshop.replica, self.events)
         self._workshop = workshop
+        self._span: spans.Span | None = None
         self.read = False
         """Whether a watcher was given the terminal event."""
 
@@ -96,6 +98,17 @@ class Attempt:
         ids.task_id.set(spec.task_id)
         if spec.traceparent:
             ids.traceparent.set(ids.accepted_traceparent(spec.traceparent))
+            ids.tracestate.set(ids.accepted_tracestate(spec.tracestate, spec.traceparent))
+        self._span = spans.begin(
+            f"run {spec.task_name}",
+            spans.Kind.SERVER,
+            task_id=spec.task_id,
+            task_name=spec.task_name,
+            attempt=self.assignment.attempt,
+            replica=self._workshop.replica,
+        )
+        if self._span is not None:
+            ids.traceparent.set(self._span.traceparent)
         if predecessor is not None:
             predecessor.stop(Stop.SUPERSEDED)
             await predecessor.wait_ended()
@@ -172,6 +185,9 @@ class Attempt:
         RUN_SECONDS.labels(name).observe(seconds)
         ATTEMPTS.labels(name, kind).inc()
         code = terminal.failed.error.code if kind == "failed" else ""
+        if self._span is not None:
+            self._span.attributes["yivideo.outcome"] = kind
+            self._span.end(code)
         log.info(
             "attempt ended",
             outcome=kind,

@@ -59,6 +59,11 @@ class AttemptTable:
         """Attempts that could start now; 0 while draining."""
         return 0 if self.draining else max(0, self.slots - len(self._running))
 
+    @property
+    def warm_models(self) -> list[str]:
+        """Models that are loaded."""
+        return self._workshop.shelf.loaded
+
     def unread(self) -> list[Attempt | PastAttempt]:
         """Return the attempts that run, or have ended and not told it to anybody yet."""
         return [*self._running.values(), *self._ended.unread()]

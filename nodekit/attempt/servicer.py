@@ -13,6 +13,7 @@ from nodekit.attempt.attempts import AttemptTable
 from nodekit.attempt.following import Following
 from nodekit.attempt.past_attempt import PastAttempt
 from nodekit.node import Node
+from runtime import VERSION
 from runtime.errors import InvalidArgument
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
@@ -134,5 +135,7 @@ class NodeServicer(task_pb2_grpc.TaskServiceServicer):
             draining=attempts.draining,
             attempts=[attempt.to_running() for attempt in attempts.unread()],
             engines=self._engines,
+            warm_models=attempts.warm_models,
             task_types_etag=self._etag,
+            version=VERSION,
         )

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Callable
+from contextvars import Context
 from itertools import count
 
 from nodekit.gpu.holding import Holding, Phase, boot_time
@@ -93,7 +94,10 @@ class LockSession:
         self._table.put(holding)
         self._wanted.set()
         if self._runner is None:
-            self._runner = asyncio.create_task(self._run(), name="gpu lock session")
+            # It serves all attempts of the replica and belongs to none of them.
+            self._runner = asyncio.get_running_loop().create_task(
+                self._run(), name="gpu lock session", context=Context()
+            )
         holding.asked()
         self._say(lock_pb2.SessionRequest(acquire=request))
         try:

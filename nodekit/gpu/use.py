@@ -18,6 +18,7 @@ from nodekit.gpu.lease_client import LeaseClient
 from nodekit.gpu.lease_scope import LeaseScope
 from nodekit.gpu.metrics import WAIT_SECONDS
 from nodekit.process.child import Family
+from runtime import spans
 from yivideo.gpulock.v1 import lock_pb2
 from yivideo.task.v1 import task_pb2
 
@@ -100,7 +101,12 @@ class GpuUse:
                 self._emit(task_pb2.TaskEvent(waiting_for_gpu=waiting))
 
         began = time.monotonic()  # the service knows of a request only when it has reached it
-        holding = await self.lease_client.acquire(request, show)
+        with spans.span("gpu wait", memory_mib=request.memory_mib, devices=request.device_count) as span:
+            holding = await self.lease_client.acquire(request, show)
+            if span is not None and holding is not None:
+                span.attributes["yivideo.device"] = ",".join(
+                    device.device for device in holding.lease.devices
+                )
         if holding is not None:
             WAIT_SECONDS.observe(time.monotonic() - began)
         if holding is not None and shown:

@@ -23,7 +23,8 @@ from nodekit.gpu.metrics import LEASES, WARM_MODELS, WARM_STARTS, model_label
 from nodekit.gpu.resident import Resident
 from nodekit.gpu.use import GpuUse
 from nodekit.process.child import uninterrupted
-from nodekit.process.worker import NO_WEAR, Wear
+from nodekit.process.worker import NO_WEAR, Wear, function_name
+from runtime import spans
 from runtime.logs import get_logger
 from yivideo.gpulock.v1 import lock_pb2
 
@@ -43,7 +44,8 @@ class WarmModel:
     async def run(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call the module-level `function(model, *args, **kwargs)` in the model's process; raises what it raises."""
         self.lease.check()
-        return await self._resident.run(function, args, kwargs)
+        with spans.span(f"model {function_name(function)}", model=self._resident.key):
+            return await self._resident.run(function, args, kwargs)
 
     async def stream(
         self, function: Callable[..., Any], /, *args: Any, **kwargs: Any
@@ -54,9 +56,19 @@ class WarmModel:
         model's process, since nothing else can stop a function in the middle.
         """
         self.lease.check()
-        async with aclosing(self._resident.stream(function, args, kwargs)) as items:
-            async for item in items:
-                yield item
+        # Not as a block: what is read between two items is no part of it.
+        span = spans.begin(f"model {function_name(function)}", model=self._resident.key)
+        error = ""
+        try:
+            async with aclosing(self._resident.stream(function, args, kwargs)) as items:
+                async for item in items:
+                    yield item
+        except BaseException as raised:
+            error = spans.code_of(raised)
+            raise
+        finally:
+            if span is not None:
+                span.end(error)
 
     @property
     def load_seconds(self) -> float:
@@ -103,6 +115,11 @@ class WarmShelf:
         self._wants: set[_Want] = set()
         self._leaving: set[asyncio.Task[str]] = set()
 
+    @property
+    def loaded(self) -> list[str]:
+        """Keys of the models that are loaded, each once: on the shelf or in a task's hands."""
+        return sorted({resident.key for resident in (*self._shelf, *self._in_use)})
+
     @asynccontextmanager
     async def warm(
         self, use: GpuUse, key: str, load: Callable[[], Any], request: lock_pb2.Acquire | None
@@ -143,7 +160,7 @@ class WarmShelf:
             if found is not None and found.ending is not None:
                 await asyncio.shield(found.ending)  # it was unloaded when the service had handed its lease on
             await self._lease_client.admit(holding, scope.mark)
-            with use.working(lease, holding, scope):
+            with use.working(lease, holding, scope), spans.span("load model", model=key):
                 await resident.load(load)
         except BaseException:
             await self._finish(resident)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -20,6 +20,7 @@ from nodekit.failure import TaskFailed
 from nodekit.metrics import CHILDREN
 from nodekit.process.child_output import ChildOutput, Completed, Tail, read_lines
 from nodekit.process.process_tree import MARK_VARIABLE, Ending, members
+from runtime import spans
 from runtime.errors import DeadlineExceeded
 from runtime.logs import get_logger
 from runtime.program import Program, dying_with_us
@@ -192,25 +193,39 @@ class Family:
             stdin=stdin is not None,
             stdout=on_line is not None,
         )
-        async with child.living():
-            try:
-                async with asyncio.timeout(timeout_seconds):
-                    return await _run_to_end(child, on_line, stdin)
-            except TimeoutError:
-                raise DeadlineExceeded(f"{child.name} took longer than {timeout_seconds:g} s") from None
+        with _traced(child):
+            async with child.living():
+                try:
+                    async with asyncio.timeout(timeout_seconds):
+                        return await _run_to_end(child, on_line, stdin)
+                except TimeoutError:
+                    message = f"{child.name} took longer than {timeout_seconds:g} s"
+                    raise DeadlineExceeded(message) from None
 
     @asynccontextmanager
     async def pipe(self, argv: Sequence[Argument], *, cwd: Path | None = None) -> AsyncIterator[ChildOutput]:
         """Run a program and read its standard output; see `TaskContext.pipe`."""
         child = await self.start(argv, cwd=cwd, stdout=True)
-        async with child.living():
-            assert child.program.stdout is not None
-            output = ChildOutput(child.program.stdout, child.completed)
-            yield output
-            if output.at_eof() and not output.asked:
-                completed = await child.completed()
-                if completed.returncode != 0:
-                    raise ChildFailed(child.name, completed)
+        with _traced(child):
+            async with child.living():
+                assert child.program.stdout is not None
+                output = ChildOutput(child.program.stdout, child.completed)
+                yield output
+                if output.at_eof() and not output.asked:
+                    completed = await child.completed()
+                    if completed.returncode != 0:
+                        raise ChildFailed(child.name, completed)
+
+
+@contextlib.contextmanager
+def _traced(child: Child) -> Iterator[None]:
+    """Have a span for a program's life. Of its command line it has the program's name alone."""
+    with spans.span(f"process {child.name}") as span:
+        try:
+            yield
+        finally:
+            if span is not None and (code := child.program.returncode) is not None:
+                span.attributes["process.exit.code"] = code
 
 
 async def _run_to_end(child: Child, on_line: Callable[[str], None] | None, stdin: bytes | None) -> Completed:

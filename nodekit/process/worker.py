@@ -158,7 +158,7 @@ class Worker:
         log.error("worker died", returncode=completed.returncode, stderr=completed.stderr_tail[-2000:])
         code = completed.returncode
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        name = getattr(function, "__qualname__", "a function")
+        name = function_name(function)
         return TaskFailed("WORKER_DIED", f"the worker process ended by {how} during {name}", retryable=True)
 
     async def _receive(self) -> tuple[str, Any]:
@@ -171,6 +171,12 @@ class Worker:
         answer = pickle.loads(await stdout.readexactly(length))  # noqa: S301
         assert isinstance(answer, tuple)
         return answer
+
+
+def function_name(function: Callable[..., Any]) -> str:
+    """Return what to call a function that runs in a worker, also one with some of its arguments bound."""
+    name: str = getattr(getattr(function, "func", function), "__qualname__", "a function")
+    return name
 
 
 def _main_module() -> str:

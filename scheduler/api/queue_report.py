@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +14,7 @@ from scheduler.api.event_feed import EventFeed
 from scheduler.queue.keys import Keys
 from scheduler.queue.redis_link import RedisLink
 from scheduler.run.dispatcher import Dispatcher
+from scheduler.run.replica_link import ReplicaLink
 from scheduler.settings import SchedulerSection
 from yivideo.task.v1 import task_pb2
 
@@ -20,6 +22,9 @@ _PERIOD_SECONDS = 5.0
 _COUNTED = ("ready", "delayed", "blocked", "lease", "dead")
 _PROBLEMS = 32
 _PROBLEM_BYTES = 500
+_REPLICAS = 64
+_NAMES = 64
+_NAME_BYTES = 200
 _SHOWN = ("ready", "delayed", "blocked", "running", "dead")
 
 
@@ -79,7 +84,15 @@ class QueueReport:
             problems=[clip(problem, _PROBLEM_BYTES) for link in replicas for problem in link.problems][
                 :_PROBLEMS
             ],
+            replicas=[_replica(link) for link in sorted(replicas, key=lambda one: one.address)[:_REPLICAS]],
         )
+
+    async def scheduler_count(self) -> int:
+        """Return how many scheduler replicas count as alive."""
+        (found,) = await self._redis.read(
+            lambda pipe: pipe.zcount(self._keys.schedulers, time.time() * 1000, "+inf")
+        )
+        return int(found)
 
     async def publish_for_ever(self) -> None:
         """Keep the gauges up to date."""
@@ -97,3 +110,18 @@ class QueueReport:
                     metrics.NODE_SLOTS.labels(queue.node, "free").set(queue.free_slot_count)
             metrics.WATCHERS.set(self._feed.watcher_count)
             await asyncio.sleep(_PERIOD_SECONDS)
+
+
+def _replica(link: ReplicaLink) -> task_pb2.NodeReplica:
+    status = link.status
+    return task_pb2.NodeReplica(
+        address=link.address,
+        replica=status.replica,
+        connected=link.connected,
+        draining=status.draining,
+        slot_count=status.slots,
+        free_slot_count=max(0, link.free_slots),
+        engines=[clip(name, _NAME_BYTES) for name in status.engines[:_NAMES]],
+        warm_models=[clip(name, _NAME_BYTES) for name in status.warm_models[:_NAMES]],
+        version=clip(status.version, _NAME_BYTES),
+    )

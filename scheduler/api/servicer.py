@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
+from runtime import VERSION
 from runtime.errors import (
     InvalidArgument,
     WrongState,
@@ -189,4 +190,9 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
         self, request: task_pb2.ListQueuesRequest, context: Any
     ) -> task_pb2.ListQueuesResponse:
         """Describe the queues."""
-        return task_pb2.ListQueuesResponse(queues=await self._scheduler.queues.queues(request.node))
+        report = self._scheduler.queues
+        return task_pb2.ListQueuesResponse(
+            queues=await report.queues(request.node),
+            scheduler_count=await report.scheduler_count(),
+            version=VERSION,
+        )

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runtime import context as ids
-from runtime.call_record import CallRecord
+from runtime.call_record import CallRecord, traced
 from runtime.errors import InvalidArgument, ResourceExhausted, Unavailable
 from runtime.rpc_errors import from_exception, to_status
 from yivideo.task.v1 import task_pb2
@@ -128,7 +128,10 @@ class Submitting:
         """Do one call, with the ids, the figures and the errors that a SubmitTask has."""
         record = CallRecord(_SERVICE, "SubmitTask")
         ids.request_id.set(ids.accepted_request_id(asked.request_id))
-        ids.traceparent.set(ids.accepted_traceparent(asked.request.spec.traceparent))
+        spec = asked.request.spec
+        ids.traceparent.set(ids.accepted_traceparent(spec.traceparent))
+        ids.tracestate.set(ids.accepted_tracestate(spec.tracestate, spec.traceparent))
+        traced(record, may_begin=not ids.offered_traceparent(spec.traceparent))
         try:
             if len(self._calls) > MOST_CALLS:
                 raise Unavailable("too many calls wait on this stream", retry_after_seconds=1)

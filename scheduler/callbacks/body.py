@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -12,14 +13,26 @@ from results.callback_formats import callback_content
 from results.file_links import download_link
 from results.node_result import FileUrl
 from results.workflow_context import workflow_callback
+from runtime import context as ids
 from scheduler.queue.keys import workflow_record
 from scheduler.queue.presenter import StoredTask, to_task
 from scheduler.queue.task_store import TaskStore
+from scheduler.queue.task_trace import trace_of
 from scheduler.queue.workflow_presenter import to_workflow
 from scheduler.queue.workflow_store import WorkflowStore
+from yivideo.task.v1 import task_pb2
 
 MakeBody = Callable[[str], bytes]
 """Makes a body; its argument begins the file URLs, empty: the bare object path is the URL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a callback tells, and to which trace its deliveries belong (empty: to none)."""
+
+    make_body: MakeBody
+    traceparent: str = ""
+    tracestate: str = ""
 
 
 class CallbackBodies:
@@ -29,13 +42,25 @@ class CallbackBodies:
         self._tasks = tasks
         self._workflows = workflows
 
-    async def of(self, record_id: str) -> MakeBody:
+    async def of(self, record_id: str) -> Told:
         """Read what has ended. Raises NotFound."""
         if not record_id.startswith(_WORKFLOWS):
             stored = await self._tasks.load(record_id)
-            return lambda public_url: to_body(stored, public_url=public_url)
-        workflow = to_workflow(await self._workflows.load(record_id.removeprefix(_WORKFLOWS)))
-        return lambda public_url: _bytes(workflow_callback(workflow, _links(public_url)))
+            trace = trace_of(stored.record, stored.spec)
+            return Told(
+                lambda public_url: to_body(stored, public_url=public_url),
+                trace.below_task if trace else "",
+                trace.tracestate if trace else "",
+            )
+        found = await self._workflows.load(record_id.removeprefix(_WORKFLOWS))
+        workflow = to_workflow(found)
+        # Its tasks were submitted by one request, whose span each of them names.
+        spec = found.spec.tasks[0].spec if found.spec.tasks else task_pb2.TaskSpec()
+        return Told(
+            lambda public_url: _bytes(workflow_callback(workflow, _links(public_url))),
+            spec.traceparent if ids.offered_traceparent(spec.traceparent) else "",
+            ids.accepted_tracestate(spec.tracestate, spec.traceparent),
+        )
 
 
 _WORKFLOWS = workflow_record("")

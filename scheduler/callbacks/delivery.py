@@ -18,6 +18,8 @@ from datetime import UTC, datetime
 from standardwebhooks import Webhook
 from yarl import URL
 
+from runtime import context as ids
+from runtime import spans
 from runtime.egress import Egress, EgressPolicy
 from runtime.errors import (
     AddressRefused,
@@ -29,7 +31,7 @@ from runtime.errors import (
 )
 from runtime.logs import get_logger
 from scheduler import metrics
-from scheduler.callbacks.body import CallbackBodies, MakeBody, ping_body
+from scheduler.callbacks.body import CallbackBodies, Told, ping_body
 from scheduler.callbacks.circuit import HostCircuits
 from scheduler.callbacks.outbox import DueCallback, Outbox
 from scheduler.settings import ALLOW_SETTING, CallbackSection
@@ -159,22 +161,33 @@ class DeliveryWorker:
         host, begun = _host(due.url), time.monotonic()
         outcome = _Outcome(task_pb2.Delivery(webhook_id=due.webhook_id))
         try:
-            make_body = await self._bodies.of(due.task_id)
+            told = await self._bodies.of(due.task_id)
             if time.monotonic() > give_up:
                 return
-            await self._attempt(due, make_body, outcome)
+            await self._traced_attempt(due, told, outcome)
         except NotFound:
             return
         finally:
             self._circuits.end(host, well=outcome.host_is_well, seconds=time.monotonic() - begun)
         await self._settle(due, outcome)
 
-    async def _attempt(self, due: DueCallback, make_body: MakeBody, outcome: _Outcome) -> None:
+    async def _traced_attempt(self, due: DueCallback, told: Told, outcome: _Outcome) -> None:
+        with (
+            ids.bound(trace=told.traceparent, state=told.tracestate),
+            spans.span("callback", spans.Kind.CLIENT, delivery=due.tries + 1) as span,
+        ):
+            await self._attempt(due, told, outcome)
+            if span is not None:
+                status = outcome.delivery.http_status
+                span.attributes["http.response.status_code"] = status
+                span.error = "" if outcome.accepted else str(status or "NOT_DELIVERED")
+
+    async def _attempt(self, due: DueCallback, told: Told, outcome: _Outcome) -> None:
         begun, now = time.monotonic(), self._utc_now()
         delivery = outcome.delivery
         delivery.time.FromDatetime(now)
         try:
-            body = make_body(self._settings.public_url)
+            body = told.make_body(self._settings.public_url)
             delivery.http_status, outcome.retry_after = await self._send(due.url, due.webhook_id, body, now)
             outcome.host_is_well = outcome.accepted or delivery.http_status == _GONE
             if not outcome.accepted:
@@ -223,6 +236,9 @@ class DeliveryWorker:
         """POST once; gives the status and the seconds of its Retry-After (0: none)."""
         headers = {"Content-Type": "application/json", "User-Agent": USER_AGENT}
         headers |= sign(webhook_id, now, body, self._secrets)
+        if ids.is_sampled() and spans.is_on():
+            headers[ids.TRACEPARENT_KEY] = ids.traceparent.get()
+            headers |= {ids.TRACESTATE_KEY: state} if (state := ids.tracestate.get()) else {}
         async with self._egress.request(
             "POST", url, timeout_seconds=self._settings.timeout_seconds, headers=headers, data=body
         ) as response:

@@ -1,5 +1,5 @@
 -- Tell some of the tasks that wait for an ended (or removed) one: unblock them, or fail them with it.
--- ARGV: prefix, id, limit, ttl ms, error, failed body.   Reply: {dependents left, {ids to settle in their turn}, {nodes of those that failed}}
+-- ARGV: prefix, id, limit, ttl ms, error, failed body.   Reply: {dependents left, {ids to settle in their turn}, {`node id` of those that failed}}
 local id = ARGV[2]
 local record = read(id)
 if record and not TERMINAL[record.state] then
@@ -13,7 +13,7 @@ for _, waiting in ipairs(redis.call('SRANDMEMBER', part(id, 'dependents'), tonum
   local dependent = read(waiting)
   if dependent and dependent.state == 'blocked' and redis.call('SREM', part(waiting, 'wait'), id) == 1 then
     if not good then
-      failed[#failed + 1] = dependent.node
+      failed[#failed + 1] = dependent.node .. ' ' .. waiting
       local fields = { 'duration', '0', 'error', ARGV[5] }
       if close(dependent, 'failed', tonumber(ARGV[4]), dependent.attempt, ARGV[6], '0', fields) == 1 then
         further[#further + 1] = waiting

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from results.callback_formats import FORMATS
+from runtime import context as ids
 from runtime.egress import EgressPolicy
 from runtime.errors import (
     AddressRefused,
@@ -90,6 +91,7 @@ class Admission:
         spec.user = spec.user or ANONYMOUS
         sha = fingerprint(spec)
         spec.task_id = spec.task_id or self._make_id()
+        _place_in_trace(spec)
         _check_names(spec)
         known = await self._types.require(spec.task_name)
         _check_lacking(known.published, spec)
@@ -166,6 +168,16 @@ def _check_lacking(kind: task_pb2.TaskType, spec: task_pb2.TaskSpec) -> None:
         spec.input.fields[name].string_value for name in kind.lacking_unless if name in spec.input.fields
     ):
         raise NotConfigured(f"{kind.name} cannot run here: {kind.lacking}")
+
+
+def _place_in_trace(spec: task_pb2.TaskSpec) -> None:
+    """Have the task belong to the span of its submit, unless its client names another trace for it."""
+    here = ids.traceparent.get()
+    if not ids.offered_traceparent(spec.traceparent):
+        spec.traceparent, spec.tracestate = here, ids.tracestate.get()
+    elif ids.is_sampled() and here.split("-")[1] == spec.traceparent.split("-")[1]:
+        spec.traceparent = here
+    spec.tracestate = ids.accepted_tracestate(spec.tracestate, spec.traceparent)
 
 
 def _bad_reference(at: str, detail: str) -> BadReference:

@@ -102,6 +102,14 @@ class AttemptStore:
         """Store events; answers `running`, `cancelling` or `stale`."""
         return await self._outcome("append", claim, _flat(events))
 
+    async def fence_before(self, claim: Claim) -> int:
+        """Return the fence of the attempt that this one follows; 0: none. This one may be noted already."""
+        (noted,) = await self._redis.read(
+            lambda pipe: pipe.lrange(self._keys.task(claim.record.task_id, "attempts"), -2, -1)
+        )
+        fences = [int(line.split(b"\n", 4)[3]) for line in noted]
+        return next((fence for fence in reversed(fences) if fence != claim.record.fence), 0)
+
     async def keep_input(self, claim: Claim, resolved: task_pb2.TaskSpec) -> str:
         """Keep an input whose references were resolved; answers `kept` or `stale`."""
         return await self._outcome("resolve_input", claim, [resolved.SerializeToString()])

@@ -6,10 +6,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from redislink.pipe import Argument
 from scheduler.queue.record import TaskRecord, pairs, to_record
+from scheduler.queue.task_trace import TaskTrace, trace_of
 from scheduler.settings import SchedulerSection
 
 
@@ -23,6 +25,11 @@ class Claim:
     resolved_input: bytes = b""
     silent_seconds: float = 0.0
     """Adopted attempts: how long ago the last message of the node came."""
+
+    @cached_property
+    def trace(self) -> TaskTrace | None:
+        """Where the task stands in its trace; None when that is not recorded."""
+        return trace_of(self.record, self.spec)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ def _nanoseconds(stamp: timestamp_pb2.Timestamp) -> int | str:
 
 
 def fingerprint(spec: task_pb2.TaskSpec) -> str:
-    """Return the SHA-256 of everything a client asked for but `task_id`, `traceparent` and `all_files`.
+    """Return the SHA-256 of everything a client asked for but `task_id`, the trace and `all_files`.
 
     Made from sorted JSON, because protobuf promises no stable bytes from one library version to the next.
     """

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from redislink.pipe import Argument
-from runtime.errors import InvalidArgument, TaskConflict, TaskNotFound, TooManyTasks, Unavailable, WrongState
+from runtime import spans
+from runtime.errors import (
+    InvalidArgument,
+    TaskConflict,
+    TaskNotFound,
+    TooManyTasks,
+    Unavailable,
+    WrongState,
+    YiVideoError,
+)
 from runtime.rpc_errors import clip
 from scheduler.metrics import count_ended
 from scheduler.queue.admission import AdmittedTask
@@ -18,6 +28,7 @@ from scheduler.queue.keys import Keys
 from scheduler.queue.presenter import StoredTask
 from scheduler.queue.record import TaskRecord, to_record
 from scheduler.queue.redis_link import RedisLink, named
+from scheduler.queue.task_trace import trace_of
 from scheduler.settings import SchedulerSection
 from yivideo.task.v1 import task_pb2
 
@@ -274,6 +285,7 @@ class TaskStore:
                 )
             case b"cancelled":
                 count_ended(answer[2].decode(), "cancelled")
+                await self.trace_waited(task_id, "cancelled", "")
                 if answer[1]:
                     await self.settle(task_id)
                 promised.told()
@@ -313,8 +325,19 @@ class TaskStore:
         )
         if outcome == b"failed":
             count_ended(node[0].decode(), "failed", error.code)
+            await self.trace_waited(task_id, "failed", error.code)
         if must_settle:
             await self.settle(task_id)
+
+    async def trace_waited(self, task_id: str, state: str, code: str) -> None:
+        """Tell the spans of a task that has ended while it waited. Nothing is raised."""
+        if not spans.is_on():
+            return
+        with suppress(YiVideoError):  # it may have been deleted meanwhile
+            stored = await self.load(task_id)
+            if (trace := trace_of(stored.record, stored.spec)) is not None:
+                trace.tell_queue(stored.record.end_ms * 1_000_000, state)
+                trace.tell_task(state, code)
 
     async def _end_of(self, task_id: str) -> str:
         """Return in words how a task ended that has not completed."""
@@ -343,7 +366,9 @@ class TaskStore:
                 keys=[self._keys.task(current), self._keys.task(current, "dependents")],
             )
             pending.extend(name.decode() for name in further)
-            for node in failed:
-                count_ended(node.decode(), "failed", error.code)
+            for told in failed:
+                node, dependent = told.decode().split(" ")
+                count_ended(node, "failed", error.code)
+                await self.trace_waited(dependent, "failed", error.code)
             if left:
                 pending.append(current)

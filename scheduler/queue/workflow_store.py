@@ -188,10 +188,12 @@ class WorkflowStore:
                 state = answer[1].decode()
                 is_told = "being cancelled already" if state == "cancelling" else state
                 raise WrongState(f"workflow {workflow_id!r} is {is_told}")
-        for node in answer[3]:
-            count_ended(node.decode(), "cancelled")
-        for task_id in answer[1]:
-            await self._tasks.settle(task_id.decode())
+        for told in answer[3]:
+            node, task_id = told.decode().split(" ")
+            count_ended(node, "cancelled")
+            await self._tasks.trace_waited(task_id, "cancelled", "")
+        for ended in answer[1]:
+            await self._tasks.settle(ended.decode())
         promised.told()
         return [
             Stopping(one.decode(), address.decode(), int(attempt), int(fence))

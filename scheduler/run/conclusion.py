@@ -116,6 +116,7 @@ class Conclusion:
                 claim, delay, error, task_pb2.TaskEvent(retrying=retrying), events
             )
             if outcome == "retrying":
+                await self._trace_attempt(claim, "failed", error.code)
                 log.info("the attempt failed and will be tried again", code=error.code, delay_seconds=delay)
                 metrics.RUN_SECONDS.labels(claim.record.node, "retried").observe(duration_seconds)
             if outcome != "cancelling":
@@ -152,6 +153,7 @@ class Conclusion:
         if outcome == "ended":
             metrics.RUN_SECONDS.labels(claim.record.node, ending.state).observe(ending.duration_seconds)
             code = ending.error.code if ending.error else ""
+            await self._trace_attempt(claim, ending.state, code, is_end=True)
             metrics.count_ended(claim.record.node, ending.state, code)
             self._run_times.note(claim.record.node, ending.duration_seconds)
             log.info("task ended", state=ending.state, attempt=claim.record.attempt)
@@ -182,6 +184,8 @@ class Conclusion:
             outcome = await self._attempts.hand_back(
                 claim, checkpoint=checkpoint, event=retrying, events=events
             )
+        if outcome == "pending":
+            await self._trace_attempt(claim, "handed_back", "")
         if outcome == "cancelling":
             cancelled = task_pb2.TaskCancelled(
                 reason=claim.record.cancel_reason, duration_seconds=ran_seconds
@@ -209,6 +213,8 @@ class Conclusion:
         )
         if outcome != "stale":
             metrics.ATTEMPTS_LOST.labels(claim.record.node).inc()
+            is_end = outcome != "retrying"
+            await self._trace_attempt(claim, outcome if is_end else "lost", error.code, is_end=is_end)
         if outcome in ("failed", "cancelled"):
             metrics.count_ended(claim.record.node, outcome, error.code if outcome == "failed" else "")
         self._on_end(claim.record.task_id, None)
@@ -217,3 +223,19 @@ class Conclusion:
         )
         if must_settle:
             await self._tasks.settle(claim.record.task_id)
+
+    async def _trace_attempt(self, claim: Claim, outcome: str, code: str, *, is_end: bool = False) -> None:
+        """Tell the span of a concluded attempt and, with its last one, the task's. Nothing is raised: the end is written."""
+        trace = claim.trace
+        if trace is None:
+            return
+        before = 0
+        # More had happened in this life than its beginning.
+        if claim.record.last_sequence > claim.record.first_sequence:
+            try:
+                before = await self._attempts.fence_before(claim)
+            except Exception as error:
+                log.warning("what this attempt follows could not be read", error=type(error).__name__)
+        trace.tell_attempt(outcome, code, before)
+        if is_end:
+            trace.tell_task(outcome, code)

@@ -228,6 +228,8 @@ class Dispatcher:
         metrics.QUEUE_SECONDS.labels(link.node).observe(
             max(0.0, (claim.record.run_ms - claim.record.ready_ms) / 1000)
         )
+        if claim.trace is not None:
+            claim.trace.tell_queue()
         attempt = (claim.record.task_id, claim.record.fence)
         link.attempt_began(attempt)
         request = None
@@ -326,6 +328,8 @@ class Dispatcher:
                 await self._conclusion.refuse(claim, refused, 0.0)
                 return None
             await self._attempts.keep_input(claim, task_pb2.TaskSpec(input=spec.input))
+        if claim.trace is not None:
+            spec.traceparent = claim.trace.below_attempt
         request = task_pb2.RunTaskRequest(spec=spec, attempt=claim.record.attempt, fence=claim.record.fence)
         latest_ms = claim.record.run_ms + int(self._settings.start_seconds * 1000)
         request.latest_start_time.FromMilliseconds(latest_ms)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,7 +167,8 @@ class NodeStream:
         self._asked[self._newest] = request
         self._wanted.set()
         if self._running is None or self._running.done():
-            self._running = asyncio.create_task(self._run())
+            # It serves many attempts and belongs to none of them.
+            self._running = asyncio.get_running_loop().create_task(self._run(), context=Context())
         return self._newest
 
     async def stop(self, request: task_pb2.CancelTaskRequest, timeout_seconds: float) -> None:

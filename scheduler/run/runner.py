@@ -119,7 +119,8 @@ class Runner:
     async def run(self) -> None:
         """Follow the attempt to its end. Cancelling this detaches from the node without stopping its work."""
         spec = self._request.spec
-        with ids.bound(task=self.task_id, trace=ids.accepted_traceparent(spec.traceparent)):
+        trace = ids.accepted_traceparent(spec.traceparent)
+        with ids.bound(task=self.task_id, trace=trace, state=spec.tracestate):
             after = await self._stream(attach_only=self._adopted)
             tries = 0
             while after is not _After.DONE:

@@ -281,4 +281,5 @@ def _identity(spec: pb.TaskSpec) -> bytes:
     same = pb.TaskSpec()
     same.CopyFrom(spec)
     same.ClearField("traceparent")
+    same.ClearField("tracestate")
     return same.SerializeToString(deterministic=True)

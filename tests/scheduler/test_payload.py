@@ -9,7 +9,7 @@ from runtime.structs import to_struct
 from scheduler.queue.payload import fingerprint
 from yivideo.task.v1 import task_pb2
 
-NOT_PAYLOAD = {"task_id", "traceparent", "when_unavailable", "all_files"}
+NOT_PAYLOAD = {"task_id", "traceparent", "tracestate", "when_unavailable", "all_files"}
 """The contract's own words: everything but these identifies the task."""
 
 OTHER_VALUE = {

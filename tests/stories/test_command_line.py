@@ -74,6 +74,22 @@ def test_many_are_submitted_and_left(stack: RunningStack, film: Film, tmp_path: 
         assert "completed" in yivideo(stack, "task", "wait", task_id, "--timeout", "30")
 
 
+def test_the_installation_at_a_glance(stack: RunningStack) -> None:
+    """Every part, the node with its engine and its version; as tables, and the same as the server says it."""
+    found = json.loads(yivideo(stack, "status", "-o", "json"))
+    assert found["status"] == "ok"
+    assert {part["name"]: part["state"] for part in found["parts"]} == dict.fromkeys(
+        ("gateway", "scheduler", "filestore", "gpulock"), "serving"
+    )
+    assert [part["replicas"] for part in found["parts"] if part["name"] == "scheduler"] == [1]
+    (node,) = [node for node in found["nodes"] if node["node"] == "ffmpeg"]
+    (replica,) = node["replica_list"]
+    assert (replica["state"], replica["version"]) == ("connected", found["version"])
+    assert replica["engines"] and replica["engines"][0].startswith("ffmpeg")
+    shown = yivideo(stack, "status")
+    assert "ffmpeg" in shown and "filestore" in shown and replica["address"] in shown
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

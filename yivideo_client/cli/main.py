@@ -140,43 +140,16 @@ def types(
 
 @app.command()
 def status(context: typer.Context, form: FormatOption = Format.TABLE) -> None:
-    """Show whether the installation works, and its queues; exit code 6 when it does not."""
+    """Show the installation: parts, nodes, queues, GPUs; exit code 6 when something is wrong.
+
+    A key without the scope `operations` is told whether tasks can be run, and no more.
+    """
+    from yivideo_client.cli.status import is_well, print_status, read_status
+
     session: Session = context.obj
-
-    async def work(client: AsyncClient) -> tuple[dict[str, Any], dict[str, Any]]:
-        from yivideo_client.errors import PermissionDenied, ServerError
-
-        try:
-            health = await client.call("GET", "/v1/tasks/health")
-        except ServerError as error:
-            health = {"status": "unhealthy", "message": error.message}
-        try:
-            queues = await client.call("GET", "/v1/queues")
-        except (PermissionDenied, ServerError):
-            queues = {"queues": []}
-        return health, queues
-
-    health, queues = session.run(work)
-    if form is Format.JSON:
-        print_json({"health": health, **queues})
-    else:
-        print_facts(health)
-        columns = (
-            "node",
-            "replicas",
-            "slots",
-            "free_slots",
-            "running",
-            "ready",
-            "delayed",
-            "blocked",
-            "dead_letters",
-        )
-        print_table(
-            [name.upper() for name in columns],
-            [[queue[name] for name in columns] for queue in queues["queues"]],
-        )
-    if health["status"] != "healthy":
+    found = session.run(read_status)
+    print_json(found) if form is Format.JSON else print_status(found)
+    if not is_well(found):
         sys.exit(6)
 
 

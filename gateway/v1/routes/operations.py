@@ -18,6 +18,7 @@ from gateway.v1.answers import operations as answers
 from gateway.v1.answers.tasks import SubmitAnswer, TaskPage, TaskStatus
 from gateway.v1.links import links, task_path
 from gateway.v1.requests import DeadLettersQuery, NodeQuery, PingBody
+from gateway.v1.status_presenter import queue_info
 from yivideo.task.v1 import task_pb2
 
 
@@ -58,22 +59,7 @@ async def list_queues(request: web.Request) -> web.StreamResponse:
     query = read_query(request, NodeQuery)
     backend = request.app[BACKEND]
     found = await backend.read(backend.tasks.ListQueues, task_pb2.ListQueuesRequest(node=query.node))
-    queues = [
-        answers.QueueInfo(
-            node=queue.node,
-            ready=queue.ready_count,
-            delayed=queue.delayed_count,
-            blocked=queue.blocked_count,
-            running=queue.running_count,
-            oldest_wait_seconds=round(queue.oldest_wait_seconds, 3),
-            dead_letters=queue.dead_letter_count,
-            replicas=queue.replica_count,
-            slots=queue.slot_count,
-            free_slots=queue.free_slot_count,
-            problems=list(queue.problems),
-        )
-        for queue in found.queues
-    ]
+    queues = [queue_info(queue) for queue in found.queues]
     return answer(answers.Queues(queues=queues))
 
 

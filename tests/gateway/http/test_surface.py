@@ -13,8 +13,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.http.problem import Problem
-from runtime import errors
+from runtime import errors, spans
 from tests.gateway.conftest import Harness, StartHarness
+from tests.runtime.test_spans import CALLER, Kept
 
 
 def classes(root: type[errors.YiVideoError]) -> list[type[errors.YiVideoError]]:
@@ -107,14 +108,49 @@ async def test_request_ids_travel(harness: Harness) -> None:
 
 
 async def test_trace_context_travels(harness: Harness) -> None:
-    """Traceparent reaches the task's spec; a malformed one is replaced by a new root."""
+    """Both headers reach the task's spec and come back; a malformed traceparent is replaced by a new root, without a state."""
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     body = {"task_name": "ffmpeg.extract_audio", "input_data": {"video_path": "a"}}
     for offered, kept in ((trace, True), ("nonsense", False)):
-        async with harness.http.post("/v1/tasks", json=body, headers={"traceparent": offered}) as response:
+        headers = {"traceparent": offered, "tracestate": "shop=7,b@c=x y"}
+        async with harness.http.post("/v1/tasks", json=body, headers=headers) as response:
             assert response.status == 202
-        given = harness.scheduler.submitted().traceparent
-        assert (given == offered) is kept and given.startswith("00-")
+        spec = harness.scheduler.submitted()
+        assert (spec.traceparent == offered) is kept and spec.traceparent.startswith("00-")
+        assert response.headers["traceparent"] == spec.traceparent
+        assert (
+            response.headers.get("tracestate", "")
+            == spec.tracestate
+            == (headers["tracestate"] if kept else "")
+        )
+
+
+@pytest.mark.parametrize(
+    "state", ["no member", "A=b", "a=", "a=" + "x" * 600, ",".join(f"k{n}=v" for n in range(33))]
+)
+async def test_a_malformed_tracestate_is_left_out(harness: Harness, state: str) -> None:
+    """The trace goes on without it."""
+    headers = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "tracestate": state}
+    async with harness.http.get("/v1/tasks", headers=headers) as response:
+        assert response.headers["traceparent"] == headers["traceparent"]
+        assert "tracestate" not in response.headers
+
+
+async def test_a_recorded_request_is_a_span(harness: Harness) -> None:
+    """It is named by its route and tells no path; what goes on from it lies beneath; probes are none."""
+    recorder = Kept()
+    with spans.recording(recorder):
+        async with harness.http.get("/v1/tasks/private-name", headers={"traceparent": CALLER}) as response:
+            assert response.status == 404
+        async with harness.http.get("/healthz"):
+            pass
+    (request,) = [span for span in recorder.spans if span.attributes.get("http.request.method")]
+    assert (request.name, request.parent_id) == ("GET /v1/tasks/{task_id}", CALLER.split("-")[2])
+    assert request.attributes["http.response.status_code"] == 404
+    assert response.headers["traceparent"] == request.traceparent
+    (called,) = [span for span in recorder.spans if span.parent_id == request.span_id]
+    assert called.name.endswith("/GetTask")
+    assert "private-name" not in repr(recorder.spans)
 
 
 async def test_every_answer_carries_the_security_headers(harness: Harness) -> None:
