@@ -24,6 +24,7 @@ from tests.scheduler.test_queue_machine import run_machine
 PLAIN_TESTS = (
     "test_queue.py", "test_queue_attempts.py", "test_queue_again.py", "test_delivery.py", "test_references.py", "test_workflows.py",
     "test_revoked_keys.py", "test_history.py", "test_availability.py",
+    "test_scaler.py",
 )  # fmt: skip
 
 
