@@ -24,7 +24,8 @@ from subtitles.reading import Unreadable, read_document
 from subtitles.transcript import NotATranscript
 
 _MAX_SHOWN = 500
-_MAX_LINES = 20_000
+_MAX_LINES = 5_000
+"""Each is a file of the result; a film of two hours has two thousand."""
 
 
 async def dub(request: SpeakLinesInput, context: TaskContext) -> SpeakLinesOutput:

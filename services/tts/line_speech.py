@@ -25,6 +25,8 @@ _MOST_VERSIONS = 6
 _PAUSE_SECONDS = 0.15
 """Between the sentences of one line."""
 _SAVE_SECONDS = 3.0
+_MOST_KEPT = 4_000
+"""Lines that a checkpoint of 64 KiB has room for; further ones are spoken again."""
 _NEAR_SECONDS = 0.02
 """An overrun that nobody hears: no words are given up for it."""
 
@@ -152,7 +154,7 @@ class LineSpeech:
             if folder not in folders:
                 folders.append(folder)
             rows.append(f"{number}:{said.version}:{folders.index(folder)}")
-        return {"folders": folders, "lines": ",".join(rows)}
+        return {"folders": folders, "lines": ",".join(rows[:_MOST_KEPT])}
 
     async def _resume(self) -> None:
         """Take over what an earlier attempt has spoken."""
