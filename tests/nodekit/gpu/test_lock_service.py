@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -63,6 +64,24 @@ async def test_nodes_take_turns_and_a_forced_release_kills_first(
     assert kinds(events)[-2:] == ["progress", "completed"]
     assert positions(events)[0] == 2
     assert (await locks.statistics()).releases == {"forced": 1, "normal": 1}
+
+
+@pytest.mark.slow
+async def test_a_node_is_granted_the_devices_of_the_host_that_it_names(
+    start_locks: StartLocks, start_gpu_process: StartNode
+) -> None:
+    """`gpu.host` says where a pod is: its lease is of that host's device, though others are free; a host without any is told so."""
+    devices = [{"name": f"card-{host}", "memory_mib": 8000, "host": host} for host in ("h1", "h2")]
+    locks = await start_locks(YIVIDEO_GPULOCK__DEVICES=json.dumps(devices))
+    two = await start_gpu_process("two", locks.addresses, YIVIDEO_GPU__HOST="h2")
+    three = await start_gpu_process("three", locks.addresses, YIVIDEO_GPU__HOST="h3")
+    work = two.begin("hold", "t1")
+    await until(lambda: journal(two.folder) != [], work)
+    holders = (await locks.status()).holders
+    assert [[device.device for device in holder.lease.devices] for holder in holders] == [["card-h2"]]
+    assert (await three.begin("hold", "t2"))[-1].failed.error.code == "GPU_NEVER_FITS"
+    (two.folder / "open").touch()
+    assert kinds(await work)[-1] == "completed"
 
 
 async def until_waiting(locks: LockService, count: int) -> None:
