@@ -216,11 +216,16 @@ async def probe(runner: Runner, path: Path) -> MediaFacts:
     """
     check_not_empty(path)
     lines: list[str] = []
+    await run_ffprobe(runner, probe_arguments(path), lines.append)
+    return facts_from(orjson.loads("".join(lines)), path.name)
+
+
+def probe_arguments(path: Path) -> list[str]:
+    """Return what ffprobe is asked; `facts_from` reads its answer."""
     shown = ["-show_format", "-show_streams", "-show_packets", "-of", "json=compact=1"]
     shown += ["-show_entries", "packet=stream_index:packet_side_data=side_data_type"]
     shown += ["-read_intervals", f"%+#{_FIRST_PACKETS}"]
-    await run_ffprobe(runner, [*lock_arguments(), *shown, "-i", address(path)], lines.append)
-    return facts_from(orjson.loads("".join(lines)), path.name)
+    return [*lock_arguments(), *shown, "-i", address(path)]
 
 
 def facts_from(document: dict[str, Any], name: str) -> MediaFacts:

@@ -1,7 +1,10 @@
 """How well burned-in subtitles are read, on films whose subtitles are burned here: `make quality-ocr`.
 
 `--short` takes every third film; `--only WORD` those whose name has the word. The naïve way (every fifth frame, the whole strip
-through the same engine, equal neighbours joined) is measured in the same run, on the same films.
+through RapidOCR, equal neighbours joined) is measured in the same run, on the same films.
+
+An engine call is one run of a network, or of a program: the detector over stitched strips, the recogniser over one
+batch of lines. How many strips and lines were in them is told beside: fewer calls are no merit when each has more to do.
 """
 
 from __future__ import annotations
@@ -15,21 +18,28 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.quality.ocr_films import CHOSEN_ON, STYLES, BurnedFilm, Style, make
 from bench.quality.ocr_score import Score, score
+from services.ocr.by_script import load
 from services.ocr.cue import normalised
-from services.ocr.engine import Engine
-from services.ocr.film import frames, probe
+from services.ocr.decoding import frames, frames_ahead
+from services.ocr.engine import Engine, Runs
+from services.ocr.film import probe
 from services.ocr.following import Follower
-from services.ocr.rapid import load
-from services.ocr.reading import area_of, read_film
+from services.ocr.rapid import RapidEngine
+from services.ocr.reading import read_film, view_of
 from services.ocr.reading_items import Options, Result
+from services.ocr.small import small_of
 
 _THREADS = 2
 _NAIVE_STEP = 5
+_FRONT_END_SECONDS = 120
+_FRONT_END_RUNS = 3
+_SCRIPTS = ("ru", "ko")
+"""Languages whose films have a gate of their own for wrong letters."""
 
 
 @dataclass(frozen=True)
@@ -48,51 +58,55 @@ class Row:
     style: Style
     score: Score
     seconds: float
-    calls: int
+    runs: Runs
     frames: int
     naive: Score = field(default_factory=Score)
-    naive_calls: int = 0
+    naive_runs: Runs = field(default_factory=Runs)
     naive_seconds: float = 0.0
 
+    @property
+    def language(self) -> str:
+        """The first word of its name."""
+        return self.style.name.split(" ")[0]
 
-def read_naively(engine: Engine, film: BurnedFilm) -> tuple[list[Said], int]:
-    """Read every fifth frame's whole strip and join equal neighbours; returns cues and calls of the engine."""
+
+def read_naively(engine: Engine, film: BurnedFilm) -> tuple[list[Said], Runs]:
+    """Read every fifth frame's whole strip and join equal neighbours; returns cues and what the engine did."""
     facts = probe(film.path)
+    engine.begin("auto", Runs())
     said: list[Said] = []
-    calls = 0
-    for number, frame in enumerate(frames(facts, area_of(facts, None))):
+    for number, frame in enumerate(frames(facts, view_of(engine, facts, Options()))):
         if number % _NAIVE_STEP:
             continue
-        (boxes,) = engine.find([frame.luma])
-        calls += 1
-        boxes.sort(key=lambda box: (round(box.top / 20), box.left))
-        crops = [frame.luma[box.top : box.bottom, box.left : box.right] for box in boxes]
-        read = engine.read(crops)
-        calls += bool(crops)
+        small = small_of(engine, frame.luma)
+        scale = frame.luma.shape[1] / small.shape[1]
+        (found,) = engine.find([small])
+        boxes = sorted((box.scaled(scale) for box in found), key=lambda box: (round(box.top / 20), box.left))
+        read = engine.read([frame.luma[box.top : box.bottom, box.left : box.right] for box in boxes])
         text = "\n".join(normalised(one.text) for one in read if one.confidence >= 0.6)
         end = frame.time + _NAIVE_STEP * film.style.frame_seconds
         if text and said and said[-1].end >= frame.time - 1e-6 and _alike(text, said[-1].text):
             said[-1] = Said(said[-1].start, end, said[-1].text)
         elif text:
             said.append(Said(frame.time, end, text))
-    return said, calls
+    return said, engine.runs
 
 
 def _alike(one: str, other: str) -> bool:
     return difflib.SequenceMatcher(None, one, other, autojunk=False).ratio() >= 0.8
 
 
-def measure(engine: Engine, film: BurnedFilm, *, verbose: bool, naive: bool) -> Row:
+def measure(engine: Engine, film: BurnedFilm, *, verbose: bool, naive: Engine | None) -> Row:
     """Read one film both ways."""
     began = time.perf_counter()
-    result = next(one for one in read_film(engine, film.path, Options()) if isinstance(one, Result))
+    options = Options(find_zones=film.style.find_zones)
+    result = next(one for one in read_film(engine, film.path, options) if isinstance(one, Result))
     seconds = time.perf_counter() - began
     scored = score(film.truth, result.cues, film.style.frame_seconds)
-    calls = result.figures.detector_calls + result.figures.recogniser_calls
-    row = Row(film.style, scored, seconds, calls, result.figures.frames)
-    if naive:
+    row = Row(film.style, scored, seconds, replace(result.figures.runs), result.figures.frames)
+    if naive is not None:
         began = time.perf_counter()
-        said, row.naive_calls = read_naively(engine, film)
+        said, row.naive_runs = read_naively(naive, film)
         row.naive_seconds = time.perf_counter() - began
         row.naive = score(film.truth, said, film.style.frame_seconds)
     if verbose:
@@ -111,9 +125,10 @@ def show(row: Row) -> None:
     speed = row.style.seconds / row.seconds
     print(
         f"{row.style.name:26} exact {one.exact}/{one.events} CER {cer(one):.3f} missed {one.missed} phantom {one.phantom} "
-        f"split/merged {one.split_or_merged} edge p95 {one.edge(0.95):.1f} max {one.edge(1):.1f} calls {row.calls} {speed:.1f}× "
+        f"split/merged {one.split_or_merged} edge p95 {one.edge(0.95):.1f} max {one.edge(1):.1f} calls {row.runs.calls} "
+        f"({row.runs.detector}+{row.runs.recogniser}, {row.runs.pictures} strips, {row.runs.lines} lines) {speed:.1f}× "
         f"| naïve exact {other.exact} missed {other.missed} phantom {other.phantom} edge p95 {other.edge(0.95):.1f} "
-        f"calls {row.naive_calls}",
+        f"calls {row.naive_runs.calls}",
         flush=True,
     )
 
@@ -139,6 +154,13 @@ class _Blind:
     """An engine that finds nothing: what remains is decode and gate."""
 
     name = "blind"
+    runs = Runs()
+
+    def __init__(self, engine: Engine) -> None:
+        self.detector_width = engine.detector_width
+
+    def begin(self, language: str, runs: Runs) -> None:
+        pass
 
     def find(self, pictures: Sequence[object]) -> list[list[object]]:
         return [[] for _ in pictures]
@@ -147,17 +169,29 @@ class _Blind:
         return [None for _ in lines]
 
 
-def front_end(film: BurnedFilm) -> float:
-    """Return how fast decode and gate alone are, as a share of a bare decode to null."""
-    argv = ["ffmpeg", "-v", "error", "-i", str(film.path), "-map", "0:v:0", "-f", "null", "-"]
-    began = time.perf_counter()
-    subprocess.run(argv, check=True)
-    bare = time.perf_counter() - began
-    facts = probe(film.path)
-    began = time.perf_counter()
-    for _ in Follower(_Blind()).follow(frames(facts, area_of(facts, None))):  # type: ignore[arg-type]
-        pass
-    return round(bare / (time.perf_counter() - began), 3)
+def front_end(engine: Engine, film: BurnedFilm) -> float:
+    """Return how fast decode and gate alone are, as a share of a bare decode to null: the best of several runs of each, in turns,
+    over the film played often enough that starting a process does not count.
+    """
+    long = film.path.with_name("front_end.mkv")
+    rounds = str(round(_FRONT_END_SECONDS / film.style.seconds) - 1)
+    copied = ["-stream_loop", rounds, "-i", str(film.path), "-c", "copy", "-y", str(long)]
+    subprocess.run(["ffmpeg", "-v", "error", *copied], check=True)
+    facts = probe(long)
+    view = view_of(engine, facts, Options())
+    bare, ours = list[float](), list[float]()
+    for _ in range(_FRONT_END_RUNS):
+        began = time.perf_counter()
+        subprocess.run(
+            ["ffmpeg", "-v", "error", "-i", str(long), "-map", "0:v:0", "-f", "null", "-"], check=True
+        )
+        bare.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        for _piece in Follower(_Blind(engine)).follow(frames_ahead(facts, view)):  # type: ignore[arg-type]
+            pass
+        ours.append(time.perf_counter() - began)
+    print(f"front end {min(ours):.2f} s, bare decode {min(bare):.2f} s of {_FRONT_END_SECONDS} s of film")
+    return round(min(bare) / min(ours), 3)
 
 
 def peak_mib() -> float:
@@ -171,13 +205,16 @@ def figures(rows: Sequence[Row], ratio: float, growth_mib: float) -> dict[str, o
     events = max(1, own.events)
     return {
         "ocr_exact_lines": round(own.exact / events, 4),
-        "ocr_cer": round(cer(own), 4),
+        "ocr_cer": round(cer(total([row for row in rows if row.language not in _SCRIPTS])), 4),
         "ocr_missed": own.missed,
         "ocr_phantom": own.phantom,
         "ocr_split_or_merged": own.split_or_merged,
         "ocr_edge_p95_frames": round(own.edge(0.95), 2),
         "ocr_edge_max_frames": round(own.edge(1), 2),
-        "ocr_calls_per_event": round(sum(row.calls for row in rows) / events, 2),
+        "ocr_cer_ru_ko": round(cer(total([row for row in rows if row.language in _SCRIPTS])), 4),
+        "ocr_calls_per_event": round(sum(row.runs.calls for row in rows) / events, 2),
+        "ocr_strips_per_event": round(sum(row.runs.pictures for row in rows) / events, 2),
+        "ocr_lines_read_per_event": round(sum(row.runs.lines for row in rows) / events, 2),
         "ocr_x_realtime_720p": speed(rows, 720),
         "ocr_x_realtime_1080p": speed(rows, 1080),
         "frontend_ratio_decode": ratio,
@@ -187,7 +224,7 @@ def figures(rows: Sequence[Row], ratio: float, growth_mib: float) -> dict[str, o
         "naive_phantom": naive.phantom,
         "naive_split_or_merged": naive.split_or_merged,
         "naive_edge_p95_frames": round(naive.edge(0.95), 2),
-        "naive_calls_per_event": round(sum(row.naive_calls for row in rows) / events, 2),
+        "naive_calls_per_event": round(sum(row.naive_runs.calls for row in rows) / events, 2),
     }
 
 
@@ -199,7 +236,7 @@ def missed_gates(result: dict[str, object]) -> list[str]:
         "ocr_x_realtime_1080p": 1.0,
         "frontend_ratio_decode": 0.8,
     }
-    most = {"ocr_cer": 0.01, "ocr_missed": 0, "ocr_phantom": 0, "ocr_split_or_merged": 0,
+    most = {"ocr_cer": 0.01, "ocr_cer_ru_ko": 0.03, "ocr_missed": 0, "ocr_phantom": 0, "ocr_split_or_merged": 0,
             "ocr_edge_p95_frames": 1.0, "ocr_edge_max_frames": 2.0, "ocr_calls_per_event": 1.5}  # fmt: skip
     low = [
         f"{name} {result[name]} < {bound}"
@@ -224,16 +261,17 @@ def main() -> int:
     options = parser.parse_args()
     styles = [one for one in STYLES if options.only in one.name][:: 3 if options.short else 1]
     engine = load(_THREADS)
+    naive = None if options.no_naive else RapidEngine(_THREADS)
     rows: list[Row] = []
     ratio, before = 0.0, 0.0
     with tempfile.TemporaryDirectory() as folder:
         for style in styles:
             film = make(style, Path(folder))
-            rows.append(measure(engine, film, verbose=options.verbose, naive=not options.no_naive))
+            rows.append(measure(engine, film, verbose=options.verbose, naive=naive))
             show(rows[-1])
             before = before or peak_mib()
             if not ratio and style.height == 720:
-                ratio = front_end(film)
+                ratio = front_end(engine, film)
     reported = [row for row in rows if STYLES.index(row.style) >= CHOSEN_ON] or rows
     result = figures(reported, ratio, peak_mib() - before)
     for gate in missed_gates(result):

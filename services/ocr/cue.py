@@ -91,6 +91,13 @@ def split_scene(lines: Sequence[ReadLine], width: int) -> tuple[list[ReadLine], 
     for line in lines:
         centred = abs((line.box.left + line.box.right) / 2 - width / 2) <= 0.06 * width
         tolerance = 0.4 * line.box.height
+        if line.box.is_column:
+            tolerance = 0.4 * line.box.width
+            shared = any(
+                one.text != line.text and _same_column(one.box, line.box, tolerance) for one in lines
+            )
+            (subtitles if shared else scene).append(line)
+            continue
         shared = any(
             one.text != line.text
             and abs(one.box.bottom - line.box.bottom) < tolerance
@@ -99,6 +106,14 @@ def split_scene(lines: Sequence[ReadLine], width: int) -> tuple[list[ReadLine], 
         )
         (subtitles if centred or shared else scene).append(line)
     return subtitles, scene
+
+
+def _same_column(one: Box, other: Box, tolerance: float) -> bool:
+    return (
+        one.is_column
+        and abs(one.right - other.right) < tolerance
+        and abs(one.top - other.top) < 2 * tolerance
+    )
 
 
 def stacked(lines: Sequence[ReadLine], slack_seconds: float) -> list[Cue]:
@@ -116,8 +131,13 @@ def stacked(lines: Sequence[ReadLine], slack_seconds: float) -> list[Cue]:
         Cue(
             min(one.start for one in group),
             max(one.end for one in group),
-            tuple(sorted(group, key=lambda one: (one.box.top, one.box.left))),
+            tuple(sorted(group, key=_place)),
         )
         for group in groups
     ]
     return sorted(cues, key=lambda cue: (cue.start, cue.lines[0].box.top))
+
+
+def _place(line: ReadLine) -> tuple[int, int]:
+    """Return what lines of one cue are sorted by: rows from top to bottom, columns from right to left."""
+    return (-line.box.right, line.box.top) if line.box.is_column else (line.box.top, line.box.left)

@@ -10,12 +10,28 @@ class FaultCode(StrEnum):
 
     MEDIA_UNREADABLE = "MEDIA_UNREADABLE"
     """No demuxer or decoder makes sense of the file, or it is empty."""
+    MEDIA_ENCRYPTED = "MEDIA_ENCRYPTED"
+    """The film is encrypted."""
     NO_VIDEO_STREAM = "NO_VIDEO_STREAM"
     """The file has no moving picture."""
     NO_FRAMES = "NO_FRAMES"
     """The file has a video stream, but not one frame of it decodes."""
     AREA_OUTSIDE_FRAME = "AREA_OUTSIDE_FRAME"
     """No pixel of the given area lies in the picture."""
+    NO_PICTURES = "NO_PICTURES"
+    """The folder or archive holds no picture."""
+    PICTURE_UNREADABLE = "PICTURE_UNREADABLE"
+    """A picture is damaged, none, or larger than is read."""
+    PICTURE_MISSING = "PICTURE_MISSING"
+    """The manifest names a picture that is not there."""
+    NO_TEXT = "NO_TEXT"
+    """No picture shows any text."""
+    MANIFEST_UNREADABLE = "MANIFEST_UNREADABLE"
+    """The manifest is not one of stitched pictures, or does not fit them."""
+    RESULTS_UNREADABLE = "RESULTS_UNREADABLE"
+    """The file is not one of OCR results by frame."""
+    LANGUAGE_UNAVAILABLE = "LANGUAGE_UNAVAILABLE"
+    """No engine here reads the language; the message says what to install."""
 
 
 class OcrFault(Exception):

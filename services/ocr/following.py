@@ -1,7 +1,7 @@
 """Lines of a film, followed from frame to frame: which text stands where, from when to when, to the exact frame.
 
-Frames come in pieces of about a second and a half. Of the samples that the gate lets through, the detector sees those of one piece
-in one call; each line that it finds is followed backward and forward through the frames by its strokes alone.
+Frames come in pieces of some seconds. Of the samples that the gate lets through, the detector sees those of one piece in one call,
+made small; each line that it finds is followed backward and forward through the frames by its strokes alone.
 """
 
 from __future__ import annotations
@@ -11,21 +11,38 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from services.ocr.engine import Box, Engine
-from services.ocr.film import Frame
-from services.ocr.gate import Gate
+from services.ocr.film import Frame, Luma
+from services.ocr.gate import Gate, has_strokes
 from services.ocr.line import Line, Strokes
+from services.ocr.small import small_of
 
 SAMPLE_SECONDS = 0.1
-_PIECE_SAMPLES = 16
-_BACK_SECONDS = 1.0
+PIECE_SECONDS = 6.0
+_PIECE_BYTES = 96 * 1024 * 1024
+"""What the frames of a piece may take: it ends there, however short it is."""
+BACK_SECONDS = 1.0
+"""How far a line is looked for before the piece in which it was found."""
 _MAX_MISSED = 1
 """Frames without the strokes after which the line is over; damage of a single frame is bridged by merging equal cues."""
+_KNOWN_OVERLAP = 0.5
+_CHANCES = (0, 1, 3)
+"""Of samples, from the one that the gate takes on, that the detector sees: in a single one it may miss a line."""
+_BLOB_SHARE = 0.6
+_LOW_STRIP = 8.0
+"""Width over height from which a strip may be one line and no more."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Numbered:
     number: int
     frame: Frame
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    at: _Numbered
+    small: Luma
+    """As the gate and the detector see it."""
 
 
 @dataclass
@@ -36,53 +53,66 @@ class Piece:
     """Time of its last frame."""
     lines: list[Line]
     """Lines that are over."""
+    open_lines: list[Line]
+    """Lines that go on."""
     frames: int
-    found_calls: int
-    """Calls of the detector."""
 
 
 class Follower:
     """Follows the lines of one film."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(
+        self, engine: Engine, known: Sequence[tuple[Box, float]] = (), *, gate: Gate | None = None
+    ) -> None:
+        """`known`: boxes, and starts, of lines that were there already when reading stopped at an earlier time."""
         self._engine = engine
-        self._gate = Gate()
+        self._known = list(known)
+        self._gate = gate or Gate()
         self._active: list[Line] = []
         self._recent: deque[_Numbered] = deque()
         self._next_sample = float("-inf")
         self._frame_seconds = 0.04
+        self._scale = 1.0
+        self._chances: list[int] = []
+        """After how many samples the detector is to see one."""
 
     def follow(self, frames: Iterable[Frame]) -> Iterator[Piece]:
         """Yield each piece; the last one closes all lines."""
         piece: list[_Numbered] = []
-        samples: list[_Numbered] = []
-        count = 0
+        samples: list[_Sample] = []
         for number, frame in enumerate(frames):
+            if piece and self._is_full(piece, frame):
+                yield self._take(piece, samples, final=False)
+                piece, samples = [], []
             one = _Numbered(number, frame)
             piece.append(one)
             if frame.time >= self._next_sample:
                 self._next_sample = max(self._next_sample, frame.time - SAMPLE_SECONDS) + SAMPLE_SECONDS
-                samples.append(one)
-                count += 1
-            if count == _PIECE_SAMPLES or len(piece) > 240:
-                yield self._take(piece, samples, final=False)
-                piece, samples, count = [], [], 0
+                samples.append(_Sample(one, self._small(frame.luma)))
         yield self._take(piece, samples, final=True)
 
-    def _take(self, piece: Sequence[_Numbered], samples: Sequence[_Numbered], *, final: bool) -> Piece:
+    def _is_full(self, piece: Sequence[_Numbered], frame: Frame) -> bool:
+        first = piece[0].frame
+        return frame.time - first.time >= PIECE_SECONDS or len(piece) * first.luma.nbytes >= _PIECE_BYTES
+
+    def _small(self, luma: Luma) -> Luma:
+        small = small_of(self._engine, luma)
+        self._scale = small.shape[1] / luma.shape[1]
+        return small
+
+    def _take(self, piece: Sequence[_Numbered], samples: Sequence[_Sample], *, final: bool) -> Piece:
         if len(piece) > 1:
             self._frame_seconds = (piece[-1].frame.time - piece[0].frame.time) / (len(piece) - 1)
         active = list(self._active)
         for line in active:
             self._forward(line, piece)
         passed = self._passed(samples, active)
-        calls, shown = 0, set[int]()
+        shown = set[int]()
         while passed:
-            calls += 1
-            shown.update(one.number for one in passed)
-            for one, boxes in zip(passed, self._engine.find([one.frame.luma for one in passed]), strict=True):
+            shown.update(one.at.number for one in passed)
+            for one, boxes in zip(passed, self._engine.find([one.small for one in passed]), strict=True):
                 for box in rows(boxes):
-                    self._meet(one, box, piece)
+                    self._meet(one.at, box.scaled(1 / self._scale), piece)
             passed = self._after_ends(samples, shown)
         until = piece[-1].frame.time if piece else 0.0
         for line in self._active if final else ():
@@ -90,52 +120,55 @@ class Follower:
         over = [line for line in self._active if line.over]
         self._active = [line for line in self._active if not line.over]
         self._keep(piece)
-        return Piece(until, over, len(piece), calls)
+        return Piece(until, over, list(self._active), len(piece))
 
-    def _after_ends(self, samples: Sequence[_Numbered], shown: set[int]) -> list[_Numbered]:
+    def _after_ends(self, samples: Sequence[_Sample], shown: set[int]) -> list[_Sample]:
         """Return the samples that follow the ends of lines found in this piece: the next line may have come in the same frame,
         in the same place, with nearly the same letters, which the gate does not see.
         """
-        firsts = (
-            next((one for one in samples if one.number > line.last), None)
-            for line in self._active
-            if line.over
-        )
-        fresh = {one.number: one for one in firsts if one is not None and one.number not in shown}
+        firsts = (self._first_after(line, samples) for line in self._active if line.over)
+        fresh = {one.at.number: one for one in firsts if one is not None and one.at.number not in shown}
         return [fresh[number] for number in sorted(fresh)]
 
-    def _passed(self, samples: Sequence[_Numbered], lines: Sequence[Line]) -> list[_Numbered]:
-        """Return the samples for the detector: those of the gate, and the first after each line's end.
+    def _first_after(self, line: Line, samples: Sequence[_Sample]) -> _Sample | None:
+        """Return the first sample after a line's end if its place holds strokes in it."""
+        first = next((one for one in samples if one.at.number > line.last), None)
+        holds = first is not None and has_strokes(first.small, line.box.scaled(self._scale))
+        return first if holds else None
+
+    def _passed(self, samples: Sequence[_Sample], lines: Sequence[Line]) -> list[_Sample]:
+        """Return the samples for the detector: those of the gate, and the first after the end of each line that is known already.
 
         A cut to another scene may hide strokes that are still there, and brings no edges that are new where they stand.
         """
-        ended = {line.last for line in lines if line.over}
+        firsts = (self._first_after(line, samples) for line in lines if line.over)
+        wanted = {one.at.number for one in firsts if one is not None}
         passed = []
         for one in samples:
-            after = {last for last in ended if last < one.number}
-            ended -= after
-            known = [line.box for line in lines if line.first <= one.number <= line.last]
-            if self._gate.takes(one.frame.luma, known) or after:
+            number = one.at.number
+            known = [line.box.scaled(self._scale) for line in lines if line.first <= number <= line.last]
+            self._chances = [left - 1 for left in self._chances if left > 0]
+            if self._gate.takes(one.small, known):
+                self._chances += _CHANCES
+            if 0 in self._chances or number in wanted:
                 passed.append(one)
         return passed
 
     def _keep(self, piece: Sequence[_Numbered]) -> None:
         self._recent.extend(piece)
-        while self._recent and self._recent[0].frame.time < self._recent[-1].frame.time - _BACK_SECONDS:
+        while self._recent and self._recent[0].frame.time < self._recent[-1].frame.time - BACK_SECONDS:
             self._recent.popleft()
 
     def _meet(self, at: _Numbered, box: Box, piece: Sequence[_Numbered]) -> None:
         """Take a box that the detector has found in a frame: a line that is known there, or a new one."""
-        if any(line.first <= at.number <= line.last and box.overlap(line.box) > 0.5 for line in self._active):
+        here = (line for line in self._active if line.first <= at.number <= line.last)
+        if any(box.overlap(line.box) > _KNOWN_OVERLAP for line in here):
             return
         luma = at.frame.luma
-        margin = max(2, box.height // 10)
-        around = Box(
-            max(0, box.left - margin),
-            max(0, box.top - margin),
-            min(luma.shape[1], box.right + margin),
-            min(luma.shape[0], box.bottom + margin),
-        )
+        if _is_blob(box, luma):
+            return
+        margin = max(2, min(box.height, box.width) // 10)
+        around = box.grown(margin).within(luma.shape[1], luma.shape[0])
         crop = luma[around.top : around.bottom, around.left : around.right].copy()
         strokes = Strokes(crop)
         if not strokes.usable:
@@ -147,11 +180,16 @@ class Follower:
         self._active.append(line)
 
     def _backward(self, line: Line, frames: Sequence[_Numbered]) -> None:
-        earlier = [one for one in frames if one.number < line.first]
-        for one in reversed(earlier):
+        for one in reversed(frames):
+            if one.number >= line.first:
+                continue
             if not line.strokes.shown_in(line.crop(one.frame.luma)):
-                break
+                return
             line.first, line.start = one.number, one.frame.time
+        if line.first == 0:
+            # It was there when an earlier reading stopped.
+            same = (start for box, start in self._known if box.overlap(line.box) > _KNOWN_OVERLAP)
+            line.start = min(same, default=line.start)
 
     def _forward(self, line: Line, piece: Sequence[_Numbered]) -> None:
         missed = 0
@@ -159,7 +197,7 @@ class Follower:
             if one.number <= line.last or line.over:
                 continue
             crop = line.crop(one.frame.luma)
-            if line.strokes.shown_in(crop):
+            if line.goes_on_in(crop):
                 line.last, line.end, missed = one.number, 0.0, 0
                 line.add(crop)
                 continue
@@ -169,21 +207,23 @@ class Follower:
                 line.over = True
 
 
+def _is_blob(box: Box, luma: Luma) -> bool:
+    """Whether a box is too high for a line: the detector takes a bright scene for one now and then."""
+    height, width = luma.shape
+    return not box.is_column and box.height > _BLOB_SHARE * height and width < _LOW_STRIP * height
+
+
 def rows(boxes: Sequence[Box]) -> list[Box]:
     """Join boxes that stand in one row with less than a space's width of two letters between them."""
+    columns = [box for box in boxes if box.is_column]
     joined: list[Box] = []
-    for box in sorted(boxes, key=lambda one: one.left):
+    for box in sorted((box for box in boxes if not box.is_column), key=lambda one: one.left):
         for number, other in enumerate(joined):
             down = min(box.bottom, other.bottom) - max(box.top, other.top)
             lower = min(box.height, other.height)
             if down > 0.6 * lower and box.left - other.right < 1.5 * lower:
-                joined[number] = Box(
-                    min(box.left, other.left),
-                    min(box.top, other.top),
-                    max(box.right, other.right),
-                    max(box.bottom, other.bottom),
-                )
+                joined[number] = box.joined(other)
                 break
         else:
             joined.append(box)
-    return joined
+    return joined + columns

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from services.ocr.columns import is_column
 from services.ocr.engine import Box
 from services.ocr.film import Luma
 
@@ -25,6 +26,14 @@ _LEAST_EDGE = 12
 _LEAST_PIXELS = 24
 _LETTER_CORRELATION = 0.7
 _LINE_CORRELATION = 0.7
+_SPAN_SHARE = 0.15
+"""A row of letters has at least this share of the strokes of the fullest one."""
+_SPAN_ROOM = 0.25
+_RECOLOURED_SHARE = 0.4
+"""Of the stretches that may change their colour from one frame to the next."""
+_REMAINING_SHARE = 0.85
+_REMAINING_EDGE = 0.4
+"""Share of an edge's difference that must be left for it to be there still."""
 
 
 def edges(luma: Luma) -> NDArray[np.uint8]:
@@ -36,9 +45,13 @@ class Strokes:
     """The pixels of a line's strokes, in stretches of one letter, and how bright they were."""
 
     def __init__(self, crop: Luma) -> None:
+        # Stretches lie along the line: a column is turned.
+        self._is_column = is_column(crop)
+        crop = self._along(crop)
         edge = edges(crop)
         limit = max(_LEAST_EDGE, _STROKE_SHARE * float(np.percentile(edge, 98)))
         rows, columns = np.nonzero(edge >= limit)
+        self._span = _span(rows, crop.shape[0])
         order = np.argsort(columns, kind="stable")
         rows, columns = rows[order], columns[order]
         letter = max(6, crop.shape[0] // 2)
@@ -47,6 +60,7 @@ class Strokes:
         kept = np.isin(stretches, np.flatnonzero(counts >= _LEAST_PIXELS))
         self._flat = rows[kept] * crop.shape[1] + columns[kept]
         _, self._starts, self._counts = np.unique(stretches[kept], return_index=True, return_counts=True)
+        self._limit = limit
         self.contrast = float(crop.std())
         values = crop.ravel()[self._flat].astype(np.float32)
         if self.usable:
@@ -57,18 +71,54 @@ class Strokes:
         """Whether there are enough pixels to tell anything."""
         return len(self._starts) > 0
 
+    def _along(self, crop: Luma) -> Luma:
+        return np.ascontiguousarray(crop.T) if self._is_column else crop
+
     def _centred(self, values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         means = np.add.reduceat(values, self._starts) / self._counts
         centred = values - np.repeat(means, self._counts).astype(np.float32)
         return centred, np.add.reduceat(centred * centred, self._starts)
 
+    def trimmed(self, picture: Luma) -> Luma:
+        """Return the part of a picture of the same place that is as high as the letters: readers want lines without much around."""
+        start, end = self._span
+        return picture[:, start:end] if self._is_column else picture[start:end]
+
     def shown_in(self, crop: Luma) -> bool:
         """Tell whether a frame's crop of the same place shows the same strokes."""
-        centred, power = self._centred(crop.ravel()[self._flat].astype(np.float32))
+        correlation, whole = self._likeness(crop)
+        return bool(correlation.min() >= _LETTER_CORRELATION and whole >= _LINE_CORRELATION)
+
+    def recoloured_in(self, crop: Luma) -> bool:
+        """Tell whether it shows the same strokes, a few of them in another colour: a highlight that walks through a line.
+
+        Most stretches are as they were; in all others nearly every edge is still where it was.
+        """
+        correlation, _ = self._likeness(crop)
+        changed = correlation < _LETTER_CORRELATION
+        if changed.sum() > max(1, _RECOLOURED_SHARE * len(changed)):
+            return False
+        there = edges(self._along(crop)).ravel()[self._flat] >= _REMAINING_EDGE * self._limit
+        remaining = np.add.reduceat(there.astype(np.float32), self._starts) / self._counts
+        return bool(remaining[changed].min(initial=1.0) >= _REMAINING_SHARE)
+
+    def _likeness(self, crop: Luma) -> tuple[NDArray[np.float32], float]:
+        centred, power = self._centred(self._along(crop).ravel()[self._flat].astype(np.float32))
         shared = np.add.reduceat(centred * self._values, self._starts)
         correlation = shared / np.sqrt(np.maximum(power * self._power, 1e-3))
         whole = float((correlation * self._counts).sum() / self._counts.sum())
-        return bool(correlation.min() >= _LETTER_CORRELATION and whole >= _LINE_CORRELATION)
+        return np.asarray(correlation, np.float32), whole
+
+
+def _span(rows: NDArray[np.intp], height: int) -> tuple[int, int]:
+    """Return the first row of the letters and the one after their last, with some room."""
+    counts = np.bincount(rows, minlength=height)
+    on = np.flatnonzero(counts >= _SPAN_SHARE * counts.max(initial=0))
+    if not len(rows) or not len(on):
+        return 0, height
+    start, end = int(on[0]), int(on[-1]) + 1
+    room = max(2, round(_SPAN_ROOM * (end - start)))
+    return max(0, start - room), min(height, end + room)
 
 
 @dataclass(eq=False)
@@ -95,6 +145,17 @@ class Line:
         """Return the line's place in a frame."""
         return luma[self.box.top : self.box.bottom, self.box.left : self.box.right]
 
+    def goes_on_in(self, crop: Luma) -> bool:
+        """Tell whether a frame shows the line still, whole or with another highlight, which is then what later frames must show."""
+        if self.strokes.shown_in(crop):
+            return True
+        if not self.strokes.recoloured_in(crop):
+            return False
+        other = Strokes(crop)
+        if other.usable:
+            self.strokes = other
+        return True
+
     def add(self, crop: Luma) -> None:
         """Take a frame's crop into the mean, in which a moving background blurs and the text does not."""
         if not self.count:
@@ -107,8 +168,12 @@ class Line:
                 self.strokes, self.seen = better, crop.copy()
 
     def mean(self) -> Luma:
-        """Return the mean of all crops."""
-        return np.clip(self.total / max(1, self.count), 0, 255).astype(np.uint8)
+        """Return the mean of all crops, as high as the letters."""
+        return self.strokes.trimmed(np.clip(self.total / max(1, self.count), 0, 255).astype(np.uint8))
+
+    def once(self) -> Luma:
+        """Return the crop in which it was found, as high as the letters."""
+        return self.strokes.trimmed(self.seen)
 
     @property
     def duration(self) -> float:

@@ -5,79 +5,134 @@ A task here has the engine's worker decode and read the film, tells watchers eac
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from nodekit import MediaKind, Node, TaskContext, TaskFailed
-from services.ocr import reading_worker
+from services.ocr import steps
+from services.ocr.extraction import Extraction, texts_of
 from services.ocr.faults import OcrFault
 from services.ocr.inputs import ExtractSubtitlesInput
 from services.ocr.outputs import ExtractSubtitlesOutput
-from services.ocr.reading_items import Options, Progress, Result
+from services.ocr.reading_items import Options, Result
+from services.ocr.step_inputs import (
+    CreateStitchedImagesInput,
+    DetectSubtitleAreaInput,
+    PerformOcrInput,
+    PostprocessAndFinalizeInput,
+    ReadImagesInput,
+)
+from services.ocr.step_outputs import (
+    CreateStitchedImagesOutput,
+    DetectSubtitleAreaOutput,
+    PerformOcrOutput,
+    PostprocessAndFinalizeOutput,
+    ReadImagesOutput,
+)
 from services.ocr.subtitle_files import write_files
+from services.ocr.view import View
 
 node = Node("paddleocr", slots=1, engines=lambda: ["rapidocr/3.10.0"])
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    try:
+        yield
+    except OcrFault as fault:
+        raise TaskFailed(fault.code, fault.message, field=fault.field) from None
 
 
 @node.task("paddleocr.extract_subtitles", timeout_seconds=24 * 3600, reuse_field="json_file")
 async def extract_subtitles(request: ExtractSubtitlesInput, context: TaskContext) -> ExtractSubtitlesOutput:
     """Reads the subtitles that are burned into a film's picture."""
     film = await context.fetch(request.video_path, kind=MediaKind.VIDEO)
-    options = Options(
-        area=request.subtitle_area,
+    options = _options(request)
+    extraction = Extraction(context, film, options, partial_on_cancel=request.partial_on_cancel)
+    with _faults():
+        result = await extraction.read()
+    await context.progress(97, "writing")
+    folder = context.output_directory("subtitles")
+    paths = await context.call(write_files, result, folder, film.stem, request.formats)
+    return await _stored(context, result, paths, extraction)
+
+
+@node.task("paddleocr.detect_subtitle_area", reuse_field="subtitle_area")
+async def detect_subtitle_area(
+    request: DetectSubtitleAreaInput, context: TaskContext
+) -> DetectSubtitleAreaOutput:
+    """Finds where subtitles stand in pictures of a film."""
+    with _faults():
+        return await steps.detect_subtitle_area(request, context)
+
+
+@node.task("paddleocr.create_stitched_images", reuse_field="multi_frames_path")
+async def create_stitched_images(
+    request: CreateStitchedImagesInput, context: TaskContext
+) -> CreateStitchedImagesOutput:
+    """Puts the strips of many frames into few pictures."""
+    with _faults():
+        return await steps.create_stitched_images(request, context)
+
+
+@node.task("paddleocr.perform_ocr", timeout_seconds=3600, reuse_field="ocr_results_path")
+async def perform_ocr(request: PerformOcrInput, context: TaskContext) -> PerformOcrOutput:
+    """Reads stitched strips: what each frame says."""
+    with _faults():
+        return await steps.perform_ocr(request, context)
+
+
+@node.task("paddleocr.postprocess_and_finalize", reuse_field="srt_file")
+async def postprocess_and_finalize(
+    request: PostprocessAndFinalizeInput, context: TaskContext
+) -> PostprocessAndFinalizeOutput:
+    """Makes subtitles of what frames say."""
+    with _faults():
+        return await steps.postprocess_and_finalize(request, context)
+
+
+@node.task("paddleocr.read_images", reuse_field="json_file")
+async def read_images(request: ReadImagesInput, context: TaskContext) -> ReadImagesOutput:
+    """Reads the text in pictures."""
+    with _faults():
+        return await steps.read_images(request, context)
+
+
+def _options(request: ExtractSubtitlesInput) -> Options:
+    zones = request.zones or ([request.subtitle_area] if request.subtitle_area else [])
+    return Options(
+        zones=tuple(zones),
+        find_zones=request.find_zones,
+        language=request.language,
         confidence=request.conf_threshold,
         min_seconds=request.min_duration_ms / 1000,
         merge_gap_seconds=request.max_merge_gap_ms / 1000,
         drop_static_text=request.drop_static_text,
         drop_scene_text=request.drop_scene_text,
     )
-    load = partial(reading_worker.load, context.threads)
-    async with context.warm(f"rapidocr/{context.threads}", load, processor=True) as model:
-        load_seconds = 0.0 if model.warm else model.load_seconds
-        try:
-            result = await _read(context, model.stream(reading_worker.read_film, film, options))
-        except OcrFault as fault:
-            raise TaskFailed(fault.code, fault.message, field=fault.field) from None
-    await context.progress(97, "writing")
-    folder = context.output_directory("subtitles")
-    paths = await context.call(write_files, result, folder, film.stem, request.formats)
-    return await _stored(context, result, paths, load_seconds)
-
-
-async def _read(context: TaskContext, items: AsyncIterator[Progress | Result]) -> Result:
-    """Tell watchers what is read as it is read; return the whole."""
-    async for item in items:
-        if isinstance(item, Result):
-            return item
-        percent = 95 * min(1.0, item.until / item.film_seconds) if item.film_seconds else 0
-        lines = [
-            {"start": round(one.start, 3), "end": round(one.end, 3), "text": one.text} for one in item.lines
-        ]
-        await context.progress(
-            percent, "reading", data={"lines": lines, "read_seconds": round(item.until, 3)}
-        )
-    raise AssertionError("a film that is read ends with its result")
 
 
 async def _stored(
-    context: TaskContext, result: Result, paths: dict[str, Path], load_seconds: float
+    context: TaskContext, result: Result, paths: dict[str, Path], extraction: Extraction
 ) -> ExtractSubtitlesOutput:
     stored = {form: await context.store(path, name=path.name) for form, path in paths.items()}
-    area, figures = result.area, result.figures
+    runs = result.figures.runs
     return ExtractSubtitlesOutput(
         subtitles_count=len(result.cues),
         srt_file=stored.get("srt"),
         vtt_file=stored.get("vtt"),
         ass_file=stored.get("ass"),
         json_file=stored.get("json"),
-        subtitle_area=[area.x, area.y, area.x + area.width, area.y + area.height],
-        static_text=list(dict.fromkeys(line.text for line in result.static)),
-        scene_text=list(dict.fromkeys(line.text for line in result.scene)),
+        subtitle_area=View(result.zones).region.corners(),
+        zones=[zone.corners() for zone in result.zones],
+        static_text=texts_of(result.static),
+        scene_text=texts_of(result.scene),
         soft_subtitles=list(result.film.subtitle_languages),
         engine=result.engine,
-        frames=figures.frames,
-        detector_calls=figures.detector_calls,
-        recogniser_calls=figures.recogniser_calls,
-        load_seconds=round(load_seconds, 3),
+        frames=result.figures.frames,
+        detector_calls=runs.detector,
+        recogniser_calls=runs.recogniser,
+        resumed_at_seconds=extraction.resumed_at,
+        load_seconds=round(extraction.load_seconds, 3),
     )

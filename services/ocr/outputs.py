@@ -19,7 +19,9 @@ class ExtractSubtitlesOutput(TaskOutput):
     json_file: MediaRef | None
     """Everything; null: not asked for."""
     subtitle_area: list[int]
-    """The area that was read, [x1, y1, x2, y2]."""
+    """The area that was read, [x1, y1, x2, y2]; of several, the smallest around all."""
+    zones: list[list[int]]
+    """The areas that were read, one by one."""
     static_text: list[str]
     """Text that stands for most of the film and was left out."""
     scene_text: list[str]
@@ -31,8 +33,10 @@ class ExtractSubtitlesOutput(TaskOutput):
     frames: int
     """Frames that were decoded."""
     detector_calls: int
-    """Calls of the engine's detector; one sees many frames."""
+    """Runs of the detector's network; one sees many frames."""
     recogniser_calls: int
-    """Calls of its recogniser; one reads many lines."""
+    """Runs of the recogniser's network, or of its program; one reads many lines."""
+    resumed_at_seconds: float | None
+    """Where an earlier attempt had come to, so that this one went on there; null: it began at the beginning."""
     load_seconds: float
     """How long the engine took to load; 0: it was loaded already."""

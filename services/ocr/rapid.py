@@ -8,25 +8,33 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from services.ocr.engine import Box, Reading
+from services.ocr.engine import Box, Reading, Runs
 from services.ocr.film import Luma
 
-_GAP_ROWS = 32
-"""Black rows between stitched pictures, so that the detector does not join lines of two of them."""
-_SIDE_STEP = 32
-_MAX_SIDE = 1280
-_DETECTOR_WIDTH = 640
-"""Pictures are made this wide before the detector sees them: letters of a 40th of the picture's width are still 16 pixels."""
+_GAP = 32
+"""Black pixels between stitched pictures, so that the detector does not join lines of two of them."""
+_SIDE_BY_SIDE = 640
+"""Narrow pictures are laid side by side up to this width."""
+_HEIGHT_STEP = 256
+"""Stitched pictures are as high as a multiple of this: few shapes, so that the runtime's memory does not grow with each new one."""
+_MAX_HEIGHT = 3072
+"""Of a stitched picture; more pictures take another run."""
+_DETECTOR_WIDTHS = ((1280, 640), (100_000, 960))
+"""Up to this width, pictures are made so wide before the detector sees them."""
 _FULL_WIDTH_STEP = 160
-"""Lines are padded to a multiple of this: few shapes, so that the runtime's memory does not grow with each new one."""
+"""Lines are padded to a multiple of this, for the same reason."""
 _LINE_ROWS = 48
 """Rows of a line as the recogniser sees it."""
+_LINES_A_RUN = 8
+_LEAST_LETTERS = 0.3
+"""A line has at least so many letters for each time that it is as wide as high."""
 
 
 class RapidEngine:
     """RapidOCR's detector and recogniser, with stitching and shape buckets around them."""
 
     name = "rapidocr"
+    """Of all languages that it reads."""
 
     def __init__(self, threads: int) -> None:
         from rapidocr import RapidOCR
@@ -37,7 +45,8 @@ class RapidEngine:
             params={
                 # By default the short side is scaled up to 736: a strip would become a wall.
                 "Det.limit_type": "max",
-                "Det.limit_side_len": _MAX_SIDE,
+                "Det.limit_side_len": _MAX_HEIGHT,
+                "Rec.rec_batch_num": _LINES_A_RUN,
                 "Global.use_cls": False,
                 "Global.log_level": "error",
                 "EngineConfig.onnxruntime.intra_op_num_threads": threads,
@@ -47,31 +56,51 @@ class RapidEngine:
         self._detector = rapid._load_det_model()  # type: ignore[no-untyped-call]
         self._recogniser = rapid._load_rec_model()  # type: ignore[no-untyped-call]
         self._input = TextRecInput
+        self.runs = Runs()
+
+    def begin(self, language: str, runs: Runs) -> None:
+        """Begin a film; the language makes no difference."""
+        self.runs = runs
+
+    def detector_width(self, width: int) -> int:
+        """Return how wide pictures of a width are to be made before the detector sees them."""
+        return min(width, next(small for most, small in _DETECTOR_WIDTHS if width <= most))
 
     def find(self, pictures: Sequence[Luma]) -> list[list[Box]]:
-        """Return the boxes of text in each picture, out of one call of the detector for all."""
+        """Return the boxes of text in each picture, out of as few runs of the detector as there can be."""
         if not pictures:
             return []
-        height, width = pictures[0].shape
-        scale = min(1.0, _detector_width(width) / width)
-        rows = round(height * scale)
-        shape = (round(width * scale), rows)
-        pitch = rows + _GAP_ROWS
-        stitched = np.zeros((-(-pitch * len(pictures) // _SIDE_STEP) * _SIDE_STEP, shape[0]), np.uint8)
+        rows, width = pictures[0].shape
+        across = max(1, _SIDE_BY_SIDE // (width + _GAP))
+        together = across * max(1, _MAX_HEIGHT // (rows + _GAP))
+        found: list[list[Box]] = []
+        for start in range(0, len(pictures), together):
+            found += self._found(pictures[start : start + together], across)
+        return found
+
+    def _found(self, pictures: Sequence[Luma], across: int) -> list[list[Box]]:
+        """Lay pictures side by side and below each other, and find the text in all by one run."""
+        rows, width = pictures[0].shape
+        pitch = (rows + _GAP, width + _GAP)
+        height = -(-pitch[0] * -(-len(pictures) // across) // _HEIGHT_STEP) * _HEIGHT_STEP
+        wide = width if across == 1 else across * pitch[1]
+        stitched = np.zeros((height, -(-wide // 32) * 32), np.uint8)
         for number, picture in enumerate(pictures):
-            small = cv2.resize(picture, shape, interpolation=cv2.INTER_AREA) if scale < 1 else picture
-            stitched[number * pitch : number * pitch + rows] = small
+            top, left = (place * step for place, step in zip(divmod(number, across), pitch, strict=True))
+            stitched[top : top + rows, left : left + width] = picture
         self._detector.limit_side_len = max(stitched.shape)
-        found: list[list[Box]] = [[] for _ in pictures]
+        self.runs.detector += 1
+        self.runs.pictures += len(pictures)
         output = self._detector(cv2.cvtColor(stitched, cv2.COLOR_GRAY2BGR))
+        found: list[list[Box]] = [[] for _ in pictures]
         for corners in output.boxes if output.boxes is not None else ():
-            number = int(np.median(corners[:, 1]) // pitch)
-            moved = (corners - (0, number * pitch)) / scale
+            column = int(np.median(corners[:, 0]) // pitch[1]) if across > 1 else 0
+            row = int(np.median(corners[:, 1]) // pitch[0])
+            number = row * across + column
+            moved = corners - (column * pitch[1], row * pitch[0])
             (left, top), (right, bottom) = moved.min(0), moved.max(0)
-            box = Box(
-                max(0, int(left)), max(0, int(top)), min(width, int(right) + 1), min(height, int(bottom) + 1)
-            )
-            if number < len(found) and box.width > 3 and box.height > 5:
+            box = Box(int(left), int(top), int(right) + 1, int(bottom) + 1).within(width, rows)
+            if column < across and number < len(found) and box.width > 3 and box.height > 5:
                 found[number].append(box)
         return found
 
@@ -79,13 +108,23 @@ class RapidEngine:
         """Return what each line says."""
         if not lines:
             return []
+        self.runs.recogniser += -(-len(lines) // _LINES_A_RUN)
+        self.runs.lines += len(lines)
         output = self._recogniser(self._input(img=[_padded(line) for line in lines]))
         texts = output.txts or ("",) * len(lines)
-        return [Reading(text, float(score)) for text, score in zip(texts, output.scores, strict=False)]
+        return [
+            _reading(text, float(score), line)
+            for text, score, line in zip(texts, output.scores, lines, strict=False)
+        ]
 
 
-def _detector_width(width: int) -> int:
-    return min(width, _DETECTOR_WIDTH)
+def _reading(text: str, confidence: float, line: Luma) -> Reading:
+    """Return what was read. Of a script that it does not know the network reads blanks, or one sign, and is sure of it."""
+    letters = sum(sign.isalnum() for sign in text)
+    if not letters:
+        return Reading(text, 0.0)
+    height, width = line.shape
+    return Reading(text, confidence if letters >= _LEAST_LETTERS * width / height else confidence / 2)
 
 
 def _padded(line: Luma) -> Luma:
@@ -97,8 +136,3 @@ def _padded(line: Luma) -> Luma:
     bucket = -(-wide // _FULL_WIDTH_STEP) * _FULL_WIDTH_STEP
     padded = cv2.copyMakeBorder(scaled, 0, 0, 0, bucket - wide, cv2.BORDER_REPLICATE)
     return np.asarray(cv2.cvtColor(padded, cv2.COLOR_GRAY2BGR), np.uint8)
-
-
-def load(threads: int) -> RapidEngine:
-    """Load the engine; `threads` cores are used."""
-    return RapidEngine(threads)

@@ -2,51 +2,106 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from media.faults import MediaFault
 from services.ocr import cue as cues
 from services.ocr.cue import Cue, ReadLine
-from services.ocr.engine import Box, Engine, Reading
-from services.ocr.faults import FaultCode, OcrFault
-from services.ocr.film import Area, Film, frames, probe
-from services.ocr.following import Follower
+from services.ocr.decoding import frames_ahead
+from services.ocr.engine import Engine, Reading
+from services.ocr.film import Film, of_media, probe
+from services.ocr.following import BACK_SECONDS, Follower
 from services.ocr.line import Line
-from services.ocr.reading_items import Figures, Options, Progress, Result
+from services.ocr.reader import Reader
+from services.ocr.reading_items import Figures, Options, Position, Progress, Result
+from services.ocr.view import View, given, lower_third
+from services.ocr.zones import find_zones
 
-_SURE = 0.93
-"""A reading with less confidence is compared with one of another frame."""
+_POSITION_SECONDS = 60.0
+_NOWHERE = Position()
 
 
-def read_film(engine: Engine, path: Path, options: Options) -> Iterator[Progress | Result]:
-    """Read a film; yields Progress for each piece, and the Result at last. Raises OcrFault."""
+def read_film(
+    engine: Engine, path: Path, options: Options, begun: Position = _NOWHERE
+) -> Iterator[Progress | Result]:
+    """Read a film, or go on where another process has stopped; yields Progress for each piece, and the Result at last.
+
+    Raises OcrFault.
+    """
     film = probe(path)
-    area = area_of(film, options.area)
-    lines: list[ReadLine] = []
-    follower, count, calls, readings, until = Follower(engine), 0, 0, 0, 0.0
-    for piece in follower.follow(frames(film, area)):
-        count, calls = count + piece.frames, calls + piece.found_calls
-        lasting = [line for line in piece.lines if line.duration >= options.min_seconds]
-        read, used = read_lines(engine, lasting)
-        readings += used
-        fresh = tuple(
-            _placed(line, one, area)
-            for line, one in zip(lasting, read, strict=True)
-            if one.confidence >= options.confidence and _says_something(one)
-        )
-        lines += fresh
-        until = max(until, piece.until)
+    engine.begin(options.language, replace(begun.runs))
+    view = view_of(engine, film, options, begun)
+    yield from _Reading(engine, film, view, options, begun).run()
+
+
+class _Reading:
+    """One film on its way."""
+
+    def __init__(self, engine: Engine, film: Film, view: View, options: Options, begun: Position) -> None:
+        self._engine, self._film, self._view, self._options = engine, film, view, options
+        self._begun = begun
+        self._lines = list(begun.lines)
+        self._frames = begun.frames
+        self._reader = Reader(engine)
+        self._next_position = begun.until + _POSITION_SECONDS
+
+    def run(self) -> Iterator[Progress | Result]:
+        """Read to the end."""
+        film, begun = self._film, self._begun
+        until, first = begun.until, max(0.0, begun.until - BACK_SECONDS) if begun.until else 0.0
+        for piece in Follower(self._engine, begun.open_lines).follow(frames_ahead(film, self._view, first)):
+            self._frames += piece.frames
+            until = max(until, piece.until)
+            lasting = [line for line in piece.lines if self._lasts(line)]
+            fresh = self._taken(self._reader.add(lasting, until))
+            position = None
+            if until >= self._next_position:
+                self._next_position = until + _POSITION_SECONDS
+                fresh += self._taken(self._reader.flush())
+                position = self._position(until, piece.open_lines)
+            yield Progress(until, film.duration_seconds, fresh, position)
+        fresh = self._taken(self._reader.flush())
         yield Progress(until, film.duration_seconds, fresh)
-    seconds = until - film.start_seconds
-    frame_seconds = seconds / max(1, count - 1)
-    result = _sorted_out(lines, film, options, seconds, frame_seconds)
-    yield Result(film, area, *result, Figures(count, calls, readings), engine.name)
+        yield self._result(until)
+
+    def _lasts(self, line: Line) -> bool:
+        """Whether it is shown long enough, and was not over when an earlier process stopped, which then has read it."""
+        return line.duration >= self._options.min_seconds and line.end > self._begun.until
+
+    def _taken(self, read: Sequence[tuple[Line, Reading]]) -> tuple[ReadLine, ...]:
+        fresh = tuple(
+            _placed(line, one, self._view)
+            for line, one in read
+            if one.confidence >= self._options.confidence and _says_something(one)
+        )
+        self._lines += fresh
+        return fresh
+
+    def _position(self, until: float, open_lines: Sequence[Line]) -> Position:
+        return Position(
+            until,
+            tuple(self._lines),
+            tuple((line.box, line.start) for line in open_lines),
+            tuple((zone.x, zone.y, zone.x + zone.width, zone.y + zone.height) for zone in self._view.zones),
+            self._frames,
+            replace(self._engine.runs),
+        )
+
+    def _result(self, seconds: float) -> Result:
+        film, options = self._film, self._options
+        cue_list, static, scene = sorted_out(
+            self._lines, film, options, seconds, seconds / max(1, self._frames - 1)
+        )
+        figures = Figures(self._frames, replace(self._engine.runs))
+        return Result(film, self._view.zones, cue_list, static, scene, figures, self._engine.name)
 
 
-def _sorted_out(
-    lines: list[ReadLine], film: Film, options: Options, seconds: float, frame_seconds: float
+def sorted_out(
+    lines: Sequence[ReadLine], film: Film, options: Options, seconds: float, frame_seconds: float
 ) -> tuple[tuple[Cue, ...], tuple[ReadLine, ...], tuple[ReadLine, ...]]:
+    """Return cues, and the lines that are no subtitles: static ones, and those of the scene."""
     changing = cues.merged(lines, options.merge_gap_seconds)
     static: list[ReadLine] = []
     scene: list[ReadLine] = []
@@ -57,41 +112,18 @@ def _sorted_out(
     return tuple(cues.stacked(changing, 3.5 * frame_seconds)), tuple(static), tuple(scene)
 
 
-def area_of(film: Film, corners: Sequence[int] | None) -> Area:
-    """Return the area to read, inside the picture. Raises OcrFault (AREA_OUTSIDE_FRAME)."""
-    x1, y1, x2, y2 = corners or (0, film.height * 2 // 3, film.width, film.height)
-    x1, y1, x2, y2 = max(x1, 0), max(y1, 0), min(x2, film.width), min(y2, film.height)
-    if x2 - x1 < 8 or y2 - y1 < 8:
-        message = (
-            f"the area {list(corners or ())} has no 8 × 8 pixels in the picture of {film.width}x{film.height}"
-        )
-        raise OcrFault(FaultCode.AREA_OUTSIDE_FRAME, message, "/subtitle_area")
-    return Area(x1, y1, x2 - x1, y2 - y1)
-
-
-def read_lines(engine: Engine, lines: Sequence[Line]) -> tuple[list[Reading], int]:
-    """Read lines, all in one call, and the unsure ones again from another frame; returns readings and calls."""
-    if not lines:
-        return [], 0
-    read = engine.read([line.mean() for line in lines])
-    unsure = [number for number, one in enumerate(read) if one.confidence < _SURE]
-    if not unsure:
-        return read, 1
-    again = engine.read([lines[number].seen for number in unsure])
-    for number, other in zip(unsure, again, strict=True):
-        read[number] = vote([read[number], other])
-    return read, 2
-
-
-def vote(readings: Sequence[Reading]) -> Reading:
-    """Return the text with most confidence in all, with its best confidence."""
-    weights: dict[str, float] = defaultdict(float)
-    best: dict[str, Reading] = {}
-    for one in readings:
-        weights[one.text] += one.confidence
-        if one.text not in best or best[one.text].confidence < one.confidence:
-            best[one.text] = one
-    return best[max(weights, key=lambda text: weights[text])]
+def view_of(engine: Engine, film: Film, options: Options, begun: Position = _NOWHERE) -> View:
+    """Return where to look: as asked, as before, as found, or the lower third. Raises OcrFault (AREA_OUTSIDE_FRAME)."""
+    try:
+        if begun.zones or options.zones:
+            return given(begun.zones or options.zones, film.size)
+    except MediaFault as fault:
+        raise of_media(fault, "/subtitle_area") from None
+    if options.find_zones:
+        found = find_zones(engine, film)
+        if found.zones:
+            return View(tuple(zone.area for zone in found.zones))
+    return lower_third(film.size)
 
 
 def _says_something(reading: Reading) -> bool:
@@ -99,9 +131,6 @@ def _says_something(reading: Reading) -> bool:
     return letters > 1 or (letters == 1 and reading.confidence >= 0.9)
 
 
-def _placed(line: Line, reading: Reading, area: Area) -> ReadLine:
-    box = Box(
-        line.box.left + area.x, line.box.top + area.y, line.box.right + area.x, line.box.bottom + area.y
-    )
+def _placed(line: Line, reading: Reading, view: View) -> ReadLine:
     text = cues.normalised(reading.text)
-    return ReadLine(line.start, line.end, text, reading.text, reading.confidence, box)
+    return ReadLine(line.start, line.end, text, reading.text, reading.confidence, view.in_picture(line.box))

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from media.geometry import Region
 from services.ocr.cue import Cue, ReadLine
-from services.ocr.film import Area, Film
+from services.ocr.engine import Box, Runs
+from services.ocr.film import Film
+
+Corners = tuple[int, int, int, int]
+"""[x1, y1, x2, y2] in display pixels, the second corner outside."""
 
 
 @dataclass(frozen=True)
 class Options:
     """How a film is read."""
 
-    area: tuple[int, int, int, int] | None = None
-    """[x1, y1, x2, y2] of the upright picture; None: its lower third."""
+    zones: tuple[Corners, ...] = ()
+    """Where to look; none: the lower third of the picture."""
+    find_zones: bool = False
+    """Whether the zones are looked for first."""
+    language: str = "auto"
+    """A code of `languages.py`, or auto: by script."""
     confidence: float = 0.6
     """Readings with less are left out."""
     min_seconds: float = 0.12
@@ -21,6 +30,20 @@ class Options:
     merge_gap_seconds: float = 0.09
     drop_static_text: bool = True
     drop_scene_text: bool = True
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a film was read: from here another process goes on."""
+
+    until: float = 0.0
+    """Every line that was over by then has been read."""
+    lines: tuple[ReadLine, ...] = ()
+    open_lines: tuple[tuple[Box, float], ...] = ()
+    """Box in the strip, and start, of lines that went on."""
+    zones: tuple[Corners, ...] = ()
+    frames: int = 0
+    runs: Runs = field(default_factory=Runs)
 
 
 @dataclass(frozen=True)
@@ -33,6 +56,8 @@ class Progress:
     """How long the film lasts by its header; 0 where that does not say."""
     lines: tuple[ReadLine, ...]
     """What was read since the last one."""
+    position: Position | None = None
+    """A place to go on from, about once a minute of film."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +65,7 @@ class Figures:
     """What it took."""
 
     frames: int = 0
-    detector_calls: int = 0
-    recogniser_calls: int = 0
+    runs: Runs = field(default_factory=Runs)
 
 
 @dataclass(frozen=True)
@@ -49,7 +73,7 @@ class Result:
     """What a film says."""
 
     film: Film
-    area: Area
+    zones: tuple[Region, ...]
     cues: tuple[Cue, ...]
     static: tuple[ReadLine, ...]
     scene: tuple[ReadLine, ...]

@@ -35,9 +35,19 @@ def write_files(result: Result, folder: Path, stem: str, forms: Sequence[str]) -
 
 
 def _srt(result: Result) -> str:
+    return numbered([(cue.start, cue.end, cue.text) for cue in result.cues])
+
+
+def lines_as_srt(lines: Sequence[ReadLine]) -> str:
+    """Return lines as SRT, each a cue of its own."""
+    return numbered([(line.start, line.end, line.text) for line in sorted(lines, key=lambda one: one.start)])
+
+
+def numbered(cues: Sequence[tuple[float, float, str]]) -> str:
+    """Return (start, end, text) as SRT."""
     return "".join(
-        f"{number}\n{format_clock(cue.start, ',')} --> {format_clock(cue.end, ',')}\n{cue.text}\n\n"
-        for number, cue in enumerate(result.cues, 1)
+        f"{number}\n{format_clock(start, ',')} --> {format_clock(end, ',')}\n{text}\n\n"
+        for number, (start, end, text) in enumerate(cues, 1)
     )
 
 
@@ -77,6 +87,7 @@ def _json(result: Result) -> str:
         "engine": result.engine,
         "width": result.film.width,
         "height": result.film.height,
+        "zones": [zone.corners() for zone in result.zones],
         "subtitles": [
             {
                 "id": number,

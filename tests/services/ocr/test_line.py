@@ -10,12 +10,12 @@ from services.ocr.gate import Gate
 from services.ocr.line import Strokes
 
 
-def picture(text: str, seed: int, strength: float = 1.0) -> Luma:
-    """A strip with white, outlined text over a background that the seed makes."""
+def picture(text: str, seed: int, strength: float = 1.0, fill: int = 255) -> Luma:
+    """A strip with outlined text over a background that the seed makes."""
     noise = np.random.default_rng(seed).integers(70, 160, (3, 20)).astype(np.uint8)
     background = cv2.resize(noise, (600, 60), interpolation=cv2.INTER_CUBIC)
     drawn = background.copy()
-    for colour, width in ((0, 9), (255, 2)):
+    for colour, width in ((0, 9), (fill, 2)):
         cv2.putText(drawn, text, (20, 42), cv2.FONT_HERSHEY_SIMPLEX, 1.1, colour, width, cv2.LINE_AA)
     return np.asarray(cv2.addWeighted(drawn, strength, background, 1 - strength, 0), np.uint8)
 
@@ -32,6 +32,17 @@ def test_one_other_letter_is_another_line() -> None:
     strokes = Strokes(picture("the boat is here", 1))
     assert not strokes.shown_in(picture("the coat is here", 1))
     assert not strokes.shown_in(picture("", 1))
+
+
+def test_another_colour_of_some_letters_is_the_same_line() -> None:
+    """A highlight that walks through a line does not end it; another letter in the same place does."""
+    plain = picture("the boat is here", 1)
+    sung = np.hstack([picture("the boat is here", 1, fill=10)[:, :90], plain[:, 90:]])
+    strokes = Strokes(plain)
+    assert not strokes.shown_in(sung)
+    assert strokes.recoloured_in(sung)
+    assert not strokes.recoloured_in(picture("the coat is here", 1))
+    assert not strokes.recoloured_in(picture("", 1))
 
 
 def test_the_gate_opens_for_text_that_came_and_stays() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,9 +14,11 @@ import pytest
 import pytest_asyncio
 
 from nodekit.testkit import NodeUnderTest
+from runtime.structs import from_struct
 from services.ocr.node import node
+from tests.services.ocr.films import burned, drawn, encoded
+from yivideo.task.v1 import task_pb2
 
-FONT_SIZE = 26
 shared_loop = pytest.mark.asyncio(loop_scope="module")
 """Of tests that share one replica of the node, whose models are loaded once."""
 
@@ -24,30 +29,6 @@ async def under_test(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
     roots = (tmp_path_factory.getbasetemp(),)
     async with NodeUnderTest(node, tmp_path_factory.mktemp("ocr"), allowed_roots=roots) as replica:
         yield replica
-
-
-def burned(path: Path, cues: list[tuple[int, int, str]], *, frames: int = 50, varying: bool = False) -> Path:
-    """A film of 25 frames a second, 480 × 270, that shows each text from its first frame up to (not with) its last one."""
-    drawn = [
-        f"drawtext=text='{text}':fontsize={FONT_SIZE}:fontcolor=white:borderw=3:x=(w-tw)/2:y=220:"
-        f"enable='between(n,{first},{last - 1})'"
-        for first, last, text in cues
-    ]
-    graph = [*drawn, *(["select='not(eq(mod(n,3),1))'"] if varying else []), "format=yuv420p"]
-    source = ["-f", "lavfi", "-i", "gradients=s=480x270:r=25:speed=0.02:seed=5"]
-    written = [
-        "-frames:v",
-        str(frames),
-        "-fps_mode",
-        "passthrough",
-        "-c:v",
-        "libx264",
-        "-preset",
-        "ultrafast",
-    ]
-    argv = ["ffmpeg", "-v", "error", "-y", *source, "-vf", ",".join(graph), *written, str(path)]
-    subprocess.run(argv, check=True)
-    return path
 
 
 @shared_loop
@@ -111,3 +92,153 @@ async def test_a_playlist_reads_no_other_film(under_test: NodeUnderTest, tmp_pat
         request = {"video_path": str(tmp_path / name)}
         result = await under_test.run("paddleocr.extract_subtitles", request, task_id=name.replace(".", "-"))
         assert (result.outcome, result.error.code) == ("failed", "MEDIA_UNREADABLE")
+
+
+@pytest.mark.slow
+@shared_loop
+async def test_an_upright_picture_with_square_pixels_is_read(
+    under_test: NodeUnderTest, tmp_path: Path
+) -> None:
+    """A film that lies on its side, or whose pixels are not square, is read as a viewer sees it, boxes and all."""
+    cue = drawn("Where is it now?", 5, 30)
+    whole = encoded(tmp_path / "whole.mp4", [cue], 40)
+    squeezed = encoded(tmp_path / "squeezed.mkv", [cue, "scale=360:270", "setsar=4/3"], 40)
+    lying = tmp_path / "lying.mp4"
+    flat = encoded(tmp_path / "flat.mkv", [cue, "transpose=clock"], 40)
+    copied = ["-c", "copy", "-metadata:s:v:0", "rotate=90", str(lying)]
+    subprocess.run(["ffmpeg", "-v", "error", "-i", str(flat), *copied], check=True)
+    boxes = []
+    for film in (whole, squeezed, lying):
+        result = await under_test.run(
+            "paddleocr.extract_subtitles", {"video_path": str(film)}, task_id=film.stem
+        )
+        (one,) = json.loads(result.file("json_file").read_text())["subtitles"]
+        assert (one["startTime"], one["endTime"], one["text"]) == (0.2, 1.2, "Where is it now?")
+        assert result.output["subtitle_area"] == [0, 180, 480, 270]
+        boxes.append(one["lines"][0]["bbox"])
+    for box in boxes[1:]:
+        assert all(abs(mine - other) <= 8 for mine, other in zip(box, boxes[0], strict=True))
+
+
+@pytest.mark.slow
+@shared_loop
+async def test_a_picture_that_grows_midway_stays_one_film(under_test: NodeUnderTest, tmp_path: Path) -> None:
+    """A recording whose picture changes its size is read to the end, each cue in the pixels of the size that the header says."""
+    small = encoded(tmp_path / "1.h264", [drawn("The first half", 5, 30)], 40, "-bf", "0")
+    grown = [drawn("The second half", 5, 30), "scale=960:540"]
+    large = encoded(tmp_path / "2.h264", grown, 40, "-bf", "0")
+    (tmp_path / "both.h264").write_bytes(small.read_bytes() + large.read_bytes())
+    film = tmp_path / "both.mkv"
+    argv = ["ffmpeg", "-v", "error", "-fflags", "+genpts", "-r", "25", "-i", str(tmp_path / "both.h264")]
+    subprocess.run([*argv, "-c", "copy", str(film)], check=True)
+    result = await under_test.run("paddleocr.extract_subtitles", {"video_path": str(film)})
+    read = json.loads(result.file("json_file").read_text())["subtitles"]
+    assert [(one["startTime"], one["endTime"], one["text"]) for one in read] == [
+        (0.2, 1.2, "The first half"),
+        (1.8, 2.8, "The second half"),
+    ]
+
+
+@pytest.mark.slow
+@shared_loop
+async def test_zones_are_found_or_given(under_test: NodeUnderTest, tmp_path: Path) -> None:
+    """Cues at the top and at the bottom are read in one pass, whether areas are given or looked for; a logo is told, and no cue."""
+    cues = [
+        drawn("At the bottom", 5, 40),
+        drawn("Up at the top", 60, 95, y="20"),
+        drawn("Down once more", 110, 145),
+        drawn("And up again", 160, 195, y="20"),
+        drawn("LOGO", 0, 1000, x="400", y="120"),
+    ]
+    film = encoded(tmp_path / "film.mkv", cues, 225, "-g", "3")
+    expected = ["At the bottom", "Up at the top", "Down once more", "And up again"]
+    asked: tuple[dict[str, object], ...] = (
+        {"find_zones": True},
+        {"zones": [[0, 0, 480, 60], [0, 200, 480, 270]]},
+    )
+    for number, more in enumerate(asked):
+        request = {"video_path": str(film), **more}
+        result = await under_test.run("paddleocr.extract_subtitles", request, task_id=f"zones-{number}")
+        read = json.loads(result.file("json_file").read_text())["subtitles"]
+        assert [one["text"] for one in read] == expected
+        assert [(one["startTime"], one["endTime"]) for one in read] == [
+            (0.2, 1.6),
+            (2.4, 3.8),
+            (4.4, 5.8),
+            (6.4, 7.8),
+        ]
+        assert len(result.output["zones"]) == 2
+        assert [one["lines"][0]["bbox"][1] < 60 for one in read] == [False, True, False, True]
+
+
+@pytest.mark.slow
+@shared_loop
+async def test_a_process_that_is_killed_is_replaced_where_it_was(
+    under_test: NodeUnderTest, tmp_path: Path
+) -> None:
+    """Minutes of film that were read are not read again, by another process or another attempt, and nothing is lost or doubled."""
+    cues = [(number * 100 + 20, number * 100 + 70, f"This is line {number}") for number in range(40)]
+    film = burned(tmp_path / "film.mkv", cues, frames=4000)
+    seen: list[float] = []
+
+    def kill_once(event: task_pb2.TaskEvent) -> None:
+        if event.HasField("checkpoint") and not seen:
+            seen.append(1.0)
+            mine = [one for one in Path("/proc").iterdir() if one.name.isdigit() and _is_reader(one)]
+            for one in mine:
+                os.kill(int(one.name), signal.SIGKILL)
+
+    request = {"video_path": str(film), "formats": ["json"]}
+    result = await under_test.run(
+        "paddleocr.extract_subtitles", request, on_event=kill_once, wait_seconds=300
+    )
+    assert result.outcome == "completed", result.error
+    assert seen and any("goes on at 6" in line for line in result.logs())
+    read = json.loads(result.file("json_file").read_text())["subtitles"]
+    assert [one["text"] for one in read] == [text for _, _, text in cues]
+    assert [(one["startTime"], one["endTime"]) for one in read] == [
+        (first / 25, last / 25) for first, last, _ in cues
+    ]
+    saved = next(event.checkpoint.data for event in result.events if event.HasField("checkpoint"))
+    again = await under_test.run(
+        "paddleocr.extract_subtitles",
+        request,
+        attempt=2,
+        task_id="another",
+        checkpoint=from_struct(saved),
+        wait_seconds=300,
+    )
+    assert again.output["resumed_at_seconds"] >= 60
+    assert json.loads(again.file("json_file").read_text())["subtitles"] == read
+
+
+def _is_reader(process: Path) -> bool:
+    """Whether a process is one of ours that has the engine loaded."""
+    try:
+        parent = int((process / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        return parent == os.getpid() and "onnxruntime" in (process / "maps").read_text()
+    except (OSError, IndexError):
+        return False
+
+
+@pytest.mark.slow
+@shared_loop
+async def test_a_cancelled_reading_leaves_what_it_has_when_asked(
+    under_test: NodeUnderTest, tmp_path: Path
+) -> None:
+    """The lines read by then stand in the log as SRT, in order; the attempt ends as cancelled."""
+    cues = [(number * 100 + 20, number * 100 + 70, f"This is line {number}") for number in range(40)]
+    film = burned(tmp_path / "film.mkv", cues, frames=4000)
+    cancelling: list[asyncio.Task[object]] = []
+
+    def cancel(event: task_pb2.TaskEvent) -> None:
+        if event.progress.data.fields["lines"].list_value.values and not cancelling:
+            cancelling.append(asyncio.ensure_future(under_test.cancel("cancelled")))
+
+    request = {"video_path": str(film), "partial_on_cancel": True}
+    result = await under_test.run(
+        "paddleocr.extract_subtitles", request, task_id="cancelled", on_event=cancel
+    )
+    assert result.outcome == "cancelled"
+    partial = "".join(line.split("\n", 1)[1] for line in result.logs() if line.startswith("partial result"))
+    assert partial.startswith("1\n00:00:00,800 --> 00:00:02,800\nThis is line 0\n")

@@ -1,0 +1,135 @@
+"""Tesseract as a reader of lines in scripts that RapidOCR does not know: a program, one process for many lines.
+
+It is no good at pictures and good at black letters on white, so lines are made that first: letters are what is as bright as the
+brightest strokes (or, where that says nothing, as dark as the darkest).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from services.ocr.engine import Reading
+from services.ocr.film import Luma
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_ROWS = 64
+"""Height to which lines are brought."""
+_BORDER = 16
+_FILL = 0.2
+"""Letters begin this share of the contrast below their brightest strokes."""
+_SPACE = 0.14
+"""Least width of a space, in heights of the line."""
+_LETTER_AREA = 0.25
+"""Of a square as high as the line: no letter's strokes have more."""
+_SECONDS = 120.0
+_LEAST_CONTRAST = 30
+
+
+@dataclass(frozen=True)
+class _Word:
+    text: str
+    sure: float
+    """0 to 100."""
+    left: int
+    right: int
+
+
+class Tesseract:
+    """The program, and the languages that it has here."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._path = shutil.which("tesseract")
+        self.languages = self._listed()
+        """Its names of installed languages: rus, kor; empty where it is not installed."""
+
+    def _listed(self) -> frozenset[str]:
+        if self._path is None:
+            return frozenset()
+        done = subprocess.run([self._path, "--list-langs"], capture_output=True, text=True, check=False)
+        return frozenset(done.stdout.split("\n")[1:]) - {"", "osd"}
+
+    def read(self, lines: Sequence[Luma], language: str, *, dark: bool = False) -> list[Reading]:
+        """Return what each line says in a language that is installed; an empty text where it says nothing."""
+        if not lines or self._path is None:
+            return [Reading("", 0.0) for _ in lines]
+        with tempfile.TemporaryDirectory(prefix="lines-") as name:
+            folder = Path(name)
+            paths = [folder / f"{number}.png" for number in range(len(lines))]
+            for line, path in zip(lines, paths, strict=True):
+                cv2.imwrite(str(path), black_on_white(line, dark=dark))
+            (folder / "all.txt").write_text("".join(f"{path}\n" for path in paths))
+            argv = [self._path, str(folder / "all.txt"), "stdout", "-l", language, "--psm", "7", "tsv"]
+            done = subprocess.run(
+                argv,
+                capture_output=True,
+                check=False,
+                timeout=_SECONDS,
+                env={**os.environ, "OMP_THREAD_LIMIT": str(self._threads)},
+            )
+        return _readings(done.stdout.decode("utf-8", "replace"), len(lines))
+
+
+def black_on_white(line: Luma, *, dark: bool) -> Luma:
+    """Return a line as black letters on white, of one height."""
+    height, width = line.shape
+    size = (max(1, round(width * _ROWS / height)), _ROWS)
+    large = np.asarray(cv2.resize(line, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+    if dark:
+        large = np.asarray(255 - large, np.uint8)
+    bright, least = float(np.percentile(large, 97)), float(np.percentile(large, 5))
+    limit = bright - _FILL * max(_LEAST_CONTRAST, bright - least)
+    letters = np.where(_without_ground(large >= limit), 0, 255).astype(np.uint8)
+    border = cv2.copyMakeBorder(
+        letters, _BORDER, _BORDER, _BORDER, _BORDER, cv2.BORDER_CONSTANT, value=(255,)
+    )
+    return np.asarray(border, np.uint8)
+
+
+def _without_ground(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Take away what is as bright as letters and too large for one, and reaches the edge: the picture behind."""
+    rows, columns = mask.shape
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    left, top, width, height, area = (stats[:, column] for column in range(5))
+    at_edge = (left == 0) | (top == 0) | (left + width == columns) | (top + height == rows)
+    ground = (at_edge & (area > _LETTER_AREA * rows * rows)) | (width > 4 * rows)
+    ground[0] = True
+    return np.asarray(~ground[labels], np.bool_)
+
+
+def _readings(table: str, count: int) -> list[Reading]:
+    """Read the table of words, a page each line."""
+    words: dict[int, list[_Word]] = {}
+    for row in csv.DictReader(io.StringIO(table), delimiter="\t", quoting=csv.QUOTE_NONE):
+        text, sure = (row.get("text") or "").strip(), float(row.get("conf") or -1)
+        if text and sure >= 0:
+            left = int(row["left"])
+            word = _Word(text, sure, left, left + int(row["width"]))
+            words.setdefault(int(row["page_num"]) - 1, []).append(word)
+    return [_joined(words.get(number, [])) for number in range(count)]
+
+
+def _joined(words: Sequence[_Word]) -> Reading:
+    """Put words together; where hardly anything is between two, they are one (Korean syllables come apart)."""
+    if not words:
+        return Reading("", 0.0)
+    text = words[0].text
+    for before, word in pairwise(words):
+        text += ("" if word.left - before.right < _SPACE * _ROWS else " ") + word.text
+    letters = sum(len(word.text) for word in words)
+    return Reading(text, sum(len(word.text) * word.sure for word in words) / letters / 100)
