@@ -1,7 +1,7 @@
 """Films spoken again: `python -m bench.quality.text_dub`.
 
 Lines of a real recording (../shared/media/asr) are spoken by `indextts.speak_lines` in their own times, and in times that leave
-a translation a fifth and a third less room; then put over Big Buck Bunny's music by `ffmpeg.mix_voice_over`. Measured is how far
+a translation as little as half of that; then put over Big Buck Bunny's music by `ffmpeg.mix_voice_over`. Measured is how far
 lines go on behind their slots (the pause behind a line that may be used is part of its slot, and told apart), and whether picture
 and sound are where they were: the film's own music in the dubbed film is held against itself, the frames against their times. Ends
 with `RESULT {...}`, and with status 1 when a gate is missed: 80 ms at p95, one frame, 0.5 LU, 6 dB ± 0.5.
@@ -34,16 +34,16 @@ _GATES = {
     "dub_duck_error_db": 0.5,
 }
 _RATE = 48_000
-_ROOM = (1.0, 0.8, 0.67)
-"""Of a line's own time, what is left for it: a translation is longer than its original."""
+_ROOM = (1.0, 0.6, 0.5)
+"""Of a line's own time, what is left for it: a translation is longer than its original, and this reader is slow."""
 Line = dict[str, Any]
 
 
-def sonnet() -> list[Line]:
-    """Return the sonnet's lines, by two speakers in turn."""
+def sonnet(speakers: int) -> list[Line]:
+    """Return the sonnet's lines, by so many speakers in turn."""
     cues = [cue for cue in read_document(MEDIA / "asr/sonnet001.gt.srt").cues if cue.plain != "1"]
     return [
-        {"start": cue.start, "end": cue.end, "text": cue.plain, "speaker": f"SPEAKER_0{number % 2}"}
+        {"start": cue.start, "end": cue.end, "text": cue.plain, "speaker": f"SPEAKER_0{number % speakers}"}
         for number, cue in enumerate(cues)
     ]
 
@@ -125,8 +125,9 @@ async def speak(folder: Path, sets: dict[str, list[Line]]) -> dict[str, Any]:
 
 async def measure(folder: Path) -> dict[str, float]:
     """Return the figures."""
-    lines = sonnet()
-    sets = {f"room-{room:g}": tightened(lines, room) for room in _ROOM}
+    # One speaker has the fast voice; two have Kokoro's, which takes a second of a core for each second of speech.
+    sets = {f"room-{room:g}": tightened(sonnet(1), room) for room in _ROOM}
+    sets["two-voices"] = sonnet(2)
     spoken = await speak(folder / "tts", sets)
     overruns: list[float] = []
     figures: dict[str, float] = {}
@@ -145,7 +146,7 @@ async def measure(folder: Path) -> dict[str, float]:
         )
     figures["dub_overrun_p95_ms"] = round(percentile(overruns, 0.95) or 0.0, 1)
     figures["dub_overrun_max_ms"] = max(overruns)
-    return figures | await mixed(folder, spoken["room-1"])
+    return figures | await mixed(folder, spoken["two-voices"])
 
 
 async def mixed(folder: Path, spoken: Any) -> dict[str, float]:

@@ -138,7 +138,7 @@ async def _output(
         total_lines=len(rows),
         voices=voices,
         duration=round(await context.call(wav_seconds, track), 6),
-        shortened_lines=sum(said.version > 0 for said in speech.said.values()),
+        shortened_lines=sum(said.version > 1 for said in speech.said.values()),
         borrowing_lines=sum(row.end > row.slot_end + 0.005 for row in rows),
         overrun_p95_ms=overruns[min(len(overruns) - 1, int(0.95 * len(overruns)))],
         overrun_max_ms=overruns[-1],

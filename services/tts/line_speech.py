@@ -20,8 +20,10 @@ from services.tts.sound_files import wav_seconds
 from services.tts.text.runs import clean, is_speakable, sentences
 
 _MAX_DEATHS = 2
-_MOST_VERSIONS = 6
-"""How many versions of a line that is too long are spoken at most."""
+_MOST_SHORTER = 5
+"""How many shorter versions of a line that is too long are spoken at most."""
+_QUICK = 1.2
+"""Times as fast as a voice ordinarily speaks: a quick reader, where a recording sped up by so much more would sound like one."""
 _PAUSE_SECONDS = 0.15
 """Between the sentences of one line."""
 _SAVE_SECONDS = 3.0
@@ -42,7 +44,7 @@ class Said:
     stored: str
     """Object path of it."""
     version: int
-    """0: all of the text; each further one has fewer words."""
+    """0: all of the text; 1: all of it, spoken quickly; each further one has fewer words."""
 
 
 class LineSpeech:
@@ -106,9 +108,9 @@ class LineSpeech:
         line, slot = self._lines[number], self._slots[number]
         text = clean(line.text).replace("\n", " ")
         best: tuple[Fit, int, str, Path] | None = None
-        for step, version in enumerate(self._versions(text)):
+        for step, (version, speed) in enumerate(self._versions(text)):
             path = await self._spoken(
-                model, version, self._context.output_path(f"line-{number:05d}-{step}.wav")
+                model, version, speed, self._context.output_path(f"line-{number:05d}-{step}.wav")
             )
             found = fit(await self._context.call(wav_seconds, path), slot)
             if best is None or found.overrun < best[0].overrun:
@@ -121,16 +123,20 @@ class LineSpeech:
         self.said[number] = Said(version, path, found, stored, step)
         await self._tell(line, version)
 
-    def _versions(self, text: str) -> list[str]:
-        return [text, *(list(shorter(text))[: _MOST_VERSIONS - 1] if self._shorten else [])]
+    def _versions(self, text: str) -> list[tuple[str, float]]:
+        """Return what is tried until it fits, and how fast it is spoken: as it is, quickly, and quickly in ever fewer words."""
+        fewer = list(shorter(text))[:_MOST_SHORTER] if self._shorten else []
+        return [(text, 1.0), (text, _QUICK), *((version, _QUICK) for version in fewer)]
 
-    async def _spoken(self, model: Any, text: str, target: Path) -> Path:
+    async def _spoken(self, model: Any, text: str, speed: float, target: Path) -> Path:
         raw = target.with_suffix(".s16")
         raw.unlink(missing_ok=True)
         found = [one for one, _ in sentences(text)]
         asked = [speaking.Sentence(one, _PAUSE_SECONDS) for one in found[:-1]]
         sample_rate = 0
-        async for item in model.stream(speaking.speak, [*asked, speaking.Sentence(found[-1], 0.0)], raw, 1.0):
+        async for item in model.stream(
+            speaking.speak, [*asked, speaking.Sentence(found[-1], 0.0)], raw, speed
+        ):
             sample_rate = item.sample_rate
         await self._context.call(speaking.to_wav, raw, target, sample_rate)
         raw.unlink()
@@ -166,5 +172,5 @@ class LineSpeech:
             path = await self._context.fetch(stored)
             versions = self._versions(clean(self._lines[number].text).replace("\n", " "))
             found = fit(await self._context.call(wav_seconds, path), self._slots[number])
-            self.said[number] = Said(versions[step], path, found, stored, step)
+            self.said[number] = Said(versions[step][0], path, found, stored, step)
         self.resumed = len(self.said)
