@@ -34,6 +34,7 @@ PLAN = Plan(
     146.0,
 )
 _PARTS = {"node-b": ("forge-2", "anvil"), "scheduler-2": ("scheduler-2",)}
+_PAUSE_MS = 3000
 _NOTICED_SECONDS = 4.0
 """Until schedulers have asked for a name again."""
 
@@ -103,8 +104,10 @@ class HostNemesis:
     async def _order(self, fault: Fault) -> None:
         del fault
         group = self._installation.redis
-        async with self._failover("SENTINEL FAILOVER") as primary:
-            with group.client(group.sentinels[0]) as sentinel:
+        async with self._failover("by order, writes paused") as primary:
+            with group.client(primary) as old, group.client(group.sentinels[0]) as sentinel:
+                # Without the pause it goes on for a second beside its successor, and the other replica confirms what it takes.
+                old.client_pause(_PAUSE_MS, all=False)
                 sentinel.execute_command("SENTINEL", "FAILOVER", "tasks")
             await self._await_failover(primary)
         await self._whole()
