@@ -25,8 +25,8 @@ from stack.assembly import Stack
 from stack.settings import StackSection
 from yivideo_client import AsyncClient, Task
 
-RUNS = 9
-TRANSFERS = ((512, 5), (2048, 3))
+RUNS = 7
+TRANSFERS = ((512, 5), (2048, 2))
 """MiB, rounds."""
 SUBMISSIONS = 1000
 SUBMIT_RUNS = 3
