@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -47,6 +47,7 @@ seldom = Seldom(log)
 
 MIB = 1024 * 1024
 MAX_PAGE = 1000
+MAX_PARTS = 10_000
 DEFAULT_EXPIRES_SECONDS = 86_400
 MAX_EXPIRES_SECONDS = 604_800
 _PING_SECONDS = 5.0
@@ -79,6 +80,21 @@ class FileStore:
         file = self._checked(file)
         with self._room(file) as room:
             return await room.stored(await self.backend.put(file, self._limited(chunks, room)))
+
+    async def compose(self, file: NewFile, parts: Sequence[str], caller: Caller) -> FileInfo:
+        """Write one file out of others of its bucket, within the limits of `put`. Raises FileNotFound for a missing part."""
+        if not 1 <= len(parts) <= MAX_PARTS:
+            raise InvalidArgument.at("/parts", f"must be 1 to {MAX_PARTS} paths")
+        if file.path in parts:
+            raise InvalidArgument.at("/parts", "the file to write cannot be one of its parts")
+
+        async def chunks() -> AsyncIterator[Chunk]:
+            for part in parts:
+                async with self.open(file.bucket, part, WHOLE, caller) as opened:
+                    async for chunk in opened.chunks:
+                        yield chunk
+
+        return await self.put(file, chunks())
 
     @asynccontextmanager
     async def lend(self, file: NewFile) -> AsyncIterator[Lent]:

@@ -89,14 +89,15 @@ class Bulk:
         *,
         query: Mapping[str, str] | None = None,
         sent: Callable[[int], None] | None = None,
+        offset: int = 0,
     ) -> Reply:
-        """Send a file as a request's body; `sent` is told, in the event loop, how many bytes have gone."""
+        """Send `size` bytes of a file as a request's body; `sent` is told, in the event loop, how many have gone."""
         url, tell = self._url(path, query), _in_loop(sent)
 
         def body(connection: http.client.HTTPConnection) -> None:
             done = 0
             while done < size:
-                count = connection.sock.sendfile(file, done, min(SENT_BYTES, size - done))
+                count = connection.sock.sendfile(file, offset + done, min(SENT_BYTES, size - done))
                 if not count:
                     raise Broken("the local file became shorter while it was sent")
                 done += count

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import mimetypes
-import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from yivideo_client.digest import sha256_of
 from yivideo_client.download import fetch
-from yivideo_client.errors import IntegrityError, NotFound
+from yivideo_client.errors import NotFound
 from yivideo_client.models import StoredFile
 from yivideo_client.transport import Transport, quoted
-from yivideo_client.tries import FAULTS, Broken
-
-Told = Callable[[int, int], None]
-"""Called with the bytes that are through and the bytes in all; from the event loop, so it must be quick."""
+from yivideo_client.tries import FAULTS
+from yivideo_client.upload import Told, Upload
 
 
 class Files:
@@ -36,47 +29,16 @@ class Files:
         *,
         bucket: str = "",
         only_new: bool = False,
+        parts: bool | None = None,
         progress: Told | None = None,
     ) -> StoredFile:
         """Store a local file under a path; what is there is replaced whole, or with `only_new` refused (Conflict).
 
-        A broken connection begins the upload again: the store keeps nothing of a file that did not arrive whole. Raises
-        IntegrityError when the store's SHA-256 is not that of the bytes read here.
+        `parts`: in parts that go side by side, of which a later run sends only those that are missing. By default a file goes
+        whole, and on in parts when a large one breaks on its way. Raises IntegrityError when the store's SHA-256 is not that of
+        the bytes read here.
         """
-        tries = self._transport.tries()
-        while True:
-            try:
-                return await self._upload_once(source, path, bucket, only_new, progress)
-            except FAULTS as fault:
-                await tries.after(fault)
-
-    async def _upload_once(
-        self, source: Path, path: str, bucket: str, only_new: bool, progress: Told | None
-    ) -> StoredFile:
-        file = await asyncio.to_thread(source.open, "rb")
-        try:
-            size = os.fstat(file.fileno()).st_size
-            headers = {
-                "Content-Type": mimetypes.guess_type(path)[0] or "application/octet-stream",
-                **({"If-None-Match": "*"} if only_new else {}),
-            }
-            hashing = asyncio.create_task(sha256_of(source))  # beside the sending, out of the page cache
-            try:
-                reply = await self._transport.bulk.put(
-                    f"/v1/files/{quoted(path)}", headers, file, size,
-                    query={"bucket": bucket} if bucket else None,
-                    sent=(lambda done: progress(done, size)) if progress else None,
-                )  # fmt: skip
-                stored, digest = StoredFile.from_answer(orjson.loads(reply.body)), await hashing
-            finally:
-                hashing.cancel()
-        except orjson.JSONDecodeError:
-            raise Broken("the upload was answered with something that is no JSON") from None
-        finally:
-            file.close()
-        if stored.size != size or (stored.sha256 and stored.sha256 != digest):
-            raise IntegrityError(f"{path} was stored with other bytes than {source} has")
-        return stored
+        return await Upload(self._transport, self._stat, source, path, bucket, only_new, progress).run(parts)
 
     async def put_once(self, source: Path, prefix: str, *, progress: Told | None = None) -> StoredFile:
         """Store a local file under `<prefix>/<digest of key and content>/<its name>`, unless it is there.

@@ -58,9 +58,10 @@ class GrpcFiles:
         *,
         bucket: str = "",
         only_new: bool = False,
+        parts: bool | None = None,
         progress: Told | None = None,
     ) -> StoredFile:
-        """See `Files.upload`: the store itself checks size and SHA-256 before the file appears."""
+        """See `Files.upload`: the store checks size and SHA-256 before the file appears. `parts` has no effect here."""
         digest = await sha256_of(source)
         size = (await asyncio.to_thread(source.stat)).st_size
 

@@ -24,6 +24,7 @@ from gateway.v1.routes import (
     history,
     keys,
     operations,
+    parts,
     status,
     task_types,
     tasks,
@@ -48,6 +49,7 @@ ROUTES = (
     *status.ROUTES,
     *keys.ROUTES,
     *files.ROUTES,
+    *parts.ROUTES,
     *transfers.ROUTES,
     *docs.ROUTES,
 )

@@ -268,6 +268,27 @@ class TaskLogQuery(Query):
     """Lines of this level or a graver one."""
 
 
+class ComposeBody(Body):
+    """Makes one file of parts."""
+
+    file_path: str = Field(min_length=1, max_length=1024)
+    """Path of the file to write."""
+    parts: list[Annotated[str, Field(min_length=1, max_length=1024)]] = Field(min_length=1, max_length=10_000)
+    """Paths of its parts, in order, in the same bucket."""
+    bucket: str = Field("", max_length=63)
+    """Bucket; default: the store's own."""
+    content_type: str = Field("", max_length=128)
+    """MIME type; default: by the name."""
+    size: int | None = Field(None, ge=0)
+    """Bytes that the whole must have."""
+    sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$")
+    """Lower-case hex SHA-256 that the whole must have."""
+    only_new: bool = False
+    """Refuse with 409 instead of replacing a file."""
+    delete_parts: bool = True
+    """Delete the parts that are one's own when the file is there."""
+
+
 class BucketQuery(Query):
     """Names a bucket."""
 

@@ -76,6 +76,14 @@ def _upload(route: Route) -> list[Attack]:
     ]
 
 
+def _compose(route: Route) -> list[Attack]:
+    """Another user's file as a part is not there; another user's path is taken."""
+    return [
+        attack(route, route.path, 404, json={"file_path": "mine/all", "parts": [SECRET]}),
+        attack(route, route.path, 404, json={"file_path": SECRET, "parts": ["mine/part"]}),
+    ]
+
+
 def _folder(route: Route) -> list[Attack]:
     return [attack(route, f"{route.path}?directory_path=/share/archive-1", 200)]
 
@@ -140,6 +148,7 @@ OWN = {
     "GET /v1/files/list/{prefix:.*}": _listing,
     "GET /v1/files/health": _nothing,
     "POST /v1/files/upload": _upload,
+    "POST /v1/files/compose": _compose,
     "DELETE /v1/files/directories": _folder,
     "GET /v1/files/presigned/{path:.+}": _signed,
     "HEAD /v1/files/presigned/{path:.+}": _signed,

@@ -49,6 +49,9 @@ def requests(caller: pb.Caller | None) -> dict[str, Any]:
                 pb.UploadInPlaceRequest(trailer=pb.UploadInPlaceTrailer(size_bytes=0, sha256="0" * 64)),
             ]
         ),
+        "ComposeFile": pb.ComposeFileRequest(
+            header=pb.UploadHeader(path="mine/all", **whom), parts=[SECRET], delete_parts=True
+        ),
         "Download": pb.DownloadRequest(path=SECRET, **whom),
         "LocateFile": pb.LocateFileRequest(path=SECRET, **whom),
         "StatFile": pb.StatFileRequest(path=SECRET, **whom),

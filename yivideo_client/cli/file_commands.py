@@ -28,6 +28,12 @@ def put(
     source: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="Local file.")],
     path: Annotated[str, typer.Argument(help="Path in the store; default: the file's name.")] = "",
     only_new: Annotated[bool, typer.Option("--only-new", help="Refuse to replace a file.")] = False,
+    parts: Annotated[
+        bool,
+        typer.Option(
+            "--parts", help="In parts, four at a time; run again, it goes on with those that are missing."
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Upload a file; writes the path that tasks can name."""
@@ -36,7 +42,9 @@ def put(
     async def work(client: AsyncClient) -> StoredFile:
         with Bars(quiet=quiet) as bars:
             shown = partial(bars.transfer, source.name, "uploaded")
-            return await client.files.upload(source, path or source.name, only_new=only_new, progress=shown)
+            return await client.files.upload(
+                source, path or source.name, only_new=only_new, parts=parts or None, progress=shown
+            )
 
     print(session.run(work).path)
 

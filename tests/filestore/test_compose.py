@@ -1,0 +1,63 @@
+"""Files out of parts, on a folder and on an S3."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from filestore.access import Caller
+from filestore.backend import Backend, NewFile
+from filestore.settings import FilestoreSection
+from filestore.store import MAX_PARTS, FileStore
+from runtime.errors import FileNotFound, InvalidArgument, PermissionDenied, QuotaExceeded
+from tests.filestore.contents import pieces
+
+ALICE, BOB = Caller("alice"), Caller("bob")
+
+
+async def put(store: FileStore, path: str, content: bytes, caller: Caller) -> None:
+    file = store.announced(NewFile("", path, ""), caller, if_absent=False)
+    await store.put(file, pieces(content))
+
+
+async def test_parts_become_one_file(backend: Backend, bucket: str) -> None:
+    """Of any size, in order, with its owner, type and checksum; another user's part is not there, another's path is taken."""
+    store = FileStore(backend, FilestoreSection(default_bucket=bucket))
+    contents = [bytes([n]) * size for n, size in enumerate((3_000_000, 1, 700_000))]
+    for n, content in enumerate(contents):
+        await put(store, f"p{n}", content, ALICE)
+    await put(store, "bobs", b"secret", BOB)
+    whole = b"".join(contents)
+    digest = hashlib.sha256(whole).hexdigest()
+    file = store.announced(
+        NewFile("", "all.mp4", "", size_bytes=len(whole), sha256=digest), ALICE, if_absent=False
+    )
+    info = await store.compose(file, ["p0", "p1", "p2"], ALICE)
+    assert (info.size_bytes, info.sha256, info.owner, info.content_type) == (
+        len(whole),
+        digest,
+        "alice",
+        "video/mp4",
+    )
+    async with store.open("", "all.mp4", caller=ALICE) as opened:
+        assert b"".join([bytes(chunk) async for chunk in opened.chunks]) == whole
+    with pytest.raises(FileNotFound):
+        await store.compose(file, ["p0", "bobs"], ALICE)
+    taken = store.announced(NewFile("", "bobs", ""), ALICE, if_absent=False)
+    with pytest.raises(PermissionDenied):
+        await store.compose(taken, ["p1"], ALICE)
+    for parts in ([], ["all.mp4"], ["p1"] * (MAX_PARTS + 1)):
+        with pytest.raises(InvalidArgument):
+            await store.compose(file, parts, ALICE)
+
+
+async def test_limits_hold_for_what_is_made_of_parts(backend: Backend, bucket: str) -> None:
+    """The quota is the whole file's; one that does not fit leaves nothing."""
+    store = FileStore(backend, FilestoreSection(default_bucket=bucket, quota_mib=1))
+    await put(store, "p", b"x" * 400_000, ALICE)
+    file = store.announced(NewFile("", "all", ""), ALICE, if_absent=False)
+    with pytest.raises(QuotaExceeded):
+        await store.compose(file, ["p", "p", "p"], ALICE)
+    with pytest.raises(FileNotFound):
+        await store.stat("", "all", ALICE)

@@ -1,0 +1,168 @@
+"""One file's way into the store: whole in one request, or in parts that go side by side and are not sent twice.
+
+Parts are files of their own below `.parts/`, named after what they are part of, so any later run finds those that are there. The
+store then makes the file of them. It costs the store a copy, so a file goes whole first; one that breaks goes on in parts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import mimetypes
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import orjson
+
+from yivideo_client.digest import sha256_of
+from yivideo_client.errors import IntegrityError, NotFound
+from yivideo_client.models import StoredFile
+from yivideo_client.transport import Transport, quoted
+from yivideo_client.tries import FAULTS, Broken
+
+PART_BYTES = 64 * 1024 * 1024
+PARTS_FOLDER = ".parts"
+_MOST_PARTS = 9000
+_PARALLEL = 4
+_COMPOSE_SECONDS = 3600.0
+
+Told = Callable[[int, int], None]
+"""Called with the bytes that are through and the bytes in all; from the event loop, so it must be quick."""
+
+
+@dataclass
+class Upload:
+    """What goes where."""
+
+    transport: Transport
+    stat: Callable[[str, str], Awaitable[StoredFile]]
+    source: Path
+    path: str
+    bucket: str
+    only_new: bool
+    progress: Told | None
+
+    async def run(self, parts: bool | None) -> StoredFile:
+        """Send the file: in parts, whole, or (None) whole and on in parts when it broke. Raises IntegrityError."""
+        file = await asyncio.to_thread(self.source.open, "rb")
+        with closing(file):
+            size = os.fstat(file.fileno()).st_size
+            if parts is None:
+                parts_after_a_break, parts = size > PART_BYTES, False
+            else:
+                parts_after_a_break = False
+            hashing = asyncio.create_task(sha256_of(self.source))  # beside the sending, out of the page cache
+            try:
+                stored = None
+                if not (parts and size):
+                    stored = await self._whole(file, size, give_up_early=parts_after_a_break)
+                if stored is None:
+                    stored = await self._in_parts(file, size, await hashing)
+                digest = await hashing
+            finally:
+                hashing.cancel()
+        if stored.size != size or (stored.sha256 and stored.sha256 != digest):
+            raise IntegrityError(f"{self.path} was stored with other bytes than {self.source} has")
+        return stored
+
+    async def _whole(self, file: BinaryIO, size: int, *, give_up_early: bool) -> StoredFile | None:
+        """Send it in one request, again from its beginning when that breaks; None when it broke and should go on in parts."""
+        headers = {"If-None-Match": "*"} if self.only_new else {}
+
+        def sent(done: int) -> None:
+            if self.progress:
+                self.progress(done, size)
+
+        tries = self.transport.tries()
+        while True:
+            try:
+                return await self._put(file, self.path, 0, size, headers, sent)
+            except FAULTS as fault:
+                await tries.after(fault)
+                if give_up_early:
+                    return None
+
+    async def _put(
+        self,
+        file: BinaryIO,
+        path: str,
+        offset: int,
+        size: int,
+        headers: dict[str, str],
+        sent: Callable[[int], None],
+    ) -> StoredFile:
+        kind = mimetypes.guess_type(self.path)[0] or "application/octet-stream"
+        reply = await self.transport.bulk.put(
+            f"/v1/files/{quoted(path)}", {"Content-Type": kind, **headers}, file, size,
+            query={"bucket": self.bucket} if self.bucket else None, sent=sent, offset=offset,
+        )  # fmt: skip
+        try:
+            return StoredFile.from_answer(orjson.loads(reply.body))
+        except orjson.JSONDecodeError:
+            raise Broken("the upload was answered with something that is no JSON") from None
+
+    async def _in_parts(self, file: BinaryIO, size: int, digest: str) -> StoredFile:
+        """Send what is not there yet, then have the store make the file of it."""
+        length = max(PART_BYTES, -(-size // _MOST_PARTS))
+        name = hashlib.sha256(
+            f"{self.transport.connection.api_key or ''} {digest} {self.path}".encode()
+        ).hexdigest()
+        starts = range(0, size, length)
+        paths = [f"{PARTS_FOLDER}/{name[:32]}/{length}-{number:05d}" for number in range(len(starts))]
+        through = dict.fromkeys(paths, 0)
+        places = asyncio.Semaphore(_PARALLEL)
+
+        async def one(path: str, start: int) -> None:
+            def sent(done: int) -> None:
+                through[path] = done
+                if self.progress:
+                    self.progress(sum(through.values()), size)
+
+            async with places:
+                await self._part(file, path, start, min(length, size - start), sent)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for path, start in zip(paths, starts, strict=True):
+                    group.create_task(one(path, start))
+        except* Exception as several:
+            raise several.exceptions[0] from several
+        return await self._composed(paths, size, digest)
+
+    async def _part(
+        self, file: BinaryIO, path: str, start: int, size: int, sent: Callable[[int], None]
+    ) -> None:
+        tries = self.transport.tries()
+        while True:
+            try:
+                try:
+                    if (await self.stat(path, self.bucket)).size == size:
+                        sent(size)
+                        return
+                except NotFound:
+                    pass
+                await self._put(file, path, start, size, {}, sent)
+                return
+            except FAULTS as fault:
+                await tries.after(fault)
+
+    async def _composed(self, paths: list[str], size: int, digest: str) -> StoredFile:
+        body = {
+            "file_path": self.path, "parts": paths, "bucket": self.bucket, "size": size, "sha256": digest,
+            "content_type": mimetypes.guess_type(self.path)[0] or "", "only_new": self.only_new,
+        }  # fmt: skip
+        try:
+            answer = await self.transport.call(
+                "POST", "/v1/files/compose", body=body, repeatable=True, seconds=_COMPOSE_SECONDS
+            )
+        except NotFound:
+            # An answer that was lost: the parts went when the file came.
+            there = await self.stat(self.path, self.bucket)
+            if there.size != size or there.etag.strip('"') != digest:
+                raise
+            return there
+        return StoredFile.from_answer(answer)
