@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from runtime import context as ids
-from runtime import errors, rpc_errors
+from runtime import errors, rpc_errors, spans
 from runtime.call_record import CallRecord, traced
 
 OPEN_SERVICES = frozenset({"grpc.health.v1.Health"})
@@ -127,7 +127,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         ids.tracestate.set(ids.accepted_tracestate(_text(metadata.get(ids.TRACESTATE_KEY)), offered))
         if service not in self.open_services:
             # A stream that came without a trace stands between two of our processes and serves many.
-            traced(call, may_begin=not is_stream and not ids.offered_traceparent(offered))
+            if spans.is_on():
+                traced(call, may_begin=not is_stream and not ids.offered_traceparent(offered))
             context.set_trailing_metadata(_trace_of_answer())
         if self._expected is not None and service not in self.open_services:
             offered = _text(metadata.get(_TOKEN_KEY)) or ""

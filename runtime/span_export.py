@@ -1,8 +1,9 @@
 """Sends spans to an OpenTelemetry collector (OTLP over gRPC), from a thread of the SDK's. Imported only when traces are on.
 
 Nobody waits for it: a bounded number of spans is kept for the next batch, what does not fit is dropped and counted, and so is a
-batch that the collector did not take in time. The SDK's own ways to make spans are not used by our code, because a task's span ends
-in another process than it began in (ADR 25); here an ended span is told to the SDK once, with its ids and times.
+batch that the collector did not take in time. Of the SDK we use what comes after a span has ended, its batches and its exporter.
+Its tracer ends a span only where it was begun, and a task's span ends in another process (ADR 25); and a span costs 20 µs here,
+53 µs through the tracer.
 """
 
 from __future__ import annotations
@@ -15,14 +16,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import grpc
-from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.trace.span import TraceState
 
 from runtime import VERSION
@@ -36,23 +35,12 @@ log = get_logger(__name__)
 seldom = Seldom(log, period_seconds=60.0)
 
 _KINDS = {Kind.INTERNAL: SpanKind.INTERNAL, Kind.SERVER: SpanKind.SERVER, Kind.CLIENT: SpanKind.CLIENT}
+_SCOPE = InstrumentationScope("yivideo", VERSION)
+_GOOD = Status(StatusCode.UNSET)
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _BATCH = 512
 _LAST_SECONDS = 2.0
 """What a process gives its last spans when it ends."""
-
-
-class _Chosen(IdGenerator):
-    """Gives the SDK the ids that a span has already."""
-
-    def __init__(self) -> None:
-        self.trace_id = self.span_id = 0
-
-    def generate_trace_id(self) -> int:
-        return self.trace_id
-
-    def generate_span_id(self) -> int:
-        return self.span_id
 
 
 class _Counting(SpanExporter):
@@ -91,23 +79,15 @@ class Export:
         self._threshold = round(settings.sample_ratio * (1 << 64))
         self._most = settings.max_waiting_spans
         self._given = 0
-        self._ids = _Chosen()
         self._exporter = _Counting(_otlp(settings))
         # Its own bound is never met: ours is lower, and counts.
-        processor = BatchSpanProcessor(
+        self._processor = BatchSpanProcessor(
             self._exporter,
             max_queue_size=self._most + _BATCH,
             schedule_delay_millis=settings.batch_seconds * 1000,
             max_export_batch_size=min(_BATCH, self._most),
         )
-        self._provider = TracerProvider(
-            sampler=ALWAYS_ON,
-            resource=_resource(process, settings),
-            id_generator=self._ids,
-            shutdown_on_exit=False,
-        )
-        self._provider.add_span_processor(processor)
-        self._tracer = self._provider.get_tracer("yivideo", VERSION)
+        self._resource = _resource(process, settings)
 
     def samples(self, trace_id: str) -> bool:
         """Whether a trace that begins here is recorded: the same for the same id in every process."""
@@ -128,29 +108,31 @@ class Export:
             seldom.warning("a span could not be told", error=repr(error))
 
     def _tell(self, span: Span) -> None:
-        self._ids.trace_id, self._ids.span_id = int(span.trace_id, 16), int(span.span_id, 16)
         state = TraceState.from_header([span.tracestate]) if span.tracestate else None
-        # Always with a parent context, an invalid one for a root: the SDK would look for a current span of its own.
-        parent = self._context(span.parent_id, state) if span.parent_id else trace.INVALID_SPAN_CONTEXT
-        told = self._tracer.start_span(
-            span.name,
-            trace.set_span_in_context(NonRecordingSpan(parent)),
-            _KINDS[span.kind],
-            span.attributes,
-            [Link(self._context(one, None)) for one in span.links],
-            span.start_ns,
-        )
-        if span.error:
-            told.set_attribute("error.type", span.error)
-            told.set_status(Status(StatusCode.ERROR, span.error))
-        told.end(max(span.end_ns, span.start_ns))
+        trace_id = int(span.trace_id, 16)
 
-    def _context(self, span_id: str, state: TraceState | None) -> SpanContext:
-        return SpanContext(self._ids.trace_id, int(span_id, 16), True, _SAMPLED, state)
+        def context(span_id: str) -> SpanContext:
+            return SpanContext(trace_id, int(span_id, 16), True, _SAMPLED, state)
+
+        attributes = {**span.attributes, "error.type": span.error} if span.error else span.attributes
+        told = ReadableSpan(
+            span.name,
+            context(span.span_id),
+            context(span.parent_id) if span.parent_id else None,
+            self._resource,
+            attributes,
+            links=[Link(context(one)) for one in span.links],
+            kind=_KINDS[span.kind],
+            status=Status(StatusCode.ERROR, span.error) if span.error else _GOOD,
+            start_time=span.start_ns,
+            end_time=max(span.end_ns, span.start_ns),
+            instrumentation_scope=_SCOPE,
+        )
+        self._processor.on_end(told)
 
     def close(self) -> None:
         """Send what is left, for a bounded time."""
-        last = threading.Thread(target=self._provider.shutdown, daemon=True)
+        last = threading.Thread(target=self._processor.shutdown, daemon=True)
         last.start()
         last.join(_LAST_SECONDS)
         if last.is_alive():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -152,12 +152,18 @@ async def test_what_a_collector_gets(tmp_path: Path) -> None:
     assert SPANS_EXPORTED._value.get() - before == 2
 
 
-async def test_a_collector_that_does_not_answer_costs_spans_and_no_time() -> None:
+@pytest.mark.parametrize("collector_is", ["silent", "gone"])
+async def test_a_dead_collector_costs_spans_and_no_time(
+    collector_is: str, free_port: Callable[[], int]
+) -> None:
     """The queue is bounded: what does not fit is dropped and counted, at once; so is what waits when the process ends."""
     async with collecting() as collector:
         collector.may_answer.clear()
         section = TracesSection(
-            endpoint=collector.endpoint, max_waiting_spans=10, batch_seconds=0.01, timeout_seconds=30
+            endpoint=collector.endpoint if collector_is == "silent" else f"http://127.0.0.1:{free_port()}",
+            max_waiting_spans=10,
+            batch_seconds=0.01,
+            timeout_seconds=30,
         )
         full, lost = dropped("queue_full"), dropped("not_taken")
         began = time.monotonic()
