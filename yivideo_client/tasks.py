@@ -139,7 +139,7 @@ class Tasks:
 
     async def types(self) -> Sequence[TaskType]:
         """Return the kinds of task that the installation knows, in name order."""
-        answer = await self._transport.call("GET", "/v1/task-types")
+        answer = await self._transport.read("/v1/task-types")
         return [TaskType.from_answer(one) for one in answer["task_types"]]
 
     async def deliveries(self, task_id: str) -> dict[str, Any]:

@@ -92,6 +92,18 @@ class Transport:
             except FAULTS as fault:
                 await tries.after(fault)
 
+    async def read(self, path: str) -> Any:
+        """Return the JSON of a GET that is answered at once, without loading the library that `call` and streams need."""
+        tries = self.tries()
+        while True:
+            try:
+                try:
+                    return orjson.loads(await self.bulk.body(path))
+                except orjson.JSONDecodeError:
+                    raise Broken(f"{path} answered with something that is no JSON") from None
+            except FAULTS as fault:
+                await tries.after(fault)
+
     def tries(self, *, repeatable: bool = True) -> Tries:
         """Return the attempts at one piece of work with this server."""
         return Tries(self.backoff, self.connection.url, repeatable=repeatable)

@@ -102,9 +102,10 @@ def run(
     options = {name: value for name, value in options.items() if value is not None}
 
     async def work(client: AsyncClient) -> tuple[list[Task], int]:
-        files, words = split_words(await task_type_named(client, task_name), context.args)
+        task_type = await task_type_named(client, task_name)
+        files, words = split_words(task_type, context.args)
         plan = Plan(task_name, files, words, folder, task_id, jobs, detach, options)
-        return await run(client, plan, quiet=quiet)
+        return await run(client, plan, task_type, quiet=quiet)
 
     tasks, code = session.run(work)
     for task in tasks:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,13 +72,15 @@ def inputs_of(plan: Plan, task_type: TaskType) -> list[Json]:
     return [{name: Path(path), **common} for path in plan.files]
 
 
-async def run(client: AsyncClient, plan: Plan, *, quiet: bool) -> tuple[list[Task], int]:
+async def run(client: AsyncClient, plan: Plan, task_type: TaskType, *, quiet: bool) -> tuple[list[Task], int]:
     """Run a plan's tasks, `jobs` at a time; returns those that completed, and the exit code.
 
     One that fails does not stop the others. Interrupted, it cancels what is under way.
     """
-    task_type = await task_type_named(client, plan.task_name)
     inputs = inputs_of(plan, task_type)
+    loading = asyncio.create_task(
+        asyncio.to_thread(import_module, "aiohttp")
+    )  # while files are hashed and sent
     places, under_way = asyncio.Semaphore(max(1, plan.jobs)), set[str]()
     with Bars(quiet=quiet) as bars:
         if plan.detach and len(inputs) > 1:
@@ -97,6 +100,7 @@ async def run(client: AsyncClient, plan: Plan, *, quiet: bool) -> tuple[list[Tas
         except asyncio.CancelledError:
             await _cancel(client, under_way)
             raise
+    await loading
     failures = [one for one in ended if isinstance(one, BaseException)]
     for failure in failures:
         tell(failure)
