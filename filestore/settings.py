@@ -81,6 +81,9 @@ class FilestoreSection(Section):
     partial_age_seconds: float = Field(86_400.0, ge=60)
     """Uploads that ended without an end are removed when nothing came for this long (the local backend also removes
     every one of them at its start)."""
+    parts_age_seconds: float = Field(7 * 86_400.0, ge=0)
+    """Files below `.parts/` out of which nobody has made a file for this long are removed: until then an upload in parts can
+    go on."""
     clean_interval_seconds: float = Field(3600.0, ge=1)
     """How often those are looked for."""
     usage_interval_seconds: float = Field(300.0, ge=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -38,7 +38,14 @@ from filestore.quota import Quota, Reservation
 from filestore.room import Lent, Room
 from filestore.settings import FilestoreSection
 from filestore.signing import Grant, PresignMethod
-from runtime.errors import InvalidArgument, PayloadTooLarge, PermissionDenied, ResourceExhausted, YiVideoError
+from runtime.errors import (
+    FileNotFound,
+    InvalidArgument,
+    PayloadTooLarge,
+    PermissionDenied,
+    ResourceExhausted,
+    YiVideoError,
+)
 from runtime.logs import get_logger
 from runtime.seldom import Seldom
 
@@ -48,6 +55,8 @@ seldom = Seldom(log)
 MIB = 1024 * 1024
 MAX_PAGE = 1000
 MAX_PARTS = 10_000
+PARTS_FOLDER = ".parts/"
+"""Where clients put the parts of uploads."""
 DEFAULT_EXPIRES_SECONDS = 86_400
 MAX_EXPIRES_SECONDS = 604_800
 _PING_SECONDS = 5.0
@@ -231,8 +240,26 @@ class FileStore:
     async def clean(self) -> int:
         """Remove uploads that were abandoned long ago; returns how many."""
         removed = await self.backend.clean(self.section.default_bucket, self.section.partial_age_seconds)
+        removed += await self._clean_parts()
         metrics.CLEANED_UPLOADS.inc(removed)
         return removed
+
+    async def _clean_parts(self) -> int:
+        """Remove parts that nobody has made a file of for long."""
+        bucket, after, removed = self.section.default_bucket, "", 0
+        oldest = datetime.now(UTC) - timedelta(seconds=self.section.parts_age_seconds)
+        while True:
+            page = await self.backend.list_page(
+                bucket, PARTS_FOLDER, recursive=True, limit=MAX_PAGE, after=after
+            )
+            for info in page.files:
+                if info.update_time <= oldest:
+                    with suppress(FileNotFound):
+                        await self.delete(bucket, info.path)
+                        removed += 1
+            if not page.last:
+                return removed
+            after = page.last
 
     @property
     def default_bucket(self) -> str:

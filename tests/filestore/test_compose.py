@@ -61,3 +61,14 @@ async def test_limits_hold_for_what_is_made_of_parts(backend: Backend, bucket: s
         await store.compose(file, ["p", "p", "p"], ALICE)
     with pytest.raises(FileNotFound):
         await store.stat("", "all", ALICE)
+
+
+async def test_parts_that_nobody_composes_go_after_their_time(backend: Backend, bucket: str) -> None:
+    """A week by default; nothing else goes with them."""
+    for age, left in ((7 * 86_400.0, [".parts/u/1", "kept/.parts/1"]), (0.0, ["kept/.parts/1"])):
+        store = FileStore(backend, FilestoreSection(default_bucket=bucket, parts_age_seconds=age))
+        await put(store, ".parts/u/1", b"x", ALICE)
+        await put(store, "kept/.parts/1", b"x", ALICE)
+        assert await store.clean() == (0 if age else 1)
+        page, _ = await store.list_page("", "", recursive=True, page_size=0, token="")
+        assert [info.path for info in page.files] == left
