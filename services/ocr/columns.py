@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from services.ocr.film import Luma
+from services.ocr.ink import ink
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,7 +18,8 @@ _TALL = 2.0
 """Height over width from which a picture of one line is a column."""
 _LEAST_CELL, _MOST_CELL = 0.55, 1.5
 """Height of one sign, in widths of the column."""
-_INK = 0.35
+_INK_SHARE = 0.1
+"""Of the fullest column's ink; what has less lies beside the signs."""
 _ROWS = 48
 _GAP = 4
 
@@ -48,10 +50,16 @@ def laid_level(picture: Luma) -> Luma:
 
 def _cells(picture: Luma) -> list[tuple[int, int]]:
     """Return the first row of each sign and the one after its last."""
-    height, width = picture.shape
-    bright, dark = float(np.percentile(picture, 97)), float(np.percentile(picture, 5))
-    ink = np.asarray((picture >= bright - _INK * (bright - dark)).any(axis=1), np.bool_)
-    runs = _joined(_runs(ink), round(_LEAST_CELL * width), round(_MOST_CELL * width))
+    height = picture.shape[0]
+    mask = ink(picture)
+    across = mask.sum(axis=0)
+    if not across.max():
+        return [(0, height)]
+    on = np.flatnonzero(across >= _INK_SHARE * across.max())
+    first, last = int(on[0]), int(on[-1]) + 1
+    width = max(4, last - first)
+    filled = np.asarray(mask[:, first:last].any(axis=1), np.bool_)
+    runs = _joined(_runs(filled), round(_LEAST_CELL * width), round(_MOST_CELL * width))
     cells: list[tuple[int, int]] = []
     for top, bottom in runs:
         count = max(1, round((bottom - top) / width)) if bottom - top > _MOST_CELL * width else 1

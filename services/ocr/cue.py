@@ -55,21 +55,26 @@ def normalised(raw: str) -> str:
 
 
 def merged(lines: Sequence[ReadLine], gap_seconds: float) -> list[ReadLine]:
-    """Join equal lines of one place with at most `gap_seconds` between them.
+    """Join equal lines of one place with at most `gap_seconds` between them, and lines that one place shows at one time.
 
-    Lines that differ, if only by a letter, stay two: that one has ended and the other begun was seen in the picture.
+    Lines that differ, if only by a letter, stay two when one follows the other: that was seen in the picture.
     """
     joined: list[ReadLine] = []
     for line in sorted(lines, key=lambda one: (one.start, one.end)):
         for number, other in enumerate(joined):
             near = line.start - other.end <= gap_seconds and line.box.overlap(other.box) > 0.5
-            if near and line.text == other.text:
-                end = max(line.end, other.end)
-                joined[number] = replace(other, end=end, confidence=max(line.confidence, other.confidence))
+            together = min(line.end, other.end) - line.start > 0.5 * (line.end - line.start)
+            if near and (together or _bare(line.text) == _bare(other.text)):
+                better = max(other, line, key=lambda one: (one.confidence, one.end - one.start))
+                joined[number] = replace(better, start=other.start, end=max(line.end, other.end))
                 break
         else:
             joined.append(line)
     return joined
+
+
+def _bare(text: str) -> str:
+    return "".join(text.split())
 
 
 def split_static(lines: Sequence[ReadLine], film_seconds: float) -> tuple[list[ReadLine], list[ReadLine]]:

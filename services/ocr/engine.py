@@ -47,6 +47,10 @@ class Box:
         """Return the part that lies in a picture."""
         return Box(max(0, self.left), max(0, self.top), min(width, self.right), min(height, self.bottom))
 
+    def holds(self, across: float, down: float) -> bool:
+        """Whether a point lies in it."""
+        return self.left <= across <= self.right and self.top <= down <= self.bottom
+
     def joined(self, other: Box) -> Box:
         """Return the smallest box around both."""
         return Box(

@@ -27,6 +27,8 @@ _MAX_MISSED = 1
 _KNOWN_OVERLAP = 0.5
 _CHANCES = (0, 1, 3)
 """Of samples, from the one that the gate takes on, that the detector sees: in a single one it may miss a line."""
+_SECOND_LOOKS = (5, 8)
+"""Samples after one that the gate took in which the detector looks once more when it has found nothing."""
 _BLOB_SHARE = 0.6
 _LOW_STRIP = 8.0
 """Width over height from which a strip may be one line and no more."""
@@ -75,6 +77,8 @@ class Follower:
         self._scale = 1.0
         self._chances: list[int] = []
         """After how many samples the detector is to see one."""
+        self._fired: list[tuple[int, tuple[int, int]]] = []
+        """Frames that the gate has taken in this piece, and where something was new in them, in small pixels."""
 
     def follow(self, frames: Iterable[Frame]) -> Iterator[Piece]:
         """Yield each piece; the last one closes all lines."""
@@ -108,12 +112,14 @@ class Follower:
             self._forward(line, piece)
         passed = self._passed(samples, active)
         shown = set[int]()
+        fired, self._fired = self._fired, list[tuple[int, tuple[int, int]]]()
         while passed:
             shown.update(one.at.number for one in passed)
             for one, boxes in zip(passed, self._engine.find([one.small for one in passed]), strict=True):
                 for box in rows(boxes):
                     self._meet(one.at, box.scaled(1 / self._scale), piece)
-            passed = self._after_ends(samples, shown)
+            passed = self._after_ends(samples, shown) + self._second_looks(samples, fired, shown)
+            fired = []
         until = piece[-1].frame.time if piece else 0.0
         for line in self._active if final else ():
             line.over, line.end = True, line.end or until + self._frame_seconds
@@ -129,6 +135,25 @@ class Follower:
         firsts = (self._first_after(line, samples) for line in self._active if line.over)
         fresh = {one.at.number: one for one in firsts if one is not None and one.at.number not in shown}
         return [fresh[number] for number in sorted(fresh)]
+
+    def _second_looks(
+        self, samples: Sequence[_Sample], fired: Sequence[tuple[int, tuple[int, int]]], shown: set[int]
+    ) -> list[_Sample]:
+        """Return later samples for places where the gate saw something and the detector found nothing: before a bright or restless
+        picture it may find in one frame what it misses in another.
+        """
+        numbers = [one.at.number for one in samples]
+        wanted: set[int] = set()
+        for number, (column, row) in fired:
+            across, down = column / self._scale, row / self._scale
+            found = any(
+                line.first <= number <= line.last and line.box.grown(8).holds(across, down)
+                for line in self._active
+            )
+            if not found and number in numbers:
+                place = numbers.index(number)
+                wanted.update(place + later for later in _SECOND_LOOKS if place + later < len(samples))
+        return [samples[place] for place in sorted(wanted) if numbers[place] not in shown]
 
     def _first_after(self, line: Line, samples: Sequence[_Sample]) -> _Sample | None:
         """Return the first sample after a line's end if its place holds strokes in it."""
@@ -150,6 +175,8 @@ class Follower:
             self._chances = [left - 1 for left in self._chances if left > 0]
             if self._gate.takes(one.small, known):
                 self._chances += _CHANCES
+                if self._gate.place and self._gate.place != (0, 0):
+                    self._fired.append((number, self._gate.place))
             if 0 in self._chances or number in wanted:
                 passed.append(one)
         return passed

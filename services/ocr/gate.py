@@ -36,13 +36,16 @@ class Gate:
         """An impatient gate takes text in the first sample that shows it, for pictures that may each say something else."""
         self._patient = patient
         self._levels = [_Level(edge, least) for edge, least in _LEVELS]
+        self.place: tuple[int, int] | None = None
+        """Where in the last sample that was taken something is new: column and row."""
 
     def takes(self, sample: Luma, known: Sequence[Box]) -> bool:
         """Tell whether edges that the sample before has brought, outside of known boxes, are still there in this one."""
         difference = edges(sample)
         # Every level must see every sample.
-        taken = [level.takes(difference, known, self._patient) for level in self._levels]
-        return any(taken)
+        places = [level.place(difference, known, self._patient) for level in self._levels]
+        self.place = next((place for place in places if place is not None), None)
+        return self.place is not None
 
 
 class _Level:
@@ -53,14 +56,15 @@ class _Level:
         self._before: NDArray[np.uint8] | None = None
         self._now: NDArray[np.uint8] | None = None
 
-    def takes(self, difference: Luma, known: Sequence[Box], patient: bool) -> bool:
+    def place(self, difference: Luma, known: Sequence[Box], patient: bool) -> tuple[int, int] | None:
+        """Return the middle of what is new and stays most; None: too little."""
         mask = _mask(difference, self._edge)
         if patient:
             before, now, self._before, self._now = self._before, self._now, self._now, mask
         else:
             before, now, self._before = self._before, mask, mask
         if now is None:
-            return True
+            return (0, 0)
         stays = cv2.bitwise_and(now, mask)
         if before is not None:
             # 1 where neither pixel nor neighbour had an edge two samples ago.
@@ -69,7 +73,8 @@ class _Level:
         for box in known:
             stays[box.top : box.bottom, box.left : box.right] = 0
         counts = cv2.boxFilter(stays, -1, _WINDOW, normalize=False, borderType=cv2.BORDER_CONSTANT)
-        return bool(counts.max() >= self._least)
+        _, most, _, (column, row) = cv2.minMaxLoc(counts)
+        return (column, row) if most >= self._least else None
 
 
 def _mask(difference: Luma, edge: int) -> NDArray[np.uint8]:

@@ -26,7 +26,7 @@ _LEAST_EDGE = 12
 _LEAST_PIXELS = 24
 _LETTER_CORRELATION = 0.7
 _LINE_CORRELATION = 0.7
-_SPAN_SHARE = 0.15
+_SPAN_SHARE = 0.05
 """A row of letters has at least this share of the strokes of the fullest one."""
 _SPAN_ROOM = 0.25
 _RECOLOURED_SHARE = 0.4

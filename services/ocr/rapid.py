@@ -13,6 +13,8 @@ from services.ocr.film import Luma
 
 _GAP = 32
 """Black pixels between stitched pictures, so that the detector does not join lines of two of them."""
+_MAX_PIXELS = 2_000_000
+"""Of a stitched picture: what the network needs beside its weights goes with it."""
 _SIDE_BY_SIDE = 640
 """Narrow pictures are laid side by side up to this width."""
 _HEIGHT_STEP = 256
@@ -72,7 +74,8 @@ class RapidEngine:
             return []
         rows, width = pictures[0].shape
         across = max(1, _SIDE_BY_SIDE // (width + _GAP))
-        together = across * max(1, _MAX_HEIGHT // (rows + _GAP))
+        most = min(_MAX_HEIGHT, _MAX_PIXELS // max(width, _SIDE_BY_SIDE))
+        together = across * max(1, most // (rows + _GAP))
         found: list[list[Box]] = []
         for start in range(0, len(pictures), together):
             found += self._found(pictures[start : start + together], across)

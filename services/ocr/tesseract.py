@@ -16,28 +16,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from services.ocr.engine import Reading
 from services.ocr.film import Luma
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from services.ocr.ink import ink
 
 _ROWS = 64
 """Height to which lines are brought."""
 _BORDER = 16
-_FILL = 0.2
-"""Letters begin this share of the contrast below their brightest strokes."""
 _SPACE = 0.14
 """Least width of a space, in heights of the line."""
-_LETTER_AREA = 0.25
-"""Of a square as high as the line: no letter's strokes have more."""
 _SECONDS = 120.0
-_LEAST_CONTRAST = 30
 
 
 @dataclass(frozen=True)
@@ -92,24 +84,11 @@ def black_on_white(line: Luma, *, dark: bool) -> Luma:
     large = np.asarray(cv2.resize(line, size, interpolation=cv2.INTER_CUBIC), np.uint8)
     if dark:
         large = np.asarray(255 - large, np.uint8)
-    bright, least = float(np.percentile(large, 97)), float(np.percentile(large, 5))
-    limit = bright - _FILL * max(_LEAST_CONTRAST, bright - least)
-    letters = np.where(_without_ground(large >= limit), 0, 255).astype(np.uint8)
+    letters = np.where(ink(large), 0, 255).astype(np.uint8)
     border = cv2.copyMakeBorder(
         letters, _BORDER, _BORDER, _BORDER, _BORDER, cv2.BORDER_CONSTANT, value=(255,)
     )
     return np.asarray(border, np.uint8)
-
-
-def _without_ground(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Take away what is as bright as letters and too large for one, and reaches the edge: the picture behind."""
-    rows, columns = mask.shape
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
-    left, top, width, height, area = (stats[:, column] for column in range(5))
-    at_edge = (left == 0) | (top == 0) | (left + width == columns) | (top + height == rows)
-    ground = (at_edge & (area > _LETTER_AREA * rows * rows)) | (width > 4 * rows)
-    ground[0] = True
-    return np.asarray(~ground[labels], np.bool_)
 
 
 def _readings(table: str, count: int) -> list[Reading]:

@@ -24,6 +24,13 @@ def test_lines_that_differ_by_a_letter_stay_two() -> None:
     ]
 
 
+def test_one_place_shows_one_line_at_a_time() -> None:
+    """A line that was followed twice, and read with and without a space, is one, with the surer text."""
+    twice = [line(0, 2, "25 years ago"), line(0, 1.8, "25yearsago")]
+    (one,) = merged(twice, 0.09)
+    assert (one.text, one.start, one.end) == ("25 years ago", 0, 2)
+
+
 def test_lines_that_come_and_go_together_are_one_cue_from_top_to_bottom() -> None:
     """Two lines of one cue are stacked; one that outlasts the other is a cue of its own."""
     (cue,) = stacked([line(1, 2, "below", top=650), line(1.04, 2, "above")], 0.1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from services.ocr.columns import is_column, laid_level
 from services.ocr.film import Luma
 from services.ocr.gate import Gate
 from services.ocr.line import Strokes
@@ -57,3 +58,27 @@ def test_the_gate_opens_for_text_that_came_and_stays() -> None:
     gate.takes(shown, [])
     assert gate.takes(shown, [])
     assert not gate.takes(shown, [])
+
+
+def test_a_column_is_cut_into_its_signs() -> None:
+    """Each sign, though some consist of strokes one above the other, is laid beside the one that stood above it."""
+    column = np.full((300, 48), 60, np.uint8)
+    for number in range(6):
+        top = 8 + 48 * number
+        for stroke in range(0, 36, 12 if number % 2 else 36):
+            height = 8 if number % 2 else 36
+            column[top + stroke : top + stroke + height, 6 : 42 - number] = 250
+    level = laid_level(column)
+    starts = np.flatnonzero(np.diff((level > 150).any(axis=0).astype(int)) == 1)
+    assert is_column(column) and not is_column(level)
+    assert len(starts) == 6
+    assert level.shape[0] == 48
+
+
+def test_a_line_is_read_as_high_as_its_letters() -> None:
+    """What is far above and below them is cut off, and they stay whole."""
+    shown = picture("the boat is here", 1)
+    roomy = np.pad(shown, ((60, 60), (0, 0)), mode="edge")
+    trimmed = Strokes(roomy).trimmed(roomy)
+    assert 25 <= trimmed.shape[0] <= 70
+    assert (trimmed > 230).sum() == (roomy > 230).sum()

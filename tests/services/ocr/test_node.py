@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from rapidfuzz.distance import Levenshtein
 
 from nodekit.testkit import NodeUnderTest
 from runtime.structs import from_struct
 from services.ocr.node import node
+from services.ocr.tesseract import Tesseract
 from tests.services.ocr.films import burned, drawn, encoded
 from yivideo.task.v1 import task_pb2
 
@@ -232,7 +234,7 @@ async def test_a_cancelled_reading_leaves_what_it_has_when_asked(
     cancelling: list[asyncio.Task[object]] = []
 
     def cancel(event: task_pb2.TaskEvent) -> None:
-        if event.progress.data.fields["lines"].list_value.values and not cancelling:
+        if event.HasField("progress") and from_struct(event.progress.data).get("lines") and not cancelling:
             cancelling.append(asyncio.ensure_future(under_test.cancel("cancelled")))
 
     request = {"video_path": str(film), "partial_on_cancel": True}
@@ -242,3 +244,27 @@ async def test_a_cancelled_reading_leaves_what_it_has_when_asked(
     assert result.outcome == "cancelled"
     partial = "".join(line.split("\n", 1)[1] for line in result.logs() if line.startswith("partial result"))
     assert partial.startswith("1\n00:00:00,800 --> 00:00:02,800\nThis is line 0\n")
+
+
+@pytest.mark.slow
+@shared_loop
+async def test_other_scripts_are_found_out_or_asked_for(under_test: NodeUnderTest, tmp_path: Path) -> None:
+    """Cyrillic is told from Latin letters of the same shape, in a film with both; what is not installed is refused."""
+    installed = Tesseract(1).languages
+    if "rus" not in installed:
+        pytest.skip("tesseract-ocr-rus is not installed")
+    cues = [(5, 40, "Где ты был вчера?"), (45, 80, "Nobody told me that"), (85, 120, "Мы ждали до утра")]
+    film = burned(tmp_path / "film.mkv", cues, frames=130)
+    result = await under_test.run("paddleocr.extract_subtitles", {"video_path": str(film)})
+    read = json.loads(result.file("json_file").read_text())["subtitles"]
+    assert [(one["startTime"], one["endTime"]) for one in read] == [
+        (first / 25, last / 25) for first, last, _ in cues
+    ]
+    for one, (_, _, text) in zip(read, cues, strict=True):
+        assert Levenshtein.distance(one["text"], text) <= 1, one["text"]
+    assert result.output["engine"] == "rapidocr+tesseract-rus"
+    if "tha" not in installed:
+        request = {"video_path": str(film), "language": "th"}
+        result = await under_test.run("paddleocr.extract_subtitles", request, task_id="thai")
+        assert (result.outcome, result.error.code) == ("failed", "LANGUAGE_UNAVAILABLE")
+        assert "tesseract-ocr-tha" in result.error.message
