@@ -26,7 +26,7 @@ def _say(name: str, replicas: int, told: Told) -> None:
     median = statistics.median(told.calm_ms) if told.calm_ms else 0.0
     print(
         f"{name:34} min_replicas {replicas}  acknowledged {told.acknowledged:6}  lost {len(told.lost):4}  "
-        f"not completed {told.not_completed}  refused {told.refused:5}  back after {told.failover_seconds:5.2f} s  "
+        f"not completed {told.not_completed}  refused {told.refused:5}  nothing for {told.failover_seconds:5.2f} s  "
         f"submit p50 {median:5.1f} ms",
         flush=True,
     )
