@@ -5,6 +5,9 @@ word starts against the sonnet's subtitle lines, languages. Defaults throughout:
 sonnet alone; everything else is reported on recordings that nothing was chosen on. Ends with `RESULT {...}`, and with status 1
 when a gate is missed.
 
+Beside the sonnet's figure stands what the bare library makes of it with the same weights, as it is by default and in batches: a
+handful of words of the 108 are heard one way or another by chance of arithmetic, so that one figure alone says little.
+
 Normaliser: lower case, punctuation left out, apostrophes joined, number words as digits; the reference and what was heard alike.
 """
 
@@ -17,12 +20,14 @@ import re
 import subprocess
 import sys
 import tempfile
+from math import inf
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from rapidfuzz.distance import Levenshtein
 
+from nodekit.models import model_store
 from nodekit.testkit import NodeUnderTest
 from services.asr.node import node
 from subtitles.reading import read_document
@@ -135,6 +140,24 @@ async def language_errors(under_test: NodeUnderTest) -> int:
     return wrong
 
 
+def bare(truth: str) -> dict[str, float]:
+    """Return the bare library's rates on the sonnet, on one thread: arithmetic differs with their number."""
+    from faster_whisper import BatchedInferencePipeline, WhisperModel
+
+    model_folder = str(model_store().folder("faster-whisper-base"))
+    model = WhisperModel(model_folder, "cpu", compute_type="int8", cpu_threads=1, local_files_only=True)
+    path = str(MEDIA / "asr/sonnet001.mp3")
+    ways: dict[str, Any] = {
+        "default": model.transcribe(path, language="en"),
+        "vad": model.transcribe(path, language="en", vad_filter=True),
+        "batched": BatchedInferencePipeline(model).transcribe(path, language="en", batch_size=8),
+    }
+    rates = {}
+    for way, (segments, _) in ways.items():
+        rates[f"asr_wer_sonnet_bare_{way}"] = error_rate(truth, " ".join(one.text for one in segments))
+    return rates
+
+
 async def measure(folder: Path) -> dict[str, float]:
     """Return every figure."""
     figures: dict[str, float] = {}
@@ -146,6 +169,7 @@ async def measure(folder: Path) -> dict[str, float]:
         figures["asr_wer_jfk"] = error_rate(KENNEDY, text_of(jfk))
         figures["asr_wer_librispeech"] = error_rate(WIZARD, text_of(wizard))
         figures["asr_wer_sonnet"] = error_rate(truth, text_of(sonnet))
+        figures |= await asyncio.to_thread(bare, truth)
         figures["asr_invented_words_in_silence"] = await invented(under_test, folder)
         figures["asr_word_start_p50_ms"] = median(start_errors(sonnet))
         figures["asr_language_errors"] = await language_errors(under_test)
@@ -158,9 +182,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         figures = asyncio.run(measure(Path(folder)))
     for name, value in figures.items():
-        print(f"{name:32} {value:8g}   at most {GATES[name]:g}{'' if value <= GATES[name] else '   MISSED'}")
+        gate = GATES.get(name, inf)
+        print(f"{name:32} {value:8g}   at most {gate:g}{'' if value <= gate else '   MISSED'}")
     print("RESULT", json.dumps(figures))
-    sys.exit(any(value > GATES[name] for name, value in figures.items()))
+    sys.exit(any(value > GATES.get(name, inf) for name, value in figures.items()))
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ from services.asr.transcript import Decoding, Word
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
 
-WINDOW_SECONDS = 28.0
-"""Two seconds of silence stay behind the speech: Whisper loops where it is cut off."""
+WINDOW_SECONDS = 29.0
+"""A second of silence stays behind the speech: Whisper loops where it is cut off."""
 _FRAMES = 3000
 _FRAME_SECONDS = 0.01
 _PADDING_FRAMES = 300

@@ -13,6 +13,8 @@ import numpy as np
 from services.asr.sound import Samples, Sound
 from services.asr.voice_activity import Speech
 
+_LEAST_FILL = 0.75
+"""A window costs the same however full it is; error rates were the same for a half, a quarter more windows."""
 _PAUSE_WORTH = 1.0
 """A pause this long, in seconds, is as good a place to cut as any longer one."""
 
@@ -86,7 +88,7 @@ def pad(found: Iterable[Speech], seconds: float, start: float, end: float) -> It
 
 
 def pack(pieces: Iterable[Piece], limit_seconds: float) -> Iterator[Window]:
-    """Give windows of at most so many seconds, as full as the pauses allow: of the cuts that fill at least half, the best pause."""
+    """Give windows of at most so many seconds, as full as the pauses allow: of the cuts that fill most of one, the best pause."""
     waiting: list[Piece] = []
     for piece in pieces:
         waiting.append(piece)
@@ -106,7 +108,8 @@ def _best_cut(waiting: Sequence[Piece], limit_seconds: float) -> int:
             break
         pause = waiting[count].speech.start - waiting[count - 1].speech.end
         fill = length / limit_seconds
-        score = min(pause, _PAUSE_WORTH) / _PAUSE_WORTH + fill if fill >= 0.5 else fill - 0.5
+        worth = min(pause, _PAUSE_WORTH) / _PAUSE_WORTH
+        score = worth + fill if fill >= _LEAST_FILL else fill - _LEAST_FILL
         if score > best_score:
             best, best_score = count, score
     return best

@@ -61,10 +61,17 @@ def test_words_lie_in_speech_in_order_and_last(
 
 
 def test_a_window_ends_at_the_best_pause() -> None:
-    """Of the places where a window can end, the longest pause is taken, not the last one that fits."""
-    rows = [(0.3, 5.0), (0.2, 5.0), (0.2, 5.0), (1.5, 5.0), (0.2, 5.0), (0.2, 5.0)]
+    """Of the places where a window is three quarters full, the longest pause is taken, not the last one that fits."""
+    rows = [(0.3, 5.2), (0.2, 5.2), (0.2, 5.2), (0.2, 5.2), (1.5, 5.2), (0.2, 5.2), (0.2, 5.2)]
     _, windows = windows_of(rows)
-    assert [len(window.pieces) for window in windows] == [3, 3]
+    assert [len(window.pieces) for window in windows] == [4, 3]
+
+
+def test_a_window_is_filled_rather_than_ended_at_a_long_pause_early() -> None:
+    """Each window costs the same, so that a pause in its first three quarters does not end it."""
+    rows = [(0.3, 5.2), (0.2, 5.2), (2.0, 5.2), (0.2, 5.2), (0.2, 5.2), (0.2, 5.2)]
+    _, windows = windows_of(rows)
+    assert [len(window.pieces) for window in windows] == [5, 1]
 
 
 def test_the_last_word_before_a_pause_is_trimmed() -> None:
