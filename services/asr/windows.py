@@ -87,20 +87,20 @@ def pad(found: Iterable[Speech], seconds: float, start: float, end: float) -> It
         yield Piece(max(edge, before.start - seconds), min(before.end + seconds, end), before)
 
 
-def pack(pieces: Iterable[Piece], limit_seconds: float) -> Iterator[Window]:
-    """Give windows of at most so many seconds, as full as the pauses allow: of the cuts that fill most of one, the best pause."""
+def pack(pieces: Iterable[Piece], limit_seconds: float, least_fill: float = _LEAST_FILL) -> Iterator[Window]:
+    """Give windows of at most so many seconds: of the cuts that fill at least `least_fill` of one, the best pause."""
     waiting: list[Piece] = []
     for piece in pieces:
         waiting.append(piece)
         while sum(each.seconds for each in waiting) > limit_seconds and len(waiting) > 1:
-            count = _best_cut(waiting, limit_seconds)
+            count = _best_cut(waiting, limit_seconds, least_fill)
             yield Window(tuple(waiting[:count]))
             waiting = waiting[count:]
     if waiting:
         yield Window(tuple(waiting))
 
 
-def _best_cut(waiting: Sequence[Piece], limit_seconds: float) -> int:
+def _best_cut(waiting: Sequence[Piece], limit_seconds: float, least_fill: float) -> int:
     best, best_score, length = 1, -1.0, 0.0
     for count in range(1, len(waiting)):
         length += waiting[count - 1].seconds
@@ -109,7 +109,7 @@ def _best_cut(waiting: Sequence[Piece], limit_seconds: float) -> int:
         pause = waiting[count].speech.start - waiting[count - 1].speech.end
         fill = length / limit_seconds
         worth = min(pause, _PAUSE_WORTH) / _PAUSE_WORTH
-        score = worth + fill if fill >= _LEAST_FILL else fill - _LEAST_FILL
+        score = worth + fill if fill >= least_fill else fill - least_fill
         if score > best_score:
             best, best_score = count, score
     return best
