@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from tests.deploy.arrows import arrow_findings, arrows, port_findings
-from tests.deploy.finding import Finding
+from tests.deploy.finding import Finding, invalid
 from tests.deploy.hardening import hardening_findings
 from tests.deploy.kustomize import K8S, CannotRender, find_kubectl, render, render_components
 from tests.deploy.live import NotReady, live_findings
@@ -45,6 +45,38 @@ def static_findings(one: Render) -> Iterator[Finding]:
         yield from rule(one)
 
 
+def rendered(kubectl: str) -> tuple[list[Render], int]:
+    """Return every overlay and combination, and how many kustomize refused; those are told."""
+    made: list[Render] = []
+    refused = 0
+    for name in (*OVERLAYS, *COMBINATIONS):
+        try:
+            if isinstance(name, str):
+                made.append(Render(name, render(kubectl, K8S / "overlays" / name)))
+            else:
+                made.append(Render("+".join(("base", *name)), render_components(kubectl, name)))
+        except CannotRender as error:
+            refused += 1
+            print(f"{name}: {error}")
+    return made, refused
+
+
+def lived(whole: Render) -> tuple[list[Finding], int]:
+    """Run everything that one machine can run; gives what was found and how many arrows were seen."""
+    with contextlib.ExitStack() as stack:
+        missing = radosgw.missing_programs()
+        if missing:
+            print(
+                f"check-deploy: no {missing[0]} here (make test-s3 brings it): arrows to S3 are not looked at"
+            )
+        s3 = None if missing else stack.enter_context(radosgw.running())
+        try:
+            found, seen = live_findings(whole, s3)
+        except NotReady as error:
+            return [invalid("live", str(error))], 0
+        return found, len(seen)
+
+
 def main() -> int:
     """Check, print what was found and one line of JSON; 0 when nothing was."""
     parser = argparse.ArgumentParser(prog="python -m tests.deploy")
@@ -57,55 +89,26 @@ def main() -> int:
         )
         return 0
     began = time.monotonic()
-    found: list[Finding] = []
-    renders: list[Render] = []
-    unrendered = 0
-    for name in (*OVERLAYS, *COMBINATIONS):
-        try:
-            if isinstance(name, str):
-                renders.append(Render(name, render(kubectl, K8S / "overlays" / name)))
-            else:
-                renders.append(Render("+".join(("base", *name)), render_components(kubectl, name)))
-        except CannotRender as error:
-            unrendered += 1
-            print(f"{name}: {error}")
-    for one in renders:
-        found += static_findings(one)
-    seen = 0
-    if not given.static and not found:
+    renders, refused = rendered(kubectl)
+    found = list(dict.fromkeys(finding for one in renders for finding in static_findings(one)))
+    whole, seen = Render("live", render_components(kubectl, LIVE)), 0
+    if found:
+        print("nothing is started: names are wrong already")
+    elif not given.static:
         print(
             f"{len(renders)} renders hold on paper after {time.monotonic() - began:.0f} s; their processes are started"
         )
-        one = Render("live", render_components(kubectl, LIVE))
-        with contextlib.ExitStack() as stack:
-            missing = radosgw.missing_programs()
-            if missing:
-                print(
-                    f"check-deploy: no radosgw here (make test-s3 brings it): arrows to S3 are not looked at ({missing[0]})"
-                )
-            s3 = None if missing else stack.enter_context(radosgw.running())
-            try:
-                more, connections = live_findings(one, s3)
-            except NotReady as error:
-                print(error)
-                unrendered += 1
-            else:
-                found += more
-                seen = len(connections)
-    elif found:
-        print("nothing is started: names are wrong already")
-    for finding in dict.fromkeys(found):
-        print(finding)
-    wrong = {
-        "overlays": len(OVERLAYS), "combinations": len(COMBINATIONS),
-        "objects": sum(len(one.objects) for one in renders),
-        "arrows": len(arrows(Render("live", render_components(kubectl, LIVE)))), "arrows_seen": seen,
-        "invalid": unrendered + sum(finding.kind == "invalid" for finding in dict.fromkeys(found)),
-        "names_not_in_code": sum(finding.kind == "not in code" for finding in dict.fromkeys(found)),
+        found, seen = lived(whole)
+    print(*found, sep="\n", end="\n" if found else "")
+    told = {
+        "overlays": len(OVERLAYS), "combinations": len(COMBINATIONS), "objects": sum(len(one.objects) for one in renders),
+        "arrows": len(arrows(whole)), "arrows_seen": seen,
+        "invalid": refused + sum(finding.kind == "invalid" for finding in found),
+        "names_not_in_code": sum(finding.kind == "not in code" for finding in found),
         "seconds": round(time.monotonic() - began),
     }  # fmt: skip
-    print("RESULT " + json.dumps(wrong))
-    return 1 if wrong["invalid"] or wrong["names_not_in_code"] else 0
+    print("RESULT " + json.dumps(told))
+    return 1 if told["invalid"] or told["names_not_in_code"] else 0
 
 
 if __name__ == "__main__":
