@@ -93,6 +93,22 @@ def licence_expression(said: Iterable[Json]) -> str:
     return " AND ".join(f"({part})" if " OR " in part and len(parts) > 1 else part for part in parts)
 
 
+def image_faults(root: Path, lock: Mapping[str, tuple[str, list[str]]]) -> str:
+    """What of an image's Python packages is not as the lock says; empty: nothing."""
+    folders = [
+        path.name.removesuffix(".dist-info")
+        for path in root.glob("opt/venv/lib/python3*/site-packages/*.dist-info")
+    ]
+    there = {normal(name): version for name, _, version in (folder.rpartition("-") for folder in folders)}
+    locked = {name: version for name, (version, _) in lock.items()}
+    other = sorted({name for name, _ in there.items() ^ locked.items()})
+    return (
+        f"the image was built from another lock ({', '.join(other)}); make images builds it anew"
+        if other
+        else ""
+    )
+
+
 def debian_components(root: Path) -> Iterator[Json]:
     """The Debian packages whose files lie below a folder, with the licences that their copyright files name."""
     release = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', (root / "etc/os-release").read_text(), re.MULTILINE))
@@ -129,7 +145,8 @@ def debian_licences(root: Path, package: str) -> list[str]:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
-    declared = re.findall(r"^License: *(\S[^\n]*)$", text, re.MULTILINE)
+    machine_readable = re.search(r"^Format: ", text[:1000], re.MULTILINE)
+    declared = re.findall(r"^License: *(\S[^\n]*)$", text, re.MULTILINE) if machine_readable else []
     common = [f"see {name}" for name in re.findall(r"/usr/share/common-licenses/([\w.+-]*\w)", text)]
     return list(dict.fromkeys(" ".join(name.split())[:200] for name in declared or common)) or [
         "see its copyright file"
@@ -178,6 +195,9 @@ def main(arguments: list[str] | None = None) -> int:
     told = tomllib.loads((_HERE / "licences.toml").read_text(encoding="utf-8"))
     lock = read_lock(given.lock.read_text(encoding="utf-8"))
     packages = python_components(bom, lock, told)
+    if given.root and (fault := image_faults(given.root, lock)):
+        print(f"sbom: {given.name}: {fault}", file=sys.stderr)
+        return 1
     debian = list(debian_components(given.root)) if given.root else []
     bom["components"] = [*packages, *debian]
     bom["metadata"]["component"]["name"] = given.name

@@ -1,10 +1,11 @@
 """`make images`' trial: starts what deploy/compose.yaml says, out of the built images, and runs a real task through it over REST.
 
-Gateway, scheduler, filestore, lock service and the ffmpeg node run as the compose file says (arguments, variables, networks,
-volumes, secrets of deploy/secrets.sh), each in namespaces of its own (`container.py`); Redis is this machine's own, on the external
-network.
-Then the laws: nobody is root or can become it, nothing is written beside volumes and /tmp, orphans are reaped, a node cannot reach
-Redis, and everything ends when it is told to. Needs root, buildah, iproute2, util-linux, redis-server and ffmpeg.
+Every service of the file runs as it says (arguments, variables, networks, volumes, secrets of deploy/secrets.sh), each in
+namespaces of its own (`container.py`); Redis is this machine's own, on the external network, and the models' volume is empty. Then
+the laws: every node's task types are published, a film's sound comes out, nobody is root or can become it, nothing is written
+beside volumes and /tmp, orphans are reaped, a node cannot reach Redis, and everything ends when it is told to.
+
+Needs root, buildah, iproute2, util-linux, redis-server and ffmpeg.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from stack.node_table import read_node_table
 from tests.conftest import ROOT
 from tests.images.compose import Service, in_order, read_services
 from tests.images.container import Container
@@ -27,34 +29,26 @@ from tests.images.image import Image, mounted
 from tests.images.networks import Networks, networks
 from tests.images.platforms import faults_on_arm
 
-STARTED = {"filestore", "gpulock", "scheduler", "ffmpeg", "gateway"}
 _READY_SECONDS = 90.0
 
 
 def main() -> int:
     """Print the result; 1 when a law is broken."""
-    services = {name: service for name, service in read_services().items() if name in STARTED}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="yivideo-images-")))
-        images = {
-            name: stack.enter_context(mounted(name))
-            for name in dict.fromkeys(service.image for service in services.values())
-        }
-        faults = [fault for image in images.values() for fault in image.faults()]
-        on_arm = [
-            fault for name in images for fault in faults_on_arm(name.rpartition("-")[2].partition(":")[0])
-        ]
         subprocess.run(
             [ROOT / "deploy/secrets.sh", folder / "secrets", "redis://redis:6379"],
             check=True,
             timeout=30,
             stdout=sys.stderr,
         )
-        services = {
-            name: service
-            for name, service in read_services({"SECRETS_FOLDER": str(folder / "secrets")}).items()
-            if name in STARTED
-        }
+        services = read_services({"SECRETS_FOLDER": str(folder / "secrets")})
+        names = dict.fromkeys(service.image for service in services.values())
+        images = {name: stack.enter_context(mounted(name)) for name in names}
+        faults = [fault for image in images.values() for fault in image.faults()]
+        on_arm = [
+            fault for name in names for fault in faults_on_arm(name.rpartition("-")[2].partition(":")[0])
+        ]
         hosts = {name: service.networks for name, service in services.items()}
         nets = stack.enter_context(networks({"redis": ("redis",), "client": ("outside",), **hosts}))
         stack.enter_context(_redis(folder, nets))
@@ -64,6 +58,8 @@ def main() -> int:
         faults += _laws(containers, nets) if seconds is not None else ["the gateway never got ready"]
         stops = {name: containers[name].stop() for name in reversed(in_order(services))}
     faults += [f"{name}: ended with {code}" for name, (code, _) in stops.items() if code != 0]
+    absent = {row.task_prefix for row in read_node_table()} - set(task.get("nodes", ()))
+    faults += [f"{node}: publishes no task type" for node in sorted(absent)]
     if not _is_done(task):
         faults.append(f"the task: {task or 'not run'}")
     result: dict[str, Any] = {
@@ -73,6 +69,7 @@ def main() -> int:
         "uid": sorted({image.uid_gid[0] for image in images.values()}),
         "build_tools": sum("build tool" in fault for fault in faults),
         "task": task.get("state"),
+        "services": len(containers),
         "ready_seconds": seconds,
         "stop_seconds": round(max(took for _, took in stops.values()), 1),
         "arm64_wheels_missing": len(on_arm),

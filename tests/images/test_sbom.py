@@ -79,7 +79,7 @@ def test_debian_packages_are_read_with_the_licences_of_their_copyright_files(tmp
     doc = tmp_path / "usr/share/doc"
     (doc / "a").mkdir(parents=True)
     (doc / "a/copyright").write_text(
-        "Files: *\nLicense: GPL-2+\n text\n\nFiles: x\nLicense: MIT\n\nLicense: GPL-2+\n"
+        "Format: 1.0\n\nFiles: *\nLicense: GPL-2+\n text\n\nFiles: x\nLicense: MIT\n\nLicense: GPL-2+\n"
     )
     (doc / "b").symlink_to("/usr/share/doc/a")
     first, second = sbom.debian_components(tmp_path)
@@ -88,4 +88,16 @@ def test_debian_packages_are_read_with_the_licences_of_their_copyright_files(tmp
     assert second["name"] == "b" and second["licenses"] == first["licenses"]
     (doc / "a/copyright").write_text("Free. See /usr/share/common-licenses/LGPL-2.1.\n")
     assert sbom.debian_licences(tmp_path, "a") == ["see LGPL-2.1"]
+    (doc / "a/copyright").write_text("Some words.\nLicense: Permission is granted\n")
+    assert sbom.debian_licences(tmp_path, "a") == ["see its copyright file"]
     assert sbom.debian_licences(tmp_path, "none") == []
+
+
+def test_an_image_of_another_lock_gets_no_bill(tmp_path: Path) -> None:
+    """A bill that names what the image has not would be worse than none."""
+    packages = tmp_path / "opt/venv/lib/python3.11/site-packages"
+    (packages / "A_b-1.dist-info").mkdir(parents=True)
+    lock = {"a-b": ("1", ["0" * 64])}
+    assert sbom.image_faults(tmp_path, lock) == ""
+    assert "(a-b)" in sbom.image_faults(tmp_path, {"a-b": ("2", [])})
+    assert "(c)" in sbom.image_faults(tmp_path, {**lock, "c": ("1", [])})
