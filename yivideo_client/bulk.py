@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import io
 import socket
 import ssl
 import threading
@@ -33,6 +34,8 @@ _MAX_REFUSAL_BYTES = 1024 * 1024
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _THREADS = 16
+
+Piece = bytes | memoryview
 
 T = TypeVar("T")
 _FAULTS = (http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError)
@@ -107,7 +110,7 @@ class Bulk:
         return await self._in_thread(lambda call: self._exchange(call, "PUT", url, full, body, _whole))
 
     async def get(
-        self, path: str, headers: Mapping[str, str], take: Callable[[Reply], Callable[[bytes], None]],
+        self, path: str, headers: Mapping[str, str], take: Callable[[Reply], Callable[[Piece], None]],
         *, query: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         """Fetch a file, following redirects; `take` looks at the head and gives what is called, in a thread, with each piece."""
@@ -115,11 +118,7 @@ class Bulk:
 
         def read(response: http.client.HTTPResponse) -> Reply:
             head = Reply(response.status, response.headers)  # type: ignore[arg-type] # a Message answers get() by any case
-            put = take(head)
-            while piece := response.read1(READ_BYTES):
-                put(piece)
-            if response.length:
-                raise Broken("the answer ended early")
+            _pass_on(response, take(head))
             return head
 
         await self._in_thread(lambda call: self._exchange(call, "GET", url, dict(headers), None, read))
@@ -253,6 +252,29 @@ class Bulk:
             return
         with self._lock:
             self._idle.setdefault((to.scheme, to.netloc), []).append(connection)
+
+
+def _pass_on(response: http.client.HTTPResponse, put: Callable[[Piece], None]) -> None:
+    """Give a body away piece by piece; the pieces lie in one buffer, and are good for the call that takes them."""
+    # What came with the head lies in a buffer of the library; this takes all of it.
+    first = response.read1(max(READ_BYTES, io.DEFAULT_BUFFER_SIZE))
+    if first:
+        put(first)
+    left = response.length
+    if left is None:  # it comes in chunks, or to the connection's end
+        while piece := response.read1(READ_BYTES):
+            put(piece)
+        return
+    raw: Any = response.fp and response.fp.raw  # behind it: each read is one of the socket
+    view = memoryview(bytearray(min(READ_BYTES, max(left, 1))))
+    while left:
+        count = raw.readinto(view[:left])
+        if not count:
+            raise Broken("the answer ended early")
+        put(view[:count])
+        left -= count
+    response.length = 0
+    response.close()
 
 
 def _whole(response: http.client.HTTPResponse) -> Reply:

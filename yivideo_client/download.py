@@ -16,7 +16,7 @@ from pathlib import Path
 
 import orjson
 
-from yivideo_client.bulk import Reply
+from yivideo_client.bulk import Piece, Reply
 from yivideo_client.digest import sha256_of
 from yivideo_client.errors import IntegrityError
 from yivideo_client.models import StoredFile
@@ -24,6 +24,8 @@ from yivideo_client.transport import Transport, quoted
 from yivideo_client.tries import FAULTS, Broken
 
 SEGMENT_BYTES = 32 * 1024 * 1024
+TOLD_BYTES = 4 * 1024 * 1024
+"""After so many the progress is told."""
 
 
 class _Changed(Exception):
@@ -99,14 +101,17 @@ class _Fetch:
         whole = start == 0 and end == self.file.size
         loop = asyncio.get_running_loop()
 
-        def take(head: Reply) -> Callable[[bytes], None]:
+        def take(head: Reply) -> Callable[[Piece], None]:
             if self.file.etag and (head.headers.get("ETag") or self.file.etag) != self.file.etag:
                 raise _Changed
             if not whole and head.status != 206:
                 raise Broken("a range was answered with something else")
             return put
 
-        def put(piece: bytes) -> None:
+        untold = 0
+
+        def put(piece: Piece) -> None:
+            nonlocal untold
             if reached[0] + len(piece) > end:
                 raise _Changed
             view = memoryview(piece)
@@ -114,14 +119,20 @@ class _Fetch:
                 written = os.pwrite(self.descriptor, view, reached[0])
                 reached[0] += written
                 view = view[written:]
-            loop.call_soon_threadsafe(self.through, len(piece))
+            untold += len(piece)
+            if untold >= TOLD_BYTES:
+                loop.call_soon_threadsafe(self.through, untold)
+                untold = 0
 
-        await self.transport.bulk.get(
-            f"/v1/files/download/{quoted(self.file.path)}",
-            {} if whole else {"Range": f"bytes={start}-{end - 1}"},
-            take,
-            query={"bucket": self.file.bucket} if self.file.bucket else None,
-        )
+        try:
+            await self.transport.bulk.get(
+                f"/v1/files/download/{quoted(self.file.path)}",
+                {} if whole else {"Range": f"bytes={start}-{end - 1}"},
+                take,
+                query={"bucket": self.file.bucket} if self.file.bucket else None,
+            )
+        finally:
+            self.through(untold)
 
 
 async def fetch(
