@@ -85,7 +85,7 @@ def plan(folder: Path) -> list[tuple[str, dict[str, Any], str]]:
             {"segments_file": text, "formats": ["srt", "vtt", "ass", "ttml", "lrc", "txt", "json"]},
             "subtitle_path",
         ),
-        ("merge_speaker_segments", {**merge, "rule": "keep_words"}, ""),
+        ("merge_speaker_segments", merge, ""),
         ("merge_with_word_timestamps", {**merge, "rule": "keep_words"}, "merged_segments_file"),
         ("merge_speaker_based_subtitles", {**merge, "rule": "keep_words"}, "merged_segments_file"),
         (
