@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 
-from gateway.use.parts import Part, Parts
+from gateway.clients.backend import open_backend
+from gateway.settings import GatewaySection, GatewaySettings
+from gateway.use.parts import Part, Parts, look
 from gateway.v1.routes.status import prefers_html
 from gateway.v1.status_page import PAGE_POLICY, status_page
 from gateway.v1.status_presenter import installation_status
 from runtime import VERSION
-from tests.gateway.conftest import Harness
+from tests.gateway.conftest import RUNTIME, Harness
 from yivideo.file.v1 import file_pb2
 from yivideo.gpulock.v1 import monitor_pb2
 from yivideo.task.v1 import task_pb2
@@ -56,6 +59,19 @@ async def test_a_part_that_is_down_is_a_part_of_the_answer(harness: Harness) -> 
     assert scheduler["error"]
     page, _ = await shown(harness, "text/html")
     assert "unreachable" in page and "cannot be asked" in page
+
+
+async def test_a_part_that_says_nothing_is_not_waited_for() -> None:
+    """Whoever takes connections and never answers counts as unreachable when its time is over, and holds up nobody else."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"127.0.0.1:{mute.getsockname()[1]}"
+        section = GatewaySection(scheduler_address=address, filestore_address=address)
+        async with open_backend(GatewaySettings(runtime=RUNTIME, gateway=section)) as backend:
+            began = time.monotonic()
+            found = await look(backend, seconds=0.3)
+            assert time.monotonic() - began < 3
+    assert (found.scheduler.found, found.filestore.found, found.gpulock) == (None, None, None)
+    assert found.scheduler.error and found.filestore.error
 
 
 async def test_a_browser_gets_a_page_that_needs_nothing_else(harness: Harness) -> None:
