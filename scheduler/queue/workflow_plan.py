@@ -74,6 +74,9 @@ class WorkflowAdmission:
             except InvalidArgument as error:
                 raise within(error, f"/tasks/{index}/spec") from None
         _check_order(spec, tasks)
+        # All of them belong to the span of this submit; the workflow's callback finds it by the first.
+        spec.tasks[0].spec.traceparent = tasks[0].spec.traceparent
+        spec.tasks[0].spec.tracestate = tasks[0].spec.tracestate
         return AdmittedWorkflow(spec, sha, tuple(tasks))
 
     def _check_form(self, spec: workflow_pb2.WorkflowSpec) -> None:

@@ -8,10 +8,12 @@ import pytest
 
 from runtime import context as ids
 from runtime import spans
+from runtime.channel import open_channel
 from tests.runtime.test_spans import CALLER, TRACE, Kept
-from tests.scheduler.conftest import Harness, running_client, until
+from tests.scheduler.conftest import RUNTIME, Harness, running_client, until
 from tests.scheduler.receiver import receiving, section
-from yivideo.task.v1 import task_pb2
+from tests.scheduler.test_workflows import Flows
+from yivideo.task.v1 import task_pb2, workflow_pb2_grpc
 
 
 @pytest.fixture
@@ -105,6 +107,27 @@ async def test_a_cancelled_task_shows_it(harness: Harness, kept: Kept) -> None:
         for one in named(kept, "task media.extract")
     }
     assert states == {"runs": "cancelled", "waits": "cancelled"}
+
+
+async def test_a_workflow_is_one_trace(harness: Harness, kept: Kept) -> None:
+    """Its tasks lie side by side beneath the one submit, each with the workflow's id, and so does its callback."""
+    async with receiving() as receiver:
+        await harness.node(auto=True)
+        client = await harness.scheduler(callbacks=section())
+        async with open_channel(client.address, RUNTIME) as channel:
+            flows = Flows(workflow_pb2_grpc.WorkflowServiceStub(channel), client)
+            with ids.bound(trace=CALLER):
+                await flows.submit(callback_url=receiver.url)
+            headers, _ = await receiver.wait(1)
+        await until(lambda: named(kept, "callback"))
+    (submit,) = named(kept, "yivideo.task.v1.WorkflowService/SubmitWorkflow")
+    tasks = named(kept, "task media.extract")
+    assert len(tasks) == 4
+    assert {task.parent_id for task in tasks} == {submit.span_id}
+    assert {task.attributes["yivideo.workflow_id"] for task in tasks} == {"w"}
+    (callback,) = named(kept, "callback")
+    assert callback.parent_id == submit.span_id
+    assert headers["traceparent"] == callback.traceparent
 
 
 async def test_a_task_that_falls_with_another_shows_it(harness: Harness, kept: Kept) -> None:
