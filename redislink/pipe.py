@@ -86,6 +86,7 @@ class Pipe:
         """
         self._lookup: Lookup = _OneServer(where) if isinstance(where, str) else where
         self._place: Place | None = None
+        self._opening: asyncio.Timeout | None = None
         self._lookup.call_when_found(self._leave_unless)
         self._name = name
         self._timeout_seconds = timeout_seconds
@@ -159,7 +160,11 @@ class Pipe:
 
     def _leave_unless(self, place: Place) -> None:
         """Close the connection, unless it leads to a place: one to a primary that was frozen would never end by itself."""
-        if self._place not in (None, place):
+        if self._place in (None, place):
+            return
+        if self._opening is not None:  # and it may wait long for a machine that is gone
+            self._opening.reschedule(asyncio.get_running_loop().time())
+        else:
             self.close()
 
     async def _connect(self) -> Wire:
@@ -168,12 +173,14 @@ class Pipe:
                 return self._wire
             self._refuse_ended()
             try:
-                async with asyncio.timeout(self._timeout_seconds or 5.0):
+                async with asyncio.timeout(self._timeout_seconds or 5.0) as self._opening:
                     wire = await self._open()
             except builtins.TimeoutError as error:
                 raise TimeoutError("redis did not accept a connection in time") from error
             except OSError as error:
                 raise ConnectionError(f"redis cannot be reached: {error}") from error
+            finally:
+                self._opening = None
             self._wire = wire
             self.connections += 1
             if self._ended:  # meanwhile

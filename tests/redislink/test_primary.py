@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from redis.exceptions import ConnectionError  # noqa: A004
+from redis.exceptions import ConnectionError, TimeoutError  # noqa: A004
 
 from bench.redis_group import RedisGroup
-from redislink.address import parse_redis_url
+from redislink.address import Place, parse_redis_url
 from redislink.pipe import Pipe
 from redislink.primary import Primary
 from redislink.replicated import ReplicatedPipe
@@ -93,6 +93,50 @@ async def test_nobody_knows_a_primary() -> None:
     with pytest.raises(ConnectionError, match="main"):
         await Pipe(primary, name="x").call("PING")
     primary.end()
+
+
+class Moving:
+    """Who knows where the primary is, in a test's hand."""
+
+    moves = True
+
+    def __init__(self, url: str, place: Place) -> None:
+        self.address = parse_redis_url(url)
+        self.place = place
+        self.leave: Callable[[Place], None] = lambda _: None
+
+    async def find(self) -> Place:
+        return self.place
+
+    def call_when_found(self, leave: Callable[[Place], None]) -> None:
+        self.leave = leave
+
+
+async def test_a_connection_that_is_being_made_to_a_machine_that_is_gone_is_given_up(redis_url: str) -> None:
+    """Who waits for a silent machine's greeting goes on at once when the primary is another one."""
+    asked = asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    lookup = Moving(redis_url, silent.sockets[0].getsockname()[:2])
+    pipe = Pipe(lookup, name="p", timeout_seconds=60.0)
+    waiting = asyncio.create_task(pipe.call("PING"))
+    async with asyncio.timeout(10):
+        await asked.wait()
+        lookup.place = lookup.address.place
+        lookup.leave(lookup.place)
+        with pytest.raises(TimeoutError):
+            await waiting
+        assert await pipe.call("PING") == b"PONG"
+    lookup.leave(lookup.place)
+    assert await pipe.call("PING") == b"PONG"
+    pipe.end()
+    silent.close()
 
 
 @pytest.mark.slow
