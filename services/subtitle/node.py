@@ -6,6 +6,9 @@ A task here fetches, has a worker do the work, and stores; the rules are in `sub
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import orjson
 
 from nodekit import MediaKind, TaskContext
 from services.subtitle import film_tasks as film_tasks  # declares its tasks on the node, as the next one does
@@ -53,6 +56,8 @@ from subtitles.writing import AssStyle
 
 MAX_INLINE = 2_000
 """Segments that an output shows besides its file; a task's output may have 1 MiB."""
+MAX_INLINE_BYTES = 256 * 1024
+"""As JSON. Words with their times make much of few segments, and in the output's own form twice as much."""
 
 
 @node.task("wservice.generate_subtitle_files", reuse_field="subtitle_path")
@@ -165,7 +170,7 @@ async def prepare_tts_segments(
         original_segments_count=before, prepared_segments_count=len(entries), data_source=source.name
     )
     return PrepareTtsSegmentsOutput(
-        prepared_segments=entries if len(entries) <= MAX_INLINE else None,
+        prepared_segments=_inline(entries),
         prepared_segments_file=await context.store(target),
         source_stage=name or "segments_file",
         total_segments=len(entries),
@@ -342,7 +347,7 @@ async def _merged(
 ) -> MergedOutput:
     return MergedOutput(
         merged_segments_file=await context.store(target),
-        merged_segments=merged.entries if len(merged.entries) <= MAX_INLINE else None,
+        merged_segments=_inline(merged.entries),
         input_summary=MergeSummary(
             transcript_segments_count=merged.transcript_segments,
             speaker_segments_count=merged.speaker_segments,
@@ -350,3 +355,10 @@ async def _merged(
             data_source=transcript.name,
         ),
     )
+
+
+def _inline(entries: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
+    """Return segments as an output shows them besides their file; None when they are too many or too much."""
+    if len(entries) > MAX_INLINE or len(orjson.dumps(entries)) > MAX_INLINE_BYTES:
+        return None
+    return entries

@@ -50,7 +50,7 @@ class MergedOutput(TaskOutput):
     merged_segments_file: MediaRef
     """JSON `{merged_segments: […]}`."""
     merged_segments: list[dict[str, Any]] | None
-    """The same inline; null when there are more than 2,000."""
+    """The same inline; null when there are more than 2,000, or more than 256 KiB."""
     input_summary: MergeSummary
     """What went in."""
 
@@ -83,7 +83,7 @@ class PrepareTtsSegmentsOutput(TaskOutput):
     """Segments to speak."""
 
     prepared_segments: list[dict[str, Any]] | None
-    """`[{id, start, end, duration, text, speaker, words}]`; null when there are more than 2,000."""
+    """`[{id, start, end, duration, text, speaker, words}]`; null when there are more than 2,000, or more than 256 KiB."""
     prepared_segments_file: MediaRef
     """JSON `{prepared_segments: […]}`."""
     source_stage: str

@@ -351,3 +351,40 @@ async def test_cues_are_moved_to_a_films_speech(subtitle_node: NodeUnderTest, tm
     assert json.loads(result.file("report_path").read_text())["sync"]["fit"] == result.output["sync"]["fit"]
     refused = await failed(subtitle_node, "fix_subtitles", subtitle_path=source, sync_to=source)
     assert refused in {("MEDIA_UNREADABLE", "/sync_to"), ("MEDIA_FORMAT_REFUSED", "/sync_to")}
+
+
+async def test_a_two_hour_films_words_fit_into_every_result(
+    subtitle_node: NodeUnderTest, tmp_path: Path
+) -> None:
+    """What is too much to be shown besides its file is left out there, and never fails the task."""
+    length, spoken = 7.0, TEXT.split()
+    segments = [
+        {
+            "start": length * number,
+            "end": length * number + 6.9,
+            "text": TEXT,
+            "words": [
+                {
+                    "word": f" {word}",
+                    "start": length * number + n * 0.3,
+                    "end": length * number + n * 0.3 + 0.28,
+                    "probability": 0.9,
+                }
+                for n, word in enumerate(spoken)
+            ],
+        }
+        for number in range(1000)
+    ]
+    turns = [{"start": one["start"], "end": one["end"], "speaker": "SPEAKER_00"} for one in segments]
+    (tmp_path / "words.json").write_text(json.dumps({"segments": segments}))
+    (tmp_path / "turns.json").write_text(json.dumps({"segments": turns}))
+    files = {"segments_file": str(tmp_path / "words.json"), "diarization_file": str(tmp_path / "turns.json")}
+    merged = await completed(subtitle_node, "merge_with_word_timestamps", **files)
+    whole = json.loads(merged.file("merged_segments_file").read_text())["merged_segments"]
+    assert (len(whole), merged.output["merged_segments"]) == (1000, None)
+    apart = await completed(subtitle_node, "merge_speaker_segments", **files)
+    assert apart.output["input_summary"]["merged_segments_count"] == 1000
+    ready = await completed(
+        subtitle_node, "prepare_tts_segments", segments_file=str(merged.file("merged_segments_file"))
+    )
+    assert ready.output["total_segments"] >= 900
