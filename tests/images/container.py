@@ -12,6 +12,7 @@ import shlex
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from tests.images.compose import Service
@@ -130,16 +131,14 @@ class Container:
         except (IndexError, FileNotFoundError, subprocess.TimeoutExpired):
             return False
 
-    def processes(self) -> list[Path]:
-        """The folders below /proc of all processes of the container."""
+    def processes(self, what: str) -> list[str]:
+        """A file of /proc (`stat`, `status`) of each process of the container; of those that do not end meanwhile."""
         space = Path(f"/proc/{self.pid}/ns/pid").readlink()
         found = []
         for path in Path("/proc").glob("[0-9]*"):
-            try:
+            with suppress(OSError):
                 if (path / "ns/pid").readlink() == space:
-                    found.append(path)
-            except OSError:
-                continue
+                    found.append((path / what).read_text())
         return found
 
     def stop(self) -> tuple[int, float]:
