@@ -20,6 +20,8 @@ from results.states import TERMINAL_EVENTS, TERMINAL_STATES
 RESTART_SECONDS = 16.0
 BACK_SECONDS = 15.0
 MAX_WORKER_LOST = 3
+UNLUCKY = "UNLUCKY"
+"""What attempts fail with that are told to."""
 _DEATH_SECONDS = 1.0
 """A run whose last line is that close to its node's death died with it: a beat, and the time until the kernel got to it."""
 _CLOCK_SECONDS = 0.15
@@ -223,7 +225,9 @@ def _judge_state(verdict: Verdict, outcome: Outcome, runs: list[Interval]) -> No
             verdict.breach("unexpected_failures", f"{task.task_id} should have failed")
     elif outcome.state == "failed":
         dead_letter = outcome.error_code == "WORKER_LOST" and outcome.worker_lost >= MAX_WORKER_LOST
-        if task.failures != DOOMED and not dead_letter:
+        # An attempt that failed by itself just before its task's cancel came: it is not tried again, and its error is the end.
+        stopped = bool(task.failures) and task.cancel_after is not None and outcome.error_code == UNLUCKY
+        if task.failures != DOOMED and not dead_letter and not stopped:
             verdict.breach("unexpected_failures", f"{task.task_id} failed: {outcome.error_code}")
     elif task.cancel_after is None:
         verdict.breach("unexpected_failures", f"{task.task_id} is {outcome.state} and nobody asked for it")

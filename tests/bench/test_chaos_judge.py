@@ -147,6 +147,13 @@ def test_a_wait_for_slots_that_others_hold_is_no_late_restart() -> None:
         assert (verdict.node_restart_max_seconds, verdict.node_rerun_max_seconds) == (counted, 16.2)
 
 
+def test_a_cancel_that_comes_after_a_planned_failure_breaks_nothing() -> None:
+    """The attempt had failed by itself: it is not tried again, and its error is the task's end."""
+    given = {"watch": False, "temper": "", "failures": 1, "cancel_after": 1.0}
+    ended = outcome(given, state="failed", events=[(1, "failed")], error_code="UNLUCKY")
+    assert breaches(judge(story(ended, deliveries=[]))) == {}
+
+
 def test_a_story_in_which_no_restart_was_measured_proves_nothing() -> None:
     """The verdict does not hold when its figure was never put to the test."""
     verdict = judge(story())
@@ -203,6 +210,11 @@ BROKEN: dict[str, tuple[str, Evidence]] = {
         "unexpected_failures",
         story(outcome({"watch": False, "temper": ""}, state="failed", events=[(1, "failed")], error_code="WORKER_LOST",
                       worker_lost=2), deliveries=[]),
+    ),
+    "a failure that was planned for the first of many attempts": (
+        "unexpected_failures",
+        story(outcome({"watch": False, "temper": "", "failures": 1}, state="failed", events=[(1, "failed")],
+                      error_code="UNLUCKY"), deliveries=[]),
     ),
     "a doomed task that completed": ("unexpected_failures", story(outcome({"failures": DOOMED}))),
     "a cancel that nobody asked for": (
