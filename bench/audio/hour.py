@@ -42,6 +42,7 @@ async def killed_hour(under_test: NodeUnderTest, case: Case, minutes: float) -> 
 
     def kill(event: Any) -> None:
         progress = event.progress
+        memory.working = memory.working or progress.stage == case.stage
         if progress.stage == case.stage and progress.percent >= _KILL_PERCENT and not killed:
             for pid in workers():
                 killed.append(pid)

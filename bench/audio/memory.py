@@ -34,6 +34,9 @@ class Memory:
     """What was seen of each process, twice a second: MiB."""
 
     workers: dict[int, list[float]] = field(default_factory=dict)
+    at_work: dict[int, list[float]] = field(default_factory=dict)
+    """The same, since `working` was set: in the phase of the long work, which has other models than those before."""
+    working: bool = False
     node: list[float] = field(default_factory=list)
     """The node's own process, which is the bench's as well."""
 
@@ -43,17 +46,20 @@ class Memory:
         return max((max(sizes) for sizes in self.workers.values()), default=0.0)
 
     def growth(self) -> float:
-        """Return by how many percent the worker that lived longest grew from the second quarter of its life to the last."""
-        longest = max(self.workers.values(), key=len, default=[])
+        """Return by how many percent the worker that was longest at work grew from the second quarter of it to the last."""
+        longest = max(self.at_work.values(), key=len, default=[])
         return growth_percent(longest)
 
     def look(self) -> None:
         """Note every process."""
         for pid in workers():
             try:
-                self.workers.setdefault(pid, []).append(rss_mib(pid))
+                size = rss_mib(pid)
             except OSError:
                 continue
+            self.workers.setdefault(pid, []).append(size)
+            if self.working:
+                self.at_work.setdefault(pid, []).append(size)
         self.node.append(rss_mib(os.getpid()))
 
 
