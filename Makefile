@@ -191,6 +191,9 @@ quality-audio: models ## Score what is heard, told apart, separated and spoken, 
 quality-ocr: models ## Score what is read off pictures
 	@$(python) -m bench.together $(call benches,$(wildcard bench/quality/ocr*.py))
 
+bench-ocr-long: models ## Read a film of two hours (minutes=120): flat memory, nothing lost, the same from its middle on
+	@$(python) -m bench.ocr_long $(if $(minutes),--minutes $(minutes))
+
 quality-text: models ## Attack texts with a hostile language model, damage subtitles in every way, and score what comes of it
 	@$(python) -m bench.together $(call benches,$(wildcard bench/quality/text*.py))
 
@@ -233,6 +236,6 @@ lock: setup ## Compile all requirements to pinned, hashed locks (upgrade=1: the 
 clean: ## Remove what setup and runs made
 	@rm -rf .venv .venv-client .venv-locks .venv-bench .environments $(stamps) yivideo .run .demo tools/buf/node_modules tools/compose/node_modules tests/foreign/node_modules .sbom
 
-.PHONY: bench-traces bench-idle bench-failover bench-cli settings trials test-fast map models environment quality-audio quality-ocr quality-text bench-audio test-engines help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams bench-hour japanese \
+.PHONY: bench-ocr-long bench-traces bench-idle bench-failover bench-cli settings trials test-fast map models environment quality-audio quality-ocr quality-text bench-audio test-engines help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams bench-hour japanese \
 	bench-gpulock chaos-gpulock bench-tasks
 .PHONY: story-hosts bench-scale
