@@ -46,8 +46,7 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 def running_seconds(pid: int) -> float:
     """Return the processor time of a process's living threads by the scheduler's own count, to the nanosecond.
 
-    `cpu_seconds` counts whole ticks of 10 ms to whoever runs when one ends, which is no measure of processes that wake for 50 µs
-    at a timer. What a child that is gone has used is not in here.
+    `cpu_seconds` counts whole ticks of 10 ms to whoever runs when one ends. What a child that is gone has used is not in here.
     """
     total = 0
     with contextlib.suppress(OSError):
