@@ -53,12 +53,13 @@ async def completed(under_test: NodeUnderTest, task: str, **task_input: Any) -> 
     return result
 
 
-def test_four_tasks_with_their_reuse_fields() -> None:
-    """The node offers exactly the origin's four tasks, each with the output field that decides on reuse."""
+def test_tasks_with_their_reuse_fields() -> None:
+    """The node offers exactly the origin's four tasks and a dubbed film's mix, each with the field that decides on reuse."""
     assert {task.name: task.reuse_field for task in node.tasks} == {
         "ffmpeg.crop_subtitle_images": "cropped_images_path",
         "ffmpeg.extract_audio": "audio_path",
         "ffmpeg.extract_keyframes": "keyframe_dir",
+        "ffmpeg.mix_voice_over": "video_path",
         "ffmpeg.split_audio_segments": "audio_segments_dir",
     }
     assert node.engines()[0].startswith("ffmpeg/")
