@@ -3,7 +3,7 @@ are heard again, one by one, by sampling.
 
 On processors a batch is shared out among searches of a thread each, side by side. In the library's own way, one search on all
 threads, these wait for each other at every small product of the decoder: 12 % more processor time on an idle machine, and on a busy
-one they spin for whoever was put aside (ADR 32).
+one they spin for whoever was put aside (ADR 28).
 
 Measured with base on ../shared/media: no time tokens (with them WER 0.34 instead of 0.09 on the sonnet), and the language is asked
 of an encoding of the group's own length, not padded to 30 s: the same answers in a tenth of the time.

@@ -21,7 +21,7 @@ _PIECE_SECONDS = 60
 _MOST_PIECES = 10
 _FRAME = SAMPLE_RATE // 50
 LOUD_SHARE = 0.3
-"""Of the time, from which music counts; see docs/adr/0041."""
+"""Of the time, from which music counts; see docs/adr/0031."""
 LOUD_DB = 8.0
 """Distance of speech from music below which music is loud: read from one of the four mixes of `bench.quality.separate_asr`."""
 
