@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from gateway.http.model import Answer
 from gateway.v1.answers.tasks import MinioFile, TaskResult
-from gateway.v1.answers.workflows import Stage, WorkflowTask
+from gateway.v1.answers.workflows import WorkflowResult
 
 
 class CallbackBody(Answer):
@@ -25,35 +25,6 @@ class CallbackBody(Answer):
     """When the task ended."""
 
 
-class EndedWorkflow(Answer):
-    """A workflow that has ended: its context without what only the delivery itself would change."""
-
-    workflow_id: str
-    """The workflow's id."""
-    status: str
-    """completed, failed or cancelled."""
-    state: str
-    """The same."""
-    create_at: str
-    """When it was accepted, RFC 3339."""
-    ended_at: str
-    """When the last of its tasks ended."""
-    input_params: dict[str, Any]
-    """`{task_name, input_data, callback_url, workflow_chain}`; the first two of a workflow of one task."""
-    shared_storage_path: str
-    """Where the first YiVideo kept a workflow's files."""
-    stages: dict[str, Stage]
-    """Its tasks by type; of several of one type the last."""
-    tasks: list[WorkflowTask]
-    """All of its tasks, in order."""
-    error: str | None
-    """What failed first, or why it was cancelled."""
-    template: str | None
-    """The template that it was made from."""
-    labels: dict[str, str]
-    """The client's words."""
-
-
 class WorkflowCallbackBody(Answer):
     """The result of an ended workflow. Every delivery of one callback has the same bytes."""
 
@@ -61,7 +32,7 @@ class WorkflowCallbackBody(Answer):
     """The workflow's id."""
     status: str
     """completed, failed or cancelled."""
-    result: EndedWorkflow
+    result: WorkflowResult
     """The whole."""
     minio_files: list[MinioFile]
     """What its tasks have stored; `url` is the object path where the installation has no `scheduler.callbacks.public_url`."""

@@ -50,8 +50,8 @@ class WorkflowTask(Stage):
     """Why it failed, with a code."""
 
 
-class WorkflowContext(Answer):
-    """A workflow: the first YiVideo's WorkflowContext, and more."""
+class WorkflowResult(Answer):
+    """A workflow, without what only the delivery of its callback would change: what a callback tells of it."""
 
     workflow_id: str
     """The workflow's id."""
@@ -61,12 +61,8 @@ class WorkflowContext(Answer):
     """The exact state: also cancelling."""
     create_at: str
     """When it was accepted, RFC 3339."""
-    updated_at: str
-    """When it or one of its tasks last changed."""
     ended_at: str | None
     """When the last of its tasks ended."""
-    expires_at: str | None
-    """When it and its tasks will be removed."""
     input_params: dict[str, Any]
     """`{task_name, input_data, callback_url, workflow_chain}`; the first two of a workflow of one task."""
     shared_storage_path: str
@@ -81,6 +77,15 @@ class WorkflowContext(Answer):
     """The template that it was made from."""
     labels: dict[str, str]
     """The client's words."""
+
+
+class WorkflowContext(WorkflowResult):
+    """A workflow: the first YiVideo's WorkflowContext, and more."""
+
+    updated_at: str
+    """When it or one of its tasks last changed."""
+    expires_at: str | None
+    """When it and its tasks will be removed."""
     callback_status: str | None
     """pending, sent, failed or invalid_url; null: no callback, or not yet ended."""
     last_sequence: int
