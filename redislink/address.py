@@ -79,7 +79,12 @@ RedisUrl = Annotated[SecretStr, AfterValidator(_readable)]
 
 
 def _with_sentinels(scheme: str, rest: str) -> RedisAddress:
-    parts = urlsplit(f"//{rest}")
+    try:
+        parts = urlsplit(f"//{rest}")
+    except ValueError:  # it repeats what it was given, with the password
+        raise ValueError(
+            f"is no URL; percent-encode what is unusual in a password: {_SENTINEL_FORM}"
+        ) from None
     login, _, hosts = parts.netloc.rpartition("@")
     name, _, database = parts.path.strip("/").partition("/")
     if not _NAME.fullmatch(unquote(name)) or not (database == "" or database.isdecimal()):
@@ -87,7 +92,7 @@ def _with_sentinels(scheme: str, rest: str) -> RedisAddress:
     query = dict(parse_qsl(parts.query))
     user, password = query.pop("sentinel_username", ""), query.pop("sentinel_password", "")
     tls = {key: value for key, value in query.items() if key.startswith("ssl_")}
-    at = f"{quote(user)}:{quote(password, safe='')}@" if password else ""
+    at = f"{quote(user, safe='')}:{quote(password, safe='')}@" if password else ""
     of_sentinels = f"?{urlencode(tls)}" if tls else ""
     sentinels = tuple(
         f"{scheme}://{at}{join_host_port(*_sentinel_place(host))}/0{of_sentinels}"

@@ -65,6 +65,12 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Give each answer to the oldest command that waits for one."""
         self._reader.feed(data)
+        try:
+            self._give_answers()
+        except hiredis.ProtocolError:  # another service's port, as a URL with a slip names it
+            self.fail(ConnectionError("what listens there is no redis"))
+
+    def _give_answers(self) -> None:
         while (answer := self._reader.gets()) is not False:
             future, _, take = self._awaited.popleft()
             if take is not None and not isinstance(answer, hiredis.ReplyError):

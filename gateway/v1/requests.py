@@ -279,7 +279,7 @@ class ComposeBody(Body):
     """Bucket; default: the store's own."""
     content_type: str = Field("", max_length=128)
     """MIME type; default: by the name."""
-    size: int | None = Field(None, ge=0)
+    size: int | None = Field(None, ge=0, le=2**63 - 1)
     """Bytes that the whole must have."""
     sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$")
     """Lower-case hex SHA-256 that the whole must have."""

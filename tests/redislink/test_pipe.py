@@ -89,6 +89,23 @@ async def test_nobody_listens() -> None:
         await Pipe("redis://127.0.0.1:1/0", name="x").call("PING")
 
 
+async def test_another_services_port_is_a_connection_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """Who is no redis is told as one that cannot be reached: tried again, without a line of the event loop for each try."""
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\x00\x00\x18\x04")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        pipe = Pipe(f"redis://127.0.0.1:{port}/0", name="x", timeout_seconds=5)
+        with pytest.raises(ConnectionError, match="no redis"):
+            await pipe.call("PING")
+        pipe.end()
+    assert not caplog.records
+
+
 async def test_commands_that_belong_together_are_sent_at_once(pipe: Pipe) -> None:
     """Several commands in one call: answers in order; of several errors the first is raised."""
     await pipe.call("DEL", "a", "text")

@@ -87,6 +87,19 @@ def test_a_url_that_means_nothing_is_refused(url: str) -> None:
     assert "hidden" not in str(refused.value)
 
 
+def test_a_password_is_not_told_by_what_cannot_be_read() -> None:
+    """The standard library repeats the whole of such a name in its error."""
+    with pytest.raises(ValueError, match="percent-encode") as refused:
+        parse_redis_url("redis+sentinel://:hidden\u2100@a,b/tasks")
+    assert "hidden" not in str(refused.value)
+
+
+def test_a_sentinels_user_may_have_any_sign() -> None:
+    """A slash in it would end the part that names the host."""
+    address = parse_redis_url("redis+sentinel://a/tasks?sentinel_username=b%2Fc%40d&sentinel_password=e%2Ff")
+    assert address.sentinels == ("redis://b%2Fc%40d:e%2Ff@a:26379/0",)
+
+
 async def test_nobody_knows_a_primary() -> None:
     """Sentinels that are all away are an error of the connection, which is tried again."""
     primary = Primary("redis+sentinel://127.0.0.1:1,127.0.0.1:2/main", name="x")

@@ -110,7 +110,8 @@ async def test_what_is_made_of_parts_must_fit(house: Harness, client: AsyncClien
             assert response.status == 200
     good = {"file_path": "whole", "parts": ["p1", "p2", "p1"], "delete_parts": False}
     refused: list[tuple[dict[str, Any], int]] = [
-        ({"parts": ["p1", "p3"]}, 404), ({"sha256": "0" * 64}, 400), ({"size": 5}, 400), ({"parts": []}, 400),
+        ({"parts": ["p1", "p3"]}, 404), ({"sha256": "0" * 64}, 400), ({"size": 5}, 400), ({"size": 2**63}, 400),
+        ({"parts": []}, 400),
         ({"parts": ["p1", "whole"]}, 400), ({"file_path": "../x"}, 400), ({"sha256": "x"}, 400), ({"more": 1}, 400),
     ]  # fmt: skip
     for change, status in refused:
