@@ -37,7 +37,7 @@ class Transcript:
 
     async def subtitles(self, form: str) -> bytes:
         """Return the SRT or VTT that the task has written."""
-        return await self._read(self.output["text_files"][form])
+        return await self._read(self.output["transcript_files"][form])
 
     async def verbose(self, wanted: list[str], task: str) -> dict[str, Any]:
         """Return `verbose_json`: text, language, duration, and segments or words with their times."""

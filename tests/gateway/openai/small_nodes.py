@@ -46,7 +46,7 @@ class HearOutput(TaskOutput):
     """Seconds."""
     language: str
     """Language."""
-    text_files: dict[str, MediaRef]
+    transcript_files: dict[str, MediaRef]
     """Files by form."""
 
 
@@ -77,7 +77,7 @@ async def transcribe(request: HearInput, context: TaskContext) -> HearOutput:
         segments_file=await context.store(table),
         audio_duration=float(len(rows)),
         language=request.language or "en",
-        text_files=files,
+        transcript_files=files,
     )
 
 
