@@ -40,6 +40,16 @@ class SoundContent:
         """Return the shares by name, and the distance where there is one, rounded."""
         return {name: round(share, 3) for name, share in asdict(self).items() if share is not None}
 
+    def in_words(self) -> str:
+        """Say it as a sentence does: `speech 80 % of the time, singing 0 %, music 13 %, speech 4.2 dB over the music`."""
+        said = f"speech {self.speech:.0%} of the time, singing {self.singing:.0%}, music {self.music:.0%}"
+        said = said.replace("%", " %")
+        distance = self.speech_over_music_db
+        if distance is None:
+            return said
+        where = "over" if distance >= 0 else "below"
+        return f"{said}, speech {abs(distance):.1f} dB {where} the music"
+
     @property
     def is_music_loud(self) -> bool:
         """Whether music plays for a good part of the time, about as loud as speech."""

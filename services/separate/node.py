@@ -110,7 +110,7 @@ def _not_parted(request: SeparateVocalsInput, mix: Mix, heard: SoundContent) -> 
         model_used="none",
         quality_mode=request.setting("quality_mode"),
         engine="none",
-        engine_reason=f"music is not loud: {heard.as_dict()}",
+        engine_reason=f"music is not loud: {heard.in_words()}",
         heard=heard.as_dict(),
         gain=1.0,
         vocal_level_db=None,
