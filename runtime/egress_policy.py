@@ -16,6 +16,8 @@ IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_URL_LENGTH = 2048
+STACK_SETTING = "YIVIDEO_STACK__ALLOW_ADDRESSES"
+"""What sets the allow-lists of an installation that `make run` starts: its parts do not take their own."""
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
@@ -176,7 +178,8 @@ class EgressPolicy:
 
     def refusal(self, reason: str) -> AddressRefused:
         """Return the refusal of an address that the operator could allow."""
-        return AddressRefused(f"{reason}; {self.setting} can allow it" if self.setting else reason)
+        allowing = f"{self.setting} can allow it (under `make run`: {STACK_SETTING})"
+        return AddressRefused(f"{reason}; {allowing}" if self.setting else reason)
 
     def allows_host(self, host: str, port: int | None) -> bool:
         """Whether the allow-list has this host name (not: an address)."""

@@ -10,7 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.egress import MAX_URL_LENGTH, EgressPolicy, is_public
+from runtime.egress_policy import STACK_SETTING
 from runtime.errors import AddressRefused, InvalidArgument
+from runtime.section_names import variable_name
+from stack.part_settings import _INSTEAD
 
 PRIVATE = [
     "0.0.0.0", "0.1.2.3",  # this network
@@ -225,3 +228,21 @@ def test_a_slip_in_the_allow_list_is_loud(entry: str) -> None:
     """An entry that means nothing stops the process at its start instead of allowing nothing in silence."""
     with pytest.raises(InvalidArgument, match="allow-list"):
         EgressPolicy(allow=(entry,))
+
+
+def test_a_refusal_names_the_setting_that_works_under_make_run() -> None:
+    """The part's own setting, and the stack's, which decides it where the stack starts the part; nothing without a setting."""
+    with pytest.raises(AddressRefused) as refused:
+        EgressPolicy(setting="scheduler.callbacks.allow").check_url("http://127.0.0.1:8000/x")
+    assert (
+        "127.0.0.1 is not a public address; scheduler.callbacks.allow can allow it" in refused.value.message
+    )
+    assert STACK_SETTING in refused.value.message
+    with pytest.raises(AddressRefused, match=r"is not a public address$"):
+        EgressPolicy().check_url("http://127.0.0.1:8000/x")
+
+
+def test_the_stack_has_the_setting_that_refusals_name() -> None:
+    """It is the stack's, by the stack's own table of what it decides for its parts."""
+    for name in ("scheduler.callbacks.allow", "node.egress_allow"):
+        assert variable_name(*_INSTEAD[name].split(".")) == STACK_SETTING
