@@ -164,6 +164,15 @@ class WorkflowPage(Answer):
     """Token of the next page; empty: this was the last."""
 
 
+class LackingTask(Answer):
+    """A task type of a template that cannot run now."""
+
+    task_name: str
+    """The type."""
+    reason: str
+    """What is lacking, and how it is brought."""
+
+
 class TemplateInfo(Answer):
     """A workflow that is ready made."""
 
@@ -178,9 +187,11 @@ class TemplateInfo(Answer):
     result: dict[str, str]
     """What comes out, by name: the reference to it."""
     available: bool
-    """Whether every task type that it needs in any case is known here."""
+    """Whether every task type that it needs in any case is known here, and none of them is among those of `lacking`."""
     missing: list[str]
     """Task types that it may need and no node here has published."""
+    lacking: list[LackingTask]
+    """Task types that it may need, that are known, and that cannot run now, each with the reason."""
 
 
 class TemplateList(Answer):

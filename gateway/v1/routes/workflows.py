@@ -26,6 +26,7 @@ from gateway.v1.preference import applied, wished_wait_seconds
 from gateway.v1.requests import permitted_user
 from gateway.v1.routes.tasks import states_in
 from gateway.v1.submission import IDEMPOTENCY_HEADER
+from gateway.v1.template_presenter import template_info
 from gateway.v1.workflow_requests import (
     ListWorkflowsQuery,
     RetryWorkflowBody,
@@ -237,23 +238,8 @@ async def list_templates(request: web.Request) -> web.StreamResponse:
     read_query(request, NoQuery)
     backend = request.app[BACKEND]
     listed = await backend.read(backend.tasks.ListTaskTypes, task_pb2.ListTaskTypesRequest())
-    known = {kind.name for kind in listed.task_types}
-    return answer(
-        answers.TemplateList(
-            templates=[
-                answers.TemplateInfo(
-                    name=one.name,
-                    description=one.description,
-                    parameters=one.schema,
-                    tasks=list(one.task_names),
-                    result=dict(one.result),
-                    available=one.always_needed <= known,
-                    missing=sorted(set(one.task_names) - known),
-                )
-                for one in TEMPLATES.values()
-            ]
-        )
-    )
+    known = {kind.name: kind for kind in listed.task_types}
+    return answer(answers.TemplateList(templates=[template_info(one, known) for one in TEMPLATES.values()]))
 
 
 _WAIT = {"Prefer": "`wait=N`: answer when the workflow has ended, at the latest after N seconds."}
