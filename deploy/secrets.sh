@@ -7,6 +7,10 @@
 #
 # REDIS_URL ends before the database: redis://[user:password@]host:port. What is there already stays.
 set -eu
+[ $# -eq 2 ] || {
+    echo "usage: deploy/secrets.sh FOLDER REDIS_URL    (for example .secrets redis://redis:6379)" >&2
+    exit 2
+}
 folder=$1
 redis=${2%/}
 

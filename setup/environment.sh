@@ -19,7 +19,7 @@ digest=$(sha256sum "$lock" | cut -d ' ' -f 1)
     echo "setup: needs Python 3.11 or newer; set PYTHON to one" >&2
     exit 1
 }
-echo "setup: making the environment $name"
+echo "setup: making the environment $name: $(grep -c '^[a-zA-Z0-9].*==' "$lock") packages of $lock into $folder"
 rm -f "$folder/lock.sha256"
 [ -x "$folder/bin/python" ] || "$python" -m venv "$folder"
 if ! { [ -x "$uv" ] && "$uv" pip sync -q --python "$folder/bin/python" --require-hashes "$lock"; }; then

@@ -93,9 +93,13 @@ _ARRIVAL_SECONDS = 10.0
 
 def _list(store: ModelStore, options: argparse.Namespace) -> None:
     print(f"{store.root}")
+    name = max(len(entry.name) for entry in store.entries.values())
+    terms = max(len(entry.license.weights) for entry in store.entries.values())
     for entry in store.entries.values():
         mark = "here " if store.has(entry.name) else "-    "
-        print(f"{mark} {entry.name:28} {entry.size / 1e6:8.1f} MB  {entry.license.weights:14} {entry.task}")
+        print(
+            f"{mark} {entry.name:{name}} {entry.size / 1e6:7.1f} MB  {entry.license.weights:{terms}}  {entry.task}"
+        )
 
 
 def _present(store: ModelStore, names: list[str]) -> list[str]:

@@ -260,7 +260,8 @@ class DeletedResource(Answer):
     """How one resource of a deleted task fared."""
 
     resource: str
-    """local_directory, redis or minio."""
+    """local_directory (files on a shared folder), redis (the task's record) or minio (its stored files). These are words of the
+    first YiVideo, whatever the installation stores in: files that lie in a folder or another S3 are called minio too."""
     status: str
     """deleted, skipped or failed."""
     message: str
