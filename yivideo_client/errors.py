@@ -33,6 +33,10 @@ class ClientError(Exception):
 class ConnectionFailed(ClientError):
     """The server could not be reached, or stopped in the middle of an answer, each time it was tried."""
 
+    def __init__(self, message: str, address: str = "") -> None:
+        super().__init__(message)
+        self.address = address
+
 
 class WaitTimeout(ClientError):
     """The task had not ended in time. It was not cancelled."""

@@ -11,6 +11,9 @@ while True:
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import ssl
 
 from yivideo_client.backoff import Backoff
 from yivideo_client.errors import ApiError, ConnectionFailed
@@ -60,4 +63,18 @@ class Tries:
 
 def connection_failed(address: str, fault: BaseException) -> ConnectionFailed:
     """Name the address and the reason in one line."""
-    return ConnectionFailed(f"{address} cannot be reached: {str(fault) or type(fault).__name__}")
+    return ConnectionFailed(f"{address} cannot be reached: {_reason(fault)}", address)
+
+
+def _reason(fault: BaseException) -> str:
+    """Say what the system said, without the address again; what is no fault of a socket speaks for itself."""
+    cause: BaseException | None = fault
+    while cause is not None:
+        if (
+            isinstance(cause, OSError)
+            and cause.errno
+            and not isinstance(cause, ssl.SSLError | socket.gaierror)
+        ):
+            return os.strerror(cause.errno).lower()
+        cause = cause.__cause__
+    return str(fault) or type(fault).__name__

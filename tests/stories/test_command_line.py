@@ -55,12 +55,16 @@ def test_a_film_goes_in_and_its_sound_comes_out(stack: RunningStack, film: Film,
 
 
 def test_several_files_are_several_tasks(stack: RunningStack, film: Film, tmp_path: Path) -> None:
-    """One that fails is told, with exit code 1, and the others' results are there."""
+    """One that fails is told, with exit code 1; each of the others has a folder of its name, and what lies there is said."""
     (tmp_path / "broken.mp4").write_bytes(b"no film")
     files = [str(film.video), str(tmp_path / "broken.mp4")]
-    said = yivideo(stack, "run", "ffmpeg.extract_audio", *files, "-o", str(tmp_path / "out"), code=1)
-    assert "MEDIA_UNREADABLE" in said
-    assert len(list((tmp_path / "out").rglob("film.wav"))) == 1
+    words = ["run", "ffmpeg.extract_audio", *files, "-o", str(tmp_path / "out")]
+    done = subprocess.run(command(stack, *words), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "MEDIA_UNREADABLE" in done.stderr
+    sound = tmp_path / "out" / film.video.stem / "film.wav"
+    assert list((tmp_path / "out").rglob("*.wav")) == [sound]
+    shown = [line.split() for line in done.stdout.splitlines()]
+    assert ["input", str(film.video)] in shown and ["written", str(sound)] in shown
 
 
 def test_many_are_submitted_and_left(stack: RunningStack, film: Film, tmp_path: Path) -> None:
@@ -94,7 +98,7 @@ def test_the_installation_at_a_glance(stack: RunningStack) -> None:
     ("words", "code", "said"),
     [
         (["run", "ffmpeg.extract_audoi", "x"], 4, "did you mean ffmpeg.extract_audio"),
-        (["run", "ffmpeg.extract_audio", "/nonexistent.mp4"], 2, "/nonexistent.mp4: no such file"),
+        (["run", "ffmpeg.extract_audio", "/nonexistent.mp4"], 2, "/nonexistent.mp4: no such file here"),
         (
             ["run", "ffmpeg.extract_audio", "--video_path", "x", "--sample_rate", "1"],
             3,
@@ -104,7 +108,11 @@ def test_the_installation_at_a_glance(stack: RunningStack) -> None:
         (["task", "get", "nobody"], 4, "TASK_NOT_FOUND"),
         (["file", "get", "no/such"], 4, "404"),
         (["--profile", "nobody", "status"], 2, "nobody"),
-        (["--url", "http://127.0.0.1:9", "task", "list"], 6, "cannot be reached"),
+        (
+            ["--url", "http://127.0.0.1:9", "task", "list"],
+            6,
+            "cannot be reached: connection refused; is it up?",
+        ),
     ],
 )
 def test_exit_codes(stack: RunningStack, words: list[str], code: int, said: str) -> None:

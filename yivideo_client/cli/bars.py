@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -15,6 +16,15 @@ if TYPE_CHECKING:
 _STEP_PERCENT = 10.0
 
 
+@dataclass(frozen=True)
+class _Told:
+    """What was last said of a row."""
+
+    percent: float = -_STEP_PERCENT
+    note: str = ""
+    is_transfer: bool = False
+
+
 class Bars:
     """Shows how far tasks and transfers are, by name."""
 
@@ -22,7 +32,7 @@ class Bars:
         self._quiet = quiet
         self._rich: RichProgress | None = None
         self._rows: dict[str, TaskID] = {}
-        self._told: dict[str, tuple[float, str]] = {}
+        self._told: dict[str, _Told] = {}
 
     def __enter__(self) -> Self:
         if not self._quiet and sys.stderr.isatty():
@@ -47,25 +57,34 @@ class Bars:
             self._rich.stop()
 
     def show(self, name: str, percent: float | None, note: str) -> None:
-        """Show where one row is; without a percent as it was."""
+        """Show how far a task is; without a percent as far as it was."""
+        self._show(name, percent, note, is_transfer=False)
+
+    def _show(self, name: str, percent: float | None, note: str, *, is_transfer: bool) -> None:
         if self._quiet:
             return
+        before = self._told.get(name, _Told())
+        if before.is_transfer != is_transfer:  # how far a file was says nothing of the task
+            before = _Told()
+            percent = percent or 0.0
         if self._rich is not None:
             if name not in self._rows:
                 self._rows[name] = self._rich.add_task(name, total=100.0, note=note)
             self._rich.update(self._rows[name], completed=percent, note=note)
+            self._told[name] = _Told(is_transfer=is_transfer)
             return
-        before, said = self._told.get(name, (-_STEP_PERCENT, ""))
-        now = before if percent is None else percent
-        if (percent is None and note != said) or now >= before + _STEP_PERCENT:
-            print(f"{name}  {max(now, 0.0):3.0f} %  {note}", file=sys.stderr, flush=True)
-            self._told[name] = (now, note)
+        now = before.percent if percent is None else percent
+        is_step = percent is not None and abs(now - before.percent) >= _STEP_PERCENT
+        is_word = note != before.note and (percent is None or now >= 100.0) and not is_transfer
+        if is_step or is_word:
+            share = " " * 5 if is_transfer else f"{max(now, 0.0):3.0f} %"
+            print(f"{name}  {share}  {note}", file=sys.stderr, flush=True)
+            self._told[name] = _Told(now, note, is_transfer)
 
     def transfer(self, name: str, verb: str, done: int, total: int) -> None:
         """Show a transfer."""
-        self.show(
-            name, 100.0 * done / total if total else 100.0, f"{verb} {done / 1e6:.1f} of {total / 1e6:.1f} MB"
-        )
+        percent = 100.0 * done / total if total else 100.0
+        self._show(name, percent, f"{verb} {done / 1e6:.1f} of {total / 1e6:.1f} MB", is_transfer=True)
 
     def event(self, name: str, event: Event) -> None:
         """Show a task's event."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 from yivideo_client import errors
 from yivideo_client.connection import ProfileError
@@ -54,7 +55,7 @@ def exit_code(error: BaseException) -> int:
 
 def tell(error: BaseException) -> None:
     """Write an error to stderr in a line, with the fields at fault below it."""
-    print(f"yivideo: {error or type(error).__name__}", file=sys.stderr)
+    print(f"yivideo: {str(error) or type(error).__name__}{_hint(error)}", file=sys.stderr)
     if isinstance(error, errors.ApiError):
         for fault in error.fields:
             print(f"  {fault.pointer}: {fault.detail}", file=sys.stderr)
@@ -62,6 +63,15 @@ def tell(error: BaseException) -> None:
             print(f"  request {error.request_id}", file=sys.stderr)
     if isinstance(error, errors.TaskFailed) and error.field:
         print(f"  field {error.field}", file=sys.stderr)
+
+
+def _hint(error: BaseException) -> str:
+    """Say what may be done about a server that is not there."""
+    if not isinstance(error, errors.ConnectionFailed):
+        return ""
+    if urlsplit(error.address).hostname in ("127.0.0.1", "localhost", "::1"):
+        return "; is it up? `make run` starts one"
+    return "; is it up, and is that its address?"
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import sys
 from collections.abc import Container, Sequence
 from pathlib import Path
@@ -16,9 +17,23 @@ from yivideo_client.models import Json, TaskType
 _PATH_ENDINGS = ("_path", "_file", "_url", "_paths", "_files")
 
 
+RUN = "yivideo run"
+
+
 class _Parser(argparse.ArgumentParser):
+    own: Sequence[str] = ()
+    """Options of the command itself."""
+
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; `{self.prog} --help` lists the fields")
+        raise UsageError(f"{message}; {self._near(message)}`{self.prog} --help` lists the fields")
+
+    def _near(self, message: str) -> str:
+        said, _, words = message.partition("unrecognized arguments: ")
+        if said or not words:
+            return ""
+        word = words.split()[0].partition("=")[0]
+        near = difflib.get_close_matches(word, [*self._option_string_actions, *self.own], 1)
+        return f"did you mean {near[0]}? " if near else ""
 
 
 def resolved(schema: Json, root: Json) -> Json:
@@ -53,17 +68,21 @@ def input_file_field(task_type: TaskType, given: Container[str] = ()) -> str | N
     return next((name for name in ordered if "/" not in name and name not in given), None)
 
 
-def parser_of(task_type: TaskType) -> argparse.ArgumentParser:
-    """Return a parser that knows each field of a task's input, with its type, range, choices, default and description."""
+def parser_of(task_type: TaskType, command: str = RUN, own: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return a parser that knows each field of a task's input, with its type, range, choices, default and description.
+
+    `own` are the options of the command itself, which are offered too where one is spelled wrongly.
+    """
     parser = _Parser(
-        prog=f"yivideo run {task_type.name}",
-        usage=f"yivideo run {task_type.name} [FILE …] [--field value …]",
+        prog=f"{command} {task_type.name}",
+        usage=f"{command} {task_type.name} [FILE …] [--field value …]",
         description=task_type.description,
         add_help=False,
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
         formatter_class=argparse.RawTextHelpFormatter,
     )
+    parser.own = own
     group = parser.add_argument_group("fields")
     root = task_type.input_schema
     required = set(root.get("required", ()))
@@ -107,16 +126,21 @@ def _help(schema: Json, is_required: bool) -> str:
     return " ".join(part for part in parts if part).replace("%", "%%")
 
 
-def parse(task_type: TaskType, words: Sequence[str]) -> Json:
+def parse(task_type: TaskType, words: Sequence[str], command: str = RUN, own: Sequence[str] = ()) -> Json:
     """Return the input that options give. Text is typed by the schema; the server has the last word on values.
 
     Raises UsageError that names the option.
     """
     root = task_type.input_schema
     properties = root.get("properties", {})
-    given = vars(parser_of(task_type).parse_args(list(words)))
-    return {
+    given = vars(parser_of(task_type, command, own).parse_args(list(words)))
+    read = {
         name: _value(name, value, resolved(properties[name], root), root) for name, value in given.items()
+    }
+    media = {pointer.removeprefix("/") for pointer in task_type.media_fields}
+    return {
+        name: Path(value) if name in media and isinstance(value, str) and Path(value).is_file() else value
+        for name, value in read.items()
     }
 
 
@@ -161,6 +185,6 @@ def _local(name: str, value: str) -> str | Path:
     return value
 
 
-def print_help(task_type: TaskType) -> None:
+def print_help(task_type: TaskType, command: str = RUN) -> None:
     """Write what a task does and its fields."""
-    parser_of(task_type).print_help(sys.stdout)
+    parser_of(task_type, command).print_help(sys.stdout)

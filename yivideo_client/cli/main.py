@@ -10,13 +10,21 @@ import typer
 
 from yivideo_client.cli import dev, file_commands, gpu_commands, task_commands, webhook
 from yivideo_client.cli.completion import task_names
-from yivideo_client.cli.output import Format, print_facts, print_json, print_json_line, print_table
+from yivideo_client.cli.output import (
+    Format,
+    local_facts,
+    print_facts,
+    print_json,
+    print_json_line,
+    print_table,
+)
 from yivideo_client.cli.session import Session
 from yivideo_client.cli.task_commands import FormatOption, TaskIdArgument
 
 if TYPE_CHECKING:
+    from yivideo_client.cli.run import Ran
     from yivideo_client.client import AsyncClient
-    from yivideo_client.models import Task, TaskType
+    from yivideo_client.models import TaskType
 
 app = typer.Typer(
     name="yivideo",
@@ -54,7 +62,7 @@ def _options(
 @app.command(
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
     help="Run a task: `yivideo run ffmpeg.extract_audio film.mp4 -o out/`. Fields of the task are options; "
-    "`yivideo run TASK --help` lists them. Several files are several tasks.",
+    "`yivideo run TASK --help` lists them. Several files are several tasks, and the results of each go to DIR/<its name>/.",
 )
 def run(
     context: typer.Context,
@@ -83,7 +91,7 @@ def run(
     """Run a task on local files, watch it, and fetch its results."""
     from yivideo_client.cli.fields import print_help
     from yivideo_client.cli.run import Plan, run, task_type_named
-    from yivideo_client.cli.words import split_words
+    from yivideo_client.cli.words import own_options, split_words
 
     session: Session = context.obj
     if task_name in ("--help", "-h"):
@@ -101,15 +109,18 @@ def run(
     }
     options = {name: value for name, value in options.items() if value is not None}
 
-    async def work(client: AsyncClient) -> tuple[list[Task], int]:
+    async def work(client: AsyncClient) -> tuple[list[Ran], int]:
         task_type = await task_type_named(client, task_name)
         files, words = split_words(task_type, context.args)
-        plan = Plan(task_name, files, words, folder, task_id, jobs, detach, options)
+        plan = Plan(task_name, files, words, folder, task_id, jobs, detach, options, own=own_options(context))
         return await run(client, plan, task_type, quiet=quiet)
 
-    tasks, code = session.run(work)
-    for task in tasks:
-        print_json_line(task.raw) if as_json else task_commands.show(task, Format.TABLE)
+    done, code = session.run(work)
+    for one in done:
+        if as_json:
+            print_json_line(one.raw)
+        else:
+            print_facts({**task_commands.facts(one.task), **local_facts(one.source, one.written)})
     sys.exit(code)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -56,6 +57,19 @@ def print_facts(facts: Mapping[str, object]) -> None:
     width = max(map(len, facts), default=0)
     for name, value in facts.items():
         print(f"{name:<{width}}  {_cell(value)}")
+
+
+def local_facts(source: str, written: Sequence[Path]) -> dict[str, object]:
+    """Return which local file went in and which came out, for `print_facts`."""
+    facts: dict[str, object] = {"input": source} if source else {}
+    for index, path in enumerate(written):
+        facts["written" if index == 0 else f"  +{index}"] = path
+    return facts
+
+
+def with_local_files(raw: Mapping[str, Any], source: str, written: Sequence[Path]) -> dict[str, Any]:
+    """Add to a server's answer which local file went in and which came out, for `print_json_line`."""
+    return {**raw, "local_input": source or None, "local_files": [str(path) for path in written]}
 
 
 def _cell(value: object) -> str:

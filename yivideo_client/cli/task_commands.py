@@ -31,6 +31,7 @@ def facts(task: Task) -> dict[str, object]:
         "state": task.state,
         "message": task.message,
     }
+    shown = {name: value for name, value in shown.items() if value}  # not every answer tells the type
     if task.error:
         shown["error"] = f"{task.error.code}: {task.error.message}"
     if task.progress and not task.ended:

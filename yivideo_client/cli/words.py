@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from yivideo_client.cli.fields import parser_of
 from yivideo_client.models import TaskType
+
+if TYPE_CHECKING:
+    import typer
 
 
 def split_words(task_type: TaskType, words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -26,3 +30,8 @@ def split_words(task_type: TaskType, words: Sequence[str]) -> tuple[list[str], l
             if "=" not in word and takes_value.get(word, False):
                 options += [value for value in [next(rest, None)] if value is not None]
     return files, options
+
+
+def own_options(context: typer.Context) -> list[str]:
+    """Return the options that a command has beside fields."""
+    return [flag for one in context.command.params for flag in one.opts if flag.startswith("--")]
