@@ -236,7 +236,8 @@ class EventFeed:
         is_behind = bool(newest) and _to_events(newest)[0][0] < after
         if is_behind or (page and page[0][0] == after and page[0][:3] != told[:3]):
             raise StoreRewound
-        return [event for event in page if event[0] > after]
+        # Where what was told is trimmed already, one more has come than a page holds; a full page says that there is more.
+        return [event for event in page if event[0] > after][:_PAGE]
 
     async def _complete(self, task_id: str, stored: StoredEvent) -> task_pb2.TaskEvent:
         sequence, attempt, time_ms, detached, body = stored

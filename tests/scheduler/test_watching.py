@@ -274,3 +274,31 @@ async def test_a_watch_goes_on_when_the_store_forgets(
     assert [one.sequence for one in rest] == list(
         range(gap.gap.snapshot.last_sequence + 1, rest[-1].sequence + 1)
     )
+
+
+async def test_a_watch_behind_what_was_trimmed_reads_to_the_newest(
+    harness: Harness, clean_redis: redis.Redis
+) -> None:
+    """A slow client's last event may be trimmed, with pages of others behind it: it gets all of those, after a gap."""
+    node = await harness.node()
+    client = await harness.scheduler()
+    await client.submit("t1")
+    here = await node.arrival("t1")
+    await here.progress(10)
+    watching = client.watch("t1")
+    seen = [await anext(watching) for _ in range(3)]
+    told, newest = seen[-1].sequence, seen[-1].sequence + 400
+    stream = f"{PREFIX}t:t1:ev"
+    (entry,) = cast(list[tuple[bytes, dict[Any, Any]]], clean_redis.xrevrange(stream, count=1))
+    for sequence in range(told + 1, newest + 1):
+        clean_redis.xadd(stream, entry[1], id=f"{sequence}-0")
+    clean_redis.hset(f"{PREFIX}t:t1", "seq", newest)
+    clean_redis.xtrim(stream, minid=f"{told + 100}-0", approximate=False)
+    clean_redis.client_kill_filter(_type="pubsub")
+    async with asyncio.timeout(20):
+        gap = await anext(watching)
+        assert (gap.gap.first_missing_sequence, gap.gap.last_missing_sequence) == (told + 1, told + 99)
+        rest = [(await anext(watching)).sequence for _ in range(301)]
+    assert rest == list(range(told + 100, newest + 1))
+    await here.complete()
+    assert [event async for event in watching][-1].HasField("completed")

@@ -23,6 +23,13 @@ from tests.conftest import ROOT
 _START_SECONDS = 60.0
 
 
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """Programs that are started heed SIGINT also where this run stands behind a shell's `&`, which has it ignored."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @dataclass
 class RunningStack:
     """A stack that serves."""
