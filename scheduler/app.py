@@ -101,7 +101,7 @@ class Scheduler:
         )
         self.dispatcher.on_sight = self.availability.look
         self.refuse_unavailable = section.refuse_unavailable
-        self.view = TaskView(self.availability)
+        self.view = TaskView(self.availability, section.starts)
         self.history = History(redis, keys)
         self.places = QueuePlaces(redis, keys, self.dispatcher, section.limits.max_running_per_user)
         self.keeper = LeaseKeeper(self.attempts, self.dispatcher, section)

@@ -151,6 +151,8 @@ class SchedulerSection(Section):
     refuse_unavailable: bool = False
     """Whether tasks of a type that is not available are refused with NODE_UNAVAILABLE when their submit does not say what it
     wants. Otherwise they wait for a node."""
+    starts: dict[str, str] = Field(default_factory=dict)
+    """Commands that start nodes here, by the node's name: told to whoever waits for a node of which no replica is there."""
     forget_types_seconds: float = Field(30 * 86400.0, ge=60)
     """After this long without a replica that offers it, a task type is forgotten: a submit is refused as UNKNOWN_TASK_TYPE. A node
     that `nodes` names may be away for as long as nobody needs it: of its types those are forgotten that it has come without."""

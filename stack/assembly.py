@@ -17,7 +17,7 @@ from stack.log_files import LogFiles
 from stack.metrics_targets import metrics_addresses, write_targets
 from stack.part import PartFailed, PartSpec, python_part
 from stack.part_settings import check_settings, drain_seconds
-from stack.placement import PlacedNode, addresses_by_task_prefix, part_name, place_nodes
+from stack.placement import PlacedNode, addresses_by_task_prefix, part_name, place_nodes, start_commands
 from stack.ports import PortBook, is_free
 from stack.private_files import kept_secret, write_private
 from stack.probes import http_probe, node_probe, redis_probe, rpc_probe, scheduler_probe
@@ -208,6 +208,7 @@ class Stack:
             scheduler__redis_url=f"redis://:{self._token}@{self.redis}/0",
             scheduler__filestore_address=self.filestore,
             scheduler__nodes=json.dumps(addresses_by_task_prefix(self.nodes, self._section.remote_nodes)),
+            scheduler__starts=json.dumps(start_commands(self._section)),
             scheduler__callbacks__secrets=json.dumps([self._callback_secret()]),
             scheduler__callbacks__allow=json.dumps(self._section.allow_addresses),
             scheduler__callbacks__public_url=self.url,

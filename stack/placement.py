@@ -82,6 +82,16 @@ def addresses_by_task_prefix(
     return [{"node": prefix, "addresses": addresses} for prefix, addresses in found.items()]
 
 
+def start_commands(section: StackSection) -> dict[str, str]:
+    """Return the command that starts each node of the table, by the name that its tasks begin with; none of what runs elsewhere."""
+    elsewhere = {remote.node for remote in section.remote_nodes}
+    return {
+        row.task_prefix: f"make run nodes={row.name}"
+        for row in read_node_table(section.node_table)
+        if row.task_prefix not in elsewhere
+    }
+
+
 def part_name(kind: str, number: int) -> str:
     """Return the name of the part that is a kind's first, second, … process."""
     return kind if number == 0 else f"{kind}-{number + 1}"

@@ -23,7 +23,6 @@ from runtime.errors import (
 )
 from runtime.logs import get_logger
 from scheduler import metrics
-from scheduler.api.task_view import nobody_offers
 from scheduler.queue.admission import AdmittedTask, milliseconds
 from scheduler.queue.presenter import StoredTask, to_reuse
 from scheduler.queue.record import to_record
@@ -150,7 +149,7 @@ class Submission:
             )
         if wish != task_pb2.WHEN_UNAVAILABLE_REFUSE:
             return
-        reason = nobody_offers(scheduler.availability, spec.task_name, admitted.node)
+        reason = scheduler.view.nobody_offers(spec.task_name, admitted.node)
         if reason and not await scheduler.tasks.exists(spec.task_id):
             raise NodeUnavailable(reason, fields=[FieldViolation("/task_name", reason)])
 

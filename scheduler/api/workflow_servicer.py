@@ -13,7 +13,6 @@ from runtime.rpc_errors import clip
 from scheduler.queue.keys import workflow_record
 from scheduler.queue.presenter import STATES, from_milliseconds, to_deliveries
 from scheduler.queue.workflow_plan import AdmittedWorkflow, within
-from scheduler.queue.workflow_presenter import to_workflow
 from scheduler.queue.workflow_store import StoredWorkflow
 from yivideo.task.v1 import task_pb2, workflow_pb2, workflow_pb2_grpc
 
@@ -46,7 +45,7 @@ class WorkflowServicer(workflow_pb2_grpc.WorkflowServiceServicer):
         for node in {task.node for task in admitted.tasks}:
             scheduler.dispatcher.want(node)
         stored = await scheduler.workflows.load(admitted.spec.workflow_id)
-        workflow = to_workflow(stored)
+        workflow = scheduler.view.workflow(stored)
         if outcome == "existing":
             workflow.reuse.CopyFrom(_reuse(stored))
         return workflow
@@ -74,7 +73,9 @@ class WorkflowServicer(workflow_pb2_grpc.WorkflowServiceServicer):
         self, request: workflow_pb2.GetWorkflowRequest, context: Any
     ) -> workflow_pb2.Workflow:
         """Return one workflow."""
-        return to_workflow(await self._scheduler.workflows.load(request.workflow_id, request.user))
+        return self._scheduler.view.workflow(
+            await self._scheduler.workflows.load(request.workflow_id, request.user)
+        )
 
     async def ListWorkflows(
         self, request: workflow_pb2.ListWorkflowsRequest, context: Any
@@ -92,7 +93,7 @@ class WorkflowServicer(workflow_pb2_grpc.WorkflowServiceServicer):
         scheduler, reason = self._scheduler, clip(request.reason, _REASON_BYTES)
         await scheduler.workflows.load_record(request.workflow_id, request.user)
         await scheduler.workflow_ending.cancel(request.workflow_id, reason, grace)
-        return to_workflow(await scheduler.workflows.load(request.workflow_id))
+        return scheduler.view.workflow(await scheduler.workflows.load(request.workflow_id))
 
     async def RetryWorkflow(
         self, request: workflow_pb2.RetryWorkflowRequest, context: Any
@@ -107,7 +108,7 @@ class WorkflowServicer(workflow_pb2_grpc.WorkflowServiceServicer):
             )
         task_ids = _downstream(stored, list(request.from_keys)) if request.from_keys else []
         await workflows.retry(request.workflow_id, task_ids)
-        return to_workflow(await workflows.load(request.workflow_id))
+        return self._scheduler.view.workflow(await workflows.load(request.workflow_id))
 
     async def DeleteWorkflow(
         self, request: workflow_pb2.DeleteWorkflowRequest, context: Any
@@ -135,7 +136,7 @@ class WorkflowServicer(workflow_pb2_grpc.WorkflowServiceServicer):
         await scheduler.workflows.load_record(request.workflow_id, request.user)
         await scheduler.outbox.redeliver(workflow_record(request.workflow_id))
         scheduler.delivery.want()
-        return to_workflow(await scheduler.workflows.load(request.workflow_id))
+        return scheduler.view.workflow(await scheduler.workflows.load(request.workflow_id))
 
     async def WatchWorkflow(
         self, request: workflow_pb2.WatchWorkflowRequest, context: Any

@@ -5,15 +5,17 @@ from __future__ import annotations
 import pytest
 import redis
 
+from runtime.channel import open_channel
 from runtime.errors import NodeUnavailable, TaskConflict, UnknownTaskType
 from runtime.rpc_errors import rpc_errors
+from runtime.structs import to_struct
 from scheduler.queue.availability import Availability
 from scheduler.queue.keys import Keys
 from scheduler.queue.redis_link import connected
 from scheduler.settings import SchedulerSection
-from tests.scheduler.conftest import Client, Harness, until
+from tests.scheduler.conftest import RUNTIME, Client, Harness, until
 from tests.scheduler.short_times import SHORT
-from yivideo.task.v1 import task_pb2
+from yivideo.task.v1 import task_pb2, workflow_pb2, workflow_pb2_grpc
 
 REFUSE = task_pb2.WHEN_UNAVAILABLE_REFUSE
 WAIT = task_pb2.WHEN_UNAVAILABLE_WAIT
@@ -40,8 +42,9 @@ async def test_a_type_that_nobody_runs_says_so_and_waits_or_is_refused(harness: 
     await until(lambda: not client.scheduler.dispatcher.offers("media.extract"))
     gone = (await types(client))["media.extract"]
     assert not gone.available and gone.HasField("last_seen_time")
-    assert (await client.submit("waits")).waiting_reason == "no replica of node media"
-    assert (await client.get("waits")).waiting_reason == "no replica of node media"
+    said = "no replica of node media; it waits until one is there"
+    assert (await client.submit("waits")).waiting_reason == said
+    assert (await client.get("waits")).waiting_reason == said
     with pytest.raises(NodeUnavailable, match="no replica of node media") as refused:
         await client.submit("refused", when_unavailable=REFUSE)
     assert refused.value.fields[0].pointer == "/task_name"
@@ -54,6 +57,29 @@ async def test_a_type_that_nobody_runs_says_so_and_waits_or_is_refused(harness: 
     await (await node.arrival("waits")).complete()
     assert (await client.ended("waits")).state == task_pb2.TASK_STATE_COMPLETED
     assert (await types(client))["media.extract"].available
+
+
+async def test_who_waits_for_a_node_is_told_how_it_is_started(harness: Harness) -> None:
+    """Where the installation has a command for it: in what a task, a workflow's task and a refusal say; not for another node."""
+    node = await harness.node()
+    starts = {"media": "make run nodes=films", "asr": "make run nodes=asr"}
+    client = await harness.scheduler(unavailable_seconds=0, starts=starts)
+    await client.scheduler.availability.refresh()
+    node.draining = True
+    await node.notify()
+    await until(lambda: not client.scheduler.dispatcher.offers("media.extract"))
+    said = "no replica of node media: start it with `make run nodes=films`"
+    assert (await client.submit("t")).waiting_reason == f"{said}; it waits until one is there"
+    with pytest.raises(NodeUnavailable, match=said):
+        await client.submit("refused", when_unavailable=REFUSE)
+    spec = workflow_pb2.WorkflowSpec(workflow_id="w")
+    spec.tasks.add(
+        key="a", spec=task_pb2.TaskSpec(task_name="media.extract", input=to_struct({"video_path": "a"}))
+    )
+    async with open_channel(client.address, RUNTIME) as channel:
+        workflows = workflow_pb2_grpc.WorkflowServiceStub(channel)
+        made = await workflows.SubmitWorkflow(workflow_pb2.SubmitWorkflowRequest(spec=spec))
+    assert made.tasks[0].waiting_reason.startswith(said)
 
 
 @pytest.mark.trial("10.10")

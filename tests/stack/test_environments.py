@@ -16,7 +16,7 @@ from stack.assembly import Stack
 from stack.environments import EnvironmentMissing, Environments, pins
 from stack.node_table import NodeRow, RemoteNode, UnknownNode, read_node_table
 from stack.part import PartFailed
-from stack.placement import addresses_by_task_prefix, place_nodes
+from stack.placement import addresses_by_task_prefix, place_nodes, start_commands
 from stack.settings import StackSection
 
 TABLE = """
@@ -149,6 +149,7 @@ def test_replicas_and_slots_can_be_set_by_node(tmp_path: Path) -> None:
     ]
     (node,), _ = place_nodes(section(tmp_path, table, slots={"subtitle": 1}), addresses())
     assert node.slots == 1
+    assert start_commands(section(tmp_path, table)) == {"wservice": "make run nodes=subtitle"}
 
 
 def test_the_table_of_this_repository_is_usable() -> None:
@@ -185,5 +186,8 @@ def test_nodes_that_run_elsewhere_are_told_to_the_scheduler(tmp_path: Path) -> N
         {"node": "plain", "addresses": [*plain.addresses, "127.0.0.1:7003"]},
         {"node": "parrot", "addresses": ["127.0.0.1:7001", "127.0.0.1:7002"]},
     ]
+    starts = json.loads(part.environment["YIVIDEO_SCHEDULER__STARTS"])
+    assert starts["deaf"] == "make run nodes=deaf"
+    assert not starts.keys() & {"plain", "parrot"}, "make run does not start what runs elsewhere"
     assert part.environment["YIVIDEO_RUNTIME__TOKEN"] == stack.token == "known-to-both-of-them"
     assert stack._serving_nodes() == {"plain"}, "the stack does not wait for what it does not start"

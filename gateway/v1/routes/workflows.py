@@ -23,6 +23,7 @@ from gateway.v1.answers import workflows as answers
 from gateway.v1.answers.tasks import ReuseInfo
 from gateway.v1.links import links
 from gateway.v1.preference import applied, wished_wait_seconds
+from gateway.v1.presenter import waits_for_nobody
 from gateway.v1.requests import permitted_user
 from gateway.v1.routes.tasks import states_in
 from gateway.v1.submission import IDEMPOTENCY_HEADER
@@ -109,7 +110,7 @@ def _accepted(seen: SeenWorkflow, mode: str, seconds: int) -> web.Response:
         tasks_total=len(workflow.tasks),
         tasks_skipped=done,
         tasks_to_execute=len(workflow.tasks) - done,
-        message="The workflow existed already." if reused else "The workflow was accepted.",
+        message="The workflow existed already." if reused else _taken(workflow),
         tasks=[
             answers.AcceptedTask(
                 key=asked.key,
@@ -126,6 +127,12 @@ def _accepted(seen: SeenWorkflow, mode: str, seconds: int) -> web.Response:
             shown.reuse_info.state = states.state_word(workflow.state)
     headers = {"Location": f"/v1/workflows/{spec.workflow_id}", **applied(seen, seconds)}
     return answer(shown, status=200 if reused or seen.ended else 202, headers=headers)
+
+
+def _taken(workflow: workflow_pb2.Workflow) -> str:
+    """Say that a workflow was taken; also what nobody is there to run, which most callers would not look for."""
+    reasons = (task.waiting_reason for task in workflow.tasks if waits_for_nobody(task))
+    return ": ".join(("The workflow was accepted", *list(dict.fromkeys(reasons))[:1])) + "."
 
 
 async def show_workflow(request: web.Request) -> web.StreamResponse:

@@ -17,7 +17,7 @@ from gateway.app import serving
 from gateway.keys import key_sha256, new_key
 from gateway.settings import ApiKey, GatewaySection, GatewaySettings
 from tests.gateway.v1.test_webhooks import validator
-from tests.scheduler.conftest import RUNTIME, Harness
+from tests.scheduler.conftest import RUNTIME, Harness, until
 from tests.scheduler.fake_node import FakeNode
 from tests.scheduler.receiver import receiving, section
 from yivideo.task.v1 import task_pb2
@@ -131,6 +131,22 @@ async def test_one_request_one_stream_one_answer(api: Api) -> None:
     assert (await api.call("POST", "/v1/workflows", chain()))[0] == 200
     status, page = await api.call("GET", "/v1/workflows?status=completed")
     assert [one["tasks"] for one in page["workflows"]] == [{"completed": 2}]
+
+
+async def test_an_accepted_workflow_that_nobody_would_run_says_so(harness: Harness) -> None:
+    """The answer's message and the task's `waiting_reason` name the node that is not there, and how it is started here."""
+    node = await harness.node()
+    client = await harness.scheduler(unavailable_seconds=0, starts={"media": "make run nodes=films"})
+    await client.scheduler.availability.refresh()
+    node.draining = True
+    await node.notify()
+    await until(lambda: not client.scheduler.dispatcher.offers("media.extract"))
+    api = Api(await harness.stack.enter_async_context(gateway(client.address)), node)
+    status, accepted = await api.call("POST", "/v1/workflows", chain())
+    said = "no replica of node media: start it with `make run nodes=films`; it waits until one is there"
+    assert (status, accepted["message"]) == (202, f"The workflow was accepted: {said}.")
+    _, context = await api.call("GET", "/v1/workflows/w")
+    assert [task["waiting_reason"] for task in context["tasks"]] == [said, "waiting for other tasks"]
 
 
 async def test_refusals_speak_of_the_clients_body(api: Api) -> None:
