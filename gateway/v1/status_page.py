@@ -44,10 +44,15 @@ def status_page(status: InstallationStatus) -> str:
         '<meta name="viewport" content="width=device-width"><title>YiVideo: '
         f"{escape(status.status)}</title><style>{_STYLE}</style></head><body>"
         f"<h1>YiVideo {escape(status.version)}: {_state(status.status)}</h1><p>{escape(facts)}</p>"
-        f"{_parts(status)}{_nodes(status)}{_devices(status)}"
+        f"{_problems(status)}{_parts(status)}{_nodes(status)}{_devices(status)}"
         f"<p><small>As of {escape(status.time.isoformat(timespec='seconds'))}; refreshed every {REFRESH_SECONDS} s. "
         "The same as JSON: Accept: application/json.</small></p></body></html>"
     )
+
+
+def _problems(status: InstallationStatus) -> str:
+    lines = "".join(f'<li class="bad">{escape(one)}</li>' for one in status.problems)
+    return f"<ul>{lines}</ul>" if lines else ""
 
 
 def _parts(status: InstallationStatus) -> str:

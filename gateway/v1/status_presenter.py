@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -44,8 +45,10 @@ def installation_status(
     locks = parts.gpulock.found if parts.gpulock else None
     shown = [_gateway(draining=draining), _scheduler(parts.scheduler), _filestore(parts), _gpulock(parts)]
     nodes = None if queues is None else [_node(queue) for queue in queues.queues]
+    problems = [*_part_problems(shown), *_node_problems(nodes or ())]
     return answers.InstallationStatus(
-        status=_judge(shown, nodes),
+        status=_judge(shown, problems),
+        problems=problems,
         version=VERSION,
         time=now or datetime.now(UTC),
         parts=shown,
@@ -56,15 +59,32 @@ def installation_status(
     )
 
 
-def _judge(
-    parts: list[answers.PartStatus], nodes: list[answers.NodeStatus] | None
-) -> Literal["ok", "degraded", "down"]:
+def _judge(parts: list[answers.PartStatus], problems: list[str]) -> Literal["ok", "degraded", "down"]:
     """Without scheduler or filestore no task can be run; anything else that is wrong leaves something that works."""
-    bad = {part.name for part in parts if part.state not in ("serving", "absent")}
+    bad = {part.name for part in parts if part.state not in _WELL}
     if bad & {SCHEDULER, FILESTORE}:
         return "down"
-    is_short = any(node.problems or (node.ready and not node.replicas) for node in nodes or ())
-    return "degraded" if bad or is_short else "ok"
+    return "degraded" if problems else "ok"
+
+
+_WELL = ("serving", "absent")
+
+
+def _part_problems(parts: Iterable[answers.PartStatus]) -> Iterator[str]:
+    """Yield a sentence for each part that is not as it should be."""
+    for part in parts:
+        if part.state not in _WELL:
+            yield f"{part.name} is {part.state}" + (f": {part.error}" if part.error else "")
+
+
+def _node_problems(nodes: Iterable[answers.NodeStatus]) -> Iterator[str]:
+    """Yield a sentence for each node that nobody runs while tasks wait for it, and for each thing that is wrong with one."""
+    for node in nodes:
+        if node.ready and not node.replicas:
+            waiting = "1 task waits" if node.ready == 1 else f"{node.ready} tasks wait"
+            yield f"{waiting} for node {node.node}, of which no replica is there"
+        for problem in node.problems:
+            yield f"node {node.node}: {problem}"
 
 
 def _gateway(*, draining: bool) -> answers.PartStatus:

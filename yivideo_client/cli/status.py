@@ -38,6 +38,13 @@ def print_status(found: dict[str, Any]) -> None:
         return
     capacity = found["capacity"] or {}
     print_facts({"status": found["status"], "version": found["version"], **capacity})
+    # A gateway of an earlier version tells what is wrong with nodes and no more.
+    problems = found.get("problems")
+    if problems is None:
+        problems = [
+            f"node {node['node']}: {one}" for node in found["nodes"] or [] for one in node["problems"]
+        ]
+    _table("PROBLEMS", [{"problem": one} for one in problems], ("problem",))
     _table("PARTS", found["parts"], ("name", "state", "replicas", "version", "milliseconds", "error"))
     nodes = found["nodes"] or []
     columns = (
@@ -51,8 +58,6 @@ def print_status(found: dict[str, Any]) -> None:
         for one in node["replica_list"]
     ]
     _table("REPLICAS", replicas, ("node", "address", "state", "version", "engines", "models"))
-    problems = [{"node": node["node"], "problem": one} for node in nodes for one in node["problems"]]
-    _table("PROBLEMS", problems, ("node", "problem"))
     _table("GPUS", found["devices"] or [], ("device", "memory_mib", "leased_mib", "holders", "draining"))
 
 

@@ -90,6 +90,8 @@ class InstallationStatus(Answer):
 
     status: Literal["ok", "degraded", "down"]
     """ok; degraded: tasks can be run, and something is wrong; down: tasks cannot be run."""
+    problems: list[str]
+    """Why it is not ok, a sentence for each cause; empty: it is."""
     version: str
     """Version of the gateway that answers."""
     time: datetime

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
+from html import escape
 from html.parser import HTMLParser
 from typing import Any
 
@@ -20,6 +22,7 @@ from tests.gateway.conftest import RUNTIME, Harness
 from yivideo.file.v1 import file_pb2
 from yivideo.gpulock.v1 import monitor_pb2
 from yivideo.task.v1 import task_pb2
+from yivideo_client.cli.status import print_status
 
 
 async def shown(harness: Harness, accept: str = "application/json") -> Any:
@@ -45,6 +48,7 @@ async def test_a_machine_gets_everything(harness: Harness) -> None:
     (node,) = found["nodes"]
     assert (node["node"], node["ready"], node["replica_list"]) == ("ffmpeg", 3, [])
     assert found["status"] == "degraded", "tasks wait and no replica is there"
+    assert found["problems"] == ["3 tasks wait for node ffmpeg, of which no replica is there"]
 
 
 async def test_a_part_that_is_down_is_a_part_of_the_answer(harness: Harness) -> None:
@@ -59,6 +63,7 @@ async def test_a_part_that_is_down_is_a_part_of_the_answer(harness: Harness) -> 
     assert scheduler["error"]
     page, _ = await shown(harness, "text/html")
     assert "unreachable" in page and "cannot be asked" in page
+    assert found["problems"] == [f"scheduler is unreachable: {scheduler['error']}"]
 
 
 async def test_a_part_that_says_nothing_is_not_waited_for() -> None:
@@ -161,5 +166,33 @@ def test_a_node_shows_its_replicas_engines_models_and_versions() -> None:
 )
 def test_the_one_word(changed: dict[str, Any], expected: str) -> None:
     """down: no task can be run; degraded: something is wrong; an installation without a lock service lacks nothing."""
-    assert installation_status(parts(**changed), draining=False).status == expected
-    assert installation_status(parts(), draining=True).status == "degraded"
+    status = installation_status(parts(**changed), draining=False)
+    assert (status.status, bool(status.problems)) == (expected, expected != "ok")
+    assert all(escape(problem) in status_page(status) for problem in status.problems)
+    leaving = installation_status(parts(), draining=True)
+    assert (leaving.status, leaving.problems) == ("degraded", ["gateway is draining"])
+
+
+def test_each_cause_of_the_word_has_its_sentence() -> None:
+    """A part's error, a node that nobody runs while a task waits, and what is wrong with a node, all at once."""
+    waited = task_pb2.Queue(node="asr", ready_count=1, problems=["10.0.0.7:1 cannot be reached"])
+    idle = task_pb2.Queue(node="tts")
+    changed = {
+        "scheduler": task_pb2.ListQueuesResponse(queues=[waited, idle]),
+        "gpulock": monitor_pb2.GetStatusResponse(recovering=True),
+    }
+    assert installation_status(parts(**changed), draining=False).problems == [
+        "gpulock is failing: grants pause while leases are reclaimed",
+        "1 task waits for node asr, of which no replica is there",
+        "node asr: 10.0.0.7:1 cannot be reached",
+    ]
+
+
+def test_the_command_line_shows_the_problems(capsys: pytest.CaptureFixture[str]) -> None:
+    """`yivideo status` has each sentence under the word that it explains."""
+    waited = task_pb2.Queue(node="asr", ready_count=1)
+    status = installation_status(
+        parts(scheduler=task_pb2.ListQueuesResponse(queues=[waited])), draining=False
+    )
+    print_status(json.loads(status.to_json()))
+    assert "1 task waits for node asr, of which no replica is there" in capsys.readouterr().out
