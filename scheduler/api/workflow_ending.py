@@ -66,6 +66,8 @@ class WorkflowEnding:
                     _report("failed", f"it was told to stop but has not ended within {_STOP_SECONDS:g} s")
                 )
                 return _finished(answer)
+        if not await self._workflows.begin_deletion(workflow_id):
+            raise WrongState(f"workflow {workflow_id!r} goes on again")
         stored = await self._workflows.load(workflow_id, brief=True)
         places = asyncio.Semaphore(_AT_ONCE)
 

@@ -2,12 +2,13 @@
 -- left as it is, but for the tasks that are named.
 -- ARGV: prefix, id of its record, nonce, run_again body, ids of tasks that run again although they have completed, ...
 -- Reply: {'running', {ids to settle}, number of tasks that run again} | {'wrong', state} | {'missing'} | {'gone', id of a task} |
---   {'nothing'} (all have completed and none is named)
+--   {'nothing'} (all have completed and none is named) | {'deleted'} (it is being deleted)
 local id = ARGV[2]
 local workflow = read(id)
 if not workflow then return { 'missing' } end
 if workflow.nonce == ARGV[3] then return { 'running', {}, 0 } end
 if not TERMINAL[workflow.state] then return { 'wrong', workflow.state } end
+if redis.call('HGET', task_key(id), 'deleting') then return { 'deleted' } end
 local named, again, records = {}, {}, {}
 for place = 5, #ARGV do named[ARGV[place]] = true end
 for _, member in ipairs(redis.call('LRANGE', part(id, 'members'), 0, -1)) do

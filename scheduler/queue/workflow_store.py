@@ -200,6 +200,14 @@ class WorkflowStore:
             for one, address, attempt, fence in answer[2]
         ]
 
+    async def begin_deletion(self, workflow_id: str) -> bool:
+        """Keep an ended workflow from going on; False when it has gone on already. Raises WorkflowNotFound."""
+        name = workflow_record(workflow_id)
+        answer = await self._redis.run("begin_deletion", [name], keys=[self._keys.task(name)])
+        if answer == b"missing":
+            raise WorkflowNotFound(f"no workflow {workflow_id!r}")
+        return bool(answer == b"marked")
+
     async def retry(self, workflow_id: str, task_ids: Sequence[str]) -> int:
         """Let an ended workflow go on; `task_ids` run again although they completed. Gives how many tasks run again.
 
@@ -219,6 +227,8 @@ class WorkflowStore:
                 )
             case b"gone":
                 raise WrongState(f"task {answer[1].decode()!r} of workflow {workflow_id!r} was deleted")
+            case b"deleted":
+                raise WrongState(f"workflow {workflow_id!r} is being deleted; delete it again to end that")
             case b"nothing":
                 raise WrongState(f"all tasks of workflow {workflow_id!r} have completed; name from where on")
         for dependency in answer[1]:

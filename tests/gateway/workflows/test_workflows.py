@@ -234,6 +234,27 @@ async def test_a_workflow_whose_tasks_are_gone_is_deleted(api: Api) -> None:
     assert report["tasks"][0]["report"]["results"][0]["message"] == "it was gone already"
 
 
+async def test_a_deletion_and_a_retry_at_once_leave_no_half_workflow(api: Api) -> None:
+    """Whichever comes first holds: the workflow goes on whole, and the deletion is refused; or it is gone, and cannot go on."""
+    for number in range(8):
+        body = chain(workflow_id=f"race-{number}")
+        await api.call("POST", "/v1/workflows", body)
+        await api.finish(f"race-{number}-audio")
+        await (await api.node.arrival(f"race-{number}-cut")).fail()
+        await api.events(f"race-{number}")
+        (deleted, report), (retried, _) = await asyncio.gather(
+            api.call("POST", f"/v1/workflows/race-{number}/delete"),
+            api.call("POST", f"/v1/workflows/race-{number}/retry"),
+        )
+        if retried == 202:
+            assert deleted == 400, report
+            await api.finish(f"race-{number}-cut", attempt=2)
+            _, context = await api.call("GET", f"/v1/workflows/race-{number}", Prefer="wait=20")
+            assert context["status"] == "completed"
+        else:
+            assert (deleted, report["status"], retried in (400, 404)) == (200, "success", True)
+
+
 async def test_the_log_of_its_callback(harness: Harness) -> None:
     """Deliveries of a workflow's callback are listed, and it is sent again under the same id."""
     receiver = await harness.stack.enter_async_context(receiving())
