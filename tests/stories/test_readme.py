@@ -9,6 +9,7 @@ import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,7 +76,32 @@ def test_the_readme_with_curl_only(echoing_stack: RunningStack, film: Film, tmp_
     assert '"status":"completed"' in said["The"].replace(" ", "")
     assert (tmp_path / "first.wav").read_bytes()[:4] == b"RIFF"
     assert [delivery["http_status"] for delivery in json.loads(said["How"])["deliveries"]] == [200]
-    assert '"success"' in said["Remove"]
+    batch = json.loads(said["Many"])
+    assert (batch["accepted"], batch["failed"]) == (2, 0)
+    assert json.loads(said["Wait"])["state"] == "completed"
+    assert said["Remove"].count('"status":"success"') == 3
+
+
+def test_the_readmes_ends_of_workflows(echoing_stack: RunningStack, tmp_path: Path) -> None:
+    """One is waited for; one that runs is cancelled, then deleted and gone. Short workflows stand in for those of the films."""
+    preamble, *parts = steps(3)
+    commands = {part.split()[0].strip(".,"): part.partition("\n")[2] for part in parts}
+
+    def printed(of: str) -> Any:
+        return json.loads(run(f"{preamble}\n{commands[of]}", tmp_path, YIVIDEO=echoing_stack.url, FILM="-"))
+
+    for workflow_id, seconds in (("read", 0.1), ("burned", 60)):
+        work = {"key": "work", "task_name": "painter.work", "input_data": {"seconds": seconds}}
+        body = json.dumps({"workflow_id": workflow_id, "tasks": [work]})
+        post = f"curl -sS -f {echoing_stack.url}/v1/workflows -H 'Content-Type: application/json' -d '{body}'"
+        run(post, tmp_path)
+        if workflow_id == "read":
+            assert printed("Or")["status"] == "completed"
+    assert printed("Stop")["status"] == "cancelled"
+    report = printed("Remove")
+    assert (report["workflow_id"], report["status"]) == ("burned", "success")
+    shown = run(f"curl -sS -o /dev/null -w '%{{http_code}}' {echoing_stack.url}/v1/workflows/burned", tmp_path)
+    assert shown == "404"
 
 
 def test_the_readmes_gpu_commands(echoing_stack: RunningStack, tmp_path: Path) -> None:
@@ -90,7 +116,7 @@ def test_the_readmes_gpu_commands(echoing_stack: RunningStack, tmp_path: Path) -
             if name != "Who" or '"waiter_count":1' in said[name]:  # whoever types this comes later than we do
                 break
     assert '"lock_holder":"paints"' in said["Who"] and '"task_id":"sculpts","purpose"' in said["Who"]
-    assert said["Every"].startswith("retry: ")
+    assert "event: granted" in said["Every"] and "event: queued" in said["Every"]
     assert '"success":true' in said["Take"]
     assert [name in said["So"] for name in ("event: waiting_for_gpu", "event: completed")] == [True, True]
     assert '"total_attempts":2' in said["Figures"] and '"status":"healthy"' in said["Figures"]
