@@ -100,7 +100,9 @@ def test_the_readmes_ends_of_workflows(echoing_stack: RunningStack, tmp_path: Pa
     assert printed("Stop")["status"] == "cancelled"
     report = printed("Remove")
     assert (report["workflow_id"], report["status"]) == ("burned", "success")
-    shown = run(f"curl -sS -o /dev/null -w '%{{http_code}}' {echoing_stack.url}/v1/workflows/burned", tmp_path)
+    shown = run(
+        f"curl -sS -o /dev/null -w '%{{http_code}}' {echoing_stack.url}/v1/workflows/burned", tmp_path
+    )
     assert shown == "404"
 
 
