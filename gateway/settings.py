@@ -81,7 +81,7 @@ class GatewaySection(Section):
     max_body_bytes: int = Field(1024 * 1024, ge=1024, le=64 * 1024 * 1024)
     """Largest JSON body, but for batches."""
     max_batch_bytes: int = Field(8 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024)
-    """Largest JSON body of POST /v1/tasks:batch; four of them are held at once."""
+    """Largest JSON body of POST /v1/tasks:batch; four of them are held at once, two of one user."""
     max_upload_bytes: int = Field(64 * 1024**3, ge=1)
     """Largest file that is accepted."""
     max_wait_seconds: int = Field(60, ge=0, le=600)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
 from runtime.errors import Unavailable
@@ -24,24 +25,41 @@ R = TypeVar("R")
 
 
 class BatchPlaces:
-    """The places of this process for requests that submit many tasks."""
+    """The places of this process for requests that submit many tasks; one user holds half of them at most.
+
+    A place is taken before the body is read, so that no more bodies than places are in memory. A body may come slowly for a minute:
+    whoever sends some such holds up their own batches, and nobody else's.
+    """
 
     def __init__(self, places: int = MOST_REQUESTS, wait_seconds: float = _WAIT_SECONDS) -> None:
         self._places = asyncio.Semaphore(places)
+        self._most_of_one = max(1, places // 2)
+        self._of_one: dict[str, asyncio.Semaphore] = {}
+        self._comers: Counter[str] = Counter()
         self._wait_seconds = wait_seconds
 
     @asynccontextmanager
-    async def take(self) -> AsyncIterator[None]:
-        """Hold a place for the time of a block. Raises Unavailable when none was free for ten seconds."""
+    async def take(self, user: str) -> AsyncIterator[None]:
+        """Hold a place for the time of a block. Raises Unavailable when the user could have none for ten seconds."""
+        own = self._of_one.setdefault(user, asyncio.Semaphore(self._most_of_one))
+        self._comers[user] += 1
         try:
-            async with asyncio.timeout(self._wait_seconds):
-                await self._places.acquire()
-        except TimeoutError:
-            raise Unavailable("too many batches are being submitted here", retry_after_seconds=2) from None
-        try:
-            yield
+            async with AsyncExitStack() as held:
+                try:
+                    async with asyncio.timeout(self._wait_seconds):
+                        await held.enter_async_context(
+                            own
+                        )  # first: who waits for themselves takes none from others
+                        await held.enter_async_context(self._places)
+                except TimeoutError:
+                    raise Unavailable(
+                        "too many batches are being submitted here", retry_after_seconds=2
+                    ) from None
+                yield
         finally:
-            self._places.release()
+            self._comers[user] -= 1
+            if not self._comers[user]:
+                del self._comers[user], self._of_one[user]
 
 
 async def each(

@@ -13,7 +13,7 @@ from gateway.use.batch import BatchPlaces, each
 from gateway.v1.answers.batch import BatchAnswer
 from runtime import errors
 from tests.gateway.conftest import Harness, StartHarness
-from tests.gateway.test_access import ALICE, KEYS
+from tests.gateway.test_access import ALICE, BOB, KEYS
 from yivideo_client import AsyncClient, Task
 
 VIDEO = {"video_path": "a.mp4"}
@@ -134,15 +134,41 @@ async def test_the_client_submits_more_than_a_batch_holds(harness: Harness) -> N
     assert isinstance(last, Task) and harness.scheduler.tasks[last.task_id].spec.labels == {"n": "1099"}
 
 
+async def test_slow_bodies_of_one_user_leave_the_others_their_places(start_harness: StartHarness) -> None:
+    """Eight bodies that stand still hold their sender's half of the places; another user's batch is taken at once."""
+    slow: list[asyncio.StreamWriter] = []
+    async with start_harness(api_keys=KEYS) as harness:
+        host, _, port = harness.address.partition(":")
+        head = (
+            f"POST /v1/tasks:batch HTTP/1.1\r\nHost: {harness.address}\r\nX-API-Key: {ALICE}\r\n"
+            'Content-Type: application/json\r\nContent-Length: 500000\r\n\r\n{"tasks": ['
+        )
+        try:
+            for _ in range(8):
+                _, writer = await asyncio.open_connection(host, int(port))
+                slow.append(writer)
+                writer.write(head.encode())
+                await writer.drain()
+            async with harness.http.get("/healthz") as response:
+                assert response.status == 200
+            async with asyncio.timeout(5):
+                answer, _ = await batch(harness, [task("bobs")], {"X-API-Key": BOB})
+            assert answer["accepted"] == 1
+        finally:
+            for writer in slow:
+                writer.close()
+
+
 async def test_places_and_time_are_bounded() -> None:
     """A request without a place is refused in the end; few tasks are under way at once; what was not begun in time is said."""
     places = BatchPlaces(places=1, wait_seconds=0.01)
-    async with places.take():
+    async with places.take("alice"):
         with pytest.raises(errors.Unavailable):
-            async with places.take():
+            async with places.take("bob"):
                 pass
-    async with places.take():
+    async with places.take("bob"):
         pass
+    assert not places._of_one and not places._comers, "nothing is kept of users who have left"
     now, most, under_way = [0.0], 0, 0
 
     async def do(index: int, thing: int) -> str:
