@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from results.node_result import FileUrl, error_detail, error_text, plain, stored_files
 from results.states import RESULT_STATUS, STATUS, State, state_word
+from results.workflow_outputs import workflow_outputs
 from yivideo.task.v1 import task_pb2, workflow_pb2
 
 SHARE_ROOT = "/share/workflows"
@@ -26,12 +27,14 @@ _STAGE_STATUS = {
 
 
 def workflow_context(workflow: workflow_pb2.Workflow, url: FileUrl) -> dict[str, Any]:
-    """Return `{workflow_id, create_at, input_params, shared_storage_path, stages, error, …}`.
+    """Return `{workflow_id, create_at, input_params, shared_storage_path, stages, outputs, error, …}`.
 
-    `stages` is by task name, of several tasks of one the last; `tasks` has all of them, in order. Instants are RFC 3339, UTC.
+    `outputs` has what comes out, by the names of the workflow's `result`. `stages` is by task name, of several tasks of one the
+    last; `tasks` has all of them, in order. Instants are RFC 3339, UTC.
     """
     spec = workflow.spec
     keys = {task.spec.task_id or f"{spec.workflow_id}-{task.key}": task.key for task in spec.tasks}
+    by_key = {keys[task.spec.task_id]: task for task in workflow.tasks if task.spec.task_id in keys}
     failed = [task for task in workflow.tasks if task.state == State.TASK_STATE_FAILED]
     return {
         "workflow_id": spec.workflow_id,
@@ -45,6 +48,7 @@ def workflow_context(workflow: workflow_pb2.Workflow, url: FileUrl) -> dict[str,
         "shared_storage_path": f"{SHARE_ROOT}/{spec.workflow_id}",
         "stages": {task.spec.task_name: _stage(task) for task in workflow.tasks},
         "tasks": [_task(task, keys.get(task.spec.task_id, ""), url) for task in workflow.tasks],
+        "outputs": workflow_outputs(spec.result, by_key, list(workflow.tasks), url),
         "error": _root(failed) if workflow.state == State.TASK_STATE_FAILED else _why_cancelled(workflow),
         "template": spec.template or None,
         "labels": dict(sorted(spec.labels.items())),
@@ -105,15 +109,28 @@ def _task(task: task_pb2.Task, key: str, url: FileUrl) -> dict[str, Any]:
         "task_name": task.spec.task_name,
         "state": state_word(task.state),
         "waiting_reason": task.waiting_reason or None,
-        "percent": round(task.progress.percent, 2) if task.HasField("progress") else None,
+        "percent": _percent(task),
         "attempt": task.attempt,
-        "depends_on": list(task.spec.depends_on),
+        "depends_on": _waits_for(task),
         "minio_files": stored_files(task.files, url),
         **_stage(task),
     }
     if task.state == State.TASK_STATE_FAILED:
         shown["error_detail"] = error_detail(task.error)
     return shown
+
+
+def _percent(task: task_pb2.Task) -> float | None:
+    """How far the current attempt is; all of it once the task has completed, whatever it said last."""
+    if task.state == State.TASK_STATE_COMPLETED:
+        return 100.0
+    return round(task.progress.percent, 2) if task.HasField("progress") else None
+
+
+def _waits_for(task: task_pb2.Task) -> list[str]:
+    """The tasks that it names, as it does, then those that its input takes values from."""
+    named = list(task.spec.depends_on)
+    return named + sorted(set(task.waits_for) - set(named))
 
 
 def _root(failed: list[task_pb2.Task]) -> str | None:

@@ -40,15 +40,22 @@ def workflow_id_of(body: Submission, user: str, idempotency_key: str | None) -> 
 
 
 def to_workflow_spec(
-    body: SubmitWorkflow, workflow_id: str, user: str, template: str = "", *, all_files: bool = False
+    body: SubmitWorkflow,
+    workflow_id: str,
+    user: str,
+    template: str = "",
+    *,
+    result: Mapping[str, str] | None = None,
+    all_files: bool = False,
 ) -> workflow_pb2.WorkflowSpec:
-    """Write the spec. Raises InvalidArgument for input that cannot be sent."""
+    """Write the spec; `result` says what comes out, by name. Raises InvalidArgument for input that cannot be sent."""
     spec = workflow_pb2.WorkflowSpec(
         workflow_id=workflow_id,
         user=user,
         callback_url=body.callback or "",
         labels=body.labels,
         template=template,
+        result=result,
     )
     for index, task in enumerate(body.tasks):
         key = task.key or task.task_name.partition(".")[2]

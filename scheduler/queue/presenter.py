@@ -73,6 +73,7 @@ def to_task(stored: StoredTask, *, brief: bool = False) -> task_pb2.Task:
         last_sequence=record.last_sequence,
         create_time=from_milliseconds(record.created_us // 1000),
         update_time=from_milliseconds(record.updated_ms),
+        waits_for=sorted(record.depends_on),
     )
     if record.run_ms:
         task.run_time.FromMilliseconds(record.run_ms)

@@ -14,6 +14,7 @@ from graphlib import CycleError, TopologicalSorter
 
 import orjson
 
+from results.workflow_outputs import read_reference
 from runtime.egress import EgressPolicy
 from runtime.errors import FieldViolation, InvalidArgument, PayloadTooLarge
 from runtime.structs import from_struct, to_struct
@@ -27,6 +28,8 @@ from yivideo.task.v1 import task_pb2, workflow_pb2
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TEMPLATE = re.compile(r"[a-z0-9_]{0,64}")
+_MAX_RESULTS = 32
+_MAX_RESULT_BYTES = 500
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class WorkflowAdmission:
         if not _TEMPLATE.fullmatch(spec.template):
             raise InvalidArgument.at("/template", "at most 64 of a-z 0-9 _")
         check_labels(spec.labels)
+        _check_result(spec.result)
         if spec.callback_url:
             self._policy.check_url(spec.callback_url)
 
@@ -176,8 +180,18 @@ def _check_order(spec: workflow_pb2.WorkflowSpec, tasks: list[AdmittedTask]) -> 
         raise InvalidArgument.at("/tasks", f"wait for each other in a circle: {circle}") from None
 
 
+def _check_result(result: Mapping[str, str]) -> None:
+    if len(result) > _MAX_RESULTS:
+        raise InvalidArgument.at("/result", f"more than {_MAX_RESULTS} names")
+    for name, text in sorted(result.items()):
+        if not name or not _TEMPLATE.fullmatch(name):
+            raise InvalidArgument.at("/result", "a name is 1 to 64 of a-z 0-9 _")
+        if len(text.encode()) > _MAX_RESULT_BYTES or read_reference(text) is None:
+            raise InvalidArgument.at(f"/result/{name}", "is not `${{ tasks.<key>.output.<field> }}`")
+
+
 def _fingerprint(spec: workflow_pb2.WorkflowSpec) -> str:
-    """Return the SHA-256 of everything that was asked but `workflow_id`."""
+    """Return the SHA-256 of everything that was asked but `workflow_id` and `result`, which a newer gateway may word otherwise."""
     plain = {
         "user": spec.user,
         "tasks": [[task.key, task.spec.task_id, fingerprint(task.spec)] for task in spec.tasks],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -153,6 +154,10 @@ async def test_a_workflow_runs_in_the_order_of_its_references(flows: tuple[FakeN
     assert [one.spec.task_id for one in workflow.tasks] == ["w-audio", "w-left", "w-right", "w-end"]
     assert workflow.tasks[1].resolved_input["video_path"] == "audio.wav"
     assert workflow.tasks[0].expire_time == workflow.expire_time
+    waited = {one.spec.task_id: list(one.waits_for) for one in workflow.tasks}
+    assert waited == {
+        "w-audio": [], "w-left": ["w-audio"], "w-right": ["w-audio"], "w-end": ["w-left", "w-right"],
+    }  # fmt: skip
 
 
 async def test_the_stream_has_every_event_of_every_task_once(flows: tuple[FakeNode, Flows]) -> None:
@@ -200,6 +205,35 @@ REFUSED: list[Fault] = [
     ((task("a"), task("b", priority=101)), InvalidArgument, "/tasks/1/spec/priority"),
     (tuple(task(f"t{n}") for n in range(101)), InvalidArgument, "/tasks: must be 1 to 100 tasks"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        ({"x": "audio.wav"}, "/result/x: is not"),
+        ({"x": "${{ stages.media.split.output.audio_path }}"}, "/result/x: is not"),
+        ({"x": "${{ tasks.a.output }}"}, "/result/x: is not"),
+        ({"x": "${{ tasks.a.output." + "y" * 500 + " }}"}, "/result/x: is not"),
+        ({"X": "${{ tasks.a.output.y }}"}, "/result: a name is"),
+        ({f"x{n}": "${{ tasks.a.output.y }}" for n in range(33)}, "/result: more than"),
+    ],
+)
+async def test_what_comes_out_is_a_few_names_and_references(
+    flows: tuple[FakeNode, Flows], result: dict[str, str], words: str
+) -> None:
+    """What is none is refused at submit, with its name; a reference to a task that is not there is let in."""
+    _, client = flows
+    with pytest.raises(InvalidArgument, match=re.escape(words)):
+        await client.submit(task("a"), result=result)
+    await client.submit(task("a"), result={"left_out": "${{ tasks.nobody.output.y }}"})
+
+
+async def test_another_result_is_the_same_workflow(flows: tuple[FakeNode, Flows]) -> None:
+    """It is no part of the payload: a newer gateway may name what comes out otherwise, and a repetition finds its workflow."""
+    _, client = flows
+    await client.submit(task("a"), result={"x": "${{ tasks.a.output.x }}"})
+    again = await client.submit(task("a"), result={"y": "${{ tasks.a.output.y }}"})
+    assert again.reuse.hit and dict(again.spec.result) == {"x": "${{ tasks.a.output.x }}"}
 
 
 async def test_a_fault_anywhere_refuses_all_of_it(

@@ -39,15 +39,24 @@ class WorkflowTask(Stage):
     waiting_reason: str | None
     """Why it waits."""
     percent: float | None
-    """How far the current attempt is."""
+    """How far the current attempt is; 100 once the task has completed."""
     attempt: int
     """Attempts begun."""
     depends_on: list[str]
-    """Ids of tasks that it names to wait for; it also waits for those that its input refers to."""
+    """Ids of all tasks that it waits for: those that it names, then those that its input takes values from."""
     minio_files: list[MinioFile]
     """Its stored outputs."""
     error_detail: ErrorDetail | None = None
     """Why it failed, with a code."""
+
+
+class WorkflowOutput(Answer):
+    """A value that comes out of a workflow."""
+
+    value: Any
+    """The value, as the task's output has it: of a stored file its path, which another task's input can name."""
+    minio_files: list[MinioFile]
+    """The stored files that the value names, with their links; empty: it names none."""
 
 
 class WorkflowResult(Answer):
@@ -71,6 +80,9 @@ class WorkflowResult(Answer):
     """Its tasks by type; of several of one type the last."""
     tasks: list[WorkflowTask]
     """All of its tasks, in order."""
+    outputs: dict[str, WorkflowOutput | None]
+    """What comes out, by the names of its template's `result`; null: its task was left out, has not ended, or has no such value.
+    Empty: it was made from no template. Values of the first 3 MiB of inputs and outputs; the task has the others."""
     error: str | None
     """What failed first, or why it was cancelled."""
     template: str | None

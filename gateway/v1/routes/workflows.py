@@ -68,7 +68,8 @@ async def submit_workflow(request: web.Request) -> web.StreamResponse:
     template = body.template if isinstance(body, SubmitTemplate) else ""
     all_files = file_caller(request).all_files
     try:
-        spec = to_workflow_spec(whole, workflow_id, caller.user, template, all_files=all_files)
+        result = TEMPLATES[template].result if template else None
+        spec = to_workflow_spec(whole, workflow_id, caller.user, template, result=result, all_files=all_files)
         workflow = await backend.change(
             backend.workflows.SubmitWorkflow, workflow_pb2.SubmitWorkflowRequest(spec=spec)
         )

@@ -110,7 +110,7 @@ async def test_every_template_fits_the_nodes(name: str, admission: WorkflowAdmis
             parameters = {name: value for name, value in (given | choice).items() if value is not None}
             made = expand(template, parameters)
             whole = SubmitWorkflow.model_validate({"tasks": made.tasks})
-            admitted = await admission.admit(to_workflow_spec(whole, "w", "u", name))
+            admitted = await admission.admit(to_workflow_spec(whole, "w", "u", name, result=template.result))
             for reference in template.result.values():
                 key = reference.split(".")[1]
                 assert key in {task["key"] for task in made.tasks}, (name, choice, reference)

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+import jsonschema_rs
 import pytest
 import redis
 
 from gateway.app import serving
 from gateway.keys import key_sha256, new_key
 from gateway.settings import ApiKey, GatewaySection, GatewaySettings
+from gateway.templates.catalogue import TEMPLATES, Template, TemplateFile, parameter_schema
 from tests.gateway.v1.test_webhooks import validator
 from tests.scheduler.conftest import RUNTIME, Harness, until
 from tests.scheduler.fake_node import FakeNode
@@ -331,6 +333,86 @@ async def test_another_users_workflow_does_not_exist(harness: Harness) -> None:
     ):  # fmt: skip
         assert (await bob.call(method, f"/v1/workflows/w{path}"))[0] == 404
     assert (await bob.call("GET", "/v1/workflows"))[1]["workflows"] == []
+
+
+TEMPLATE = TemplateFile.model_validate(
+    {
+        "description": "Sound of a film, cut.",
+        "parameters": {"film": {"type": "string"}, "again": {"type": "boolean", "default": False}},
+        "required": ["film"],
+        "tasks": [
+            {"key": "audio", "task": "media.extract", "input": {"video_path": "${{ parameters.film }}"}},
+            {
+                "key": "cut",
+                "task": "media.split",
+                "input": {"video_path": "${{ tasks.audio.output.audio_path }}"},
+            },
+            {
+                "key": "more",
+                "task": "media.split",
+                "when": "again",
+                "input": {"video_path": "${{ tasks.audio.output.audio_path }}"},
+            },
+        ],
+        "result": {
+            "sound": "${{ tasks.audio.output.audio_path }}",
+            "parts": "${{ tasks.cut.output.parts }}",
+            "seconds": "${{ tasks.cut.output.facts.seconds }}",
+            "nothing": "${{ tasks.cut.output.facts.none }}",
+            "again": "${{ tasks.more.output.parts }}",
+        },
+    }
+)
+"""A template of what the fake node can do."""
+
+
+async def test_what_comes_out_of_a_template_is_told_by_name(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`outputs` has the values, with links where they are stored files, over REST and in the callback; null until then, and of
+    what was left out. A completed task is at 100 percent, and shows all that it waited for.
+    """
+    validate = jsonschema_rs.Draft202012Validator(parameter_schema(TEMPLATE))
+    monkeypatch.setitem(TEMPLATES, "sound_of_film", Template("sound_of_film", TEMPLATE, validate))
+    receiver = await harness.stack.enter_async_context(receiving())
+    node = await harness.node(slots=20)
+    client = await harness.scheduler(callbacks=section())
+    api = Api(await harness.stack.enter_async_context(gateway(client.address)), node)
+    body = {
+        "template": "sound_of_film",
+        "parameters": {"film": "a.mp4"},
+        "workflow_id": "w",
+        "callback": receiver.url,
+    }
+    status, accepted = await api.call("POST", "/v1/workflows", body)
+    assert status == 202, accepted
+    audio = await api.node.arrival("w-audio")
+    await audio.progress(95)
+    _, context = await api.call("GET", "/v1/workflows/w")
+    assert context["outputs"] == dict.fromkeys(TEMPLATE.result)
+    assert [task["depends_on"] for task in context["tasks"]] == [[], ["w-audio"]]
+    sound = task_pb2.OutputFile(name="a.wav", path="w-audio/a.wav", type="audio", size_bytes=3, sha256="ab")
+    await audio.complete({"audio_path": "w-audio/a.wav"}, files=[sound])
+    parts = {"parts": {"one": "w-cut/1.wav", "two": "w-cut/2.wav"}, "facts": {"seconds": 1.5}}
+    files = [task_pb2.OutputFile(name=f"{n}.wav", path=f"w-cut/{n}.wav", type="audio") for n in (1, 2, 3)]
+    await (await api.node.arrival("w-cut")).complete(parts, files=files)
+    await api.events("w")
+    _, context = await api.call("GET", "/v1/workflows/w")
+    outputs = context["outputs"]
+    assert outputs["sound"]["value"] == "w-audio/a.wav"
+    (shown,) = outputs["sound"]["minio_files"]
+    assert shown in context["tasks"][0]["minio_files"] and "/v1/files/download/w-audio/a.wav" in shown["url"]
+    assert outputs["parts"]["value"] == parts["parts"]
+    assert [file["name"] for file in outputs["parts"]["minio_files"]] == ["1.wav", "2.wav"]
+    assert outputs["seconds"] == {"value": 1.5, "minio_files": []}
+    assert outputs["nothing"] is None and outputs["again"] is None
+    assert [task["percent"] for task in context["tasks"]] == [100.0, 100.0]
+    _, raw = await receiver.wait(1)
+    told = json.loads(raw)
+    (await validator(api.http, "workflowEnded")).validate(told)
+    assert told["result"]["outputs"].keys() == outputs.keys()
+    assert told["result"]["outputs"]["seconds"] == outputs["seconds"]
+    assert (await api.call("POST", "/v1/workflows", body))[0] == 200, "the same request is the same workflow"
 
 
 async def test_templates_are_listed_with_what_is_missing(api: Api) -> None:
