@@ -30,6 +30,12 @@ class Shutdown:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self._waiting = 0
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether anybody waits for it at the moment, and so will act on it."""
+        return self._waiting > 0
 
     @property
     def requested(self) -> bool:
@@ -42,13 +48,19 @@ class Shutdown:
 
     async def wait(self) -> None:
         """Wait until the drain is asked for."""
-        await self._event.wait()
+        self._waiting += 1
+        try:
+            await self._event.wait()
+        finally:
+            self._waiting -= 1
 
 
 def run_process(name: str, settings: RuntimeSection, main: Callable[[Shutdown], Awaitable[None]]) -> None:
     """Run a process until `main` returns; `main` drains when `shutdown.wait()` returns.
 
-    What `main` raises is logged like every other line, and ends the process with exit code 1.
+    A signal that finds it not waiting there, because it has not come so far, cancels it: a start must not wait on for another
+    service. That is a good end, with exit code 0. What `main` raises is logged like every other line, and ends the process
+    with exit code 1.
     """
     keep_large_blocks()
     look_for_garbage_seldom()
@@ -78,20 +90,25 @@ def _told(name: str, settings: RuntimeSection) -> Iterator[None]:
 
 async def _live(name: str, settings: RuntimeSection, main: Callable[[Shutdown], Awaitable[None]]) -> None:
     shutdown = Shutdown()
-    loop = asyncio.get_running_loop()
-
+    loop, life = asyncio.get_running_loop(), asyncio.current_task()
+    assert life is not None
     first_time = 0.0
+    is_broken_off = False
 
     def on_signal() -> None:
-        nonlocal first_time
+        nonlocal first_time, is_broken_off
         if shutdown.requested:
             if loop.time() - first_time < _SAME_SECONDS:
                 return
             log.warning("told twice to stop; ending at once")
             os._exit(1)
         first_time = loop.time()
-        log.info("told to stop; draining")
         DRAIN_BEGUN.set_to_current_time()
+        if shutdown.is_awaited:
+            log.info("told to stop; draining")
+        else:
+            log.info("told to stop before it was up")
+            is_broken_off = life.cancel()
         shutdown.request()
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -104,6 +121,10 @@ async def _live(name: str, settings: RuntimeSection, main: Callable[[Shutdown], 
         lag = asyncio.create_task(watch_loop_lag())
         try:
             await main(shutdown)
+        except asyncio.CancelledError:
+            if not is_broken_off:
+                raise
+            life.uncancel()
         finally:
             lag.cancel()
     log.info("stopped")

@@ -20,21 +20,10 @@ def say(text: str) -> None:
 
 
 async def main(settings: StackSettings, shutdown: Shutdown) -> None:
-    """Run the stack until told to stop, also while it starts."""
-    life = asyncio.current_task()
-    assert life is not None
-    up = asyncio.Event()
-
-    async def end_the_start() -> None:
-        await shutdown.wait()
-        if not up.is_set():
-            life.cancel()
-
-    ending = asyncio.create_task(end_the_start())
+    """Run the stack until told to stop; the start is broken off by `run_process`."""
     try:
         stack = Stack(settings.stack, say)
         async with stack.running():
-            up.set()
             say(_card(settings, stack))
             await shutdown.wait()
             say(
@@ -42,13 +31,11 @@ async def main(settings: StackSettings, shutdown: Shutdown) -> None:
             )
         say("stopped")
     except asyncio.CancelledError:
-        if not shutdown.requested:
-            raise
-        say("stopped before it was up")
+        if shutdown.requested:
+            say("stopped before it was up")
+        raise
     except (PartFailed, UnknownNode, FolderTaken) as failure:
         sys.exit(f"the stack cannot start: {failure}")
-    finally:
-        ending.cancel()
 
 
 def _card(settings: StackSettings, stack: Stack) -> str:

@@ -41,6 +41,9 @@ def main() -> None:
     async def live(shutdown: Shutdown) -> None:
         if sys.argv[1] == "die":
             raise RuntimeError("no way on")
+        if sys.argv[1] == "never-up":
+            print("starting never", flush=True)
+            await asyncio.Event().wait()
         await serve(settings, shutdown)
 
     run_process("served", settings.runtime, live)

@@ -85,6 +85,17 @@ async def test_a_signal_drains_and_ends_well(tmp_path: Path, number: signal.Sign
     assert all(line["process"] == "served" for line in served.lines())
 
 
+async def test_a_signal_breaks_off_a_start(tmp_path: Path) -> None:
+    """What waits for something at its start, and not yet for the signal, ends at once and well all the same."""
+    async with child(tmp_path, "never-up") as served:
+        await served.address()
+        served.process.terminate()
+        assert await asyncio.wait_for(served.process.wait(), 5) == 0
+    assert [line["event"] for line in served.lines()] == [
+        "started", "told to stop before it was up", "stopped",
+    ]  # fmt: skip
+
+
 async def test_a_call_under_way_holds_the_drain_and_a_second_signal_ends_it(tmp_path: Path) -> None:
     """While a stream runs the process drains; told twice, it ends at once with exit code 1."""
     async with child(tmp_path, YIVIDEO_RUNTIME__DRAIN_SECONDS="60") as served:
