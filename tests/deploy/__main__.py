@@ -21,6 +21,7 @@ from tests.s3 import radosgw
 
 OVERLAYS = ("demo", "production", "gpu")
 _STORES = ("embedded-redis", "embedded-s3")
+_WATCHED_FROM_OUTSIDE = ("network-policy", "traces", "sentry")
 COMBINATIONS: Sequence[tuple[str, ...]] = (
     (),
     _STORES,
@@ -29,9 +30,10 @@ COMBINATIONS: Sequence[tuple[str, ...]] = (
     (*_STORES, "keda"),
     (*_STORES, "tls"),
     (*_STORES, "gpu"),
+    (*_STORES, *_WATCHED_FROM_OUTSIDE),
     ("sentinel", "embedded-s3", "network-policy"),
     (*_STORES, "tls", "keda", "keda-tls"),
-    ("sentinel", "embedded-s3", "tls", "keda", "keda-tls", "monitoring", "network-policy", "gpu"),
+    ("sentinel", "embedded-s3", "tls", "keda", "keda-tls", "monitoring", *_WATCHED_FROM_OUTSIDE, "gpu"),
 )
 """Each component alone with what it stands on, and all together; the order is that of a kustomization."""
 

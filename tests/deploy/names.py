@@ -23,6 +23,9 @@ from tests.deploy.secret import NAME, secret_values
 _NOT_OURS = frozenset({"HOME", "REDIS_PASSWORD", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES"})
 """Variables that something else than our processes reads, or that another variable is made of."""
 
+_BROUGHT = frozenset({("sentry", "dsn")})
+"""Keys of Secrets that whoever installs makes by hand; deploy/k8s/README.md says so."""
+
 _TRIGGER_KEYS = frozenset({"scalerAddress", "node", "tasksPerReplica"})
 _CERTIFICATE_FILES = frozenset({"tls.crt", "tls.key", "ca.crt"})
 _ADDRESS = re.compile(r"(?<![\w.@-])(?:dns:///)?(?P<host>[a-z][a-z0-9.-]*):(?P<port>\d{1,5})\b")
@@ -102,6 +105,8 @@ def _references(render: Render, workload: Workload) -> Iterator[str]:
     certified = {one["spec"]["secretName"] for one in render.of("Certificate")}
     for entry in workload.container.get("env", []):
         source = entry.get("valueFrom", {}).get("secretKeyRef")
+        if source and (source["name"], source["key"]) in _BROUGHT:
+            continue
         if source and (source["name"] != NAME or source["key"] not in secret_values()):
             yield f"{entry['name']}: secrets.sh makes no key {source['key']} of a Secret {source['name']}"
     for volume in workload.pod.get("volumes", []):
