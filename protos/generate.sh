@@ -3,6 +3,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 PATH="$PWD/.venv/bin:$PATH"
+echo "setup: making the Python code of the contracts (protos/)"
 rm -rf yivideo
 python -m grpc_tools.protoc -I protos \
     --python_out=. --grpc_python_out=. --mypy_out=quiet:. --mypy_grpc_out=quiet,generate_concrete_servicer_stubs:. \
