@@ -47,6 +47,8 @@ async def _rates(folder: Path, rows: set[str], seconds: float, result: Result) -
     if "peers" in rows:
         for peer in (peers.SAQ, peers.TASKIQ):
             await pace.measure_peer(peer, folder / peer.module.rpartition(".")[2], table, seconds)
+    if "peers" in rows:
+        result["peer_pickup_p99_ms"] = round(pace.best_pickup_p99_ms(table), 2)
     if {"ours", "peers"} <= rows:
         rate = pace.best_rate(table, pace.OURS)
         documented = (CELERY, peers.POLLED), (CELERY, peers.GET)
@@ -65,6 +67,8 @@ async def _rates(folder: Path, rows: set[str], seconds: float, result: Result) -
 async def _pickup(stack: ours.Yivideo, result: Result) -> None:
     found = await stops.pickup_ms(stack, 1000)
     result["pickup_p99_ms"] = round(found.p99, 2)
+    if best := result.get("peer_pickup_p99_ms"):
+        result["pickup_p99_ratio"] = round(found.p99 / best, 2)
     show("accepted → effect starts", f"p50 {found.p50:.2f} ms, p99 {found.p99:.2f} ms ({found.count} tasks)")
 
 

@@ -62,3 +62,17 @@ def best_rate(table: Table, *rows: tuple[str, str]) -> float:
 def p50_ms(table: Table, row: tuple[str, str], concurrency: int = 1) -> float:
     """Return a row's median latency, as the mean of its rounds."""
     return statistics.mean(figures.p50_ms for figures in table[row][concurrency])
+
+
+def best_pickup_p99_ms(table: Table) -> float:
+    """Return the shortest time, p99, from a peer's enqueue to the start of its task, with one client; milliseconds.
+
+    Of restarts there is no such figure: at their defaults no peer begins a killed worker's task again within the run (Celery after
+    its visibility timeout of an hour).
+    """
+    seen = [
+        statistics.mean(figures.pickup_p99_ms for figures in rounds[1])
+        for rounds in table.values()
+        if rounds[1][0].pickup_p99_ms > 0
+    ]
+    return min(seen)
