@@ -137,3 +137,14 @@ class AccessRules:
             raise PermissionDenied(f"the file {info.path} is another user's")
 
         return free if own == EVERYTHING else guard
+
+    def deleting_version(self, caller: Caller, version: FileInfo) -> Guard:
+        """Return what refuses to delete any other content of a path than this one; raises FileNotFound, or as `deleting`."""
+        allowed = self.deleting(caller)
+
+        def guard(info: FileInfo) -> None:
+            if (info.etag, info.update_time) != (version.etag, version.update_time):
+                raise FileNotFound(f"{info.path} is another file by now")
+            allowed(info)
+
+        return guard

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 import grpc
@@ -19,7 +19,7 @@ from filestore.signing import Grant
 from filestore.store import FileStore
 from runtime import VERSION
 from runtime.chunk_codec import chunk_tag, encode
-from runtime.errors import DeadlineExceeded, FileNotFound, InvalidArgument, PermissionDenied
+from runtime.errors import DeadlineExceeded, InvalidArgument
 from yivideo.file.v1 import file_pb2, file_pb2_grpc
 
 SERVICE = file_pb2.DESCRIPTOR.services_by_name["FileService"].full_name
@@ -57,12 +57,7 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
         if request.header.named_last:
             raise InvalidArgument.at("/header/named_last", "a file of parts is named at once")
         file, caller = self._announced(request, Naming()), to_caller(request.header.caller)
-        info = await self._store.compose(file, request.parts, caller)
-        for part in dict.fromkeys(request.parts) if request.delete_parts else ():
-            with suppress(
-                FileNotFound, PermissionDenied
-            ):  # gone already; shared, and not the caller's to delete
-                await self._store.delete(file.bucket, part, caller)
+        info = await self._store.compose(file, request.parts, caller, delete_parts=request.delete_parts)
         return file_pb2.ComposeFileResponse(file=to_file(info))
 
     async def UploadInPlace(  # noqa: N802

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 from filestore import metrics, pages
-from filestore.access import EVERYBODY, AccessRules, Caller, checked_task_id
+from filestore.access import EVERYBODY, AccessRules, Caller, Guard, checked_task_id
 from filestore.addresses import Addresses
 from filestore.backend import (
     WHOLE,
@@ -39,6 +39,7 @@ from filestore.room import Lent, Room
 from filestore.settings import FilestoreSection
 from filestore.signing import Grant, PresignMethod
 from runtime.errors import (
+    FileExists,
     FileNotFound,
     InvalidArgument,
     PayloadTooLarge,
@@ -90,20 +91,34 @@ class FileStore:
         with self._room(file) as room:
             return await room.stored(await self.backend.put(file, self._limited(chunks, room)))
 
-    async def compose(self, file: NewFile, parts: Sequence[str], caller: Caller) -> FileInfo:
-        """Write one file out of others of its bucket, within the limits of `put`. Raises FileNotFound for a missing part."""
+    async def compose(
+        self, file: NewFile, parts: Sequence[str], caller: Caller, *, delete_parts: bool = False
+    ) -> FileInfo:
+        """Write one file out of others of its bucket, within the limits of `put`. Raises FileNotFound for a missing part.
+
+        It holds one place from the first part to the last. `delete_parts` deletes the caller's own, where still what was read.
+        """
         if not 1 <= len(parts) <= MAX_PARTS:
             raise InvalidArgument.at("/parts", f"must be 1 to {MAX_PARTS} paths")
         if file.path in parts:
             raise InvalidArgument.at("/parts", "the file to write cannot be one of its parts")
+        read: dict[str, FileInfo] = {}
 
-        async def chunks() -> AsyncIterator[Chunk]:
+        async def chunks() -> AsyncGenerator[Chunk]:
             for part in parts:
-                async with self.open(file.bucket, part, WHOLE, caller) as opened:
+                async with self._opening(file.bucket, part, WHOLE, caller) as opened:
+                    read[part] = opened.info
                     async for chunk in opened.chunks:
                         yield chunk
 
-        return await self.put(file, chunks())
+        # Closed here and now: a part that was being read when the caller left does not stay open until the garbage collector comes.
+        async with aclosing(chunks()) as content:
+            info = await self.put(file, content)
+        for part, version in read.items() if delete_parts else ():
+            # Gone already; another one by now; shared, and not the caller's to delete.
+            with suppress(FileNotFound, PermissionDenied, FileExists):
+                await self._delete(file.bucket, part, self._rules.deleting_version(caller, version))
+        return info
 
     @asynccontextmanager
     async def lend(self, file: NewFile) -> AsyncIterator[Lent]:
@@ -121,10 +136,14 @@ class FileStore:
         if wanted.length_bytes < 0:
             raise InvalidArgument.at("/length_bytes", "must be 0 or more")
         with self._transfer("down"):
-            readable = partial(self._rules.require_readable, caller)
-            opening = self.backend.open(self._bucket(bucket), checked_path(path), wanted, readable)
-            async with opening as opened:
+            async with self._opening(bucket, path, wanted, caller) as opened:
                 yield opened
+
+    def _opening(
+        self, bucket: str, path: str, wanted: ByteRange, caller: Caller
+    ) -> AbstractAsyncContextManager[OpenFile]:
+        readable = partial(self._rules.require_readable, caller)
+        return self.backend.open(self._bucket(bucket), checked_path(path), wanted, readable)
 
     async def locate(self, bucket: str, path: str, caller: Caller = EVERYBODY) -> tuple[FileInfo, Path]:
         """Return where on this machine a file's content lies; see Backend.locate."""
@@ -165,7 +184,9 @@ class FileStore:
         self, bucket: str, path: str, caller: Caller = EVERYBODY, *, task_id: str = ""
     ) -> FileInfo:
         """Delete one file, one that a task has stored when `task_id` is given; raises FileNotFound, PermissionDenied."""
-        guard = self._rules.deleting(caller, checked_task_id(task_id))
+        return await self._delete(bucket, path, self._rules.deleting(caller, checked_task_id(task_id)))
+
+    async def _delete(self, bucket: str, path: str, guard: Guard) -> FileInfo:
         info = await self.backend.delete(self._bucket(bucket), checked_path(path), guard)
         if info.bucket == self.section.default_bucket:
             await self.changed(-1, -info.size_bytes)

@@ -94,7 +94,7 @@ class Backend:
         return self.lock_monitor
 
     async def read(self, call: Callable[..., Awaitable[T]], request: object) -> T:
-        """Make a unary call that changes nothing; it ends when our client goes away."""
+        """Make a unary call that changes nothing, or nothing unless it comes to its end; it ends when our client goes away."""
         async with rpc_errors():
             return await call(request)
 

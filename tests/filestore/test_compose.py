@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import AsyncIterator
 
 import pytest
 
 from filestore.access import Caller
-from filestore.backend import Backend, NewFile
+from filestore.backend import Backend, Chunk, FileInfo, NewFile
 from filestore.settings import FilestoreSection
 from filestore.store import MAX_PARTS, FileStore
 from runtime.errors import FileNotFound, InvalidArgument, PermissionDenied, QuotaExceeded
 from tests.filestore.contents import pieces
+from tests.filestore.test_servicer import served
+from yivideo.file.v1 import file_pb2 as pb
 
 ALICE, BOB = Caller("alice"), Caller("bob")
 
@@ -72,3 +75,36 @@ async def test_parts_that_nobody_composes_go_after_their_time(backend: Backend, 
         assert await store.clean() == (0 if age else 1)
         page, _ = await store.list_page("", "", recursive=True, page_size=0, token="")
         assert [info.path for info in page.files] == left
+
+
+class _Overtaken(FileStore):
+    """A store in which a part is replaced as soon as a file has been made of it."""
+
+    async def put(self, file: NewFile, chunks: AsyncIterator[Chunk]) -> FileInfo:
+        info = await super().put(file, chunks)
+        if file.path == "all":
+            await put(self, "p1", b"newer", ALICE)
+        return info
+
+
+async def test_parts_that_were_replaced_meanwhile_stay(backend: Backend, bucket: str) -> None:
+    """What is deleted with `delete_parts` is what was read; a later file of that name is somebody's work."""
+    store = _Overtaken(backend, FilestoreSection(default_bucket=bucket))
+    await put(store, "p0", b"0", ALICE)
+    await put(store, "p1", b"1", ALICE)
+    header = pb.UploadHeader(path="all", caller=pb.Caller(user="alice"))
+    async with served(store) as stub:
+        await stub.ComposeFile(
+            pb.ComposeFileRequest(header=header, parts=["p0", "p1"], delete_parts=True), timeout=60
+        )
+    page, _ = await store.list_page("", "", recursive=True, page_size=0, token="")
+    assert [info.path for info in page.files] == ["all", "p1"]
+
+
+async def test_parts_are_read_on_the_place_that_is_held(backend: Backend, bucket: str) -> None:
+    """A store with one place makes a file of many parts: what has begun is not refused in its middle; the place is free again."""
+    store = FileStore(backend, FilestoreSection(default_bucket=bucket, max_transfers=1))
+    await put(store, "p", b"x" * 100_000, ALICE)
+    for _ in range(2):
+        file = store.announced(NewFile("", "all", ""), ALICE, if_absent=False)
+        assert (await store.compose(file, ["p"] * 3, ALICE)).size_bytes == 300_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import random
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ import pytest
 
 from tests.client.conftest import QUICK
 from tests.client_grpc.test_grpc_client import filestore
+from tests.filestore.test_servicer import transfers, until
 from tests.gateway.conftest import Harness, StartHarness
 from yivideo_client import AsyncClient, errors, upload
 from yivideo_client.bulk import Bulk
@@ -139,3 +141,19 @@ async def test_an_answer_that_was_lost_is_no_loss(
 
     monkeypatch.setattr(client._transport, "call", losing)
     assert (await client.files.upload(film, "a/film.mp4", parts=True)).size == len(CONTENT)
+
+
+async def test_a_client_that_leaves_ends_what_it_had_made_of_parts(
+    house: Harness, client: AsyncClient
+) -> None:
+    """The store stops reading and writing, nothing of the file is there, and the parts stay."""
+    async with house.http.put("/v1/files/p", data=CONTENT) as response:
+        assert response.status == 200
+    body = {"file_path": "whole", "parts": ["p"] * 1000, "delete_parts": True}
+    composing = asyncio.ensure_future(house.http.post("/v1/files/compose", json=body))
+    await until(lambda: transfers("up") == 1)
+    composing.cancel()
+    begun = asyncio.get_running_loop().time()
+    await until(lambda: transfers("up") == 0)
+    assert asyncio.get_running_loop().time() - begun < 5
+    assert await names(client) == ["p"]
