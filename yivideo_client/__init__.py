@@ -25,9 +25,12 @@ if TYPE_CHECKING:
         TaskCancelled,
         TaskFailed,
         WaitTimeout,
+        WorkflowCancelled,
+        WorkflowFailed,
     )
     from yivideo_client.models import Event, Progress, StoredFile, Task, TaskType
     from yivideo_client.sync import Client
+    from yivideo_client.workflow_models import Template, Workflow, WorkflowTask
 
 _HOMES = {
     "AsyncClient": "client",
@@ -40,11 +43,16 @@ _HOMES = {
     "TaskCancelled": "errors",
     "TaskFailed": "errors",
     "WaitTimeout": "errors",
+    "WorkflowCancelled": "errors",
+    "WorkflowFailed": "errors",
     "Event": "models",
     "Progress": "models",
     "StoredFile": "models",
     "Task": "models",
     "TaskType": "models",
+    "Template": "workflow_models",
+    "Workflow": "workflow_models",
+    "WorkflowTask": "workflow_models",
 }
 
 __all__ = [
@@ -62,7 +70,12 @@ __all__ = [
     "TaskCancelled",
     "TaskFailed",
     "TaskType",
+    "Template",
     "WaitTimeout",
+    "Workflow",
+    "WorkflowCancelled",
+    "WorkflowFailed",
+    "WorkflowTask",
 ]
 
 

@@ -1,8 +1,10 @@
-"""The asynchronous client: `tasks`, `files`, and `run`, which goes from local files to local results."""
+"""The asynchronous client: `tasks`, `workflows`, `files`, and what goes from local files to local results in one call."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 from typing import Any, Self
 
 from yivideo_client.backoff import Backoff
@@ -13,6 +15,8 @@ from yivideo_client.models import Event
 from yivideo_client.running import Running
 from yivideo_client.tasks import Tasks
 from yivideo_client.transport import Transport
+from yivideo_client.workflow_models import Workflow
+from yivideo_client.workflows import Workflows
 
 
 class AsyncClient(Running):
@@ -24,6 +28,7 @@ class AsyncClient(Running):
         self._transport = Transport(given, backoff)
         self.tasks: Tasks = Tasks(self._transport)
         self.files: Files = Files(self._transport)
+        self.workflows: Workflows = Workflows(self._transport, self.files)
 
     @property
     def connection(self) -> Connection:
@@ -36,6 +41,30 @@ class AsyncClient(Running):
 
     async def __aexit__(self, *details: object) -> None:
         await self._transport.__aexit__(*details)
+
+    async def run_workflow(
+        self,
+        template: str,
+        parameters: Mapping[str, Any],
+        *,
+        workflow_id: str | None = None,
+        timeout_seconds: float | None = None,
+        download_to: Path | str | None = None,
+        on_event: Callable[[Event], None] | None = None,
+        **options: Any,
+    ) -> Workflow:
+        """Run a template to its end: upload the local files of its parameters, submit, watch, and fetch its results.
+
+        Values that are `pathlib.Path` are uploaded first, text is sent as it is. The workflow is not cancelled when this call
+        is. Raises WorkflowFailed, WorkflowCancelled, and TimeoutError after `timeout_seconds`.
+        """
+        async with asyncio.timeout(timeout_seconds):
+            sent = await self._uploaded(parameters)
+            made = await self.workflows.submit(template, sent, workflow_id=workflow_id, **options)
+            workflow = await self.workflows.finish(made.workflow_id, on_event)
+            if download_to is not None:
+                await self.workflows.fetch_results(workflow, Path(download_to))
+        return workflow
 
     async def call(self, method: str, path: str, **options: Any) -> Any:
         """Make a request that has no method of its own here; returns the answer's JSON."""

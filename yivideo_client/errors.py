@@ -6,6 +6,8 @@ ClientError
 ├── IntegrityError        what arrived is not what the server says it sent
 ├── TaskFailed            the task ended as failed
 ├── TaskCancelled         the task ended as cancelled
+├── WorkflowFailed        the workflow ended as failed
+├── WorkflowCancelled     the workflow ended as cancelled
 └── ApiError              the server refused a request
     ├── InvalidRequest    400, 413, 416, 422
     ├── Unauthenticated   401
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from yivideo_client.models import Task
+    from yivideo_client.workflow_models import Workflow
 
 
 class ClientError(Exception):
@@ -63,6 +66,25 @@ class TaskCancelled(ClientError):
     def __init__(self, task: Task) -> None:
         self.task = task
         super().__init__(f"{task.task_id} was cancelled")
+
+
+class WorkflowFailed(ClientError):
+    """The workflow ended as failed; `code` is the stable code of the first of its tasks that failed of itself."""
+
+    def __init__(self, workflow: Workflow) -> None:
+        failed = [task.error for task in workflow.tasks if task.error]
+        own = [error for error in failed if error.code != "DEPENDENCY_FAILED"] or failed
+        self.workflow = workflow
+        self.code = own[0].code if own else "UNKNOWN"
+        super().__init__(f"{workflow.workflow_id} failed: {workflow.error or self.code}")
+
+
+class WorkflowCancelled(ClientError):
+    """The workflow ended as cancelled."""
+
+    def __init__(self, workflow: Workflow) -> None:
+        self.workflow = workflow
+        super().__init__(f"{workflow.workflow_id} was cancelled")
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ class Task:
             state=str(body.get("state") or body["status"]),
             message=str(body.get("message") or ""),
             output=dict(result.get("output") or {}),
-            error=_error(detail) if isinstance(detail, dict) else None,
+            error=task_error(detail) if isinstance(detail, dict) else None,
             files=tuple(StoredFile.from_answer(one) for one in body.get("minio_files") or ()),
             progress=_progress(progress) if isinstance(progress, dict) else None,
             reused=bool((body.get("reuse_info") or {}).get("reuse_hit")),
@@ -173,7 +173,8 @@ def _progress(body: Mapping[str, Any]) -> Progress:
     )
 
 
-def _error(body: Mapping[str, Any]) -> TaskError:
+def task_error(body: Mapping[str, Any]) -> TaskError:
+    """Read why a task failed."""
     return TaskError(
         code=str(body.get("code") or ""),
         message=str(body.get("message") or ""),

@@ -15,6 +15,7 @@ from yivideo_client.client import AsyncClient
 from yivideo_client.connection import Connection
 from yivideo_client.errors import ApiError
 from yivideo_client.models import Event, StoredFile, Task, TaskType
+from yivideo_client.workflow_models import Template, Workflow
 
 T = TypeVar("T")
 _END = object()
@@ -107,6 +108,57 @@ class SyncTasks:
         return self._loop.run(self._tasks.types())
 
 
+class SyncWorkflows:
+    """The workflows of one installation; each method waits."""
+
+    def __init__(self, client: AsyncClient, loop: _LoopThread) -> None:
+        self._workflows, self._loop = client.workflows, loop
+
+    def submit(self, template: str, parameters: Mapping[str, Any], **options: Any) -> Workflow:
+        """See `Workflows.submit`."""
+        return self._loop.run(self._workflows.submit(template, parameters, **options))
+
+    def submit_tasks(self, tasks: Sequence[Mapping[str, Any]], **options: Any) -> Workflow:
+        """See `Workflows.submit_tasks`."""
+        return self._loop.run(self._workflows.submit_tasks(tasks, **options))
+
+    def get(self, workflow_id: str) -> Workflow:
+        """See `Workflows.get`."""
+        return self._loop.run(self._workflows.get(workflow_id))
+
+    def wait(self, workflow_id: str, timeout_seconds: float | None = None) -> Workflow:
+        """See `Workflows.wait`."""
+        return self._loop.run(self._workflows.wait(workflow_id, timeout_seconds))
+
+    def watch(self, workflow_id: str, after: int = 0) -> Iterator[Event]:
+        """See `Workflows.watch`."""
+        return self._loop.iterate(self._workflows.watch(workflow_id, after))
+
+    def list(self, **conditions: Any) -> Iterator[Workflow]:
+        """See `Workflows.list`."""
+        return self._loop.iterate(self._workflows.list(**conditions))
+
+    def cancel(self, workflow_id: str) -> Workflow:
+        """See `Workflows.cancel`."""
+        return self._loop.run(self._workflows.cancel(workflow_id))
+
+    def retry(self, workflow_id: str, from_tasks: Sequence[str] = ()) -> Workflow:
+        """See `Workflows.retry`."""
+        return self._loop.run(self._workflows.retry(workflow_id, from_tasks))
+
+    def delete(self, workflow_id: str, *, force: bool = False) -> dict[str, Any]:
+        """See `Workflows.delete`."""
+        return self._loop.run(self._workflows.delete(workflow_id, force=force))
+
+    def templates(self) -> Sequence[Template]:
+        """See `Workflows.templates`."""
+        return self._loop.run(self._workflows.templates())
+
+    def fetch_results(self, workflow: Workflow, folder: Path, *, every: bool = False) -> Sequence[Path]:
+        """See `Workflows.fetch_results`."""
+        return self._loop.run(self._workflows.fetch_results(workflow, folder, every=every))
+
+
 class SyncFiles:
     """The store of one installation; each method waits."""
 
@@ -145,6 +197,7 @@ class Client:
         self._client = AsyncClient(connection)
         self._loop = _LoopThread()
         self.tasks = SyncTasks(self._client, self._loop)
+        self.workflows = SyncWorkflows(self._client, self._loop)
         self.files = SyncFiles(self._client, self._loop)
         try:
             self._loop.run(self._client.__aenter__())
@@ -173,3 +226,14 @@ class Client:
     ) -> Task:
         """See `AsyncClient.run`; `on_event` is called in the client's own thread."""
         return self._loop.run(self._client.run(task_name, input_data, on_event=on_event, **options))
+
+    def run_workflow(
+        self,
+        template: str,
+        parameters: Mapping[str, Any],
+        *,
+        on_event: Callable[[Event], None] | None = None,
+        **options: Any,
+    ) -> Workflow:
+        """See `AsyncClient.run_workflow`; `on_event` is called in the client's own thread."""
+        return self._loop.run(self._client.run_workflow(template, parameters, on_event=on_event, **options))

@@ -8,11 +8,10 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 from yivideo_client.errors import ApiError, WaitTimeout
-from yivideo_client.event_stream import read_events
 from yivideo_client.models import Event, Task, TaskType
 from yivideo_client.submitting import submitted
 from yivideo_client.transport import CALL_SECONDS, Transport, quoted
-from yivideo_client.tries import FAULTS
+from yivideo_client.watching import watched
 
 _WAIT_SECONDS = 20
 """How long one request for a task's end is held; below what proxies cut."""
@@ -82,33 +81,13 @@ class Tasks:
             if deadline is not None and time.monotonic() >= deadline:
                 raise WaitTimeout(f"{task_id} had not ended after {timeout_seconds:g} s: {task.message}")
 
-    async def watch(self, task_id: str, after: int = 0) -> AsyncIterator[Event]:
+    def watch(self, task_id: str, after: int = 0) -> AsyncIterator[Event]:
         """Yield a task's events, those before this call too, to the terminal one.
 
         A broken stream is taken up behind the last event: none is missed and none comes twice. Raises ApiError, and
         ConnectionFailed when the server stays away for as long as requests are repeated.
         """
-        tries = self._transport.tries()
-        while True:
-            try:
-                headers = {"Accept": "text/event-stream", **({"Last-Event-ID": str(after)} if after else {})}
-                async with self._transport.request(
-                    "GET", _at(task_id, "/events"), headers=headers
-                ) as response:
-                    if response.status == 204:
-                        return
-                    async for event in read_events(response.content):
-                        tries.progressed()
-                        after = event.sequence or after
-                        if event.name == "heartbeat":
-                            continue
-                        yield event
-                        if event.terminal:
-                            return
-                fault: Exception = ConnectionResetError("the event stream ended")
-            except FAULTS as raised:
-                fault = raised
-            await tries.after(fault)
+        return watched(self._transport, _at(task_id, "/events"), after, lambda one: one.terminal)
 
     async def list(self, **conditions: Any) -> AsyncIterator[Task]:
         """Yield tasks, newest first, page by page: `status`, `task_name`, `workflow_id`, `label`, `created_after`, …"""

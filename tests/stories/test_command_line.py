@@ -61,6 +61,7 @@ def test_several_files_are_several_tasks(stack: RunningStack, film: Film, tmp_pa
     words = ["run", "ffmpeg.extract_audio", *files, "-o", str(tmp_path / "out")]
     done = subprocess.run(command(stack, *words), capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and "MEDIA_UNREADABLE" in done.stderr
+    assert "yivideo: broken.mp4: " in done.stderr
     sound = tmp_path / "out" / film.video.stem / "film.wav"
     assert list((tmp_path / "out").rglob("*.wav")) == [sound]
     shown = [line.split() for line in done.stdout.splitlines()]

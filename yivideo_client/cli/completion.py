@@ -1,4 +1,4 @@
-"""What the shell completes: names of task types, and ids of tasks, as the installation has them now."""
+"""What the shell completes: names of task types and templates, and ids of tasks and workflows, as the installation has them now."""
 
 from __future__ import annotations
 
@@ -31,6 +31,26 @@ def task_ids(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
         (one["task_id"], f"{one['task_name']} {one['state']}")
         for one in found
         if one["task_id"].startswith(incomplete)
+    ]
+
+
+def template_names(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Return the templates that begin so, each with what it does."""
+    found = _asked(context, "/v1/workflows/templates").get("templates", [])
+    return [
+        (one["name"], str(one.get("description", "")).partition("\n")[0])
+        for one in found
+        if one["name"].startswith(incomplete)
+    ]
+
+
+def workflow_ids(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Return the newest workflows whose ids begin so, each with its template and state."""
+    found = _asked(context, f"/v1/workflows?page_size={_MOST_TASKS}").get("workflows", [])
+    return [
+        (one["workflow_id"], f"{one['template'] or ''} {one['state']}")
+        for one in found
+        if one["workflow_id"].startswith(incomplete)
     ]
 
 

@@ -1,7 +1,7 @@
 """Exit codes of `yivideo`, and how an error is told.
 
 0    done
-1    the task failed or was cancelled
+1    the task or the workflow failed or was cancelled
 2    the command line itself is wrong
 3    the server refused the request (400, 409, 413, 422, 429)
 4    what was named is not there
@@ -28,6 +28,8 @@ INTERRUPTED = 130
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (errors.TaskFailed, TASK_FAILED),
     (errors.TaskCancelled, TASK_FAILED),
+    (errors.WorkflowFailed, TASK_FAILED),
+    (errors.WorkflowCancelled, TASK_FAILED),
     (ProfileError, USAGE),
     (errors.NotFound, NOT_FOUND),
     (errors.Unauthenticated, NO_ACCESS),
@@ -53,9 +55,12 @@ def exit_code(error: BaseException) -> int:
     return next((code for kind, code in _CODES if isinstance(error, kind)), UNAVAILABLE)
 
 
-def tell(error: BaseException) -> None:
-    """Write an error to stderr in a line, with the fields at fault below it."""
-    print(f"yivideo: {str(error) or type(error).__name__}{_hint(error)}", file=sys.stderr)
+def tell(error: BaseException, of: str = "") -> None:
+    """Write an error to stderr in a line, with the fields at fault below it; `of` says what of several it befell."""
+    print(
+        f"yivideo: {f'{of}: ' if of else ''}{str(error) or type(error).__name__}{_hint(error)}",
+        file=sys.stderr,
+    )
     if isinstance(error, errors.ApiError):
         for fault in error.fields:
             print(f"  {fault.pointer}: {fault.detail}", file=sys.stderr)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from yivideo_client.cli import dev, file_commands, gpu_commands, task_commands, webhook
+from yivideo_client.cli import dev, file_commands, gpu_commands, task_commands, webhook, workflow_commands
 from yivideo_client.cli.completion import task_names
 from yivideo_client.cli.output import (
     Format,
@@ -35,6 +35,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(task_commands.app, name="task")
+app.add_typer(workflow_commands.app, name="workflow")
 app.add_typer(file_commands.app, name="file")
 app.add_typer(gpu_commands.app, name="gpu")
 app.add_typer(webhook.app, name="webhook")

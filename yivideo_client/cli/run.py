@@ -166,7 +166,7 @@ async def run(client: AsyncClient, plan: Plan, task_type: TaskType, *, quiet: bo
             await cancel_all(client.tasks.cancel, under_way)
             raise
     await loading
-    return told_apart(ended)
+    return told_apart(work, ended)
 
 
 async def each(
@@ -186,11 +186,12 @@ async def each(
     return list(await asyncio.gather(*map(placed, work)))
 
 
-def told_apart(ended: Sequence[T | BaseException]) -> tuple[list[T], int]:
-    """Tell the failures; returns the rest, and the exit code."""
+def told_apart(work: Sequence[Job], ended: Sequence[T | BaseException]) -> tuple[list[T], int]:
+    """Tell the failures, of several jobs with their names; returns the rest, and the exit code."""
     failures = [one for one in ended if isinstance(one, BaseException)]
-    for failure in failures:
-        tell(failure)
+    for job, one in zip(work, ended, strict=True):
+        if isinstance(one, BaseException):
+            tell(one, job.name if len(work) > 1 else "")
     return [one for one in ended if not isinstance(one, BaseException)], exit_code(
         failures[0]
     ) if failures else 0
@@ -201,17 +202,14 @@ async def _submit_all(
 ) -> tuple[list[Ran], int]:
     """Upload all files, `jobs` at a time, and submit their tasks in few requests; nothing is waited for."""
     sent = await each(work, plan.jobs, bars, lambda job: uploaded(client, bars, job.name, job.input))
-    here = [(job, one) for job, one in zip(work, sent, strict=True) if not isinstance(one, BaseException)]
+    here = [at for at, one in enumerate(sent) if not isinstance(one, BaseException)]
     outcomes = await client.tasks.submit_many(
-        {"task_name": plan.task_name, "input_data": one, **plan.options} for _, one in here
+        {"task_name": plan.task_name, "input_data": sent[at], **plan.options} for at in here
     )
-    failures = [one for one in (*sent, *outcomes) if isinstance(one, Exception)]
-    for failure in failures:
-        tell(failure)
-    ran = [
-        Ran(task, job.source) for (job, _), task in zip(here, outcomes, strict=True) if isinstance(task, Task)
-    ]
-    return ran, exit_code(failures[0]) if failures else 0
+    ended: list[Ran | BaseException] = list(sent)
+    for at, outcome in zip(here, outcomes, strict=True):
+        ended[at] = Ran(outcome, work[at].source) if isinstance(outcome, Task) else outcome
+    return told_apart(work, ended)
 
 
 async def _one(client: AsyncClient, plan: Plan, bars: Bars, under_way: set[str], job: Job) -> Ran:

@@ -110,20 +110,21 @@ def watch(
             if form is Format.JSON:
                 print_json_line(event.data)
             else:
-                print(_line(event.name, event.data), flush=True)
+                print(event_line(event.name, event.data), flush=True)
         return last
 
     if session.run(work) in ("failed", "cancelled"):
         sys.exit(1)
 
 
-def _line(name: str, data: dict[str, Any]) -> str:
+def event_line(name: str, data: dict[str, Any], whose: str = "") -> str:
+    """Write an event for people; `whose` stands before its name."""
     when = str(data.get("time", ""))[11:19]
     if name == "progress":
         said = f"{data.get('percent', 0):5.1f} %  {data.get('message') or data.get('stage') or ''}"
     else:
         said = str(data.get("message") or data.get("error") or data.get("reason") or data.get("node") or "")
-    return f"{when}  {name:<15}  {said}".rstrip()
+    return f"{when}  {whose}{name:<15}  {said}".rstrip()
 
 
 @app.command()

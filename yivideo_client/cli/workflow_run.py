@@ -1,0 +1,113 @@
+"""`yivideo workflow run`: local files in, a watched workflow each, its results in a local folder."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from yivideo_client.cli.bars import Bars
+from yivideo_client.cli.output import with_local_files
+from yivideo_client.cli.run import Job, Plan, cancel_all, each, jobs_of, told_apart, uploaded
+from yivideo_client.models import TERMINAL_EVENTS, Event, Json, TaskType
+from yivideo_client.workflow_models import Template, Workflow
+
+if TYPE_CHECKING:
+    from yivideo_client.client import AsyncClient
+
+RUN = "yivideo workflow run"
+
+
+@dataclass(frozen=True)
+class RanWorkflow:
+    """A workflow that was run, and what is here of it."""
+
+    workflow: Workflow
+    source: str = ""
+    """The local file that went in."""
+    written: Sequence[Path] = ()
+    """The local files that came out."""
+
+    @property
+    def raw(self) -> Json:
+        """The server's answer, and what is here."""
+        return with_local_files(self.workflow.raw, self.source, self.written)
+
+
+def as_task_type(template: Template) -> TaskType:
+    """Let a template's parameters be read as a task's fields; plain text that must be given may be a local file."""
+    properties = template.parameters.get("properties", {})
+    files = tuple(
+        f"/{name}"
+        for name in template.parameters.get("required", ())
+        if (schema := properties.get(name, {})).get("type") == "string"
+        and not {"enum", "pattern"} & set(schema)
+    )
+    return TaskType(template.name, template.description, template.parameters, {}, files)
+
+
+async def run(
+    client: AsyncClient, plan: Plan, template: Template, *, every: bool, quiet: bool
+) -> tuple[list[RanWorkflow], int]:
+    """Run a plan's workflows, `jobs` at a time; returns those that completed, and the exit code.
+
+    One that fails does not stop the others. Interrupted, it cancels what is under way. `every`: download all that was stored.
+    """
+    work = jobs_of(plan, as_task_type(template))
+    under_way = set[str]()
+    with Bars(quiet=quiet) as bars:
+        one = partial(_one, client, plan, bars, under_way, every, len(work) > 1)
+        try:
+            ended = await each(work, plan.jobs, bars, one)
+        except asyncio.CancelledError:
+            await cancel_all(client.workflows.cancel, under_way)
+            raise
+    return told_apart(work, ended)
+
+
+async def _one(
+    client: AsyncClient, plan: Plan, bars: Bars, under_way: set[str], every: bool, several: bool, job: Job
+) -> RanWorkflow:
+    sent = await uploaded(client, bars, job.name, job.input)
+    workflow = await client.workflows.submit(plan.task_name, sent, workflow_id=plan.task_id, **plan.options)
+    if plan.detach:
+        return RanWorkflow(workflow, job.source)
+    under_way.add(workflow.workflow_id)
+    rows = Rows(bars, job.name, {task.task_id: task.key for task in workflow.tasks}, several=several)
+    workflow = await client.workflows.finish(workflow.workflow_id, rows.event)
+    under_way.discard(workflow.workflow_id)
+    if job.folder is None:
+        return RanWorkflow(workflow, job.source)
+    return RanWorkflow(
+        workflow, job.source, await client.workflows.fetch_results(workflow, job.folder, every=every)
+    )
+
+
+class Rows:
+    """Shows a workflow as a row of its own, which says how many of its tasks have ended, and one for each task."""
+
+    def __init__(self, bars: Bars, name: str, keys: dict[str, str], *, several: bool) -> None:
+        self._bars = bars
+        self._name = name
+        self._keys = keys
+        self._several = several
+        self._ended = set[str]()
+
+    def event(self, event: Event) -> None:
+        """Show an event of the one stream."""
+        task_id = event.data.get("task_id")
+        if task_id is None:
+            note = event.name.removeprefix("workflow_")
+            self._bars.show(self._name, 100.0 if note == "completed" else None, note)
+            return
+        key = self._keys.get(task_id, task_id)
+        self._bars.event(f"{self._name}: {key}" if self._several else f"  {key}", event)
+        if event.name in TERMINAL_EVENTS:
+            self._ended.add(task_id)
+            share = 100.0 * len(self._ended) / max(len(self._keys), len(self._ended))
+            note = f"{len(self._ended)} of {len(self._keys)} tasks"
+            if share < 100.0:
+                self._bars.show(self._name, share, note)
