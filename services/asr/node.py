@@ -31,6 +31,7 @@ from services.asr.requests import to_options, to_wish
 from services.asr.settings import AsrSection, asr_settings
 from services.asr.sound import Sound, decode
 from services.asr.sphinx import load_sphinx
+from services.asr.transcript import Coverage
 from services.asr.transcript_files import Writing, write_files
 from services.asr.transcription import transcribe, translates_poorly
 from services.asr.whisper import WhisperPlace, load_whisper
@@ -186,6 +187,8 @@ async def _written(hearing: Hearing, recording: Path, context: TaskContext) -> T
     if request.task == "translate":
         doubtful = [code for code in languages if translates_poorly(hearing.choice.model, code)]
         hearing.warnings += [f"{hearing.choice.model} translates {code!r} poorly" for code in doubtful]
+    if done.coverage.missed:
+        hearing.warnings.append(_missed(done.coverage))
     words = [word for segment in segments for word in segment.words]
     spoken = sum(languages.values())
     statistics = Statistics(
@@ -238,6 +241,14 @@ async def _written(hearing: Hearing, recording: Path, context: TaskContext) -> T
         resumed_at=hearing.resumed_at,
         warnings=hearing.warnings,
     )
+
+
+def _missed(covered: Coverage) -> str:
+    start, end = covered.missed[0]
+    first = f"from {start:.1f} to {end:.1f} s"
+    if len(covered.missed) == 1:
+        return f"coverage.missed: speech {first} has no words, or too few for its length"
+    return f"coverage.missed: speech in {len(covered.missed)} places has no words, or too few for its length; first {first}"
 
 
 def _metadata(hearing: Hearing, language: str, context: TaskContext) -> dict[str, Any]:

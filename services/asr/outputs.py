@@ -30,7 +30,7 @@ class SpeechCoverage(TaskOutput):
     speech_s_text: float
     """How much of it lies under segments."""
     missed: list[list[float]]
-    """Speech of a second or more in which no word was heard: start and end; the first hundred."""
+    """Speech of a second or more in which no word was heard, or far too few for its length: start and end; the first hundred."""
 
 
 class TranscribeAudioOutput(TaskOutput):
@@ -73,4 +73,4 @@ class TranscribeAudioOutput(TaskOutput):
     resumed_at: float | None
     """Where an earlier attempt's work was taken over up to; null: heard from the beginning."""
     warnings: list[str]
-    """What the caller should know: a lesser model, a doubtful translation."""
+    """What the caller should know: a lesser model, a doubtful translation, speech without words."""

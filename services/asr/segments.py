@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from services.asr.losses import LOSS_SECONDS, losses
 from services.asr.recognizer import HeardWindow
 from services.asr.transcript import Coverage, Segment, Word
 from services.asr.windows import Window
@@ -17,8 +18,6 @@ _CLOSING = "\"'”’)]」』）】"
 _EDGE_SECONDS = 0.05
 """How far a word may reach over the edges of speech: the detector's frames are 32 ms."""
 _SHORTEST_SECONDS = 0.02
-_MISSED_SECONDS = 1.0
-"""Speech this long without a word is reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +127,8 @@ def _segment(run: Sequence[Token], heard: HeardWindow, language: str) -> Segment
     )
 
 
-def coverage(window: Window, segments: Sequence[Segment]) -> Coverage:
-    """Return how much of a window's speech lies under segments, and which speech has no word at all."""
+def coverage(window: Window, segments: Sequence[Segment], notice_losses: bool = True) -> Coverage:
+    """Return how much of a window's speech lies under segments, and which has no word; with `notice_losses` also far too few."""
     covered, missed = 0.0, []
     for piece in window.pieces:
         speech = piece.speech
@@ -137,6 +136,10 @@ def coverage(window: Window, segments: Sequence[Segment]) -> Coverage:
             max(0.0, min(segment.end, speech.end) - max(segment.start, speech.start)) for segment in segments
         )
         covered += min(shared, speech.seconds)
-        if shared == 0 and speech.seconds >= _MISSED_SECONDS:
-            missed.append((round(speech.start, 3), round(speech.end, 3)))
-    return Coverage(window.speech_seconds, covered, tuple(missed))
+        if shared == 0 and speech.seconds >= LOSS_SECONDS:
+            missed.append((speech.start, speech.end))
+    if notice_losses:
+        words = [word for segment in segments for word in segment.words]
+        missed = [(start, end) for start, end, _ in losses(window, words)]
+    spans = tuple((round(start, 3), round(end, 3)) for start, end in missed)
+    return Coverage(window.speech_seconds, covered, spans)

@@ -94,7 +94,7 @@ class Coverage:
     speech_seconds: float = 0.0
     text_seconds: float = 0.0
     missed: tuple[tuple[float, float], ...] = ()
-    """Stretches of speech, start and end, in which no word was heard."""
+    """Stretches of speech, start and end, in which no word was heard, or far too few."""
 
     def __add__(self, other: Coverage) -> Coverage:
         return Coverage(

@@ -17,6 +17,7 @@ from services.asr.faults import FaultCode, SpeechFault
 from services.asr.languages import Spoken, spoken_groups, windows_by_language
 from services.asr.options import Options, VadRules
 from services.asr.recognizer import HeardWindow, Recognizer
+from services.asr.second_hearing import best_readings
 from services.asr.segments import Token, coverage, cut, on_clock
 from services.asr.sound import Sound
 from services.asr.transcript import NOTHING, Heard, Segment
@@ -146,12 +147,21 @@ def _hear_all(
     largest = 1 if decode.condition_on_previous_text else decode.batch_size
     for language, batch in _batches(windows, largest, recognizer.side_by_side):
         samples = [window.read(sound, channel) for window in batch]
-        for window, heard in zip(batch, recognizer.hear(samples, language, decode, context), strict=True):
+        readings = recognizer.hear(samples, language, decode, context)
+        if notices_losses(options):
+            pairs = list(zip(batch, samples, strict=True))
+            readings = best_readings(recognizer, sound, channel, pairs, readings, language, decode, context)
+        for window, heard in zip(batch, readings, strict=True):
             believed = _believed(heard, window, language, sound, options, channel)
             yield believed
             if decode.condition_on_previous_text and heard.decoding.temperature <= 0.5:
                 spoken = "".join(segment.text + " " for segment in believed.segments)
                 context = f"{context} {spoken}"[-_LATEST_CONTEXT_CHARACTERS:]
+
+
+def notices_losses(options: Options) -> bool:
+    """Whether speech with too few words can be told: where it was found, and what is written down is what was said."""
+    return options.vad_filter and options.decode.task == "transcribe"
 
 
 def _believed(
@@ -176,7 +186,7 @@ def _believed(
         else:
             segments.append(_in_script(segment, options.chinese))
     apart = channel if sound.channels > 1 else None
-    covered = coverage(window, segments) if options.vad_filter else NOTHING
+    covered = coverage(window, segments, notices_losses(options)) if options.vad_filter else NOTHING
     return Heard(channel, window.end, tuple(each.on(apart) for each in segments), covered, dropped)
 
 

@@ -299,3 +299,21 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "large").mkdir()
     choice = choose(Wish(configured=str(tmp_path / "large")), tmp_path)
     assert choice.model != "large" and "lacks model.bin" in choice.warnings[0]
+
+
+@shared_loop
+@pytest.mark.slow
+@pytest.mark.usefixtures("base_model")
+async def test_speech_that_was_lost_is_told(asr_node: NodeUnderTest, media: Path) -> None:
+    """German heard as English is passed over: no invention takes its place, coverage and a warning say where it is."""
+    result = await completed(
+        asr_node,
+        audio_path=str(media / "asr/multilingual.mp3"),
+        language="en",
+        multilingual=False,
+        clip_timestamps=[25.7, 37.0],
+    )
+    output = result.output
+    assert bare(output["text"]).endswith("included in all copies or substantial portions of the software")
+    assert output["coverage"]["missed"] and all(start > 31 for start, _ in output["coverage"]["missed"])
+    assert any("coverage.missed" in warning for warning in output["warnings"])
