@@ -39,6 +39,8 @@ async def completed(words: str, url: str) -> list[str]:
         ("yivideo task get t-2", ["t-2"]),
         ("yivideo task cance", ["cancel"]),
         ("yivideo run nobody", []),
+        ("yivideo workflow run film_to_s", ["film_to_subtitles"]),
+        ("yivideo workflow get w-1", ["w-1"]),
     ],
 )
 async def test_names_are_completed(server: ScriptedServer, words: str, wanted: list[str]) -> None:
@@ -51,6 +53,12 @@ async def test_names_are_completed(server: ScriptedServer, words: str, wanted: l
             return web.json_response(
                 {"task_types": [{"name": name, "description": "Does it."} for name in names]}
             )
+        if request.path == "/v1/workflows/templates":
+            templates = ("film_to_subtitles", "mended_subtitles")
+            return web.json_response({"templates": [{"name": name} for name in templates]})
+        if request.path == "/v1/workflows":
+            listed = [{"workflow_id": f"w-{n}", "template": None, "state": "running"} for n in range(3)]
+            return web.json_response({"workflows": listed})
         return web.json_response(
             {"tasks": [{"task_id": f"t-{n}", "task_name": "a.b", "state": "running"} for n in range(4)]}
         )

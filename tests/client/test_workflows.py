@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from tests.client.conftest import ScriptedServer, broken_off
 from tests.client.test_watch import written
 from yivideo_client import AsyncClient, Template, WaitTimeout, Workflow, WorkflowFailed
 from yivideo_client.cli.fields import input_file_field, parse
-from yivideo_client.cli.workflow_run import as_task_type
+from yivideo_client.cli.run import Plan
+from yivideo_client.cli.workflow_run import as_task_type, run
 from yivideo_client.errors import NotFound
 from yivideo_client.workflow_models import result_files
 from yivideo_client.workflows import _targets
@@ -120,6 +122,33 @@ async def test_pages_and_names(server: ScriptedServer, client: AsyncClient) -> N
     assert [one.workflow_id for one in found] == ["a", "b"] and found[0].counts["completed"] == 2
     with pytest.raises(NotFound, match="did you mean film_to_subtitles"):
         await client.workflows.template("film_to_subtitle")
+
+
+async def test_an_interrupted_run_cancels_its_workflow(server: ScriptedServer, client: AsyncClient) -> None:
+    """Ctrl-C, which cancels the command's work, ends the workflow on the server too."""
+    watching, over = asyncio.Event(), asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        shown = {"workflow_id": "w", "status": "running", "tasks": []}
+        if request.method == "DELETE":
+            over.set()
+        if not request.path.endswith("/events"):
+            return web.json_response(shown)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        watching.set()
+        await over.wait()
+        return response
+
+    server.handler = answer
+    plan = Plan("mended_subtitles", [], ["--subtitles", "a.srt"])
+    command = asyncio.create_task(run(client, plan, template("mended_subtitles"), every=False, quiet=True))
+    async with asyncio.timeout(10):
+        await watching.wait()
+        command.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await command
+    assert [one.path for one in server.seen if one.method == "DELETE"] == ["/v1/workflows/w"]
 
 
 def test_results_are_what_the_template_calls_so() -> None:
