@@ -5,6 +5,8 @@ The engine modules raise `MediaFault` and know nothing of tasks; `node.py` turns
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 
 
@@ -17,6 +19,8 @@ class FaultCode(StrEnum):
     """No demuxer or decoder makes sense of the file: damaged, cut off, or not media at all."""
     MEDIA_FORMAT_REFUSED = "MEDIA_FORMAT_REFUSED"
     """A playlist, script or device format that could make ffmpeg read other files or the network."""
+    MEDIA_IS_PICTURE = "MEDIA_IS_PICTURE"
+    """A still picture, by its content or its name, where a film or a sound is needed."""
     NO_VIDEO_STREAM = "NO_VIDEO_STREAM"
     """The media has no moving picture (a cover picture does not count)."""
     NO_AUDIO_STREAM = "NO_AUDIO_STREAM"
@@ -48,18 +52,32 @@ class FaultCode(StrEnum):
 
 
 class MediaFault(Exception):
-    """One thing that is wrong; `str(fault)` is English text for the one who sent the task."""
+    """One thing that is wrong; `str(fault)` is English text for the one who sent the task.
 
-    def __init__(self, code: FaultCode, message: str) -> None:
+    `source` says which input of an engine with several it is about, in the engine's own word; empty: of the only one, or of none.
+    """
+
+    def __init__(self, code: FaultCode, message: str, source: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.source = source
 
-    def __reduce__(self) -> tuple[type[MediaFault], tuple[FaultCode, str]]:
+    def __reduce__(self) -> tuple[type[MediaFault], tuple[FaultCode, str, str]]:
         # A worker process sends its exceptions by pickle, which would call the class with the message alone.
-        return MediaFault, (self.code, self.message)
+        return MediaFault, (self.code, self.message, self.source)
 
     @property
     def retryable(self) -> bool:
         """Whether the same request may succeed on another machine."""
         return self.code is FaultCode.DISK_FULL
+
+
+@contextmanager
+def faults_of(source: str) -> Iterator[None]:
+    """Say of each fault in a block which input it is about."""
+    try:
+        yield
+    except MediaFault as fault:
+        fault.source = fault.source or source
+        raise

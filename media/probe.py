@@ -212,7 +212,7 @@ async def probe(runner: Runner, path: Path) -> MediaFacts:
     """Read the file's headers.
 
     Raises:
-        MediaFault: MEDIA_EMPTY, MEDIA_UNREADABLE or MEDIA_FORMAT_REFUSED.
+        MediaFault: MEDIA_EMPTY, MEDIA_UNREADABLE, MEDIA_IS_PICTURE or MEDIA_FORMAT_REFUSED.
     """
     check_not_empty(path)
     lines: list[str] = []

@@ -22,6 +22,8 @@ PROGRESS_PERIOD_SECONDS = 0.25
 _STDERR_LINES_SHOWN = 4
 _NOISE = re.compile(r"(?:file:)?/(?:[^\s/':,\]]+/)+| @ 0x[0-9a-f]+| '[^']*,[^']*,[^']*'")
 """Folders of this machine, addresses in memory, and the white list itself."""
+_PICTURE = re.compile(r"\[(?:image2|\w+_pipe)(?: @ 0x[0-9a-f]+)?\] Format not on whitelist")
+"""ffmpeg's demuxers of single pictures: by the name of the file, or by its content."""
 _SYMPTOMS: tuple[tuple[str, FaultCode, str], ...] = (
     (
         "not on whitelist",
@@ -202,6 +204,9 @@ async def run_ffprobe(runner: Runner, arguments: Sequence[str], on_line: Callabl
 def fault_of(program: str, completed: Completed) -> MediaFault:
     """Turn a failed run into a fault: the known symptom's code, or FFMPEG_FAILED with ffmpeg's own words."""
     words = explain(completed.stderr_tail)
+    if _PICTURE.search(completed.stderr_tail):
+        meaning = "this is a still picture (or named as one), where a film or a sound is needed"
+        return MediaFault(FaultCode.MEDIA_IS_PICTURE, f"{meaning} ({program}: {words})")
     for symptom, code, meaning in _SYMPTOMS:
         if symptom in completed.stderr_tail:
             return MediaFault(code, f"{meaning} ({program}: {words})")

@@ -17,7 +17,7 @@ import orjson
 
 from media.audio import CODECS
 from media.audio import extract_audio as take_audio
-from media.faults import MediaFault
+from media.faults import FaultCode, MediaFault
 from media.process import Progress
 from nodekit import MediaKind, Node, TaskContext, TaskFailed
 from services.ffmpeg.archive import SUFFIXES, pack
@@ -52,11 +52,30 @@ from services.ffmpeg.segments import split_audio
 from services.ffmpeg.settings import ffmpeg_settings
 from services.ffmpeg.split_info import speaker_summary, split_info
 from services.ffmpeg.strips import cut_strips
+from services.ffmpeg.voice_over import BACKGROUND, FILM, VOICE
 from services.ffmpeg.voice_over import voice_over as put_voice_over
 
 SPLIT_INFO = "split_info.json"
 _ENGINE_PERCENT = 95.0
 _MAX_LISTED = 1000
+_INPUTS = {FILM: "/video_path", VOICE: "/voice_path", BACKGROUND: "/background_path"}
+_FIELDS = {
+    FaultCode.STREAM_NOT_FOUND: "/stream_index",
+    FaultCode.SUBTITLE_UNREADABLE: "/subtitle_path",
+    FaultCode.SUBTITLE_EMPTY: "/subtitle_path",
+    # Several fields together, or none: a full disk is not the media's fault.
+    **dict.fromkeys(
+        (
+            FaultCode.RANGE_OUTSIDE_MEDIA,
+            FaultCode.AREA_OUTSIDE_FRAME,
+            FaultCode.NO_SEGMENTS,
+            FaultCode.DISK_FULL,
+            FaultCode.FFMPEG_FAILED,
+        ),
+        "",
+    ),
+}
+"""Where a fault is not the media's own."""
 
 node = Node("ffmpeg", engines=ffmpeg_release)
 
@@ -66,7 +85,7 @@ async def extract_audio(request: ExtractAudioInput, context: TaskContext) -> Ext
     """Takes one audio track out of a film, in step with the film's clock."""
     video = await context.fetch(request.video_path, kind=MediaKind.VIDEO)
     target = context.output_path(f"{video.stem}{CODECS[request.codec].suffix}")
-    with _faults():
+    with _faults("/video_path"):
         taken = await take_audio(context, video, target, audio_options(request), _report(context, "decoding"))
     return ExtractAudioOutput(
         audio_path=await _stored(context, target),
@@ -90,7 +109,7 @@ async def extract_keyframes(request: ExtractKeyframesInput, context: TaskContext
     """Takes still pictures out of a film, each with its true time."""
     video = await context.fetch(request.video_path, kind=MediaKind.VIDEO)
     folder = context.output_directory("keyframes")
-    with _faults():
+    with _faults("/video_path"):
         taken = await take_keyframes(
             context, video, folder, keyframe_options(request), _report(context, "decoding")
         )
@@ -126,7 +145,7 @@ async def crop_subtitle_images(
     video = await context.fetch(request.video_path, kind=MediaKind.VIDEO)
     folder = context.output_directory("cropped_images/frames")
     options = strip_options(request)
-    with _faults():
+    with _faults("/video_path"):
         async with decoding(
             context, video, request.stream_index, request.decoder, ffmpeg_settings()
         ) as decoder:
@@ -165,7 +184,7 @@ async def split_audio_segments(
     subtitle = await context.fetch(request.subtitle_path) if request.subtitle_path else None
     folder = context.output_directory("audio_segments")
     options = split_options(request)
-    with _faults():
+    with _faults("/audio_path"):
         cues = await split_cues(context, request, subtitle)
         split = await split_audio(
             context,
@@ -215,7 +234,7 @@ async def mix_voice_over(request: MixVoiceOverInput, context: TaskContext) -> Mi
         await context.progress(share * _ENGINE_PERCENT, stage)
 
     stem = Path(request.output_filename).stem or f"{film.stem}_dubbed"
-    with _faults():
+    with _faults("/video_path"):
         made = await put_voice_over(
             context,
             film,
@@ -237,12 +256,13 @@ async def mix_voice_over(request: MixVoiceOverInput, context: TaskContext) -> Mi
 
 
 @contextmanager
-def _faults() -> Iterator[None]:
-    """Turn what an engine says of the media into the task's failure."""
+def _faults(field: str) -> Iterator[None]:
+    """Turn what an engine says of the media into the task's failure; `field` is the media's where the fault does not say which."""
     try:
         yield
     except MediaFault as fault:
-        raise TaskFailed(fault.code.value, fault.message, retryable=fault.retryable) from fault
+        at = _FIELDS.get(fault.code, _INPUTS.get(fault.source, field))
+        raise TaskFailed(fault.code.value, fault.message, fault.retryable, at) from fault
 
 
 def _report(context: TaskContext, stage: str) -> Progress:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from media.audio import AudioOptions, extract_audio
-from media.faults import FaultCode, MediaFault
+from media.faults import FaultCode, MediaFault, faults_of
 from media.languages import language_code
 from media.loudness import Loudness, measure_loudness
 from media.packets import probe_timed
@@ -17,6 +17,8 @@ from media.process import Progress, Runner, run_ffmpeg
 from media.source import address, lock_arguments
 from services.ffmpeg.ducking import CHANNELS, RATE, Ducking, mix
 
+FILM, VOICE, BACKGROUND = "film", "voice", "background"
+"""What a fault may be about."""
 _MP4_CODECS = frozenset({"h264", "hevc", "av1", "mpeg4", "vp9"})
 _NEAR_LU = 0.2
 _TURNS = 3
@@ -65,15 +67,17 @@ async def voice_over(
     """Write the film below `folder`. `background` is what is heard behind the voice, the film's own sound where there is none.
 
     Both are on the film's clock. The voice is brought to the loudness asked for, and the background by as much as the film's own
-    sound would have to be. Raises MediaFault.
+    sound would have to be. Raises MediaFault, of FILM, VOICE or BACKGROUND.
     """
-    facts = await probe_timed(runner, film)
-    target = folder / f"{stem}{target_suffix(facts)}"
+    with faults_of(FILM):
+        facts = await probe_timed(runner, film)
+        target = folder / f"{stem}{target_suffix(facts)}"
     bed, bed_gain = await _bed(runner, film, background, facts, folder, wanted)
     await tell(0.3, "decoding")
     over = folder / "voice.s16"
-    await extract_audio(runner, voice, over, AudioOptions(sample_rate=RATE, channels=1, codec="s16le"))
-    level = await measure_loudness(runner, _raw(over, "s16le", 1), "the voice")
+    with faults_of(VOICE):
+        await extract_audio(runner, voice, over, AudioOptions(sample_rate=RATE, channels=1, codec="s16le"))
+        level = await measure_loudness(runner, _raw(over, "s16le", 1), "the voice")
     voice_gain = 0.0 if level.is_silent else 10 ** ((wanted.target_lufs - level.lufs) / 20)
     seconds = facts.duration_seconds or over.stat().st_size / 2 / RATE
     mixed = folder / "mix.f32"
@@ -81,7 +85,8 @@ async def voice_over(
     share = await runner.call(
         mix, bed, over, mixed, round(seconds * RATE), bed_gain, voice_gain, wanted.ducking
     )
-    loudness = await _mux(runner, film, facts, mixed, target, wanted, _part(tell))
+    with faults_of(FILM):
+        loudness = await _mux(runner, film, facts, mixed, target, wanted, _part(tell))
     for path in (bed, over, mixed):
         await asyncio.to_thread(path.unlink, missing_ok=True)
     tracks = 2 if wanted.keep_original and facts.audios else 1
@@ -96,14 +101,15 @@ async def _bed(
     if background is None and not facts.audios:
         await asyncio.to_thread(bed.touch)
         return bed, 1.0
-    await extract_audio(
-        runner, background or film, bed, AudioOptions(sample_rate=RATE, channels=CHANNELS, codec="s16le")
-    )
-    own = await measure_loudness(
-        runner,
-        [*lock_arguments(), "-i", address(film)] if facts.audios else _raw(bed, "s16le", CHANNELS),
-        "the film",
-    )
+    with faults_of(BACKGROUND if background else FILM):
+        options = AudioOptions(sample_rate=RATE, channels=CHANNELS, codec="s16le")
+        await extract_audio(runner, background or film, bed, options)
+    with faults_of(FILM):
+        own = await measure_loudness(
+            runner,
+            [*lock_arguments(), "-i", address(film)] if facts.audios else _raw(bed, "s16le", CHANNELS),
+            "the film",
+        )
     return bed, 1.0 if own.is_silent else 10 ** ((wanted.target_lufs - own.lufs) / 20)
 
 

@@ -10,6 +10,10 @@ class FaultCode(StrEnum):
 
     MEDIA_UNREADABLE = "MEDIA_UNREADABLE"
     """No demuxer or decoder makes sense of the file, or it is empty."""
+    MEDIA_FORMAT_REFUSED = "MEDIA_FORMAT_REFUSED"
+    """A playlist or script, which could make ffmpeg read other files."""
+    MEDIA_IS_PICTURE = "MEDIA_IS_PICTURE"
+    """A still picture where a film is needed."""
     MEDIA_ENCRYPTED = "MEDIA_ENCRYPTED"
     """The film is encrypted."""
     NO_VIDEO_STREAM = "NO_VIDEO_STREAM"

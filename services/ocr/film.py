@@ -12,6 +12,7 @@ from media.faults import FaultCode as MediaCode
 from media.faults import MediaFault
 from media.geometry import Picture, Region, Size
 from media.probe import MediaFacts, VideoStream, facts_from, probe_arguments
+from media.process import fault_of
 from media.source import check_not_empty
 from services.ocr.faults import FaultCode, OcrFault
 
@@ -27,8 +28,21 @@ Area = Region
 _SAME = {
     MediaCode.NO_VIDEO_STREAM: FaultCode.NO_VIDEO_STREAM,
     MediaCode.MEDIA_ENCRYPTED: FaultCode.MEDIA_ENCRYPTED,
+    MediaCode.MEDIA_IS_PICTURE: FaultCode.MEDIA_IS_PICTURE,
+    MediaCode.MEDIA_FORMAT_REFUSED: FaultCode.MEDIA_FORMAT_REFUSED,
     MediaCode.AREA_OUTSIDE_FRAME: FaultCode.AREA_OUTSIDE_FRAME,
 }
+
+
+_MOST_WORDS = 4000
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """How ffprobe ended."""
+
+    returncode: int
+    stderr_tail: str
 
 
 @dataclass(frozen=True)
@@ -107,8 +121,8 @@ def _asked(path: Path) -> dict[str, Any]:
         ["ffprobe", "-v", "error", *probe_arguments(path)], capture_output=True, check=False
     )
     if done.returncode != 0:
-        message = f"{path.name} is not media that ffmpeg reads"
-        raise OcrFault(FaultCode.MEDIA_UNREADABLE, message, "/video_path")
+        words = done.stderr.decode(errors="replace")[-_MOST_WORDS:]
+        raise fault_of("ffprobe", _Ended(done.returncode, words))
     document: dict[str, Any] = json.loads(done.stdout)
     return document
 

@@ -92,6 +92,22 @@ async def test_formats_that_reach_out_are_refused(
     assert caught.value.code is FaultCode.MEDIA_FORMAT_REFUSED
 
 
+@pytest.mark.parametrize("name", ["still.png", "still.jpg", "still.webp", "png.mp4", "text.png"])
+async def test_a_still_picture_is_called_one(runner: LocalRunner, tmp_path: Path, name: str) -> None:
+    """By its content under a film's name too; what is only named so cannot be told from one."""
+    path = tmp_path / name
+    if name == "text.png":
+        path.write_text("no picture")
+    else:
+        drawn = tmp_path / name.replace("png.mp4", "drawn.png")
+        media.ffmpeg("-f", "lavfi", "-i", "color=red:s=64x48", "-frames:v", "1", drawn)
+        drawn.rename(path)
+    with pytest.raises(MediaFault) as caught:
+        await probe(runner, path)
+    assert (caught.value.code, str(tmp_path) in caught.value.message) == (FaultCode.MEDIA_IS_PICTURE, False)
+    assert "still picture" in caught.value.message
+
+
 async def test_the_refused_playlist_would_have_worked(broken: dict[str, Path]) -> None:
     """The test above proves something: ffmpeg without our locks reads the other file through the script."""
     shown = media.ffprobe(broken["concat.mp4"], "-safe", "0", "-f", "concat", "-show_streams")

@@ -281,6 +281,7 @@ async def test_broken_media(
     """Each task fails on each broken file with the code that says why, and stores nothing."""
     result = await ffmpeg_node.run(f"ffmpeg.{task}", minimal(task, broken[name]))
     assert (result.outcome, result.error.code, result.error.retryable) == ("failed", code, False)
+    assert result.error.field == ("/audio_path" if task == "split_audio_segments" else "/video_path")
     assert name in result.error.message
     assert str(broken[name].parent) not in result.error.message
     assert not ffmpeg_node.root.exists() or media.listing(ffmpeg_node.root) == {}

@@ -153,3 +153,22 @@ async def test_what_is_given_as_background_takes_the_place_of_the_films_own_soun
     assert level_db(samples, LOW, 0.5, 1.5) < away - 40
     assert away - level_db(samples, 500, 4.2, 4.8) == pytest.approx(12.0, abs=0.7)
     assert result.output["loudness_lufs"] == pytest.approx(-16, abs=0.5)
+
+
+@pytest.mark.parametrize("field", ["video_path", "voice_path", "background_path"])
+async def test_the_input_at_fault_is_named(film: Path, voice: Path, tmp_path: Path, field: str) -> None:
+    """Of three media the one is named that is a picture, broken, or without what is needed of it; each cause has its code."""
+    picture, broken, other = tmp_path / "still.png", tmp_path / "broken.mp4", voice
+    ffmpeg("-f", "lavfi", "-i", "color=red:s=64x48", "-frames:v", "1", picture)
+    broken.write_bytes(b"\0" * 5000)
+    lacking = "NO_VIDEO_STREAM"
+    if field != "video_path":
+        other, lacking = tmp_path / "silent.mp4", "NO_AUDIO_STREAM"
+        ffmpeg("-i", film, "-c", "copy", "-an", other)
+    good = {"video_path": film, "voice_path": voice, "background_path": voice}
+    roots = (film.parent, voice.parent, tmp_path)
+    async with NodeUnderTest(node, tmp_path / "work", allowed_roots=roots) as under_test:
+        for path, code in ((picture, "MEDIA_IS_PICTURE"), (broken, "MEDIA_UNREADABLE"), (other, lacking)):
+            given = {name: str(place) for name, place in (good | {field: path}).items()}
+            result = await under_test.run("ffmpeg.mix_voice_over", given, task_id=path.stem)
+            assert (result.error.code, result.error.field) == (code, f"/{field}"), result.error

@@ -90,10 +90,13 @@ async def test_a_playlist_reads_no_other_film(under_test: NodeUnderTest, tmp_pat
     lines = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1.2,\npart.ts\n#EXT-X-ENDLIST\n"
     (tmp_path / "list.m3u8").write_text(lines)
     (tmp_path / "list.mp4").write_text(f"ffconcat version 1.0\nfile {film}\n")
-    for name in ("list.m3u8", "list.mp4"):
+    still = ["-frames:v", "1", str(tmp_path / "still.png")]
+    subprocess.run(["ffmpeg", "-v", "error", "-i", str(film), *still], check=True)
+    for name in ("list.m3u8", "list.mp4", "still.png"):
         request = {"video_path": str(tmp_path / name)}
         result = await under_test.run("paddleocr.extract_subtitles", request, task_id=name.replace(".", "-"))
-        assert (result.outcome, result.error.code) == ("failed", "MEDIA_UNREADABLE")
+        code = "MEDIA_IS_PICTURE" if name == "still.png" else "MEDIA_FORMAT_REFUSED"
+        assert (result.outcome, result.error.code) == ("failed", code)
 
 
 @pytest.mark.slow
