@@ -24,12 +24,12 @@ from gpulock.monitor.statistics import to_figures
 from gpulock.monitor.watching import LockWatch
 from gpulock.settings import GpulockSettings
 from gpulock.store.keys import Keys
-from gpulock.store.script_store import Push, ScriptStore, to_notice
+from gpulock.store.script_store import SETTING, WHAT, Push, ScriptStore, to_notice
 from gpulock.store.tail import Entry, Tail
 from redislink.figures import publish_for_ever
 from redislink.pipe import Pipe
 from redislink.primary import Primary
-from redislink.retry import retry
+from redislink.start import await_redis
 from runtime.background import background
 from runtime.errors import Unavailable, YiVideoError
 from runtime.logs import get_logger
@@ -153,7 +153,7 @@ class LockReplica:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[LockReplica]:
         """Work for the time of the block. Leases live on without it."""
-        await retry(lambda: self.pipe.call("PING"), _START_RETRY_SECONDS, "the lock store")
+        await await_redis(lambda: self.pipe.call("PING"), _START_RETRY_SECONDS, WHAT, setting=SETTING)
         await self.store.forget_other_versions()
         await self.configuration.load()
         tail = Tail(

@@ -45,10 +45,15 @@ class RedisAddress:
         is_socket = self.options.get("connection_class") is UnixDomainSocketConnection
         return str(self.options["path"]) if is_socket else ""
 
+    @property
+    def is_tls(self) -> bool:
+        """Whether connections are secured."""
+        return self.options.get("connection_class") is SSLConnection
+
     def tls(self) -> ssl.SSLContext | None:
         """Return what connections are secured with, from `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`, `ssl_check_hostname`."""
         given = self.options
-        if given.get("connection_class") is not SSLConnection:
+        if not self.is_tls:
             return None
         context = ssl.create_default_context(cafile=given.get("ssl_ca_certs"))
         context.check_hostname = bool(given.get("ssl_check_hostname", True))

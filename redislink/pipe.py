@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import ssl
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -21,7 +22,9 @@ from redis.exceptions import (
 )
 
 from redislink.address import Place, RedisAddress, parse_redis_url
+from redislink.refusal import Refused, in_its_words, is_for_good
 from redislink.wire import Argument, Take, Wire, pack, to_error
+from runtime.addresses import join_host_port
 
 __all__ = ["Argument", "CommandHead", "Lookup", "Pipe", "Take"]
 
@@ -76,19 +79,37 @@ class _OneServer:
         pass
 
 
+def _secured(address: RedisAddress) -> ssl.SSLContext | None:
+    try:
+        return address.tls()
+    except OSError as error:
+        files = "the files of ssl_ca_certs, ssl_certfile and ssl_keyfile"
+        raise Refused(f"{files} cannot be used: {_reason(error)}") from error
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {error.verify_message}"
+    return error.strerror or str(error)
+
+
 class Pipe:
     """One connection, made with the first command and again after it broke."""
 
-    def __init__(self, where: str | Lookup, *, name: str, timeout_seconds: float | None = 5.0) -> None:
+    def __init__(
+        self, where: str | Lookup, *, name: str, timeout_seconds: float | None = 5.0, server: str = "redis"
+    ) -> None:
         """Describe the connection: the URL of one server, or who knows where it is.
 
         `timeout_seconds` bounds each command and the connect; None: commands may block, as XREAD BLOCK does.
+        `server`: what errors call the other end.
         """
         self._lookup: Lookup = _OneServer(where) if isinstance(where, str) else where
         self._place: Place | None = None
         self._opening: asyncio.Timeout | None = None
         self._lookup.call_when_found(self._leave_unless)
         self._name = name
+        self._server = server
         self._timeout_seconds = timeout_seconds
         self._wire: Wire | None = None
         self._connecting = asyncio.Lock()
@@ -176,9 +197,9 @@ class Pipe:
                 async with asyncio.timeout(self._timeout_seconds or 5.0) as self._opening:
                     wire = await self._open()
             except builtins.TimeoutError as error:
-                raise TimeoutError("redis did not accept a connection in time") from error
+                raise TimeoutError(f"{self._there()} did not accept a connection in time") from error
             except OSError as error:
-                raise ConnectionError(f"redis cannot be reached: {error}") from error
+                raise ConnectionError(f"{self._there()} cannot be reached: {_reason(error)}") from error
             finally:
                 self._opening = None
             self._wire = wire
@@ -188,24 +209,34 @@ class Pipe:
                 self._refuse_ended()
             return wire
 
+    def _there(self) -> str:
+        """Return what errors say was to be reached."""
+        at = f" at {join_host_port(*self._place)}" if self._place else ""
+        return f"{self._server}{at}{' over TLS' if self._lookup.address.is_tls else ''}"
+
     async def _open(self) -> Wire:
         loop, address = asyncio.get_running_loop(), self._lookup.address
         if address.socket:
             _, wire = await loop.create_unix_connection(self._new_wire, address.socket)
         else:
             self._place = host, port = await self._lookup.find()
-            _, wire = await loop.create_connection(self._new_wire, host, port, ssl=address.tls())
+            _, wire = await loop.create_connection(self._new_wire, host, port, ssl=_secured(address))
         try:
             for command in self._greeting():
                 answer = await wire.send(command)
                 if isinstance(answer, hiredis.ReplyError):
-                    raise ConnectionError(f"redis refused {command[0]!s}: {answer}")
+                    raise self._refusal(command, str(answer))
                 if command[0] == "ROLE" and answer[0] != b"master":
                     raise ConnectionError("the sentinels name a primary that has become a replica")
         except BaseException:  # a cancel too: nobody else knows of this socket yet
             wire.fail(ConnectionError("the greeting was broken off"))
             raise
         return wire
+
+    def _refusal(self, command: tuple[Argument, ...], answer: str) -> ConnectionError:
+        subject = {"AUTH": "the password", "SELECT": f"database {command[-1]!s}"}.get(str(command[0]), "us")
+        kind = Refused if is_for_good(answer) else ConnectionError
+        return kind(f"{self._server} refused {subject}: {in_its_words(answer)}")
 
     def _greeting(self) -> list[tuple[Argument, ...]]:
         given = self._lookup.address.options

@@ -13,10 +13,16 @@ from typing import Any
 
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import Connection, SSLConnection
-from redis.exceptions import ConnectionError, RedisError  # noqa: A004
+from redis.exceptions import (
+    ConnectionError,  # noqa: A004 - redis's own class is the one meant everywhere below
+    RedisError,
+    ResponseError,
+    TimeoutError,  # noqa: A004
+)
 
 from redislink.address import Place, parse_redis_url
 from redislink.pipe import Pipe
+from redislink.refusal import Refused, in_its_words, is_for_good
 from runtime.logs import get_logger
 
 log = get_logger(__name__)
@@ -33,7 +39,8 @@ class Primary:
         """`name` is what sentinels list this process as. Raises ValueError for a URL that means nothing."""
         self.address = parse_redis_url(url)
         self._sentinels: list[Pipe] = [
-            Pipe(one, name=name, timeout_seconds=_SENTINEL_SECONDS) for one in self.address.sentinels
+            Pipe(one, name=name, timeout_seconds=_SENTINEL_SECONDS, server="a sentinel")
+            for one in self.address.sentinels
         ]
         self._leave: list[Callable[[Place], None]] = []
         self._finding: asyncio.Task[Place] | None = None
@@ -48,7 +55,7 @@ class Primary:
         self._leave.append(leave)
 
     async def find(self) -> Place:
-        """Return where the primary is. Raises ConnectionError when no sentinel knows one."""
+        """Return where the primary is. Raises ConnectionError when no sentinel knows one; Refused when none will."""
         if not self._sentinels:
             return self.address.place
         if self._finding is None or self._finding.done():  # connections that break together ask together
@@ -60,27 +67,53 @@ class Primary:
         asked = {asyncio.create_task(self._ask_one(sentinel)) for sentinel in self._sentinels}
         majority = len(asked) // 2 + 1
         answers: list[tuple[int, Place]] = []
+        failures: list[RedisError] = []
         pending, give_up = asked, asyncio.get_running_loop().time() + _SENTINEL_SECONDS
         try:
             while pending and len(answers) < majority:
                 left = max(0.0, give_up - asyncio.get_running_loop().time())
                 done, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-                answers += [answer for task in done if (answer := task.result()) is not None]
+                for task in done:
+                    answer = task.result()
+                    answers.append(answer) if isinstance(answer, tuple) else failures.append(answer)
                 if not done:
                     break
         finally:
             for task in pending:
                 task.cancel()
         if not answers:
-            raise ConnectionError(f"no sentinel knows where {self.address.primary_name!r} is")
+            failures += [TimeoutError("no answer in time")] * len(pending)
+            raise self._all_in_vain(failures)
         return max(answers)[1]
 
-    async def _ask_one(self, sentinel: Pipe) -> tuple[int, Place] | None:
-        """Return the number of a sentinel's configuration, and where the primary is in it; None: it did not say."""
+    def _all_in_vain(self, failures: list[RedisError]) -> ConnectionError:
+        """Return what is said when no sentinel has said where the primary is."""
+        away = [failure for failure in failures if not isinstance(failure, Refused)]
+        said = list(dict.fromkeys(str(failure) for failure in failures if isinstance(failure, Refused)))
+        if not away:
+            return Refused("; ".join(said))
+        over = " over TLS" if self.address.is_tls else ""
+        which = (
+            f"{len(away)} of {len(failures)} sentinels were not"
+            if said
+            else f"no sentinel of {len(failures)} was"
+        )
+        return ConnectionError("; ".join([*said, f"{which} reached{over} ({away[0]})"]))
+
+    async def _ask_one(self, sentinel: Pipe) -> tuple[int, Place] | RedisError:
+        """Return the number of a sentinel's configuration, and where the primary is in it; or why it did not say."""
         try:
             flat: list[bytes] = await sentinel.call("SENTINEL", "MASTER", self.address.primary_name)
-        except (RedisError, OSError):
-            return None
+        except ResponseError as error:
+            text = str(error)
+            if "No such master" in text:
+                return Refused(f"no sentinel knows the name {self.address.primary_name!r}")
+            if text.startswith("ERR unknown command"):
+                return Refused("what was asked as a sentinel is none")
+            kind = Refused if is_for_good(text) else ConnectionError
+            return kind(f"a sentinel refused us: {in_its_words(text)}")
+        except RedisError as error:
+            return error
         facts = dict(zip(flat[::2], flat[1::2], strict=True))
         return int(facts[b"config-epoch"]), (facts[b"ip"].decode(), int(facts[b"port"]))
 

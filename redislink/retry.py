@@ -33,8 +33,13 @@ _FIRST_WAIT_SECONDS = 0.02
 _LONGEST_WAIT_SECONDS = 1.0
 
 
-async def retry(attempt: Callable[[], Awaitable[T]], retry_seconds: float, what: str) -> T:
-    """Repeat an idempotent attempt while Redis is away. Raises Unavailable, naming `what`, after `retry_seconds`."""
+async def retry(
+    attempt: Callable[[], Awaitable[T]], retry_seconds: float, what: str, *, setting: str = ""
+) -> T:
+    """Repeat an idempotent attempt while Redis is away. Raises Unavailable, naming `what`, after `retry_seconds`.
+
+    `setting`: the name of the one that says where this Redis is, for whoever reads the log.
+    """
     give_up = time.monotonic() + retry_seconds
     backoff = Backoff(_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS)
     cancelled = _Cancellation()
@@ -49,8 +54,13 @@ async def retry(attempt: Callable[[], Awaitable[T]], retry_seconds: float, what:
                 raise Unavailable(
                     f"{what} {_trouble(error)}", retry_after_seconds=_LONGEST_WAIT_SECONDS
                 ) from error
-            seldom.warning("redis does not answer; trying again", error=type(error).__name__)
+            seldom.warning("redis does not answer; trying again", setting=setting, reason=in_words(error))
         await asyncio.sleep(backoff.take() * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+
+
+def in_words(error: BaseException) -> str:
+    """Return what is said of an error: its own text, which names no secret, or its kind where it has none."""
+    return str(error) or type(error).__name__
 
 
 def _trouble(error: Exception) -> str:

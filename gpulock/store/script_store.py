@@ -15,6 +15,10 @@ from redislink.lua import load_library
 from redislink.pipe import Argument, CommandHead, Pipe
 from redislink.retry import TRANSIENT_ERRORS, retry
 
+WHAT = "the lock store"
+SETTING = "gpulock.redis_url"
+"""The same Redis as clients hear it named, and as its operator sets it."""
+
 
 class Push(NamedTuple):
     """Something that a client of this replica must hear."""
@@ -117,7 +121,7 @@ class ScriptStore:
             return await self._attempt(script, arguments, take)
         except TRANSIENT_ERRORS:
             return await retry(
-                lambda: self._attempt(script, arguments, take), self._retry_seconds, "the lock store"
+                lambda: self._attempt(script, arguments, take), self._retry_seconds, WHAT, setting=SETTING
             )
 
     async def _attempt(
@@ -163,7 +167,7 @@ class ScriptStore:
 
     async def read(self, *command: Argument) -> Any:
         """Run one reading command with the same retries."""
-        return await retry(lambda: self._pipe.call(*command), self._retry_seconds, "the lock store")
+        return await retry(lambda: self._pipe.call(*command), self._retry_seconds, WHAT, setting=SETTING)
 
 
 def exported(value: Sequence[bytes]) -> Record | None:

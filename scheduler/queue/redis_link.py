@@ -23,6 +23,7 @@ from redislink.pipe import Argument, Pipe
 from redislink.primary import Primary
 from redislink.replicated import Answered, ReplicatedPipe
 from redislink.retry import TRANSIENT_ERRORS, retry
+from redislink.start import await_redis
 from runtime.background import background
 from runtime.errors import Unavailable
 from scheduler.settings import SchedulerSection
@@ -32,6 +33,8 @@ __all__ = ["TRANSIENT_ERRORS", "RedisLink", "connected"]
 T = TypeVar("T")
 
 _NAME = "yivideo-scheduler"
+_WHAT = "the task store"
+_SETTING = "scheduler.redis_url"
 
 
 @dataclass(frozen=True)
@@ -173,13 +176,13 @@ class RedisLink:
         return told
 
     async def ping(self, retry_seconds: float) -> None:
-        """Wait until Redis answers. Raises Unavailable."""
-        await self.retry(lambda: self._pipe.call("PING"), retry_seconds)
+        """Wait at the start until Redis answers. Raises SettingsError."""
+        await await_redis(lambda: self._pipe.call("PING"), retry_seconds, _WHAT, setting=_SETTING)
 
     async def retry(self, attempt: Callable[[], Awaitable[T]], retry_seconds: float | None) -> T:
         """Repeat an idempotent attempt while Redis is away, for `retry_seconds` at most (default: the settings')."""
         seconds = self._retry_seconds if retry_seconds is None else retry_seconds
-        return await retry(attempt, seconds, "the task store")
+        return await retry(attempt, seconds, _WHAT, setting=_SETTING)
 
 
 def named(names: Mapping[str, Argument], record: Mapping[str, Argument] | None = None) -> list[Argument]:

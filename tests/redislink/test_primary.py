@@ -15,6 +15,7 @@ from bench.redis_group import RedisGroup
 from redislink.address import Place, parse_redis_url
 from redislink.pipe import Pipe
 from redislink.primary import Primary
+from redislink.refusal import Refused
 from redislink.replicated import ReplicatedPipe
 from redislink.retry import retry
 
@@ -101,10 +102,11 @@ def test_a_sentinels_user_may_have_any_sign() -> None:
 
 
 async def test_nobody_knows_a_primary() -> None:
-    """Sentinels that are all away are an error of the connection, which is tried again."""
+    """Sentinels that are all away are an error of the connection, which is tried again, and no refusal."""
     primary = Primary("redis+sentinel://127.0.0.1:1,127.0.0.1:2/main", name="x")
-    with pytest.raises(ConnectionError, match="main"):
+    with pytest.raises(ConnectionError, match="no sentinel of 2 was reached") as failed:
         await Pipe(primary, name="x").call("PING")
+    assert not isinstance(failed.value, Refused)
     primary.end()
 
 
