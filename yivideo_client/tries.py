@@ -70,11 +70,9 @@ def _reason(fault: BaseException) -> str:
     """Say what the system said, without the address again; what is no fault of a socket speaks for itself."""
     cause: BaseException | None = fault
     while cause is not None:
-        if (
-            isinstance(cause, OSError)
-            and cause.errno
-            and not isinstance(cause, ssl.SSLError | socket.gaierror)
-        ):
-            return os.strerror(cause.errno).lower()
+        if isinstance(cause, socket.gaierror):  # its numbers are not the system's
+            return str(cause.strerror).lower()
+        if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and (cause.errno or 0) > 0:
+            return os.strerror(cause.errno or 0).lower()
         cause = cause.__cause__
     return str(fault) or type(fault).__name__

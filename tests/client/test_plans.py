@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from yivideo_client.cli.fields import parse
 from yivideo_client.cli.run import Plan, folder_names, jobs_of
 from yivideo_client.cli.task_commands import facts
 from yivideo_client.models import Event, Task
-from yivideo_client.tries import connection_failed
+from yivideo_client.tries import Broken, connection_failed
 
 
 def test_each_film_has_a_folder_of_its_name() -> None:
@@ -93,6 +94,15 @@ def test_a_server_that_is_away(address: str, hint: str, capsys: pytest.CaptureFi
     """One sentence: the address, the reason in the system's words, and what to do."""
     tell(connection_failed(address, ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 8788)")))
     assert capsys.readouterr().err == f"yivideo: {address} cannot be reached: connection refused; {hint}\n"
+
+
+def test_a_name_that_nobody_knows() -> None:
+    """The resolver's words are said, not its number as if it were one of the system's."""
+    fault = Broken("Cannot connect to host nosuch.invalid:80 ssl:default [Name or service not known]")
+    wrapped = OSError(-2, "Cannot connect")
+    fault.__cause__, wrapped.__cause__ = wrapped, socket.gaierror(-2, "Name or service not known")
+    said = str(connection_failed("http://nosuch.invalid", fault))
+    assert said == "http://nosuch.invalid cannot be reached: name or service not known"
 
 
 def test_an_empty_fact_is_not_shown() -> None:
