@@ -11,6 +11,7 @@ import jsonschema_rs
 
 from gateway.templates.catalogue import Template
 from runtime.errors import FieldViolation, InvalidArgument
+from runtime.wording import in_brief
 
 _PARAMETER = re.compile(r"\$\{\{ parameters\.(?P<name>[a-z][a-z0-9_]*) \}\}")
 _TASK = re.compile(r"\$\{\{ tasks\.(?P<key>[a-z][a-z0-9_]*)\.output\.[a-z0-9_.]+ \}\}")
@@ -49,7 +50,7 @@ def checked_parameters(template: Template, given: Mapping[str, Any]) -> dict[str
     """Return the parameters with their defaults. Raises InvalidArgument with pointers below `/parameters`."""
     violations = []
     for fault in template.validator.iter_errors(dict(given)):
-        at = "".join(f"/{part}" for part in fault.instance_path)
+        at = "".join(f"/{in_brief(str(part))}" for part in fault.instance_path)
         match fault.kind:
             case jsonschema_rs.ValidationErrorKind.Required(property=name):
                 violations.append(FieldViolation(f"/parameters/{name}", "is required"))
@@ -57,12 +58,13 @@ def checked_parameters(template: Template, given: Mapping[str, Any]) -> dict[str
                 known = ", ".join(template.content.parameters)
                 violations += [
                     FieldViolation(
-                        f"/parameters/{name}", f"is not a parameter of this template; it has {known}"
+                        f"/parameters/{in_brief(name)}",
+                        f"is not a parameter of this template; it has {known}",
                     )
                     for name in names
                 ]
             case _:
-                violations.append(FieldViolation(f"/parameters{at}", fault.message))
+                violations.append(FieldViolation(f"/parameters{at}", in_brief(fault.message)))
     if violations:
         raise InvalidArgument(f"{violations[0].pointer}: {violations[0].detail}", fields=violations[:16])
     defaults = {

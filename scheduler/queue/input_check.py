@@ -9,6 +9,7 @@ import jsonschema_rs
 import orjson
 
 from runtime.errors import FieldViolation, InvalidInput
+from runtime.wording import in_brief
 from scheduler.queue.references import Place, Reference, to_pointer
 
 _MAX_VIOLATIONS = 16
@@ -67,7 +68,7 @@ def _named(fault: Any) -> Named:
         case _Kind.AnyOf(context=branches) | _Kind.OneOfNotValid(context=branches):
             yield from _of_branches(at, [list(branch) for branch in branches], fault)
         case _:
-            yield at, fault.message
+            yield at, in_brief(fault.message)
 
 
 def _of_branches(at: Place, branches: Sequence[Sequence[Any]], fault: Any) -> Named:
@@ -91,7 +92,7 @@ def _of_branches(at: Place, branches: Sequence[Sequence[Any]], fault: Any) -> Na
             yield from _named(inner)
         return
     options = [option for branch in meant for inner in branch for option in _options(inner, at)]
-    yield at, f"must be one of: {_choices(options)}" if options else fault.message
+    yield at, f"must be one of: {_choices(options)}" if options else in_brief(fault.message)
 
 
 def _options(fault: Any, at: Place) -> Sequence[Any]:

@@ -44,15 +44,20 @@ def load(path: Path) -> Luma:
             with Image.open(path) as picture:
                 width, height = picture.size
                 if width * height > MAX_PIXELS:
-                    raise OcrFault(
-                        FaultCode.PICTURE_UNREADABLE,
-                        f"{path.name} has {width} × {height} pixels; at most {MAX_PIXELS} are read",
-                    )
+                    raise _too_large(path, f"{width} × {height}")
                 return _brightness(ImageOps.exif_transpose(picture))
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        # Pillow has a limit of its own, which it does not tell a size with.
+        raise _too_large(path, "more") from error
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise OcrFault(
             FaultCode.PICTURE_UNREADABLE, f"{path.name} is no picture that is read here"
         ) from error
+
+
+def _too_large(path: Path, size: str) -> OcrFault:
+    message = f"{path.name} is too large: it has {size} pixels, at most {MAX_PIXELS} are read"
+    return OcrFault(FaultCode.PICTURE_UNREADABLE, message)
 
 
 def _brightness(picture: Image.Image) -> Luma:

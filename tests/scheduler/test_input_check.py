@@ -55,6 +55,14 @@ def test_splitting_without_what_says_where_is_refused_at_submit() -> None:
         check_input(validator, value, find_references(value))
 
 
+def test_a_long_value_is_not_repeated_whole() -> None:
+    """Its beginning is, and what is wrong with it, which is said behind it."""
+    value = {f"word {n}": "x" * 600 for n in range(501)}
+    ((pointer, said),) = refusal({"properties": {"glossary": {"maxProperties": 500}}}, {"glossary": value})
+    assert pointer == "/input/glossary" and said.startswith('{"word 0"')
+    assert said.endswith("has more than 500 properties") and len(said) < 400
+
+
 def test_a_long_enumeration_is_cut() -> None:
     """64 are named, the rest is counted."""
     ((_, said),) = refusal({"properties": {"n": {"enum": list(range(100))}}}, {"n": -1})

@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from gateway.templates.catalogue import TEMPLATES, Template
-from gateway.templates.expansion import expand
+from gateway.templates.expansion import checked_parameters, expand
 from gateway.v1.workflow_requests import SubmitWorkflow
 from gateway.v1.workflow_submission import to_workflow_spec
 from nodekit import Node
@@ -159,3 +159,20 @@ def test_parameters_are_checked_and_are_never_references() -> None:
         assert [field.pointer for field in refused.value.fields] == [pointer]
     made = expand(template, {"film": "${{ tasks.other.output.x }}"})
     assert made.tasks[0]["input_data"]["video_path"] == "$${{ tasks.other.output.x }}"
+
+
+def test_what_is_too_large_is_not_repeated() -> None:
+    """A parameter past its limit is told by its name and the limit, not whole; nor is a long name that nobody knows."""
+    glossary = {f"word {n}": "x" * 600 for n in range(501)}
+    for given, told in (
+        ({"glossary": glossary}, "has more than 500 properties"),
+        ({"x" * 100_000: 1}, "is not a parameter of this template"),
+    ):
+        with pytest.raises(InvalidArgument) as refused:
+            checked_parameters(
+                TEMPLATES["film_to_translated_subtitles"], {"film": "a", "target_language": "de"} | given
+            )
+        assert told in refused.value.message and refused.value.message.startswith(
+            f"/parameters/{min(given)[:60]}"
+        )
+        assert len(refused.value.message) + sum(len(f"{one}") for one in refused.value.fields) < 10_000
