@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
@@ -18,6 +19,10 @@ _SENTINEL_SCHEMES = {"redis+sentinel": "redis", "rediss+sentinel": "rediss"}
 _SENTINEL_PORT = 26379
 _NAME = re.compile(r"^[A-Za-z0-9._-]+$")
 _SENTINEL_FORM = "redis+sentinel://[user:password@]host[:port],host[:port],…/name[/database]"
+
+_TLS_PARAMETERS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
+_PARAMETERS = ("db", "username", "password")
+_SENTINEL_PARAMETERS = ("sentinel_username", "sentinel_password")
 
 Place = tuple[str, int]
 """Host and port."""
@@ -68,10 +73,41 @@ def parse_redis_url(url: str) -> RedisAddress:
     if scheme in _SENTINEL_SCHEMES:
         return _with_sentinels(_SENTINEL_SCHEMES[scheme], rest)
     try:
-        return RedisAddress(dict(parse_url(url)))
+        options, parts = dict(parse_url(url)), urlsplit(url)
     except ValueError as error:
+        if scheme in ("redis", "rediss", "unix") and "'db'" in str(error):
+            raise ValueError("names a database that is no number") from None
         schemes = "redis://, rediss://, unix://, redis+sentinel:// or rediss+sentinel://"
         raise ValueError(f"is no URL of a Redis, which begins with {schemes}") from error
+    _check(parts.query, "" if scheme == "unix" else parts.path.strip("/"), is_tls=scheme == "rediss")
+    return RedisAddress(options)
+
+
+def _check(query: str, database: str, *, is_tls: bool, more: Sequence[str] = ()) -> None:
+    """Refuse parameters that have no meaning to every connection we make, and a database that is none or another one than theirs.
+
+    A client library would take them, and fail or keep silent later.
+    """
+    known = (*_PARAMETERS, *more, *(_TLS_PARAMETERS if is_tls else ()))
+    given = parse_qsl(query, keep_blank_values=True)
+    names = [name for name, _ in given]
+    for name in names:
+        if name in known and names.count(name) == 1:
+            continue
+        if "@" in query:  # it may be a piece of a password
+            raise ValueError("has a parameter that is none; percent-encode what is unusual in a password")
+        if name in known:
+            raise ValueError(f"has the parameter {name!r} more than once")
+        if name in _TLS_PARAMETERS:
+            raise ValueError(f"has the parameter {name!r}, which means something with TLS only (rediss)")
+        raise ValueError(f"has the parameter {name!r}, which is none of {', '.join(known)}")
+    wanted = dict(given).get("db", database)
+    if not all(one == "" or one.isdecimal() for one in (wanted, database)):
+        raise ValueError("names a database that is no number")
+    if database and wanted and int(wanted) != int(database):
+        raise ValueError(
+            f"contradicts itself: database {database} in its path, {wanted} in its parameter 'db'"
+        )
 
 
 def _readable(url: SecretStr) -> SecretStr:
@@ -94,6 +130,7 @@ def _with_sentinels(scheme: str, rest: str) -> RedisAddress:
     name, _, database = parts.path.strip("/").partition("/")
     if not _NAME.fullmatch(unquote(name)) or not (database == "" or database.isdecimal()):
         raise ValueError(f"names no primary, or a database that is no number: {_SENTINEL_FORM}")
+    _check(parts.query, database, is_tls=scheme == "rediss", more=_SENTINEL_PARAMETERS)
     query = dict(parse_qsl(parts.query))
     user, password = query.pop("sentinel_username", ""), query.pop("sentinel_password", "")
     tls = {key: value for key, value in query.items() if key.startswith("ssl_")}

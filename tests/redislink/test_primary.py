@@ -88,6 +88,51 @@ def test_a_url_that_means_nothing_is_refused(url: str) -> None:
     assert "hidden" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("redis+sentinel://:hidden@h/m/0?foo=1", "the parameter 'foo'"),
+        ("rediss+sentinel://:hidden@h/m/0?sentinel_password=hidden&ssl_cert_reqs=none", "'ssl_cert_reqs'"),
+        ("redis+sentinel://:hidden@h/m/0?ssl_ca_certs=/x", "'ssl_ca_certs', which means something with TLS"),
+        ("redis+sentinel://:hidden@h/m/0?db=7", "database 0 in its path, 7 in its parameter"),
+        ("redis+sentinel://:hidden@h/m?db=x", "no number"),
+        ("redis+sentinel://:hidden@h/m?db=1&db=2", "'db' more than once"),
+        ("redis://:hidden@h/0?foo=1", "the parameter 'foo'"),
+        ("redis://:hidden@h/0?foo", "the parameter 'foo'"),
+        ("redis://:hidden@h/0?ssl_ca_certs=/x", "'ssl_ca_certs', which means something with TLS"),
+        ("redis://:hidden@h/0?sentinel_password=hidden", "the parameter 'sentinel_password'"),
+        ("redis://:hidden@h/0?db=7", "database 0 in its path, 7 in its parameter"),
+        ("redis://:hidden@h?db=x", "no number"),
+        ("redis://:hidden@h/tasks", "no number"),
+        ("unix://:hidden@/run/redis.sock?foo=1", "the parameter 'foo'"),
+        ("redis://pa?hidden=x@h/0", "percent-encode"),
+    ],
+)
+def test_a_parameter_that_nobody_reads_is_refused(url: str, said: str) -> None:
+    """Named at the settings check, with a database that contradicts another; a process would have died of it later, or not
+    heeded it. What may be a piece of a password is not named.
+    """
+    with pytest.raises(ValueError, match=said) as refused:
+        parse_redis_url(url)
+    assert "hidden" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "database"),
+    [
+        ("redis://h/3?db=3", 3),
+        ("redis://h?db=3", 3),
+        ("unix:///run/redis.sock?db=3&password=x", 3),
+        ("rediss://h/3?ssl_ca_certs=/a@b&ssl_check_hostname=false", 3),
+        ("redis+sentinel://h/m/3?db=3", 3),
+        ("redis+sentinel://h/m?db=3&sentinel_password=a", 3),
+    ],
+)
+def test_a_parameter_that_agrees_is_read(url: str, database: int) -> None:
+    """The database may stand in either place, or in both."""
+    assert parse_redis_url(url).options["db"] == database
+
+
 def test_a_password_is_not_told_by_what_cannot_be_read() -> None:
     """The standard library repeats the whole of such a name in its error."""
     with pytest.raises(ValueError, match="percent-encode") as refused:

@@ -66,6 +66,9 @@ def test_a_url_that_means_nothing_is_a_fault_of_the_setting() -> None:
     with pytest.raises(SettingsError, match=r"scheduler\.redis_url.*sentinel") as refused:
         load_settings(SchedulerSettings, environment)
     assert "hidden" not in str(refused.value)
+    environment = {"YIVIDEO_SCHEDULER__REDIS_URL": "redis+sentinel://:hidden@a,b/tasks/0?foo=1"}
+    with pytest.raises(SettingsError, match=r"scheduler\.redis_url.*'foo'"):
+        load_settings(SchedulerSettings, environment)
 
 
 @pytest.mark.slow
