@@ -90,7 +90,7 @@ class _Overtaken(FileStore):
 async def test_parts_that_were_replaced_meanwhile_stay(backend: Backend, bucket: str) -> None:
     """What is deleted with `delete_parts` is what was read; a later file of that name is somebody's work."""
     store = _Overtaken(backend, FilestoreSection(default_bucket=bucket))
-    await put(store, "p0", b"0", ALICE)
+    await put(store, "p0", b"0" * 11_000_000, ALICE)  # an S3 has it in several parts of its own
     await put(store, "p1", b"1", ALICE)
     header = pb.UploadHeader(path="all", caller=pb.Caller(user="alice"))
     async with served(store) as stub:
