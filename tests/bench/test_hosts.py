@@ -77,8 +77,13 @@ def test_nothing_is_left_of_a_story_that_is_killed(tmp_path: Path) -> None:
     """
     with inside("-c", textwrap.dedent(script)) as program:
         assert program.stdout is not None and program.stdout.readline() == "ready\n"
-        assert sleepers() == 2
-        os.kill(program.pid, signal.SIGKILL)
+        try:
+            give_up = time.monotonic() + 10
+            while sleepers() != 2:  # each becomes one when it is in its namespace
+                assert time.monotonic() < give_up, "the hosts' programs have not started"
+                time.sleep(0.02)
+        finally:
+            os.kill(program.pid, signal.SIGKILL)
     give_up = time.monotonic() + 10
     while sleepers():
         assert time.monotonic() < give_up, "a process outlived the story"

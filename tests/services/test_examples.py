@@ -67,13 +67,15 @@ def test_the_description_offers_them_as_submissions() -> None:
 
 @pytest.fixture
 def films(tmp_path: Path) -> Path:
-    """A folder with the sample film and its subtitles, to be put where a node reads objects."""
+    """A folder with the sample film, its subtitles and a voice, to be put where a node reads objects."""
     folder = tmp_path / "samples"
     folder.mkdir()
     (folder / "first.srt").write_text(SRT)
     sources = ["-f", "lavfi", "-i", "sine=d=7", "-f", "lavfi", "-i", "color=s=320x180:r=5:d=7"]
     film = [*sources, "-c:v", "libx264", "-preset", "ultrafast", str(folder / "first.mp4")]
     subprocess.run(["ffmpeg", "-v", "error", *film], check=True, timeout=60)
+    voice = ["-f", "lavfi", "-i", "sine=frequency=300:d=3", str(folder / "voice.wav")]
+    subprocess.run(["ffmpeg", "-v", "error", *voice], check=True, timeout=60)
     return folder
 
 

@@ -33,6 +33,7 @@ def test_a_torn_row_is_no_row(tmp_path: Path, left: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)  # a meeting is told apart three times
 @pytest.mark.usefixtures("neural_models")
 @pytest.mark.parametrize("steps", [3, 6])
 def test_the_neural_engine_goes_on(tmp_path: Path, shared_media: Path, steps: int) -> None:
