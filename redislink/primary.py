@@ -171,8 +171,12 @@ class _Leaving:
             closing.add_done_callback(self._closing.discard)
 
 
-class _ToPrimary(Connection):
-    """A connection of redis-py that asks where to before it connects."""
+class _AsksWhere:
+    """Of a connection of redis-py: it asks where to before it connects."""
+
+    host: str
+    port: int
+    is_connected: bool
 
     def __init__(self, *, primary: Primary, **options: Any) -> None:
         super().__init__(**options)
@@ -181,17 +185,12 @@ class _ToPrimary(Connection):
     async def connect(self) -> None:
         if not self.is_connected:
             self.host, self.port = await self._primary.find()
-        await super().connect()  # type: ignore[no-untyped-call]
+        await super().connect()  # type: ignore[misc]
 
 
-class _TlsToPrimary(SSLConnection):
-    """The same over TLS."""
+class _ToPrimary(_AsksWhere, Connection):
+    """Over TCP."""
 
-    def __init__(self, *, primary: Primary, **options: Any) -> None:
-        super().__init__(**options)
-        self._primary = primary
 
-    async def connect(self) -> None:
-        if not self.is_connected:
-            self.host, self.port = await self._primary.find()
-        await super().connect()  # type: ignore[no-untyped-call]
+class _TlsToPrimary(_AsksWhere, SSLConnection):
+    """Over TLS."""
