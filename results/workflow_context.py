@@ -26,6 +26,11 @@ _STAGE_STATUS = {
 }
 
 
+def member_id(workflow_id: str, task: workflow_pb2.WorkflowTask) -> str:
+    """Return the id of a workflow's task, which follows from its key where none was asked for."""
+    return task.spec.task_id or f"{workflow_id}-{task.key}"
+
+
 def workflow_context(workflow: workflow_pb2.Workflow, url: FileUrl) -> dict[str, Any]:
     """Return `{workflow_id, create_at, input_params, shared_storage_path, stages, outputs, error, …}`.
 
@@ -33,7 +38,7 @@ def workflow_context(workflow: workflow_pb2.Workflow, url: FileUrl) -> dict[str,
     last; `tasks` has all of them, in order. Instants are RFC 3339, UTC.
     """
     spec = workflow.spec
-    keys = {task.spec.task_id or f"{spec.workflow_id}-{task.key}": task.key for task in spec.tasks}
+    keys = {member_id(spec.workflow_id, task): task.key for task in spec.tasks}
     by_key = {keys[task.spec.task_id]: task for task in workflow.tasks if task.spec.task_id in keys}
     failed = [task for task in workflow.tasks if task.state == State.TASK_STATE_FAILED]
     return {

@@ -14,6 +14,7 @@ from graphlib import CycleError, TopologicalSorter
 
 import orjson
 
+from results.workflow_context import member_id
 from results.workflow_outputs import read_reference
 from runtime.egress import EgressPolicy
 from runtime.errors import FieldViolation, InvalidArgument, PayloadTooLarge
@@ -128,7 +129,7 @@ class _Members:
                 if getattr(spec, field) not in ("", getattr(workflow, field)):
                     raise InvalidArgument.at(f"{at}/spec/{field}", "is the workflow's")
             spec.user, spec.workflow_id = workflow.user, workflow.workflow_id
-            spec.task_id = spec.task_id or f"{workflow.workflow_id}-{task.key}"
+            spec.task_id = member_id(workflow.workflow_id, task)
             self.ids[task.key] = spec.task_id
         self._names = {spec.task_id: spec.task_name for spec in self._specs}
         if len(self._names) < len(self._specs):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from redislink.pipe import Argument
+from results.workflow_context import member_id
 from runtime.errors import InvalidArgument, TaskConflict, TooManyTasks, WorkflowNotFound, WrongState
 from scheduler.metrics import count_ended
 from scheduler.queue.bindings import unbound
@@ -39,7 +40,7 @@ class StoredWorkflow:
     @property
     def member_ids(self) -> dict[str, str]:
         """Ids of the tasks that it was submitted with, by key."""
-        return {task.key: task.spec.task_id or f"{self.workflow_id}-{task.key}" for task in self.spec.tasks}
+        return {task.key: member_id(self.workflow_id, task) for task in self.spec.tasks}
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from gateway.installation import BACKEND, SETTINGS, SLOTS
 from gateway.settings import Scope
 from gateway.use import states
 from gateway.use.instants import instant
+from gateway.use.workflows import only_user
 from gateway.v1.links import links
 from gateway.v1.requests import EventsQuery
 from gateway.v1.routes.events import resume_position
@@ -38,8 +39,7 @@ async def watch_workflow(request: web.Request) -> web.StreamResponse:
     are no longer kept come as one `gap` with the workflow as it is. A reconnect behind the end is answered 204.
     """
     after = resume_position(request)
-    caller = viewer(request)
-    user = "" if caller.sees_all_tasks else caller.user
+    user = only_user(viewer(request))
     workflow_id = request.match_info["workflow_id"]
     if request.app[DRAINING].is_set():
         raise Draining("this server is shutting down", retry_after_seconds=1)
