@@ -1,4 +1,4 @@
-"""SHA-256 of local files."""
+"""SHA-256 of local files, and the path that follows from it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from pathlib import Path
 async def sha256_of(path: Path) -> str:
     """Return a file's SHA-256 as lower-case hex, read in a thread."""
     return await asyncio.to_thread(_read, path)
+
+
+async def path_of_input(source: Path, prefix: str, owner: str) -> str:
+    """Return `<prefix>/<digest of owner and content>/<name>`: where an owner's input lies, the same in every run."""
+    content = f"{owner}{await sha256_of(source)}"
+    return f"{prefix}/{hashlib.sha256(content.encode()).hexdigest()[:32]}/{source.name}"
 
 
 def _read(path: Path) -> str:

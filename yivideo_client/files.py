@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from yivideo_client.digest import sha256_of
+from yivideo_client.digest import path_of_input
 from yivideo_client.download import fetch
 from yivideo_client.errors import NotFound
 from yivideo_client.models import StoredFile
@@ -46,8 +45,7 @@ class Files:
         So the same input has the same path in every run, and a repeated submission is the same request. The key is part of
         it because files have owners: another user's copy of the same film is out of reach.
         """
-        content = f"{self._transport.connection.api_key or ''}{await sha256_of(source)}"
-        path = f"{prefix}/{hashlib.sha256(content.encode()).hexdigest()[:32]}/{source.name}"
+        path = await path_of_input(source, prefix, self._transport.connection.api_key or "")
         try:
             return await self.stat(path)
         except NotFound:

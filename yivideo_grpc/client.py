@@ -13,6 +13,7 @@ from yivideo.file.v1 import file_pb2, file_pb2_grpc
 from yivideo.task.v1 import task_pb2_grpc
 from yivideo_client.backoff import Backoff
 from yivideo_client.running import Running
+from yivideo_grpc.calls import Calls
 from yivideo_grpc.files import GrpcFiles
 from yivideo_grpc.tasks import GrpcTasks
 
@@ -46,12 +47,12 @@ class GrpcClient(Running):
     async def __aenter__(self) -> Self:
         tasks = await self._stack.enter_async_context(open_channel(self._scheduler, self._settings))
         self.tasks: GrpcTasks = GrpcTasks(
-            task_pb2_grpc.TaskServiceStub(tasks), self._caller, self._backoff, self._scheduler
+            task_pb2_grpc.TaskServiceStub(tasks), self._caller, Calls(self._backoff, self._scheduler)
         )
         if self._filestore:
             files = await self._stack.enter_async_context(open_channel(self._filestore, self._settings))
             self.files: GrpcFiles = GrpcFiles(
-                file_pb2_grpc.FileServiceStub(files), self._caller, self._backoff, self._filestore
+                file_pb2_grpc.FileServiceStub(files), self._caller, Calls(self._backoff, self._filestore)
             )
         return self
 

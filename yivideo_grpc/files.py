@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import TypeVar
 
 from runtime.refusal import answered
 from yivideo.file.v1 import file_pb2, file_pb2_grpc
-from yivideo_client.backoff import Backoff
-from yivideo_client.digest import sha256_of
+from yivideo_client.digest import path_of_input, sha256_of
 from yivideo_client.errors import IntegrityError, NotFound
 from yivideo_client.models import StoredFile
-from yivideo_client.tries import FAULTS, Broken, Tries
+from yivideo_client.tries import FAULTS, Broken
+from yivideo_grpc.calls import CALL_SECONDS, Calls
 from yivideo_grpc.faults import told
 from yivideo_grpc.messages import to_file
 
-CALL_SECONDS = 30.0
 TRANSFER_SECONDS = 3600.0
 PIECE_BYTES = 1024 * 1024
 Told = Callable[[int, int], None]
-
-T = TypeVar("T")
 
 
 class GrpcFiles:
@@ -34,22 +29,11 @@ class GrpcFiles:
         self,
         stub: file_pb2_grpc.FileServiceAsyncStub,
         caller: file_pb2.Caller,
-        backoff: Backoff,
-        address: str,
+        calls: Calls,
     ) -> None:
         self._stub = stub
         self._caller = caller
-        self._backoff = backoff
-        self._address = address
-
-    async def _call(self, call: Callable[[], Awaitable[T]], *, repeatable: bool = True) -> T:
-        tries = Tries(self._backoff, self._address, repeatable=repeatable)
-        while True:
-            try:
-                async with told():
-                    return await call()
-            except FAULTS as fault:
-                await tries.after(fault)
+        self._calls = calls
 
     async def upload(
         self,
@@ -80,7 +64,9 @@ class GrpcFiles:
                         progress(sent, size)
             yield file_pb2.UploadRequest(trailer=file_pb2.UploadTrailer(size_bytes=sent))
 
-        answer = await self._call(lambda: answered(self._stub.Upload(messages(), timeout=TRANSFER_SECONDS)))
+        answer = await self._calls.make(
+            lambda: answered(self._stub.Upload(messages(), timeout=TRANSFER_SECONDS))
+        )
         stored = to_file(answer.file)
         if stored.size != size or (stored.sha256 and stored.sha256 != digest):
             raise IntegrityError(f"{path} was stored with other bytes than {source} has")
@@ -88,8 +74,7 @@ class GrpcFiles:
 
     async def put_once(self, source: Path, prefix: str, *, progress: Told | None = None) -> StoredFile:
         """See `Files.put_once`; the user stands where the key does there."""
-        content = f"{self._caller.user}{await sha256_of(source)}"
-        path = f"{prefix}/{hashlib.sha256(content.encode()).hexdigest()[:32]}/{source.name}"
+        path = await path_of_input(source, prefix, self._caller.user)
         try:
             return await self.stat(path)
         except NotFound:
@@ -121,7 +106,7 @@ class GrpcFiles:
         return known.size
 
     async def _fetch(self, file: StoredFile, descriptor: int, progress: Told | None) -> None:
-        tries, done = Tries(self._backoff, self._address), 0
+        tries, done = self._calls.tries(), 0
         while done < file.size:
             request = file_pb2.DownloadRequest(
                 bucket=file.bucket, path=file.path, offset_bytes=done, if_range_etag=file.etag, caller=self._caller
@@ -149,7 +134,7 @@ class GrpcFiles:
     async def stat(self, path: str, *, bucket: str = "") -> StoredFile:
         """See `Files.stat`."""
         request = file_pb2.StatFileRequest(bucket=bucket, path=path, caller=self._caller)
-        answer = await self._call(lambda: self._stub.StatFile(request, timeout=CALL_SECONDS))
+        answer = await self._calls.make(lambda: self._stub.StatFile(request, timeout=CALL_SECONDS))
         return to_file(answer.file)
 
     async def exists(self, path: str, *, bucket: str = "") -> bool:
@@ -164,7 +149,7 @@ class GrpcFiles:
         """See `Files.list`."""
         request = file_pb2.ListFilesRequest(prefix=prefix, recursive=recursive, caller=self._caller)
         while True:
-            page = await self._call(lambda: self._stub.ListFiles(request, timeout=CALL_SECONDS))
+            page = await self._calls.make(lambda: self._stub.ListFiles(request, timeout=CALL_SECONDS))
             for file in page.files:
                 yield to_file(file)
             if not page.next_page_token:
@@ -174,11 +159,11 @@ class GrpcFiles:
     async def remove(self, path: str, *, bucket: str = "") -> None:
         """See `Files.remove`."""
         request = file_pb2.DeleteFileRequest(bucket=bucket, path=path, caller=self._caller)
-        await self._call(lambda: self._stub.DeleteFile(request, timeout=CALL_SECONDS), repeatable=False)
+        await self._calls.make(lambda: self._stub.DeleteFile(request, timeout=CALL_SECONDS), repeatable=False)
 
     async def link(self, path: str, *, hours: int = 24, bucket: str = "") -> str:
         """See `Files.link`; where the store does not know the gateway's address it is a path there."""
         request = file_pb2.PresignFileRequest(
             bucket=bucket, path=path, method=file_pb2.PRESIGN_METHOD_GET, expires_seconds=hours * 3600, caller=self._caller
         )  # fmt: skip
-        return (await self._call(lambda: self._stub.PresignFile(request, timeout=CALL_SECONDS))).url
+        return (await self._calls.make(lambda: self._stub.PresignFile(request, timeout=CALL_SECONDS))).url

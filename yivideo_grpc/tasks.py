@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any
 
 from results.states import STATUS, state_word
 from yivideo.file.v1 import file_pb2
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
-from yivideo_client.backoff import Backoff
 from yivideo_client.errors import ApiError, NotFound, WaitTimeout
 from yivideo_client.models import Event, Task, TaskType
-from yivideo_client.tries import FAULTS, Broken, Tries
+from yivideo_client.tries import FAULTS, Broken
+from yivideo_grpc.calls import CALL_SECONDS, Calls
 from yivideo_grpc.faults import told
 from yivideo_grpc.messages import to_event, to_spec, to_task, to_type
 
-CALL_SECONDS = 30.0
 _AT_ONCE = 64
 _PAGE_SIZE = 100
-
-T = TypeVar("T")
 
 
 class GrpcTasks:
@@ -31,25 +28,11 @@ class GrpcTasks:
         self,
         stub: task_pb2_grpc.TaskServiceAsyncStub,
         caller: file_pb2.Caller,
-        backoff: Backoff,
-        address: str,
+        calls: Calls,
     ) -> None:
         self._stub = stub
         self._caller = caller
-        self._backoff = backoff
-        self._address = address
-
-    def _tries(self, *, repeatable: bool = True) -> Tries:
-        return Tries(self._backoff, self._address, repeatable=repeatable)
-
-    async def _call(self, call: Callable[[], Awaitable[T]], *, repeatable: bool = True) -> T:
-        tries = self._tries(repeatable=repeatable)
-        while True:
-            try:
-                async with told():
-                    return await call()
-            except FAULTS as fault:
-                await tries.after(fault)
+        self._calls = calls
 
     async def submit(
         self,
@@ -69,7 +52,9 @@ class GrpcTasks:
         async with told():  # an input that no Struct can hold is refused here
             spec = to_spec(body, self._caller)
         request = task_pb2.SubmitTaskRequest(spec=spec, wait_seconds=wait_seconds)
-        return await self._call(lambda: self._stub.SubmitTask(request, timeout=CALL_SECONDS + wait_seconds))
+        return await self._calls.make(
+            lambda: self._stub.SubmitTask(request, timeout=CALL_SECONDS + wait_seconds)
+        )
 
     async def submit_many(self, bodies: Iterable[Mapping[str, Any]]) -> Sequence[Task | ApiError]:
         """See `Tasks.submit_many`; here each is a call of its own, and a number of them are under way."""
@@ -95,7 +80,7 @@ class GrpcTasks:
 
     async def _own(self, task_id: str) -> task_pb2.Task:
         request = task_pb2.GetTaskRequest(task_id=task_id)
-        task = await self._call(lambda: self._stub.GetTask(request, timeout=CALL_SECONDS))
+        task = await self._calls.make(lambda: self._stub.GetTask(request, timeout=CALL_SECONDS))
         if not self._caller.all_files and task.spec.user != self._caller.user:
             raise NotFound(404, "TASK_NOT_FOUND", f"there is no task {task_id!r}")
         return task
@@ -118,7 +103,7 @@ class GrpcTasks:
     async def watch(self, task_id: str, after: int = 0) -> AsyncIterator[Event]:
         """See `Tasks.watch`."""
         await self._own(task_id)
-        tries = self._tries()
+        tries = self._calls.tries()
         while True:
             try:
                 async with told():
@@ -152,7 +137,7 @@ class GrpcTasks:
             page_size=conditions.get("page_size") or _PAGE_SIZE,
         )
         while True:
-            page = await self._call(lambda: self._stub.ListTasks(request, timeout=CALL_SECONDS))
+            page = await self._calls.make(lambda: self._stub.ListTasks(request, timeout=CALL_SECONDS))
             for task in page.tasks:
                 yield to_task(task)
             if not page.next_page_token:
@@ -164,7 +149,9 @@ class GrpcTasks:
         await self._own(task_id)
         request = task_pb2.CancelTaskRequest(task_id=task_id, reason=f"cancelled by {self._caller.user}")
         return to_task(
-            await self._call(lambda: self._stub.CancelTask(request, timeout=CALL_SECONDS), repeatable=False)
+            await self._calls.make(
+                lambda: self._stub.CancelTask(request, timeout=CALL_SECONDS), repeatable=False
+            )
         )
 
     async def retry(self, task_id: str) -> Task:
@@ -172,14 +159,16 @@ class GrpcTasks:
         await self._own(task_id)
         request = task_pb2.RetryTaskRequest(task_id=task_id, all_files=self._caller.all_files)
         return to_task(
-            await self._call(lambda: self._stub.RetryTask(request, timeout=CALL_SECONDS), repeatable=False)
+            await self._calls.make(
+                lambda: self._stub.RetryTask(request, timeout=CALL_SECONDS), repeatable=False
+            )
         )
 
     async def delete(self, task_id: str, *, force: bool = False) -> dict[str, Any]:
         """See `Tasks.delete`."""
         await self._own(task_id)
         request = task_pb2.DeleteTaskRequest(task_id=task_id, force=force)
-        report = await self._call(
+        report = await self._calls.make(
             lambda: self._stub.DeleteTask(request, timeout=CALL_SECONDS), repeatable=False
         )
         return {
@@ -192,5 +181,5 @@ class GrpcTasks:
     async def types(self) -> Sequence[TaskType]:
         """See `Tasks.types`."""
         request = task_pb2.ListTaskTypesRequest()
-        answer = await self._call(lambda: self._stub.ListTaskTypes(request, timeout=CALL_SECONDS))
+        answer = await self._calls.make(lambda: self._stub.ListTaskTypes(request, timeout=CALL_SECONDS))
         return [to_type(kind) for kind in answer.task_types]

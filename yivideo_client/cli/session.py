@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -35,3 +35,13 @@ class Session:
         with told():
             return asyncio.run(session())
         raise AssertionError("unreachable")
+
+
+async def first(limit: int, listed: AsyncIterator[T]) -> list[T]:
+    """Return at most so many of what a listing has, and ask for no further page."""
+    found: list[T] = []
+    async for one in listed:
+        found.append(one)
+        if len(found) == limit:
+            break
+    return found

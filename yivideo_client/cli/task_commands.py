@@ -9,7 +9,7 @@ import typer
 
 from yivideo_client.cli.completion import task_ids
 from yivideo_client.cli.output import Format, print_facts, print_json, print_json_line, print_table
-from yivideo_client.cli.session import Session
+from yivideo_client.cli.session import Session, first
 from yivideo_client.models import Task
 
 if TYPE_CHECKING:
@@ -65,13 +65,8 @@ def list_tasks(
     session: Session = context.obj
 
     async def work(client: AsyncClient) -> list[Task]:
-        found: list[Task] = []
         conditions = {"status": status, "task_name": task_name, "workflow_id": workflow_id, "label": label}
-        async for task in client.tasks.list(page_size=min(limit, 500), **conditions):
-            found.append(task)
-            if len(found) == limit:
-                break
-        return found
+        return await first(limit, client.tasks.list(page_size=min(limit, 500), **conditions))
 
     tasks = session.run(work)
     if form is Format.JSON:

@@ -17,8 +17,9 @@ from yivideo_client.cli.output import (
     print_json_line,
     print_table,
 )
-from yivideo_client.cli.session import Session
+from yivideo_client.cli.session import Session, first
 from yivideo_client.cli.task_commands import FormatOption, event_line
+from yivideo_client.cli.workflow_view import facts, show
 
 if TYPE_CHECKING:
     from yivideo_client.cli.workflow_run import RanWorkflow
@@ -136,31 +137,6 @@ def templates(
     )
 
 
-def facts(workflow: Workflow) -> dict[str, object]:
-    """Return what a person wants to know of a workflow."""
-    shown: dict[str, object] = {
-        "id": workflow.workflow_id,
-        "template": workflow.template,
-        "state": workflow.state,
-        "error": workflow.error,
-    }
-    shown = {name: value for name, value in shown.items() if value}
-    for index, task in enumerate(workflow.tasks):
-        said = f"{task.key or task.task_id}  {task.task_name}  {task.state}"
-        if task.percent is not None and task.state == "running":
-            said += f"  {task.percent:.0f} %"
-        shown["tasks" if index == 0 else f"  {index + 1}"] = said
-    return shown
-
-
-def show(workflow: Workflow, form: Format) -> None:
-    """Write one workflow."""
-    if form is Format.JSON:
-        print_json(workflow.raw)
-    else:
-        print_facts(facts(workflow))
-
-
 @app.command("list")
 def list_workflows(
     context: typer.Context,
@@ -174,12 +150,7 @@ def list_workflows(
     session: Session = context.obj
 
     async def work(client: AsyncClient) -> list[Workflow]:
-        found: list[Workflow] = []
-        async for one in client.workflows.list(page_size=min(limit, 100), status=status):
-            found.append(one)
-            if len(found) == limit:
-                break
-        return found
+        return await first(limit, client.workflows.list(page_size=min(limit, 100), status=status))
 
     found = session.run(work)
     if form is Format.JSON:
