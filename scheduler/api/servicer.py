@@ -17,7 +17,6 @@ from runtime.logs import get_logger
 from runtime.rpc_errors import clip
 from scheduler.api.submission import Submission
 from scheduler.api.submitting import answers
-from scheduler.queue.presenter import to_deliveries
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
 if TYPE_CHECKING:
@@ -152,10 +151,8 @@ class TaskServicer(task_pb2_grpc.TaskServiceServicer):
         self, request: task_pb2.ListDeliveriesRequest, context: Any
     ) -> task_pb2.ListDeliveriesResponse:
         """Return the log of a task's callback."""
-        # In this order the status is never older than the deliveries shown beside it.
-        deliveries = await self._scheduler.outbox.deliveries(request.task_id)
-        record = await self._scheduler.tasks.load_record(request.task_id)
-        return to_deliveries(record, deliveries)
+        await self._scheduler.tasks.load_record(request.task_id)  # there is such a task
+        return await self._scheduler.outbox.deliveries(request.task_id)
 
     async def RedeliverCallback(
         self, request: task_pb2.RedeliverCallbackRequest, context: Any

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from runtime.errors import Draining, InvalidArgument, PermissionDenied, WorkflowNotFound
 from runtime.rpc_errors import clip
 from scheduler.queue.keys import workflow_record
-from scheduler.queue.presenter import STATES, from_milliseconds, to_deliveries
+from scheduler.queue.presenter import STATES, from_milliseconds
 from scheduler.queue.workflow_plan import AdmittedWorkflow, within
 from scheduler.queue.workflow_store import StoredWorkflow
 from yivideo.task.v1 import task_pb2, workflow_pb2, workflow_pb2_grpc
@@ -122,11 +122,10 @@ class WorkflowServicer(workflow_pb2_grpc.WorkflowServiceServicer):
     ) -> task_pb2.ListDeliveriesResponse:
         """Return the log of a workflow's callback."""
         scheduler = self._scheduler
-        # In this order the status is never older than the deliveries shown beside it.
-        deliveries = await scheduler.outbox.deliveries(workflow_record(request.workflow_id))
-        return to_deliveries(
-            await scheduler.workflows.load_record(request.workflow_id, request.user), deliveries
-        )
+        await scheduler.workflows.load_record(
+            request.workflow_id, request.user
+        )  # there is one, and it is the user's
+        return await scheduler.outbox.deliveries(workflow_record(request.workflow_id))
 
     async def RedeliverWorkflowCallback(
         self, request: workflow_pb2.RedeliverWorkflowCallbackRequest, context: Any

@@ -5,10 +5,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from runtime.errors import TaskNotFound, WrongState
 from scheduler.queue.keys import Keys
+from scheduler.queue.presenter import CALLBACK_STATES
 from scheduler.queue.redis_link import RedisLink
 from yivideo.task.v1 import task_pb2
 
@@ -76,18 +76,19 @@ class Outbox:
             keys=[self._keys.task(due.task_id), self._keys.outbox],
         )  # fmt: skip
 
-    async def deliveries(self, task_id: str) -> list[task_pb2.Delivery]:
-        """Return the attempts that are kept, oldest first, numbered from the first one ever made."""
-
-        def reads(pipe: Any) -> None:
-            pipe.lrange(self._keys.task(task_id, "deliveries"), 0, -1)
-            pipe.hget(self._keys.task(task_id), "cb_made")
-
-        raw, made = await self._redis.read(reads)
-        found = [task_pb2.Delivery.FromString(item) for item in raw]
-        for back, delivery in enumerate(reversed(found)):
-            delivery.attempt = int(made or len(found)) - back
-        return found
+    async def deliveries(self, task_id: str) -> task_pb2.ListDeliveriesResponse:
+        """Return the state of a callback and the attempts that are kept, oldest first, numbered from the first one ever made."""
+        state, next_ms, made, *kept = await self._redis.run(
+            "deliveries", [task_id], keys=[self._keys.task(task_id)]
+        )
+        log = task_pb2.ListDeliveriesResponse(status=CALLBACK_STATES[state.decode()])
+        if log.status == task_pb2.CALLBACK_STATUS_PENDING and next_ms:
+            log.next_time.FromMilliseconds(int(next_ms))
+        for back, stored in enumerate(kept):
+            delivery = task_pb2.Delivery.FromString(stored)
+            delivery.attempt = int(made or len(kept)) - (len(kept) - 1 - back)
+            log.deliveries.append(delivery)
+        return log
 
     async def redeliver(self, task_id: str, *, unless_due: bool = False) -> None:
         """Make a callback due now, with its schedule from the start. Raises TaskNotFound or WrongState."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -131,15 +130,3 @@ def to_event(task_id: str, sequence: int, attempt: int, time_ms: int, body: byte
     event.attempt = attempt
     event.time.FromMilliseconds(time_ms)
     return event
-
-
-def to_deliveries(
-    record: TaskRecord, deliveries: Sequence[task_pb2.Delivery]
-) -> task_pb2.ListDeliveriesResponse:
-    """Write the log of the callback of a task, or of a workflow."""
-    answer = task_pb2.ListDeliveriesResponse(
-        deliveries=deliveries, status=CALLBACK_STATES[record.callback_state]
-    )
-    if record.callback_state == "pending" and record.callback_next_ms:
-        answer.next_time.CopyFrom(from_milliseconds(record.callback_next_ms))
-    return answer
