@@ -34,7 +34,10 @@ TREE = (
 @pytest.fixture
 async def client(harness: Harness, tmp_path: Path) -> AsyncIterator[Client]:
     """A scheduler with one replica of the toy node, which runs what it is told in real processes."""
-    async with NodeUnderTest(toy.node, tmp_path, kill_grace_seconds=0.3, slots=SIDE_BY_SIDE) as node:
+    # A heartbeat is a part of the scheduler's silence_seconds, which are a tenth of a real one's here, as the node's must be.
+    async with NodeUnderTest(
+        toy.node, tmp_path, slots=SIDE_BY_SIDE, kill_grace_seconds=0.3, heartbeat_seconds=0.1
+    ) as node:
         harness.addresses["toy"] = [node.address]
         yield await harness.scheduler()
 
