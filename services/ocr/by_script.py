@@ -150,4 +150,4 @@ def share_of(text: str, script: str) -> float:
 
 def load(threads: int) -> ScriptEngine:
     """Load the engine; `threads` cores are used."""
-    return ScriptEngine(RapidEngine(threads), Tesseract(threads))
+    return ScriptEngine(RapidEngine(threads), Tesseract())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,6 +12,8 @@ import numpy as np
 from services.ocr.engine import Box, Reading, Runs
 from services.ocr.film import Luma
 
+_DETECTOR, _RECOGNISER = "PP-OCRv6_det_small.onnx", "PP-OCRv6_rec_small.onnx"
+"""Inside the package."""
 _GAP = 32
 """Black pixels between stitched pictures, so that the detector does not join lines of two of them."""
 _MAX_PIXELS = 2_000_000
@@ -39,11 +42,13 @@ class RapidEngine:
     """Of all languages that it reads."""
 
     def __init__(self, threads: int) -> None:
-        from rapidocr import RapidOCR
+        import rapidocr
         from rapidocr.ch_ppocr_rec.typings import TextRecInput
 
+        from services.ocr.onnx_session import open_session
+
         logging.getLogger("RapidOCR").setLevel(logging.ERROR)
-        rapid = RapidOCR(
+        rapid = rapidocr.RapidOCR(
             params={
                 # By default the short side is scaled up to 736: a strip would become a wall.
                 "Det.limit_type": "max",
@@ -51,9 +56,13 @@ class RapidEngine:
                 "Rec.rec_batch_num": _LINES_A_RUN,
                 "Global.use_cls": False,
                 "Global.log_level": "error",
-                "EngineConfig.onnxruntime.intra_op_num_threads": threads,
             }
         )
+        # Its own sessions spin while they wait, which no parameter turns off.
+        rapid.cfg._set_flag("allow_objects", True)
+        models = Path(rapidocr.__file__).with_name("models")
+        rapid.cfg.Det.session = open_session(models / _DETECTOR, threads)
+        rapid.cfg.Rec.session = open_session(models / _RECOGNISER, threads)
         # The package (pinned) loads its models on the first whole picture; its parts are what is used here.
         self._detector = rapid._load_det_model()  # type: ignore[no-untyped-call]
         self._recogniser = rapid._load_rec_model()  # type: ignore[no-untyped-call]

@@ -44,8 +44,7 @@ class _Word:
 class Tesseract:
     """The program, and the languages that it has here."""
 
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
+    def __init__(self) -> None:
         self._path = shutil.which("tesseract")
         self.languages = self._listed()
         """Its names of installed languages: rus, kor; empty where it is not installed."""
@@ -72,7 +71,9 @@ class Tesseract:
                 capture_output=True,
                 check=False,
                 timeout=_SECONDS,
-                env={**os.environ, "OMP_THREAD_LIMIT": str(self._threads)},
+                # Its threads share single lines, and spin while they wait: two need three to thirty times the processor of one,
+                # and are slower.
+                env={**os.environ, "OMP_THREAD_LIMIT": "1"},
             )
         return _readings(done.stdout.decode("utf-8", "replace"), len(lines))
 

@@ -253,7 +253,7 @@ async def test_a_cancelled_reading_leaves_what_it_has_when_asked(
 @shared_loop
 async def test_other_scripts_are_found_out_or_asked_for(under_test: NodeUnderTest, tmp_path: Path) -> None:
     """Cyrillic is told from Latin letters of the same shape, in a film with both; what is not installed is refused."""
-    installed = Tesseract(1).languages
+    installed = Tesseract().languages
     if "rus" not in installed:
         pytest.skip("tesseract-ocr-rus is not installed")
     cues = [(5, 40, "Где ты был вчера?"), (45, 80, "Nobody told me that"), (85, 120, "Мы ждали до утра")]
