@@ -14,7 +14,7 @@ setup: $(stamps)/protos ## Install everything that running and testing need
 
 $(stamps)/system: setup/system.sh
 	@mkdir -p $(stamps)
-	@setup/system.sh python3=python3 ffmpeg=ffmpeg flite=flite tesseract=tesseract-ocr redis-server=redis-server fc-list=fontconfig curl=curl openssl=openssl
+	@setup/system.sh python3=python3 ffmpeg=ffmpeg flite=flite espeak-ng=espeak-ng tesseract=tesseract-ocr redis-server=redis-server fc-list=fontconfig curl=curl openssl=openssl
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || setup/system.sh pyvenv=python3-venv
 	@fc-list 2>/dev/null | grep -q . || setup/system.sh no-font=fonts-dejavu-core
 	@tesseract --list-langs 2>/dev/null | grep -qx rus || setup/system.sh no-cyrillic=tesseract-ocr-rus

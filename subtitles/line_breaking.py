@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
+from operator import add
 
 from subtitles.cue import plain
 from subtitles.measure import Limits, columns, is_wide
@@ -118,18 +120,17 @@ def _into(
     """Return the best `count` lines; None when one would be too long although it could be broken."""
     total = len(pieces)
     even = (sum(widths) + sum(gaps)) / count
+    until = list(accumulate(map(add, widths, gaps), initial=0.0))
     # best[i]: cost and break before piece i, for the lines so far.
     best: list[dict[int, tuple[float, int]]] = [{0: (0.0, 0)}]
     for number in range(1, count + 1):
         row: dict[int, tuple[float, int]] = {}
         for start, (cost, _) in best[-1].items():
-            width = 0.0
-            for end in range(start + 1, total + 1):
-                width += widths[end - 1] + (gaps[end - 2] if end - 2 >= start else 0.0)
+            # The last line ends where the text does, and no other one.
+            for end in range(start + 1, total) if number < count else (total,):
+                width = until[end] - until[start] - gaps[end - 1]
                 if width > line_columns and end - start > 1:
                     break
-                if (number == count) != (end == total):
-                    continue
                 here = cost + ((width - even) / even) ** 2 * 2
                 if end < total:
                     here += place_cost(pieces[end - 1].text, pieces[end].text)

@@ -52,6 +52,8 @@ def is_wide(character: str) -> bool:
 
 def is_cjk(text: str) -> bool:
     """Whether a text is mostly of wide characters: a third of its letters, since each of them says more than a letter."""
+    if text.isascii():
+        return False
     letters = [character for character in text if character.isalnum()]
     return bool(letters) and sum(map(is_wide, letters)) * 3 >= len(letters)
 

@@ -8,8 +8,8 @@ and that are not many. Nothing is dropped: joined together the cues have every w
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from operator import add
 
 from subtitles.cue import Cue, Word
 from subtitles.line_breaking import break_lines, place_cost, split_pieces
@@ -41,7 +41,7 @@ def segment(cues: Iterable[Cue], limits: Limits | None = None) -> list[Cue]:
 def _words_of(cue: Cue) -> Iterator[Word]:
     """Give a segment's words, each with the segment's speaker; made from its text where it has none or they say something else."""
     words = cue.words
-    if not words or _letters("".join(word.text for word in words)) != _letters(cue.plain):
+    if not words or not _same_letters("".join(word.text for word in words), cue.plain):
         words = tuple(spread_words(cue))
     spaced = any(word.text[:1].isspace() for word in words)
     for number, word in enumerate(words):
@@ -51,7 +51,11 @@ def _words_of(cue: Cue) -> Iterator[Word]:
         # Segments are separate texts: the first word of one has no space that would part it from the segment before.
         if (number == 0 or not spaced) and not text[0].isspace() and not is_wide(text[0]):
             text = f" {text}"
-        yield replace(word, text=text, speaker=word.speaker or cue.speaker)
+        yield Word(word.start, word.end, text, word.probability, word.speaker or cue.speaker)
+
+
+def _same_letters(one: str, other: str) -> bool:
+    return one.strip() == other or _letters(one) == _letters(other)
 
 
 def _letters(text: str) -> str:
@@ -86,11 +90,15 @@ def _runs(words: Sequence[Word], limits: Limits) -> Iterator[list[Word]]:
         for speaker, run in list(open_runs.items()):
             own = speaker == word.speaker
             paused = word.start - run[-1].end >= limits.pause_seconds
-            if paused or (own and any(_between(run[-1], word, other[-1]) for other in open_runs.values())):
+            if paused or (own and _interrupted(run[-1], word, open_runs)):
                 closed.append(open_runs.pop(speaker))
         open_runs.setdefault(word.speaker, []).append(word)
     closed += open_runs.values()
     yield from sorted(closed, key=lambda run: run[0].start)
+
+
+def _interrupted(before: Word, after: Word, open_runs: dict[str | None, list[Word]]) -> bool:
+    return len(open_runs) > 1 and any(_between(before, after, other[-1]) for other in open_runs.values())
 
 
 def _between(before: Word, after: Word, other: Word) -> bool:
@@ -104,32 +112,56 @@ def _cut(run: list[Word], limits: Limits, *, cjk: bool) -> Iterator[list[Word]]:
     twice. Lines are filled greedily here, which needs no more of them than any other way does.
     """
     total = len(run)
-    widths = [columns(word.text.strip(), cjk=cjk) for word in run]
+    texts = [word.text.strip() for word in run]
     space = [_space_before(word, cjk=cjk) for word in run]
-    cuts = [_cut_cost(run, place) for place in range(1, total)] + [0.0]
-    nexts = [word.start for word in run[1:]] + [run[-1].end + limits.min_seconds]
+    # Columns of all words before each, with the space before each: widths are multiples of a half, so that sums are exact.
+    until = list(accumulate(map(add, space, (columns(text, cjk=cjk) for text in texts)), initial=0.0))
+    stops = _stops(until, space, limits)
+    cuts = [*(_cut_cost(run, texts, place) for place in range(1, total)), 0.0]
+    starts, ends = [word.start for word in run], [word.end for word in run]
+    nexts = [*starts[1:], ends[-1] + limits.min_seconds]
     best, before = [0.0] + [_NEVER] * total, [0] * (total + 1)
-    line_columns, capacity, shortest = limits.line_columns, limits.capacity, limits.min_seconds
+    capacity, shortest, longest = limits.capacity, limits.min_seconds, limits.max_seconds
+    columns_per_second = limits.columns_per_second
     for start in range(total):
-        began, so_far = run[start].start, best[start] + _CUE_COST
-        line, lines, width = 0.0, 1, 0.0
-        for end in range(start, min(total, start + _MAX_WORDS_IN_CUE)):
-            added = widths[end] + (space[end] if line else 0.0)
-            width += added
-            line += added
-            if line > line_columns and line > added:
-                lines, line = lines + 1, widths[end]
-            if end > start and (lines > limits.lines or run[end].end - began > limits.max_seconds):
+        began, so_far, shown = starts[start], best[start] + _CUE_COST, until[start] + space[start]
+        for end in range(start, stops[start]):
+            if ends[end] - began > longest and end > start:
                 break
+            cost = so_far + cuts[end]
+            if cost >= best[end + 1]:  # what is still to be added is no less than nothing
+                continue
+            width = until[end + 1] - shown
+            share = width / capacity
+            cost += 0.4 * (share * share)
             room = nexts[end] - began
-            cost = so_far + cuts[end] + 0.4 * (width / capacity) ** 2
             if room < shortest:
                 cost += 3.0 * (shortest - room) / shortest
-            if width > limits.columns_per_second * room:
-                cost += 2.0 * (width / (limits.columns_per_second * max(room, 0.05)) - 1)
+            if width > columns_per_second * room:
+                cost += 2.0 * (width / (columns_per_second * max(room, 0.05)) - 1)
             if cost < best[end + 1]:
                 best[end + 1], before[end + 1] = cost, start
     yield from _pieces(run, before)
+
+
+def _stops(until: list[float], space: list[float], limits: Limits) -> list[int]:
+    """Return for each word the first one that no cue beginning with it holds: its lines are full then.
+
+    `until` are the columns before each word, `space` those right before it, which a line's first word has not. A word longer than a
+    line has one of its own.
+    """
+    total = len(space)
+    breaks, end = [], 0
+    for start in range(total):
+        end = max(end, start + 1)
+        while end < total and until[end + 1] - until[start] - space[start] <= limits.line_columns:
+            end += 1
+        breaks.append(end)
+    breaks.append(total)
+    stops = list(range(total))
+    for _ in range(limits.lines):
+        stops = [breaks[stop] for stop in stops]
+    return [min(stop, start + _MAX_WORDS_IN_CUE) for start, stop in enumerate(stops)]
 
 
 def _pieces(run: list[Word], before: list[int]) -> Iterator[list[Word]]:
@@ -147,10 +179,10 @@ def _space_before(word: Word, *, cjk: bool) -> float:
     return 1.0
 
 
-def _cut_cost(run: list[Word], place: int) -> float:
-    """Return what a cut before a word costs: less where there is a pause."""
+def _cut_cost(run: list[Word], texts: list[str], place: int) -> float:
+    """Return what a cut before a word costs: less where there is a pause. `texts` are the words without their spaces."""
     pause = run[place].start - run[place - 1].end
-    return 1.5 * place_cost(run[place - 1].text.strip(), run[place].text.strip()) * max(0.2, 1 - pause)
+    return 1.5 * place_cost(texts[place - 1], texts[place]) * max(0.2, 1 - pause)
 
 
 def _to_cue(words: list[Word], limits: Limits, *, cjk: bool) -> Cue:

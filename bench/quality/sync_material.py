@@ -22,6 +22,8 @@ _RATE = 16_000
 _FRAME = _RATE // 50
 _QUIET_DB = -32.0
 """Of a clip's loudest 20 ms, below which nobody speaks in it."""
+_HUM_DB = 6.0
+"""Over a clip's quietest 20 ms, up to which a room hums: a third of a second of hum before a word is not its beginning."""
 _PAUSE_FRAMES = 18
 _CLIPS = (
     "asr/librispeech_61-70968-0000.flac",
@@ -42,11 +44,12 @@ class Material:
 
 
 def fresh_material(folder: Path) -> list[Material]:
-    """Return the recordings: readings put together in two orders, one of them in noise."""
+    """Return the recordings: readings put together in three orders, one of them in noise, one with short pauses."""
     clips = [part for name in _CLIPS for part in _phrases(_samples(MEDIA / name))]
     return [
         _readings("readings", clips, folder, seed=5, noise_db=-60.0),
         _readings("readings_noise", clips, folder, seed=8, noise_db=-20.0),
+        _readings("readings_short_pauses", clips, folder, seed=11, noise_db=-60.0, longest_pause=1.5),
     ]
 
 
@@ -61,26 +64,33 @@ def _samples(path: Path) -> np.ndarray[Any, Any]:
 
 
 def _phrases(samples: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
-    """Cut a clip at its pauses; each phrase begins with its first sound."""
+    """Cut a clip at its pauses; each phrase begins with its first sound over the hum of the clip's room."""
     frames = samples[: len(samples) // _FRAME * _FRAME].reshape(-1, _FRAME)
     power = np.mean(frames**2, axis=1)
-    spoken = np.flatnonzero(power > power.max() * 10 ** (_QUIET_DB / 10))
+    hum = float(np.percentile(power, 5)) * 10 ** (_HUM_DB / 10)
+    spoken = np.flatnonzero(power > max(power.max() * 10 ** (_QUIET_DB / 10), hum))
     for group in np.split(spoken, np.flatnonzero(np.diff(spoken) > _PAUSE_FRAMES) + 1):
         if len(group) > 12:
             yield samples[group[0] * _FRAME : (group[-1] + 1) * _FRAME]
 
 
 def _readings(
-    name: str, clips: list[np.ndarray[Any, Any]], folder: Path, *, seed: int, noise_db: float
+    name: str,
+    clips: list[np.ndarray[Any, Any]],
+    folder: Path,
+    *,
+    seed: int,
+    noise_db: float,
+    longest_pause: float = 3.0,
 ) -> Material:
-    """Put phrases one after the other, every one twice, with pauses of a third of a second to three."""
+    """Put phrases one after the other, every one twice, with pauses of a third of a second to the longest."""
     chance = np.random.default_rng(seed)
     order = [*chance.permutation(len(clips)), *chance.permutation(len(clips))]
     pieces: list[np.ndarray[Any, Any]] = []
     cues: list[Cue] = []
     clock = 0.0
     for place in order:
-        pause = float(chance.uniform(0.35, 3.0))
+        pause = float(chance.uniform(0.35, longest_pause))
         pieces += [np.zeros(int(pause * _RATE), np.float32), clips[place]]
         start = clock + int(pause * _RATE) / _RATE
         clock = start + len(clips[place]) / _RATE

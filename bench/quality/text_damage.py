@@ -4,7 +4,7 @@ Real files (../shared/media/subs in windows-1250 and -1251, the sonnet, the soft
 in all ways at once, and mended by the rules of `wservice.fix_subtitles`. A cue is invalid when players trip over it (order,
 overlap, negative, without text or duration); a word is lost when the mended file has it less often than the sound one. Limits of
 reading are counted on subtitles that are generated of the same texts, spoken at a common pace: what an author has timed too fast no
-rule can give time to. Also: ten thousand cues of eight words generated and mended, in processor seconds.
+rule can give time to. Also: ten thousand cues of eight and of thirteen words generated and mended, in processor seconds.
 Ends with `RESULT {...}`, and with status 1 when a gate is missed.
 """
 
@@ -172,42 +172,19 @@ def read_by_all(files: dict[str, list[Cue]]) -> int:
     return count
 
 
-def speed() -> float:
+def speed(words_in_cue: int) -> float:
     """Return processor seconds for ten thousand cues: generated of words, written, read, mended."""
-    pattern = [
-        "and",
-        "so",
-        "my",
-        "fellow",
-        "americans",
-        "ask",
-        "not",
-        "what",
-        "your",
-        "country",
-        "can",
-        "do",
-        "for",
-        "you,",
-        "ask",
-        "what",
-        "you",
-        "can",
-        "do.",
-    ]
+    spoken = "and so my fellow americans ask not what your country can do for you, ask what you can do."
+    pattern = spoken.split()
+    starts = [number * 0.38 + number // words_in_cue * 0.8 for number in range(10_000 * words_in_cue)]
     words = [
-        Word(
-            number * 0.38 + number // 8 * 0.8,
-            number * 0.38 + number // 8 * 0.8 + 0.33,
-            f" {pattern[number % len(pattern)]}",
-            0.9,
-        )
-        for number in range(80_000)
+        Word(start, start + 0.33, f" {pattern[number % len(pattern)]}", 0.9)
+        for number, start in enumerate(starts)
     ]
     segments = [
         Cue(
             words[start].start,
-            words[start + 39].end,
+            words[start : start + 40][-1].end,
             "".join(word.text for word in words[start : start + 40]).strip(),
             words=tuple(words[start : start + 40]),
         )
@@ -222,7 +199,9 @@ def speed() -> float:
     began = time.process_time()
     to_srt(repair(parse_text(to_srt(file)))[0])
     mended = time.process_time() - began
-    print(f"  {len(made)} cues generated in {generated:.2f} s, 10,000 mended in {mended:.2f} s")
+    print(
+        f"  {len(made)} cues of {words_in_cue} words generated in {generated:.2f} s, 10,000 mended in {mended:.2f} s"
+    )
     return generated + mended
 
 
@@ -232,7 +211,7 @@ def main() -> int:
         files = sources(Path(name))
         figures = measure(Path(name), files)
         figures["readability_violations"] = read_by_all(files)
-    figures["generate_and_fix_10000_cues_s"] = round(speed(), 2)
+    figures["generate_and_fix_10000_cues_s"] = round(max(speed(8), speed(13)), 2)
     print("RESULT " + json.dumps(figures))
     missed = [name for name in ("invalid_cues", "words_lost", "readability_violations") if figures[name]]
     return 1 if missed or figures["generate_and_fix_10000_cues_s"] > SPEED_SECONDS else 0
