@@ -11,75 +11,23 @@ from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
 
-VIDEO = Path(__file__).resolve().parents[3] / "shared" / "media" / "video"
+from bench.quality.ocr_texts import (
+    COLUMNS,
+    COLUMNS_BRIGHT,
+    EN,
+    JA,
+    KO,
+    KO_OTHERS,
+    KO_SMALL,
+    NEAR,
+    PAIRS,
+    RU,
+    RU_OTHERS,
+    RU_SMALL,
+    ZH,
+)
 
-ZH = (
-    "今天的天气真不错",
-    "我们一起去公园散步吧",
-    "你昨天晚上去哪里了",
-    "这件事情很重要",
-    "请把门关上，谢谢",
-    "我不知道该说什么好",
-)
-EN = ("The weather is very nice today", "Where did you go last night?", "I do not know what to tell you",
-      "Let us walk in the park together", "Nobody told me about the bridge", "That was 25 years ago")  # fmt: skip
-JA = (
-    "今日はとても天気がいいですね",
-    "一緒に公園を散歩しましょう",
-    "昨日の夜はどこへ行きましたか",
-    "このことは誰にも言わないで",
-    "窓を開けてください",
-    "ありがとうございました",
-)
-RU = (
-    "Сегодня очень хорошая погода",
-    "Пойдём гулять в парк вместе",
-    "Я не знаю, что сказать тебе",
-    "Куда ты ходил вчера вечером?",
-    "Закрой, пожалуйста, дверь",
-    "Это было двадцать лет назад",
-)
-RU_OTHERS = (
-    "Мы ждали тебя до самого утра",
-    "Почему ты ничего не говоришь?",
-    "Дождь идёт уже третий день",
-    "Позвони мне, когда приедешь",
-    "Он живёт на другой стороне реки",
-    "Всё будет хорошо, поверь мне",
-)
-KO = (
-    "오늘은 날씨가 정말 좋네요",
-    "우리 함께 공원에 산책하러 가요",
-    "무슨 말을 해야 할지 모르겠어",
-    "어제 저녁에 어디에 갔었어요?",
-    "문을 좀 닫아 주세요",
-    "그것은 이십 년 전의 일이에요",
-)
-KO_OTHERS = (
-    "아침까지 당신을 기다렸어요",
-    "왜 아무 말도 하지 않아요?",
-    "비가 사흘째 내리고 있어요",
-    "도착하면 전화해 주세요",
-    "그는 강 건너편에 살고 있어요",
-    "다 잘될 거예요, 나를 믿어요",
-)
-COLUMNS = (
-    "今日はいい天気",
-    "公園を散歩する",
-    "昨日の夜の話",
-    "誰にも言わない",
-    "窓を開けて",
-    "また明日会おう",
-)
-NEAR = (
-    "I can see the boat",
-    "I can see the coat",
-    "I can see the goat",
-    "I can see the road",
-    "I can see the load",
-    "I can see the toad",
-)
-PAIRS = tuple(f"{zh}\\N{en}" for zh, en in zip(ZH, EN, strict=True))
+VIDEO = Path(__file__).resolve().parents[3] / "shared" / "media" / "video"
 
 
 @dataclass(frozen=True)
@@ -94,6 +42,8 @@ class Style:
     """Font size in pixels of the film."""
     rate: str = "25"
     seconds: int = 12
+    from_second: int = 0
+    """Of the background."""
     gap_frames: int = 12
     """Between one cue and the next; 0: back to back."""
     shown_frames: int = 34
@@ -167,6 +117,10 @@ STYLES = (
     Style("en sign", EN, sign="EXIT 24"),
     Style("en karaoke", EN, karaoke=True, shown_frames=40),
     Style("zh top and bottom", ZH, at_top=True, find_zones=True),
+    Style("ru small, bright", RU_SMALL, size=30, outline=2, from_second=12),
+    Style("ko small, bright", KO_SMALL, size=30, outline=2, from_second=12),
+    Style("ko box, bright", KO_SMALL, box=True, from_second=6),
+    Style("ja columns, bright", COLUMNS_BRIGHT, columns=True, find_zones=True, from_second=6),
     # … and these are reported.
     Style("zh italic 1080p", ZH, "sintel_5s.mp4", 1080, 56, italic=True),
     Style("en small 1080p", EN, height=1080, size=40, outline=2),
@@ -193,7 +147,7 @@ STYLES = (
     Style("ja columns", COLUMNS, columns=True, find_zones=True),
     Style("no subtitles", ()),
 )  # fmt: skip
-CHOSEN_ON = 14
+CHOSEN_ON = 18
 
 
 def make(style: Style, folder: Path) -> BurnedFilm:
@@ -299,7 +253,8 @@ def _burn(style: Style, width: int, script: Path, path: Path) -> None:
     if style.varying:
         graph.append("select='not(eq(mod(n,3),1))'")
     coded = path.with_suffix(".mkv")
-    looped = ["-stream_loop", "-1", "-i", str(VIDEO / style.background), "-t", str(style.seconds)]
+    looped = ["-stream_loop", "-1", "-ss", str(style.from_second), "-i", str(VIDEO / style.background)]
+    looped += ["-t", str(style.seconds)]
     written = [
         "-an",
         "-c:v",

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from services.ocr.film import Luma
-from services.ocr.ink import ink
+from services.ocr.ink import ink, letters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,6 +46,14 @@ def laid_level(picture: Luma) -> Luma:
         square[above : above + size[1], : size[0]] = sign
         parts.append(square)
     return np.hstack(parts)
+
+
+def drawn_again(picture: Luma) -> Luma:
+    """Return the letters of a picture white on black and twice as large: signs of a column have few pixels, and an outline
+    on a light ground closes what is open in them.
+    """
+    large = cv2.resize(picture, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+    return np.where(letters(np.asarray(large, np.uint8)), 255, 0).astype(np.uint8)
 
 
 def _cells(picture: Luma) -> list[tuple[int, int]]:

@@ -11,6 +11,8 @@ from services.ocr.engine import Box
 
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f"
 _BETWEEN = re.compile(rf"(?<=[{_CJK}，。！？、：；「」『』]) +(?=[{_CJK}，。！？、：；「」『』])")
+_SURE_WHOLE = 0.8
+"""Confidence with which a longer line counts rather than a part of it."""
 _STATIC_SHARE = 0.6
 _STATIC_SECONDS = 8.0
 
@@ -65,12 +67,22 @@ def merged(lines: Sequence[ReadLine], gap_seconds: float) -> list[ReadLine]:
             near = line.start - other.end <= gap_seconds and line.box.overlap(other.box) > 0.5
             together = min(line.end, other.end) - line.start > 0.5 * (line.end - line.start)
             if near and (together or _bare(line.text) == _bare(other.text)):
-                better = max(other, line, key=lambda one: (one.confidence, one.end - one.start))
+                better = _better(other, line)
                 joined[number] = replace(better, start=other.start, end=max(line.end, other.end))
                 break
         else:
             joined.append(line)
     return joined
+
+
+def _better(one: ReadLine, other: ReadLine) -> ReadLine:
+    """Return which of two readings of one line counts: the whole line's, where the other saw a part of it, else the surer one."""
+    longer, shorter = sorted((one, other), key=lambda line: -max(line.box.width, line.box.height))
+    room = min(longer.box.width, longer.box.height) // 2
+    is_part = max(longer.box.width, longer.box.height) - max(shorter.box.width, shorter.box.height) > room
+    if is_part and longer.confidence >= _SURE_WHOLE and len(_bare(longer.text)) > len(_bare(shorter.text)):
+        return longer
+    return max(one, other, key=lambda line: (line.confidence, line.end - line.start))
 
 
 def _bare(text: str) -> str:

@@ -115,9 +115,11 @@ class Follower:
         fired, self._fired = self._fired, list[tuple[int, tuple[int, int]]]()
         while passed:
             shown.update(one.at.number for one in passed)
-            for one, boxes in zip(passed, self._engine.find([one.small for one in passed]), strict=True):
-                for box in rows(boxes):
-                    self._meet(one.at, box.scaled(1 / self._scale), piece)
+            found = zip(passed, self._engine.find([one.small for one in passed]), strict=True)
+            met = [(one.at, box) for one, boxes in found for box in rows(boxes)]
+            # The longest first: what the detector sees in one frame as a whole line may be half a line in another.
+            for at, box in sorted(met, key=lambda pair: -max(pair[1].width, pair[1].height)):
+                self._meet(at, box.scaled(1 / self._scale), piece)
             passed = self._after_ends(samples, shown) + self._second_looks(samples, fired, shown)
             fired = []
         until = piece[-1].frame.time if piece else 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,6 +32,10 @@ _FULL_WIDTH_STEP = 160
 _LINE_ROWS = 48
 """Rows of a line as the recogniser sees it."""
 _LINES_A_RUN = 8
+_EXPOSURE = 0.25
+"""Mean brightness, of 1, to which brighter pictures are darkened before the detector sees them …"""
+_MOST_POWER = 2.5
+"""… by raising each pixel's brightness to a power of at most this."""
 _LEAST_LETTERS = 0.3
 """A line has at least so many letters for each time that it is as wide as high."""
 
@@ -99,7 +104,7 @@ class RapidEngine:
         stitched = np.zeros((height, -(-wide // 32) * 32), np.uint8)
         for number, picture in enumerate(pictures):
             top, left = (place * step for place, step in zip(divmod(number, across), pitch, strict=True))
-            stitched[top : top + rows, left : left + width] = picture
+            stitched[top : top + rows, left : left + width] = exposed(picture)
         self._detector.limit_side_len = max(stitched.shape)
         self.runs.detector += 1
         self.runs.pictures += len(pictures)
@@ -128,6 +133,18 @@ class RapidEngine:
             _reading(text, float(score), line)
             for text, score, line in zip(texts, output.scores, lines, strict=False)
         ]
+
+
+def exposed(picture: Luma) -> Luma:
+    """Return a picture no brighter than the detector does well with: it weighs a stitched picture as a whole, and passes over
+    small letters in every strip of one with many bright ones.
+    """
+    mean = float(picture.mean()) / 255
+    if mean <= _EXPOSURE:
+        return picture
+    power = min(_MOST_POWER, math.log(_EXPOSURE) / math.log(min(mean, 0.99)))
+    curve = np.rint(255 * (np.arange(256) / 255) ** power).astype(np.uint8)
+    return np.asarray(cv2.LUT(picture, curve), np.uint8)
 
 
 def _reading(text: str, confidence: float, line: Luma) -> Reading:

@@ -1,4 +1,4 @@
-"""Lines of pixels become text: several in one call of the engine, and those that it is not sure of once more from another frame."""
+"""Lines of pixels become text: several in one call of the engine, and unsure ones once more from another picture."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from services.ocr.columns import is_column, laid_level
+from services.ocr.columns import drawn_again, is_column, laid_level
 from services.ocr.engine import Engine, Reading
 from services.ocr.film import Luma
 from services.ocr.line import Line
 
 _SURE = 0.93
-"""A reading with less confidence is compared with one of another frame."""
+"""A reading with less confidence is compared with one of another picture."""
 _HOPELESS = 0.3
 """A reading with less is of no text: no other frame makes it one."""
 _TOGETHER = 8
@@ -53,7 +53,7 @@ class Reader:
         return read
 
     def _read(self) -> list[tuple[Line, Reading]]:
-        pictures = [level(one.line.mean() if not one.readings else one.line.once()) for one in self._waiting]
+        pictures = [_second(one.line) if one.readings else level(one.line.mean()) for one in self._waiting]
         for one, reading in zip(self._waiting, self._engine.read(pictures), strict=True):
             one.readings.append(reading)
         unsure = [one for one in self._waiting if len(one.readings) == 1 and _is_unsure(one.readings[0])]
@@ -64,6 +64,12 @@ class Reader:
 
 def _is_unsure(reading: Reading) -> bool:
     return _HOPELESS <= reading.confidence < _SURE
+
+
+def _second(line: Line) -> Luma:
+    """Return another picture of a line that was read unsurely: that of one frame, or, of a column, its letters drawn again."""
+    once = line.once()
+    return laid_level(drawn_again(line.mean())) if is_column(once) else once
 
 
 def level(picture: Luma) -> Luma:

@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,13 +23,18 @@ import numpy as np
 
 from services.ocr.engine import Reading
 from services.ocr.film import Luma
-from services.ocr.ink import ink
+from services.ocr.ink import letters
 
 _ROWS = 64
 """Height to which lines are brought."""
 _BORDER = 16
 _SPACE = 0.14
 """Least width of a space, in heights of the line."""
+_HANGUL_SPACE = 0.32
+"""The same between Korean syllables, in heights of the letters, without any ink: syllables have 0.26 at most between them, and
+spaces 0.38 at least, in the font that it was measured on."""
+_NEAR = 0.25
+"""How far from where Tesseract puts the end of a word that may lie, in heights of the letters."""
 _SECONDS = 120.0
 
 
@@ -62,8 +68,9 @@ class Tesseract:
         with tempfile.TemporaryDirectory(prefix="lines-") as name:
             folder = Path(name)
             paths = [folder / f"{number}.png" for number in range(len(lines))]
-            for line, path in zip(lines, paths, strict=True):
-                cv2.imwrite(str(path), black_on_white(line, dark=dark))
+            pages = [black_on_white(line, dark=dark) for line in lines]
+            for page, path in zip(pages, paths, strict=True):
+                cv2.imwrite(str(path), page)
             (folder / "all.txt").write_text("".join(f"{path}\n" for path in paths))
             argv = [self._path, str(folder / "all.txt"), "stdout", "-l", language, "--psm", "7", "tsv"]
             done = subprocess.run(
@@ -75,7 +82,7 @@ class Tesseract:
                 # and are slower.
                 env={**os.environ, "OMP_THREAD_LIMIT": "1"},
             )
-        return _readings(done.stdout.decode("utf-8", "replace"), len(lines))
+        return _readings(done.stdout.decode("utf-8", "replace"), pages)
 
 
 def black_on_white(line: Luma, *, dark: bool) -> Luma:
@@ -85,14 +92,12 @@ def black_on_white(line: Luma, *, dark: bool) -> Luma:
     large = np.asarray(cv2.resize(line, size, interpolation=cv2.INTER_CUBIC), np.uint8)
     if dark:
         large = np.asarray(255 - large, np.uint8)
-    letters = np.where(ink(large), 0, 255).astype(np.uint8)
-    border = cv2.copyMakeBorder(
-        letters, _BORDER, _BORDER, _BORDER, _BORDER, cv2.BORDER_CONSTANT, value=(255,)
-    )
+    drawn = np.where(letters(large), 0, 255).astype(np.uint8)
+    border = cv2.copyMakeBorder(drawn, _BORDER, _BORDER, _BORDER, _BORDER, cv2.BORDER_CONSTANT, value=(255,))
     return np.asarray(border, np.uint8)
 
 
-def _readings(table: str, count: int) -> list[Reading]:
+def _readings(table: str, pages: Sequence[Luma]) -> list[Reading]:
     """Read the table of words, a page each line."""
     words: dict[int, list[_Word]] = {}
     for row in csv.DictReader(io.StringIO(table), delimiter="\t", quoting=csv.QUOTE_NONE):
@@ -101,15 +106,36 @@ def _readings(table: str, count: int) -> list[Reading]:
             left = int(row["left"])
             word = _Word(text, sure, left, left + int(row["width"]))
             words.setdefault(int(row["page_num"]) - 1, []).append(word)
-    return [_joined(words.get(number, [])) for number in range(count)]
+    return [_joined(words.get(number, []), page) for number, page in enumerate(pages)]
 
 
-def _joined(words: Sequence[_Word]) -> Reading:
+def _joined(words: Sequence[_Word], page: Luma) -> Reading:
     """Put words together; where hardly anything is between two, they are one (Korean syllables come apart)."""
     if not words:
         return Reading("", 0.0)
     text = words[0].text
     for before, word in pairwise(words):
-        text += ("" if word.left - before.right < _SPACE * _ROWS else " ") + word.text
+        text += (" " if _is_space(before, word, page) else "") + word.text
     letters = sum(len(word.text) for word in words)
     return Reading(text, sum(len(word.text) * word.sure for word in words) / letters / 100)
+
+
+def _is_space(before: _Word, after: _Word, page: Luma) -> bool:
+    """Whether two words are two: between Korean syllables by the page, since Tesseract says only roughly where those end."""
+    if not (_is_hangul(before.text[-1]) or _is_hangul(after.text[0])):
+        return after.left - before.right >= _SPACE * _ROWS
+    filled = page < 128
+    rows = np.flatnonzero(filled.any(axis=1))
+    height = int(rows[-1] - rows[0]) + 1 if len(rows) else _ROWS
+    near = _NEAR * height
+    steps = np.diff(np.concatenate(([1], filled.any(axis=0).astype(np.int8), [1])))
+    gaps = zip(np.flatnonzero(steps == -1), np.flatnonzero(steps == 1), strict=True)
+    widest = max(
+        (end - start for start, end in gaps if end >= before.right - near and start <= after.left + near),
+        default=0,
+    )
+    return bool(widest >= _HANGUL_SPACE * height)
+
+
+def _is_hangul(sign: str) -> bool:
+    return unicodedata.name(sign, "").startswith("HANGUL")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from services.ocr.cue import ReadLine, merged, normalised, split_scene, split_static, stacked
 from services.ocr.engine import Box
 
@@ -29,6 +31,16 @@ def test_one_place_shows_one_line_at_a_time() -> None:
     twice = [line(0, 2, "25 years ago"), line(0, 1.8, "25yearsago")]
     (one,) = merged(twice, 0.09)
     assert (one.text, one.start, one.end) == ("25 years ago", 0, 2)
+
+
+def test_a_whole_line_counts_rather_than_a_part_of_it() -> None:
+    """Of two readings of one place that of the longer box counts, unless it is unsure."""
+    part = line(0, 2, "25 years", width=150)
+    whole = replace(line(0, 2, "25 years ago"), confidence=0.9)
+    (one,) = merged([part, whole], 0.09)
+    assert (one.text, one.box.width) == ("25 years ago", 280)
+    (one,) = merged([part, replace(whole, confidence=0.7)], 0.09)
+    assert one.text == "25 years"
 
 
 def test_lines_that_come_and_go_together_are_one_cue_from_top_to_bottom() -> None:
