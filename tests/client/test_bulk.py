@@ -115,8 +115,31 @@ async def test_a_proxy_is_used_where_the_environment_names_one(
     assert server.seen[-1].raw_path == "/v1/files/download/b"
 
 
-def test_a_transfer_imports_no_http_library() -> None:
-    """Half of a short command's time was the import: `file put` and `file get` do without."""
-    code = "import sys, yivideo_client.client, yivideo_client.cli.main; print('aiohttp' in sys.modules)"
-    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert shown.stdout.strip() == "False"
+async def test_a_transfer_loads_only_what_it_needs(
+    server: ScriptedServer, client: AsyncClient, tmp_path: Path
+) -> None:
+    """Most of a short command's time is imports: `yivideo file get` does without HTTP library, validation, bars, other groups."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=b"abc", headers={"ETag": "1"})
+
+    server.handler = answer
+    code = (
+        "import sys; from yivideo_client.cli.main import app; app(sys.argv[1:], standalone_mode=False); "
+        "print(*sorted(sys.modules), sep='\\n')"
+    )
+    target = tmp_path / "a"
+    words = ("--url", server.url, "file", "get", "a", str(target), "--quiet")
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, *words, cwd=ROOT, stdout=subprocess.PIPE
+    )
+    shown, _ = await asyncio.wait_for(child.communicate(), 60)
+    loaded = set(shown.decode().split())
+    assert target.read_bytes() == b"abc" and "yivideo_client.cli.file_commands" in loaded
+    assert not loaded & {
+        "aiohttp",
+        "pydantic",
+        "rich",
+        "yivideo_client.cli.task_commands",
+        "yivideo_client.cli.dev",
+    }

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from yivideo_client.cli.bars import Bars
+from yivideo_client.cli.options import FormatOption
 from yivideo_client.cli.output import Format, print_json, print_table
 from yivideo_client.cli.session import Session
-from yivideo_client.cli.task_commands import FormatOption
 from yivideo_client.models import StoredFile
 
 if TYPE_CHECKING:

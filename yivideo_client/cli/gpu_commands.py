@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from yivideo_client.cli.options import FormatOption
 from yivideo_client.cli.output import Format, print_json, print_json_line, print_table
 from yivideo_client.cli.session import Session
-from yivideo_client.cli.task_commands import FormatOption
 
 if TYPE_CHECKING:
     from yivideo_client.client import AsyncClient

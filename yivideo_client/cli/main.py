@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from yivideo_client.cli import dev, file_commands, gpu_commands, task_commands, webhook, workflow_commands
 from yivideo_client.cli.completion import task_names
+from yivideo_client.cli.lazy_group import LazyGroup
+from yivideo_client.cli.options import FormatOption, TaskIdArgument
 from yivideo_client.cli.output import (
     Format,
     local_facts,
@@ -19,7 +20,6 @@ from yivideo_client.cli.output import (
     print_table,
 )
 from yivideo_client.cli.session import Session
-from yivideo_client.cli.task_commands import FormatOption, TaskIdArgument
 
 if TYPE_CHECKING:
     from yivideo_client.cli.run import Ran
@@ -28,18 +28,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="yivideo",
+    cls=LazyGroup,
     help="Runs AI media tasks on a YiVideo installation.",
     no_args_is_help=True,
     rich_markup_mode=None,  # plain help needs no rich, which costs a tenth of a second
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(task_commands.app, name="task")
-app.add_typer(workflow_commands.app, name="workflow")
-app.add_typer(file_commands.app, name="file")
-app.add_typer(gpu_commands.app, name="gpu")
-app.add_typer(webhook.app, name="webhook")
-app.add_typer(dev.app, name="dev")
 
 
 @app.callback()
@@ -92,6 +87,7 @@ def run(
     """Run a task on local files, watch it, and fetch its results."""
     from yivideo_client.cli.fields import print_help
     from yivideo_client.cli.run import Plan, run, task_type_named
+    from yivideo_client.cli.task_commands import facts
     from yivideo_client.cli.words import own_options, split_words
 
     session: Session = context.obj
@@ -121,7 +117,7 @@ def run(
         if as_json:
             print_json_line(one.raw)
         else:
-            print_facts({**task_commands.facts(one.task), **local_facts(one.source, one.written)})
+            print_facts({**facts(one.task), **local_facts(one.source, one.written)})
     sys.exit(code)
 
 

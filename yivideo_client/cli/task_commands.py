@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from yivideo_client.cli.completion import task_ids
+from yivideo_client.cli.options import FormatOption, TaskIdArgument
 from yivideo_client.cli.output import Format, print_facts, print_json, print_json_line, print_table
 from yivideo_client.cli.session import Session, first
 from yivideo_client.models import Task
@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from yivideo_client.client import AsyncClient
 
 app = typer.Typer(no_args_is_help=True, help="Tasks: list, get, watch, cancel, retry, delete.")
-
-TaskIdArgument = Annotated[
-    str, typer.Argument(help="The task's id.", show_default=False, autocompletion=task_ids)
-]
-FormatOption = Annotated[Format, typer.Option("--format", "-o", help="How data is written.")]
 
 
 def facts(task: Task) -> dict[str, object]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from yivideo_client.cli.completion import template_names, workflow_ids
+from yivideo_client.cli.options import FormatOption
 from yivideo_client.cli.output import (
     Format,
     local_facts,
@@ -18,7 +19,7 @@ from yivideo_client.cli.output import (
     print_table,
 )
 from yivideo_client.cli.session import Session, first
-from yivideo_client.cli.task_commands import FormatOption, event_line
+from yivideo_client.cli.task_commands import event_line
 from yivideo_client.cli.workflow_view import facts, show
 
 if TYPE_CHECKING:
