@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import io
 import socket
 import ssl
 import threading
@@ -23,19 +22,16 @@ import orjson
 
 from yivideo_client.connection import Connection
 from yivideo_client.errors import ApiError, api_error
+from yivideo_client.landing import STALLED_SECONDS, Landing
 from yivideo_client.tries import Broken
 
 SENT_BYTES = 4 * 1024 * 1024
 """After so many an upload's progress is told."""
-READ_BYTES = 1024 * 1024
-STALLED_SECONDS = 60.0
 CONNECT_SECONDS = 10.0
 _MAX_REFUSAL_BYTES = 1024 * 1024
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _THREADS = 16
-
-Piece = bytes | memoryview
 
 T = TypeVar("T")
 _FAULTS = (http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError)
@@ -110,15 +106,16 @@ class Bulk:
         return await self._in_thread(lambda call: self._exchange(call, "PUT", url, full, body, _whole))
 
     async def get(
-        self, path: str, headers: Mapping[str, str], take: Callable[[Reply], Callable[[Piece], None]],
+        self, path: str, headers: Mapping[str, str], landing: Landing, accept: Callable[[Reply], None],
         *, query: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
-        """Fetch a file, following redirects; `take` looks at the head and gives what is called, in a thread, with each piece."""
+        """Fetch a file, following redirects, to where it lands; `accept` looks at the head first, in a thread, and may raise."""
         url = self._url(path, query)
 
-        def read(response: http.client.HTTPResponse) -> Reply:
+        def read(response: http.client.HTTPResponse, plain: bool) -> Reply:
             head = Reply(response.status, response.headers)  # type: ignore[arg-type] # a Message answers get() by any case
-            _pass_on(response, take(head))
+            accept(head)
+            landing.fill(response, plain=plain)
             return head
 
         await self._in_thread(lambda call: self._exchange(call, "GET", url, dict(headers), None, read))
@@ -156,7 +153,7 @@ class Bulk:
         url: str,
         headers: Mapping[str, str],
         send: Callable[[http.client.HTTPConnection], None] | None,
-        read: Callable[[http.client.HTTPResponse], Reply],
+        read: Callable[[http.client.HTTPResponse, bool], Reply],
     ) -> Reply:
         ours = urlsplit(self.connection.url)
         for _ in range(_MAX_REDIRECTS):
@@ -177,7 +174,7 @@ class Bulk:
         to: SplitResult,
         headers: Mapping[str, str],
         send: Callable[[http.client.HTTPConnection], None] | None,
-        read: Callable[[http.client.HTTPResponse], Reply],
+        read: Callable[[http.client.HTTPResponse, bool], Reply],
     ) -> Reply | str:
         """Make one request; returns where it is sent on to, or what `read` makes of a good answer."""
         connection = call.open = self._taken(to)
@@ -190,7 +187,7 @@ class Bulk:
                 return location
             if response.status >= 300 and response.status != 304:
                 raise _refusal(response)
-            reply = read(response)
+            reply = read(response, to.scheme == "http")
             good = response.isclosed() and not response.will_close
             return reply
         except _FAULTS as fault:
@@ -254,30 +251,7 @@ class Bulk:
             self._idle.setdefault((to.scheme, to.netloc), []).append(connection)
 
 
-def _pass_on(response: http.client.HTTPResponse, put: Callable[[Piece], None]) -> None:
-    """Give a body away piece by piece; the pieces lie in one buffer, and are good for the call that takes them."""
-    # What came with the head lies in a buffer of the library; this takes all of it.
-    first = response.read1(max(READ_BYTES, io.DEFAULT_BUFFER_SIZE))
-    if first:
-        put(first)
-    left = response.length
-    if left is None:  # it comes in chunks, or to the connection's end
-        while piece := response.read1(READ_BYTES):
-            put(piece)
-        return
-    raw: Any = response.fp and response.fp.raw  # behind it: each read is one of the socket
-    view = memoryview(bytearray(min(READ_BYTES, max(left, 1))))
-    while left:
-        count = raw.readinto(view[:left])
-        if not count:
-            raise Broken("the answer ended early")
-        put(view[:count])
-        left -= count
-    response.length = 0
-    response.close()
-
-
-def _whole(response: http.client.HTTPResponse) -> Reply:
+def _whole(response: http.client.HTTPResponse, plain: bool) -> Reply:
     return Reply(response.status, response.headers, response.read())  # type: ignore[arg-type]
 
 

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import orjson
 
-from yivideo_client.bulk import Piece, Reply
+from yivideo_client.bulk import Reply
 from yivideo_client.digest import sha256_of
 from yivideo_client.errors import IntegrityError
+from yivideo_client.landing import Landing, Overlong
 from yivideo_client.models import StoredFile
 from yivideo_client.transport import Transport, quoted
 from yivideo_client.tries import FAULTS, Broken
@@ -26,6 +27,9 @@ from yivideo_client.tries import FAULTS, Broken
 SEGMENT_BYTES = 32 * 1024 * 1024
 TOLD_BYTES = 4 * 1024 * 1024
 """After so many the progress is told."""
+_AT_FIRST = 2
+_SLOW_SECONDS = 0.25
+"""When no segment has ended for so long, another connection is worth its while: below 1 Gbit/s at two of them."""
 
 
 class _Changed(Exception):
@@ -79,60 +83,54 @@ class _Fetch:
     async def segment(self, number: int) -> None:
         """Fetch one segment, from where it broke off, as often as requests are repeated."""
         start, end = number * SEGMENT_BYTES, min(self.file.size, (number + 1) * SEGMENT_BYTES)
-        tries = self.transport.tries()
-        while start < end:
-            before = start
-            try:
-                fault: Exception = Broken("the answer ended early")
-                reached = [start]
-                await self._bytes(reached, end)
-            except FAULTS as raised:
-                fault = raised
-            start = reached[0]
-            if start > before:
-                tries.progressed()
-            if start < end:
-                await tries.after(fault)
-        self.journal.add(number)
-
-    async def _bytes(self, reached: list[int], end: int) -> None:
-        """Fetch a range into the file; `reached` has where the next byte goes, also when it breaks off."""
-        start = reached[0]
-        whole = start == 0 and end == self.file.size
         loop = asyncio.get_running_loop()
-
-        def take(head: Reply) -> Callable[[Piece], None]:
-            if self.file.etag and (head.headers.get("ETag") or self.file.etag) != self.file.etag:
-                raise _Changed
-            if not whole and head.status != 206:
-                raise Broken("a range was answered with something else")
-            return put
-
         untold = 0
 
-        def put(piece: Piece) -> None:
+        def told(count: int) -> None:
             nonlocal untold
-            if reached[0] + len(piece) > end:
-                raise _Changed
-            view = memoryview(piece)
-            while view:
-                written = os.pwrite(self.descriptor, view, reached[0])
-                reached[0] += written
-                view = view[written:]
-            untold += len(piece)
+            untold += count
             if untold >= TOLD_BYTES:
                 loop.call_soon_threadsafe(self.through, untold)
                 untold = 0
 
+        landing = Landing(self.descriptor, start, end, told)
+        tries = self.transport.tries()
+        try:
+            while landing.at < end:
+                before = landing.at
+                try:
+                    fault: Exception = Broken("the answer ended early")
+                    await self._bytes(landing)
+                except FAULTS as raised:
+                    fault = raised
+                if landing.at > before:
+                    tries.progressed()
+                if landing.at < end:
+                    await tries.after(fault)
+        finally:
+            self.through(untold)
+        self.journal.add(number)
+
+    async def _bytes(self, landing: Landing) -> None:
+        """Fetch what is missing of a range."""
+        whole = landing.at == 0 and landing.end == self.file.size
+
+        def accept(head: Reply) -> None:
+            if self.file.etag and (head.headers.get("ETag") or self.file.etag) != self.file.etag:
+                raise _Changed
+            if not whole and head.status != 206:
+                raise Broken("a range was answered with something else")
+
         try:
             await self.transport.bulk.get(
                 f"/v1/files/download/{quoted(self.file.path)}",
-                {} if whole else {"Range": f"bytes={start}-{end - 1}"},
-                take,
+                {} if whole else {"Range": f"bytes={landing.at}-{landing.end - 1}"},
+                landing,
+                accept,
                 query={"bucket": self.file.bucket} if self.file.bucket else None,
             )
-        finally:
-            self.through(untold)
+        except Overlong:
+            raise _Changed from None
 
 
 async def fetch(
@@ -183,20 +181,43 @@ async def _fetch_all(
             progress(done, file.size)
 
     work = _Fetch(transport, file, descriptor, journal, through)
-    places = asyncio.Semaphore(max(1, parallel))
-
-    async def one(number: int) -> None:
-        async with places:
-            await work.segment(number)
-
+    if not missing:
+        return
     try:
-        async with asyncio.TaskGroup() as group:
-            for number in missing:
-                group.create_task(one(number))
+        await _at_a_time(work, missing, parallel)
     except* _Changed:
         raise _Changed from None
     except* Exception as several:
         raise several.exceptions[0] from several
+
+
+async def _at_a_time(work: _Fetch, missing: list[int], parallel: int) -> None:
+    """Fetch segments, at first two at a time; another is begun whenever none has ended for a while, so where the line is the limit.
+
+    Where it is not, more of them wait for each other at the file, which costs processor time and gains nothing.
+    """
+    rest, places, left = iter(missing), min(max(1, parallel), len(missing)), len(missing)
+    ended = asyncio.Event()
+
+    async def worker() -> None:
+        nonlocal left
+        for number in rest:
+            await work.segment(number)
+            left -= 1
+            ended.set()
+
+    async with asyncio.TaskGroup() as group:
+        at_work = min(_AT_FIRST, places)
+        for _ in range(at_work):
+            group.create_task(worker())
+        while left and at_work < places:
+            ended.clear()
+            try:
+                async with asyncio.timeout(_SLOW_SECONDS):
+                    await ended.wait()
+            except TimeoutError:
+                group.create_task(worker())
+                at_work += 1
 
 
 def _forget(*paths: Path) -> None:
