@@ -12,10 +12,9 @@ async def sha256_of(path: Path) -> str:
     return await asyncio.to_thread(_read, path)
 
 
-async def path_of_input(source: Path, prefix: str, owner: str) -> str:
+def path_of_input(digest: str, name: str, prefix: str, owner: str) -> str:
     """Return `<prefix>/<digest of owner and content>/<name>`: where an owner's input lies, the same in every run."""
-    content = f"{owner}{await sha256_of(source)}"
-    return f"{prefix}/{hashlib.sha256(content.encode()).hexdigest()[:32]}/{source.name}"
+    return f"{prefix}/{hashlib.sha256(f'{owner}{digest}'.encode()).hexdigest()[:32]}/{name}"
 
 
 def _read(path: Path) -> str:

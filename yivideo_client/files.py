@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from yivideo_client.digest import path_of_input
+from yivideo_client.digest import path_of_input, sha256_of
 from yivideo_client.download import fetch
-from yivideo_client.errors import NotFound
+from yivideo_client.errors import IntegrityError, NotFound
 from yivideo_client.models import StoredFile
 from yivideo_client.transport import Transport, quoted
 from yivideo_client.tries import FAULTS
@@ -45,11 +45,18 @@ class Files:
         So the same input has the same path in every run, and a repeated submission is the same request. The key is part of
         it because files have owners: another user's copy of the same film is out of reach.
         """
-        path = await path_of_input(source, prefix, self._transport.connection.api_key or "")
+        digest = await sha256_of(source)
+        path = path_of_input(digest, source.name, prefix, self._transport.connection.api_key or "")
         try:
             return await self.stat(path)
         except NotFound:
-            return await self.upload(source, path, progress=progress)
+            pass
+        upload = Upload(self._transport, self._stat, source, path, "", False, progress, digest)
+        try:
+            return await upload.run(None)
+        except IntegrityError:  # it has changed since it was hashed, and must not be found by what it was
+            await self.remove(path)
+            raise
 
     async def download(
         self,

@@ -45,6 +45,8 @@ class Upload:
     bucket: str
     only_new: bool
     progress: Told | None
+    digest: str = ""
+    """SHA-256 of the source; empty: it is taken beside the sending."""
 
     async def run(self, parts: bool | None) -> StoredFile:
         """Send the file: in parts, whole, or (None) whole and on in parts when it broke. Raises IntegrityError."""
@@ -55,7 +57,7 @@ class Upload:
                 parts_after_a_break, parts = size > PART_BYTES, False
             else:
                 parts_after_a_break = False
-            hashing = asyncio.create_task(sha256_of(self.source))  # beside the sending, out of the page cache
+            hashing = asyncio.create_task(self._sha256())
             try:
                 stored = None
                 if not (parts and size):
@@ -68,6 +70,9 @@ class Upload:
         if stored.size != size or (stored.sha256 and stored.sha256 != digest):
             raise IntegrityError(f"{self.path} was stored with other bytes than {self.source} has")
         return stored
+
+    async def _sha256(self) -> str:
+        return self.digest or await sha256_of(self.source)
 
     async def _whole(self, file: BinaryIO, size: int, *, give_up_early: bool) -> StoredFile | None:
         """Send it in one request, again from its beginning when that breaks; None when it broke and should go on in parts."""

@@ -46,7 +46,11 @@ class GrpcFiles:
         progress: Told | None = None,
     ) -> StoredFile:
         """See `Files.upload`: the store checks size and SHA-256 before the file appears. `parts` has no effect here."""
-        digest = await sha256_of(source)
+        return await self._sent(source, path, await sha256_of(source), bucket, only_new, progress)
+
+    async def _sent(
+        self, source: Path, path: str, digest: str, bucket: str, only_new: bool, progress: Told | None
+    ) -> StoredFile:
         size = (await asyncio.to_thread(source.stat)).st_size
 
         async def messages() -> AsyncIterator[file_pb2.UploadRequest]:
@@ -74,11 +78,12 @@ class GrpcFiles:
 
     async def put_once(self, source: Path, prefix: str, *, progress: Told | None = None) -> StoredFile:
         """See `Files.put_once`; the user stands where the key does there."""
-        path = await path_of_input(source, prefix, self._caller.user)
+        digest = await sha256_of(source)
+        path = path_of_input(digest, source.name, prefix, self._caller.user)
         try:
             return await self.stat(path)
         except NotFound:
-            return await self.upload(source, path, progress=progress)
+            return await self._sent(source, path, digest, "", False, progress)
 
     async def download(
         self,

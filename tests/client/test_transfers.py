@@ -45,7 +45,7 @@ class Store:
 def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments of 64 KiB, so that a small file has several."""
     monkeypatch.setattr("yivideo_client.download.SEGMENT_BYTES", 65_536)
-    monkeypatch.setattr("yivideo_client.bulk.READ_BYTES", 4096)
+    monkeypatch.setattr("yivideo_client.landing.READ_BYTES", 4096)
 
 
 @pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, 300_000])
@@ -201,3 +201,28 @@ async def test_an_input_is_sent_once_for_each_key(server: ScriptedServer, tmp_pa
             paths.append((await client.files.put_once(source, "uploads")).path)
     assert paths[0] == paths[1] != paths[2] and set(paths) == set(stored)
     assert [request.method for request in server.seen] == ["HEAD", "PUT", "HEAD", "HEAD", "PUT"]
+
+
+async def test_an_input_that_changes_is_not_kept_under_its_old_name(
+    server: ScriptedServer, client: AsyncClient, tmp_path: Path
+) -> None:
+    """Written to between its hash and its sending, a file is refused and taken away: its path says other bytes than it has."""
+    source = tmp_path / "film.mp4"
+    source.write_bytes(CONTENT)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.method == "HEAD":
+            source.write_bytes(CONTENT[::-1])
+            return web.Response(status=404)
+        if request.method == "DELETE":
+            return web.json_response({})
+        body = await request.read()
+        return web.json_response(
+            {"file_path": "x", "size": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+        )
+
+    server.handler = answer
+    with pytest.raises(IntegrityError):
+        await client.files.put_once(source, "uploads")
+    assert [request.method for request in server.seen] == ["HEAD", "PUT", "DELETE"]
+    assert server.seen[1].path == server.seen[2].path
