@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from yivideo_client.errors import NotFound, WaitTimeout, WorkflowCancelled, WorkflowFailed
+from yivideo_client.errors import NotFound, WaitTimeout
 from yivideo_client.files import Files
-from yivideo_client.models import Event, StoredFile
-from yivideo_client.running import local_path
+from yivideo_client.models import Event
 from yivideo_client.transport import CALL_SECONDS, Transport, quoted
 from yivideo_client.watching import watched
-from yivideo_client.workflow_models import WORKFLOW_ENDS, Template, Workflow, WorkflowTask, result_files
+from yivideo_client.workflow_models import WORKFLOW_ENDS, Template, Workflow, result_files
+from yivideo_client.workflow_running import RunningWorkflows
 
 _WAIT_SECONDS = 20
 """How long one request for a workflow's end is held; below what proxies cut."""
 _PAGE_SIZE = 100
-_PARALLEL_FILES = 4
 
 
-class Workflows:
+class Workflows(RunningWorkflows):
     """The workflows of one installation."""
 
     def __init__(self, transport: Transport, files: Files) -> None:
@@ -147,18 +144,6 @@ class Workflows:
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(found)}"
         raise NotFound(404, "UNKNOWN_TEMPLATE", f"there is no template {name!r}; {hint}")
 
-    async def finish(self, workflow_id: str, on_event: Callable[[Event], None] | None = None) -> Workflow:
-        """Watch a workflow to its end and return it with its tasks. Raises WorkflowFailed, WorkflowCancelled."""
-        if on_event is not None:
-            async for event in self.watch(workflow_id):
-                on_event(event)
-        workflow = await self.wait(workflow_id)
-        if workflow.status == "failed":
-            raise WorkflowFailed(workflow)
-        if workflow.status == "cancelled":
-            raise WorkflowCancelled(workflow)
-        return workflow
-
     async def fetch_results(self, workflow: Workflow, folder: Path, *, every: bool = False) -> list[Path]:
         """Download what a workflow made into a folder, which is made: what its template calls its results; `every`: all files.
 
@@ -167,19 +152,7 @@ class Workflows:
         template = None
         if workflow.template and not every:
             template = next((one for one in await self.templates() if one.name == workflow.template), None)
-        files = result_files(workflow, template)
-        targets = _targets(files, folder)
-        places = asyncio.Semaphore(_PARALLEL_FILES)
-
-        async def one(file: StoredFile, target: Path) -> None:
-            async with places:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                await self._files.download(file, target)
-
-        async with asyncio.TaskGroup() as group:
-            for (_, file), target in zip(files, targets, strict=True):
-                group.create_task(one(file, target))
-        return targets
+        return await self._fetched(result_files(workflow, template), folder)
 
     async def list(self, **conditions: Any) -> AsyncIterator[Workflow]:
         """Yield workflows, newest first, page by page, without their tasks: `status`, `user`."""
@@ -192,18 +165,6 @@ class Workflows:
             if not page["next_page_token"]:
                 return
             query["page_token"] = page["next_page_token"]
-
-
-def _targets(files: Sequence[tuple[WorkflowTask, StoredFile]], folder: Path) -> list[Path]:
-    flat = [local_path(task.task_id, file.path, folder) for task, file in files]
-    # Case does not tell files apart everywhere.
-    times = Counter(str(path).casefold() for path in flat)
-    return [
-        path
-        if times[str(path).casefold()] == 1
-        else local_path(task.task_id, file.path, folder / (task.key or task.task_id))
-        for path, (task, file) in zip(flat, files, strict=True)
-    ]
 
 
 def _at(workflow_id: str, rest: str = "") -> str:

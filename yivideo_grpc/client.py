@@ -10,16 +10,17 @@ from pydantic import SecretStr
 from runtime.channel import open_channel
 from runtime.settings import RuntimeSection, TlsSection
 from yivideo.file.v1 import file_pb2, file_pb2_grpc
-from yivideo.task.v1 import task_pb2_grpc
+from yivideo.task.v1 import task_pb2_grpc, workflow_pb2_grpc
 from yivideo_client.backoff import Backoff
 from yivideo_client.running import Running
 from yivideo_grpc.calls import Calls
 from yivideo_grpc.files import GrpcFiles
 from yivideo_grpc.tasks import GrpcTasks
+from yivideo_grpc.workflows import GrpcWorkflows
 
 
 class GrpcClient(Running):
-    """Speaks to the scheduler for tasks and to the filestore for files; use it with `async with`, in one event loop.
+    """Speaks to the scheduler for tasks and workflows and to the filestore for files; use it with `async with`, in one event loop.
 
     Whoever may call them says for which user: there are no API keys here, but the installation's token or certificates.
     """
@@ -35,7 +36,7 @@ class GrpcClient(Running):
         tls: TlsSection | None = None,
         backoff: Backoff | None = None,
     ) -> None:
-        """Addresses are `host:port`, `unix:/path` or gRPC targets; without `filestore` only tasks can be asked for."""
+        """Addresses are `host:port`, `unix:/path` or gRPC targets; without `filestore` no files can be asked for."""
         self._settings = RuntimeSection(
             token=SecretStr(token) if token else None, tls=tls or TlsSection(), metrics_listen=""
         )
@@ -49,11 +50,19 @@ class GrpcClient(Running):
         self.tasks: GrpcTasks = GrpcTasks(
             task_pb2_grpc.TaskServiceStub(tasks), self._caller, Calls(self._backoff, self._scheduler)
         )
+        files: GrpcFiles | None = None
         if self._filestore:
-            files = await self._stack.enter_async_context(open_channel(self._filestore, self._settings))
-            self.files: GrpcFiles = GrpcFiles(
-                file_pb2_grpc.FileServiceStub(files), self._caller, Calls(self._backoff, self._filestore)
+            store = await self._stack.enter_async_context(open_channel(self._filestore, self._settings))
+            files = GrpcFiles(
+                file_pb2_grpc.FileServiceStub(store), self._caller, Calls(self._backoff, self._filestore)
             )
+            self.files: GrpcFiles = files
+        self.workflows: GrpcWorkflows = GrpcWorkflows(
+            workflow_pb2_grpc.WorkflowServiceStub(tasks),
+            self._caller,
+            Calls(self._backoff, self._scheduler),
+            files,
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,6 +14,7 @@ from yivideo_client.errors import ApiError, api_error
 from yivideo_client.tries import Broken
 
 _DETAILS = "grpc-status-details-bin"
+_IN_WORKFLOW = re.compile(r"(/tasks/\d+)/spec(/.+)")
 _REST_NAMES = {"input": "input_data", "callback_url": "callback"}
 
 
@@ -29,6 +31,8 @@ def as_api_error(error: YiVideoError) -> ApiError:
 
 
 def _in_rest_words(pointer: str) -> str:
+    if found := _IN_WORKFLOW.fullmatch(pointer):
+        return found[1] + _in_rest_words(found[2])
     first, slash, rest = pointer.removeprefix("/").partition("/")
     return f"/{_REST_NAMES.get(first, first)}{slash}{rest}"
 

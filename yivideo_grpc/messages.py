@@ -72,7 +72,7 @@ def to_task(task: task_pb2.Task) -> Task:
         "state": state_word(task.state),
         "message": task.error.message or task.waiting_reason or task.progress.message,
         "result": node_result(task),
-        "minio_files": stored_files(task.files, lambda bucket, path: f"s3://{bucket}/{path}"),
+        "minio_files": stored_files(task.files, stored_at),
         "labels": dict(task.spec.labels),
         "attempt": task.attempt,
     }
@@ -81,6 +81,11 @@ def to_task(task: task_pb2.Task) -> Task:
     if task.reuse.hit:
         body["reuse_info"] = {"reuse_hit": True, "task_name": task.reuse.task_name}
     return Task.from_answer(body)
+
+
+def stored_at(bucket: str, path: str) -> str:
+    """Return how a stored file is named where nobody makes links to it."""
+    return f"s3://{bucket}/{path}"
 
 
 def to_event(event: task_pb2.TaskEvent) -> Event | None:
@@ -130,6 +135,16 @@ def to_type(kind: task_pb2.TaskType) -> TaskType:
             "available": kind.available,
         }
     )
+
+
+def to_report(report: task_pb2.DeleteTaskResponse) -> dict[str, Any]:
+    """Return what a deletion did."""
+    return {"status": report.status, "results": [to_deleted(one) for one in report.results]}
+
+
+def to_deleted(resource: task_pb2.DeletedResource) -> dict[str, Any]:
+    """Return what became of one resource."""
+    return {"resource": resource.resource, "status": resource.status, "message": resource.message}
 
 
 def to_file(file: file_pb2.File) -> StoredFile:

@@ -15,7 +15,7 @@ from yivideo_client.models import Event, Task, TaskType
 from yivideo_client.tries import FAULTS, Broken
 from yivideo_grpc.calls import CALL_SECONDS, Calls
 from yivideo_grpc.faults import told
-from yivideo_grpc.messages import to_event, to_spec, to_task, to_type
+from yivideo_grpc.messages import to_event, to_report, to_spec, to_task, to_type
 
 _AT_ONCE = 64
 _PAGE_SIZE = 100
@@ -171,12 +171,7 @@ class GrpcTasks:
         report = await self._calls.make(
             lambda: self._stub.DeleteTask(request, timeout=CALL_SECONDS), repeatable=False
         )
-        return {
-            "status": report.status,
-            "results": [
-                {"resource": one.resource, "status": one.status, "message": one.message} for one in report.results
-            ],
-        }  # fmt: skip
+        return to_report(report)
 
     async def types(self) -> Sequence[TaskType]:
         """See `Tasks.types`."""

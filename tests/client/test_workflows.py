@@ -17,7 +17,7 @@ from yivideo_client.cli.run import Plan
 from yivideo_client.cli.workflow_run import as_task_type, run
 from yivideo_client.errors import NotFound
 from yivideo_client.workflow_models import result_files
-from yivideo_client.workflows import _targets
+from yivideo_client.workflow_running import _targets
 
 
 def template(name: str) -> Template:

@@ -24,13 +24,15 @@ from yivideo.task.v1 import task_pb2
 from yivideo_client import ConnectionFailed, Task, TaskFailed, WaitTimeout, errors
 from yivideo_client.files import Files
 from yivideo_client.tasks import Tasks
+from yivideo_client.workflows import Workflows
 from yivideo_grpc import GrpcClient
 from yivideo_grpc.files import GrpcFiles
 from yivideo_grpc.tasks import GrpcTasks
+from yivideo_grpc.workflows import GrpcWorkflows
 
 __all__ = ["clean_redis", "harness"]
 
-REST_ONLY = {"deliveries", "redeliver"}
+REST_ONLY = {"deliveries", "redeliver", "submit of a template", "templates", "template"}
 """What the gateway makes of calls for people."""
 
 
@@ -62,7 +64,9 @@ async def clients(served: Client, folder: Path, *users: str) -> AsyncIterator[li
                 await client.__aexit__()
 
 
-@pytest.mark.parametrize(("over_rest", "over_grpc"), [(Tasks, GrpcTasks), (Files, GrpcFiles)])
+@pytest.mark.parametrize(
+    ("over_rest", "over_grpc"), [(Tasks, GrpcTasks), (Files, GrpcFiles), (Workflows, GrpcWorkflows)]
+)
 def test_both_have_the_same_methods(over_rest: type, over_grpc: type) -> None:
     """Names, parameters and their kinds: a program changes its client and nothing else."""
 
@@ -74,6 +78,8 @@ def test_both_have_the_same_methods(over_rest: type, over_grpc: type) -> None:
         }
 
     rest, grpc = shape(over_rest), shape(over_grpc)
+    if over_rest is Workflows:
+        rest["submit of a template"] = rest.pop("submit")
     assert {name: rest[name] for name in rest.keys() - REST_ONLY} == grpc
 
 
