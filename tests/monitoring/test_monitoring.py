@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer import Context
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from deploy.monitoring import check
 from deploy.monitoring.__main__ import HERE
@@ -121,15 +124,14 @@ def test_runbooks_name_settings_and_commands_that_exist() -> None:
 
 def _commands() -> list[tuple[str, ...]]:
     """Every command of the command line, as its words."""
+    root = get_command(app)
+    assert isinstance(root, TyperGroup)
+    context = Context(root)
     found: list[tuple[str, ...]] = []
-    for command in app.registered_commands:
-        assert command.callback is not None
-        found.append((command.name or command.callback.__name__,))
-    for group in app.registered_groups:
-        assert group.typer_instance is not None
-        for command in group.typer_instance.registered_commands:
-            assert command.callback is not None
-            found.append((str(group.name), command.name or command.callback.__name__))
+    for name in root.list_commands(context):
+        command = root.get_command(context, name)
+        inner = command.list_commands(context) if isinstance(command, TyperGroup) else []
+        found += [(name, one) for one in inner] or [(name,)]
     return found
 
 
