@@ -10,6 +10,7 @@ Ends with `RESULT {...}`, and with status 1 when a gate is missed.
 
 from __future__ import annotations
 
+import codecs
 import json
 import random
 import subprocess
@@ -115,6 +116,26 @@ def sources(folder: Path) -> dict[str, list[Cue]]:
     return {path.name: repair(read_document(path).cues)[0] for path in paths}
 
 
+def encodings(folder: Path, files: dict[str, list[Cue]]) -> int:
+    """Return how many words are lost when each file comes in each encoding that can hold it and that its language is written in."""
+    lost = 0
+    for name, sound in files.items():
+        text = to_srt(sound)
+        # A code page of another alphabet holds a text as well when that is all ASCII, and nobody would write it so otherwise.
+        for encoding in ("utf-8-sig", "utf-16", "utf-16-be", "cp1250", "cp1251", "cp1252"):
+            try:
+                raw = text.encode(encoding)
+            except UnicodeEncodeError:
+                continue
+            file = folder / "encoded.srt"
+            file.write_bytes(codecs.BOM_UTF16_BE + raw if encoding == "utf-16-be" else raw)
+            missing = words_of(sound) - words_of(repair(read_document(file).cues)[0])
+            lost += missing.total()
+            if missing:
+                print(f"  {name} in {encoding}: lost {dict(missing)}")
+    return lost
+
+
 def words_of(cues: list[Cue]) -> Counter[str]:
     """Return how often each word is there."""
     return Counter(word for cue in cues for word in tokens(cue.plain))
@@ -210,6 +231,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         files = sources(Path(name))
         figures = measure(Path(name), files)
+        figures["words_lost"] += encodings(Path(name), files)
         figures["readability_violations"] = read_by_all(files)
     figures["generate_and_fix_10000_cues_s"] = round(max(speed(8), speed(13)), 2)
     print("RESULT " + json.dumps(figures))

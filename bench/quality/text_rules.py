@@ -1,8 +1,8 @@
 """What rules alone do to transcripts and to what scanners made of texts: `python -m bench.quality.text_rules`.
 
-Transcripts: the English recordings of ../shared/media/asr as `faster_whisper.transcribe_audio` hears them, corrected by
+Transcripts: every recording of ../shared/media/asr whose text is known, as `faster_whisper.transcribe_audio` hears it, corrected by
 `wservice.correct_subtitles` without a model; word error rate before and after, which must not be worse on any recording. Left out
-where the model is not here. Scans: the same texts and the README of this project with the faults that scanners make put in, by a
+where the model is not here. Scans: the English texts and the README of this project with the faults that scanners make put in, by a
 dice of fixed seed. No rule was chosen on these texts. Ends with `RESULT {...}`, and with status 1 when a rule made anything worse.
 """
 
@@ -49,6 +49,15 @@ def recordings() -> dict[str, str]:
     }
 
 
+def others() -> dict[str, tuple[str, str]]:
+    """Return the other recordings, the language of each and what is said in it: a wide character counts as a word."""
+    japanese = "common_voice_ja_24511055"
+    return {
+        "chinese.wav": ("zh", "砸自己的脚"),
+        f"{japanese}.mp3": ("ja", (MEDIA / f"asr/{japanese}.txt").read_text(encoding="utf-8").strip()),
+    }
+
+
 def scanned(text: str, dice: random.Random) -> str:
     """Return a text as a poor scanner reads it: a fault in about one word of eight, and lost spaces."""
     words = []
@@ -66,13 +75,15 @@ def scanned(text: str, dice: random.Random) -> str:
     )
 
 
-async def corrected(under_test: NodeUnderTest, cues: list[Cue], name: str, folder: Path) -> str:
+async def corrected(
+    under_test: NodeUnderTest, cues: list[Cue], name: str, folder: Path, language: str = "en"
+) -> str:
     """Return a transcript's text after the rules."""
     source = folder / f"{name}.srt"
     source.write_text(to_srt(cues), encoding="utf-8")
     wanted = {
         "subtitle_path": str(source),
-        "language": "en",
+        "language": language,
         "subtitle_correction": {"enabled": True, "provider": "rules"},
     }
     result = await under_test.run("wservice.correct_subtitles", wanted, task_id=name)
@@ -133,10 +144,11 @@ async def measure(folder: Path) -> dict[str, float]:
             print("  no transcripts: `make models names=faster-whisper-base`")
             return figures
         async with NodeUnderTest(hearing_node, folder / "asr", allowed_roots=(MEDIA,)) as hearing:
-            for name, truth in recordings().items():
+            spoken = {name: ("en", truth) for name, truth in recordings().items()} | others()
+            for name, (language, truth) in spoken.items():
                 segments = await hear(hearing, MEDIA / "asr" / name)
                 cues = [Cue(one["start"], one["end"], one["text"].strip()) for one in segments]
-                after = await corrected(under_test, cues, f"heard-{name}", folder)
+                after = await corrected(under_test, cues, f"heard-{name}", folder, language)
                 heard.add(truth, text_of(segments), after, f"heard {name}")
     return figures | heard.figures("asr")
 
