@@ -1,8 +1,13 @@
-"""How a process uses its memory: large, short-lived buffers stay in its heap; garbage is looked for seldom.
+"""How a process uses its memory: where large, short-lived buffers lie, and how seldom garbage is looked for.
 
 glibc takes blocks from 128 KiB up straight from the kernel and returns them at once, so a message of 1 MiB costs 256 page
 faults for every copy of it: measured, two thirds of the time of a gRPC stream of such messages. Told to keep up to a few
-dozen MiB, the same stream runs five times as fast. With another C library this does nothing.
+dozen MiB, the same stream runs five times as fast.
+
+A model is the other way round. glibc raises its limit with each large block that is freed, up to 32 MiB, so that a network's
+tensors, of ten sizes and some megabytes each, soon lie in the heap and leave holes there: measured, 203 to 294 MiB for the same
+recording, by luck. Told to give them back, the process has 173 to 177 MiB from its first window to its last, for 5 % more time.
+With another C library both do nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +28,9 @@ KEPT_BYTES = 32 * 1024 * 1024
 ARENAS = 2
 """Heaps that threads share; glibc's default, eight a core, lets every thread keep its own free memory."""
 
+TENSOR_BYTES = 1024 * 1024
+"""Blocks from this size up go back to the kernel when they are freed, in a process that gives them back."""
+
 
 GARBAGE_THRESHOLDS = (10_000, 10, 20)
 """Objects made until the youngest are looked through, and how often the older ones are in turn. Python's default of 700 has a
@@ -40,15 +48,24 @@ def look_for_garbage_seldom() -> None:
 
 
 def keep_large_blocks() -> bool:
-    """Set the thresholds; call it before threads start. Returns False where the C library has no mallopt."""
+    """Keep large blocks in the heap, for a server; call it before threads start. False where the C library has no mallopt."""
+    return _set(
+        {_M_MMAP_THRESHOLD: LARGE_BLOCK_BYTES, _M_TRIM_THRESHOLD: KEPT_BYTES, _M_ARENA_MAX: ARENAS},
+    )
+
+
+def give_back_large_blocks() -> bool:
+    """Give large blocks back when they are freed, for a model's process. False where the C library has no mallopt.
+
+    Measure first: Kokoro, with far more tensors a second, went from 490 to 296 MiB by it and took half as long again.
+    """
+    return _set({_M_MMAP_THRESHOLD: TENSOR_BYTES})
+
+
+def _set(values: dict[int, int]) -> bool:
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    return all(
-        (
-            mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES),
-            mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES),
-            mallopt(_M_ARENA_MAX, ARENAS),
-        )
-    )
+    obeyed = [mallopt(parameter, value) for parameter, value in values.items()]
+    return all(obeyed)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from nodekit import TaskFailed
 from nodekit.models import ModelStore
+from runtime.heap import give_back_large_blocks
 from services.diarize.engine import Engine
 from services.diarize.settings import DiarizeSection, EngineName
 
@@ -71,9 +72,10 @@ def _pipeline(settings: DiarizeSection, threads: int, asked: str) -> Choice:
 
 
 def load_neural(segmentation: Path, campplus: Path, threads: int, model: str) -> Engine:
-    """Load the embedded neural engine."""
+    """Load the embedded neural engine, into a process that is a model's."""
     from services.diarize.neural import SegmentationCampPlus
 
+    give_back_large_blocks()
     return SegmentationCampPlus(segmentation, campplus, threads, model)
 
 
