@@ -5,6 +5,7 @@ The task fetches, decodes, has a model's process hear, and stores; what hearing 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 import time
@@ -132,8 +133,8 @@ async def _hear_on(
                 await feed.add(_percent(done, sound), heard.segments)
                 number += 1
                 if number % _WINDOWS_PER_CHECKPOINT == 1:
-                    # Packing an hour of words takes tens of milliseconds, once in a hundred seconds of speech.
-                    checkpoint = to_checkpoint(done, fingerprint)
+                    # Packing an hour of words takes 150 ms of a processor, in which the node's loop must hear of a cancel.
+                    checkpoint = await asyncio.to_thread(to_checkpoint, done, fingerprint)
                     if checkpoint is not None:
                         await context.save_checkpoint(checkpoint)
         hearing.seconds += time.monotonic() - began

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.asr.options import Decode
-from services.asr.whisper import WhisperPlace, _shared_out, load_whisper
+from services.asr.whisper import WhisperPlace, _shared_out, encode, load_whisper
 from tests.services.asr.fakes import noise
 
 
@@ -48,3 +48,18 @@ def test_what_is_heard_does_not_depend_on_the_others(base_model: Path, media: Pa
     alone = [whisper.hear([window], "en", decode)[0] for window in (kennedy, wizard)]
     assert [together[0].text, together[2].text] == [heard.text for heard in alone]
     assert "fellow Americans" in alone[0].text
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("base_model")
+def test_windows_are_encoded_as_they_would_be_at_once(base_model: Path) -> None:
+    """One by one, so that attention is held for one window, a processor gives the very numbers of all at once."""
+    from faster_whisper import WhisperModel
+
+    model = WhisperModel(
+        str(base_model), device="cpu", compute_type="int8", cpu_threads=1, local_files_only=True
+    )
+    windows = [model.feature_extractor(noise(10.0, level))[..., :1000] for level in (0.3, 0.1)]
+    at_once = np.array(model.encode(np.stack(windows)))
+    assert np.array_equal(np.array(encode(model, windows)), at_once)
+    assert np.array_equal(np.array(encode(model, windows[:1])), at_once[:1])
