@@ -35,8 +35,9 @@ class Memory:
 
     workers: dict[int, list[float]] = field(default_factory=dict)
     at_work: dict[int, list[float]] = field(default_factory=dict)
-    """The same, since `working` was set: in the phase of the long work, which has other models than those before."""
+    """The same while `working` is set: in the phase of the long work, which has other models than those before."""
     working: bool = False
+    """Whether something of the long work is done: a process that starts and loads its model is no memory that grows."""
     node: list[float] = field(default_factory=list)
     """The node's own process, which is the bench's as well."""
 
