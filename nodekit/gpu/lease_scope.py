@@ -44,12 +44,16 @@ class LeaseScope:
         if self._killing is None:
             self._killing = asyncio.create_task(end_tree(self.mark, (), 0))
 
-    async def close(self) -> None:
-        """End every process here and return when none is left."""
+    async def killed(self) -> None:
+        """Wait until what was to be killed is gone."""
         if self._killing is not None:
             await self._killing
+
+    async def close(self) -> None:
+        """End every process here and return when none is left."""
+        await self.killed()
         await self.workers.aclose()
-        if self.family.has_started or self.workers.has_started:
+        if self.family.living or self.workers.has_started:
             await end_tree(self.mark, (), self.family.grace_seconds)
         self._reaper.spare(self.mark)
 

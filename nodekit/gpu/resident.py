@@ -80,5 +80,7 @@ class Resident:
     async def end(self) -> None:
         """End the process; its memory is free when this returns."""
         self.scope.kill()
+        # One after the other: who looks for a tree and for its worker at once looks through all processes twice, by turns.
+        await self.scope.killed()
         await self._life.aclose()
         await self.scope.close()

@@ -106,7 +106,9 @@ class Child:
     async def _end_tree(self) -> None:
         if not self._gone:
             await end_tree(self._mark, (self.program.pid,), self._family.grace_seconds)
-            self._gone = True
+            if not self._gone:  # two may have waited for it
+                self._gone = True
+                self._family.living -= 1
 
     async def completed(self) -> Completed:
         """Wait for the program's end, end what it left running, and tell how it ended."""
@@ -148,8 +150,8 @@ class Family:
     grace_seconds: float = 5.0
     environment: Mapping[str, str] = field(default_factory=dict)
     _numbers: count[int] = field(default_factory=count)
-    has_started: bool = False
-    """Whether there ever was a child."""
+    living: int = 0
+    """Children that were started and are not known to be gone with all that they have started."""
 
     async def start(
         self, argv: Sequence[Argument], *, stdin: bool = False, stdout: bool = False, cwd: Path | None = None
@@ -161,7 +163,7 @@ class Family:
         if found is None:
             raise TaskFailed("TOOL_MISSING", f"the program {name} is not installed on this node")
         mark = f"{self.mark}{next(self._numbers)}/"
-        self.has_started = True
+        self.living += 1
         program = await Program.start(
             [*dying_with_us("KILL"), found, *arguments],
             stdin=stdin,
@@ -172,8 +174,8 @@ class Family:
         return Child(name, program, mark, self)
 
     async def end(self) -> None:
-        """End every process of the family and return when none is left."""
-        if not self.has_started:
+        """End every process of the family and return when none is left: each has the mark of a child, and so is gone with it."""
+        if self.living == 0:
             return
         await end_tree(self.mark, (), self.grace_seconds)
 

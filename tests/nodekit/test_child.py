@@ -135,6 +135,17 @@ async def test_children_run_side_by_side(family: Family) -> None:
     assert time.monotonic() - before >= 0.5
 
 
+async def test_a_familys_end_finds_whom_nobody_has_waited_for(family: Family) -> None:
+    """A child counts from before its start until all of its tree is known to be gone; a family's end looks for who counts."""
+    await family.run(["sh", "-c", "sleep 60 & true"])
+    assert family.living == 0
+    child = await family.start(["sleep", "60"])
+    assert family.living == 1
+    await family.end()
+    assert await child.program.wait() != 0
+    child.program.close()
+
+
 def test_child_failed_says_the_last_line() -> None:
     """The error of a failed pipe ends with what the program said last."""
     from nodekit.process.child_output import Completed
