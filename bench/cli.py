@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import json
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.ffmpeg import run as ffmpeg
 from stack.assembly import Stack
@@ -43,22 +44,37 @@ test -s "$OUT/sound.wav"
 """
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Return the seconds that some work takes."""
-    began = time.perf_counter()
+class Cost(NamedTuple):
+    """What some work took."""
+
+    seconds: float
+    cpu_seconds: float
+    """Of the commands that it ran; the servers' are the same for both sides."""
+
+
+Costs = tuple[list[Cost], list[Cost]]
+"""Ours and curl's, round by round."""
+
+
+def cost(work: Callable[[], object]) -> Cost:
+    """Return what some work takes, whose commands have ended when it returns."""
+    began, used = time.perf_counter(), _used()
     work()
-    return time.perf_counter() - began
+    return Cost(time.perf_counter() - began, _used() - used)
 
 
-def in_turns(
-    rounds: int, first: Callable[[], object], second: Callable[[], object]
-) -> tuple[list[float], list[float]]:
-    """Return the seconds of each, round by round; who begins alternates."""
-    both: tuple[list[float], list[float]] = ([], [])
+def _used() -> float:
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return ended.ru_utime + ended.ru_stime
+
+
+def in_turns(rounds: int, first: Callable[[], object], second: Callable[[], object]) -> Costs:
+    """Return the cost of each, round by round; who begins alternates."""
+    both: Costs = ([], [])
     for turn in range(rounds):
         order = ((0, first), (1, second)) if turn % 2 else ((1, second), (0, first))
         for index, work in order:
-            both[index].append(timed(work))
+            both[index].append(cost(work))
     return both
 
 
@@ -69,8 +85,8 @@ def quiet(*words: str, **environment: str) -> None:
     )
 
 
-def runs(url: str, folder: Path) -> tuple[list[float], list[float]]:
-    """Return seconds of `yivideo run` and of the curl script, each on bytes the store has not seen."""
+def runs(url: str, folder: Path) -> Costs:
+    """Return costs of `yivideo run` and of the curl script, each on bytes the store has not seen."""
     film = folder / "film.mp4"
     ffmpeg("-f", "lavfi", "-i", "testsrc2=d=5", "-f", "lavfi", "-i", "sine=d=5", "-shortest", str(film))
     content, numbers = film.read_bytes(), iter(range(10_000))
@@ -106,8 +122,8 @@ def runs(url: str, folder: Path) -> tuple[list[float], list[float]]:
     return in_turns(RUNS, ours, curl)
 
 
-def transfers(url: str, folder: Path, mib: int, rounds: int) -> dict[str, tuple[list[float], list[float]]]:
-    """Return seconds of uploads and downloads, ours and curl's, and hold that the bytes are right."""
+def transfers(url: str, folder: Path, mib: int, rounds: int) -> dict[str, Costs]:
+    """Return costs of uploads and downloads, ours and curl's, and hold that the bytes are right."""
     source, ours, curl = folder / "large.bin", folder / "ours.bin", folder / "curl.bin"
     piece = random.randbytes(1 << 20)
     with source.open("wb") as file:
@@ -158,35 +174,37 @@ async def submissions(url: str) -> tuple[list[float], list[float]]:
     return single, batch
 
 
-async def measure(folder: Path) -> dict[str, tuple[list[float], list[float]]]:
-    """Run everything against one stack."""
+async def measure(folder: Path) -> tuple[dict[str, Costs], tuple[list[float], list[float]]]:
+    """Run everything against one stack; returns the commands' costs, and the seconds of submissions."""
     stack = Stack(StackSection(folder=folder / "stack", gateway_listen="127.0.0.1:0", only=("ffmpeg",)))
     async with stack.running():
         rows = {"run": await asyncio.to_thread(runs, stack.url, folder)}
         for mib, rounds in TRANSFERS:
             rows |= await asyncio.to_thread(transfers, stack.url, folder, mib, rounds)
-        return rows | {"submit": await submissions(stack.url)}
+        return rows, await submissions(stack.url)
 
 
 def main() -> int:
     """Measure, print a table and the result line; returns 1 when a target is missed."""
     with tempfile.TemporaryDirectory(prefix="yivideo-bench-") as name:
-        rows = asyncio.run(measure(Path(name)))
-    help_ms = 1000 * statistics.median(timed(lambda: quiet(*YIVIDEO, "--help")) for _ in range(RUNS))
-    single, batch = (statistics.median(seconds) for seconds in rows.pop("submit"))
-    print(f"{'':20}{'yivideo s':>12}{'curl s':>12}{'ratio':>8}")
-    for label, (ours, curl) in rows.items():
-        a, b = statistics.median(ours), statistics.median(curl)
-        print(f"{label:20}{a:>12.3f}{b:>12.3f}{a / b:>8.2f}")
+        rows, submits = asyncio.run(measure(Path(name)))
+    help_ms = 1000 * statistics.median(cost(lambda: quiet(*YIVIDEO, "--help")).seconds for _ in range(RUNS))
+    single, batch = map(statistics.median, submits)
+    print(f"{'':20}{'yivideo s':>12}{'curl s':>12}{'ratio':>8}{'CPU s':>10}{'CPU curl':>10}")
+    for label, both in rows.items():
+        a, b = (statistics.median(one.seconds for one in side) for side in both)
+        used, of_curl = (statistics.median(one.cpu_seconds for one in side) for side in both)
+        print(f"{label:20}{a:>12.3f}{b:>12.3f}{a / b:>8.2f}{used:>10.2f}{of_curl:>10.2f}")
     print(
         f"{SUBMISSIONS} submissions: {single:.2f} s one by one ({AT_ONCE} under way), {batch:.2f} s by the batch"
     )
     ratios = {
-        label: statistics.median(a / b for a, b in zip(*rows[label], strict=True))
+        label: statistics.median(a.seconds / b.seconds for a, b in zip(*rows[label], strict=True))
         for label in rows
         if label != "run"
     }
-    overhead = statistics.median(rows["run"][0]) - statistics.median(rows["run"][1])
+    ours, curl = (statistics.median(one.seconds for one in side) for side in rows["run"])
+    overhead = ours - curl
     figures = {
         "help_ms": round(help_ms),
         "run_overhead_ms": round(1000 * overhead),
