@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from yivideo_client.backoff import Backoff
 from yivideo_client.connection import Connection, resolve
@@ -15,8 +16,10 @@ from yivideo_client.models import Event
 from yivideo_client.running import Running
 from yivideo_client.tasks import Tasks
 from yivideo_client.transport import Transport
-from yivideo_client.workflow_models import Workflow
-from yivideo_client.workflows import Workflows
+
+if TYPE_CHECKING:
+    from yivideo_client.workflow_models import Workflow
+    from yivideo_client.workflows import Workflows
 
 
 class AsyncClient(Running):
@@ -28,7 +31,13 @@ class AsyncClient(Running):
         self._transport = Transport(given, backoff)
         self.tasks: Tasks = Tasks(self._transport)
         self.files: Files = Files(self._transport)
-        self.workflows: Workflows = Workflows(self._transport, self.files)
+
+    @cached_property
+    def workflows(self) -> Workflows:
+        """Workflows; loaded when they are first asked for, because a transfer's command does without."""
+        from yivideo_client.workflows import Workflows
+
+        return Workflows(self._transport, self.files)
 
     @property
     def connection(self) -> Connection:

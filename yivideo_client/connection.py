@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import os
 import stat
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from yivideo_client.errors import ClientError
@@ -51,14 +51,20 @@ def profiles_path(environ: Mapping[str, str]) -> Path:
     return Path(base) / "yivideo" / "profiles.toml"
 
 
+def _tables(text: str) -> dict[str, Any]:
+    import tomllib  # here, because a command without profiles starts sooner so
+
+    return tomllib.loads(text)
+
+
 def read_profile(path: Path, name: str) -> dict[str, str]:
     """Read one profile; an empty one when the file is not there and `name` is `default`. Raises ProfileError."""
     try:
         mode = path.stat().st_mode
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = _tables(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         tables, mode = {}, 0
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # no UTF-8 and no TOML are ValueErrors both
         raise ProfileError(f"{path} cannot be read: {error}") from error
     table = tables.get(name)
     if table is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -130,8 +131,9 @@ async def test_a_transfer_loads_only_what_it_needs(
     )
     target = tmp_path / "a"
     words = ("--url", server.url, "file", "get", "a", str(target), "--quiet")
+    environment = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path)}  # no profiles
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, *words, cwd=ROOT, stdout=subprocess.PIPE
+        sys.executable, "-c", code, *words, cwd=ROOT, stdout=subprocess.PIPE, env=environment
     )
     shown, _ = await asyncio.wait_for(child.communicate(), 60)
     loaded = set(shown.decode().split())
@@ -140,6 +142,8 @@ async def test_a_transfer_loads_only_what_it_needs(
         "aiohttp",
         "pydantic",
         "rich",
+        "tomllib",
+        "yivideo_client.workflows",
         "yivideo_client.cli.task_commands",
         "yivideo_client.cli.dev",
     }
