@@ -5,8 +5,9 @@ faults for every copy of it: measured, two thirds of the time of a gRPC stream o
 dozen MiB, the same stream runs five times as fast.
 
 A model is the other way round. glibc raises its limit with each large block that is freed, up to 32 MiB, so that a network's
-tensors, of ten sizes and some megabytes each, soon lie in the heap and leave holes there: measured, 203 to 294 MiB for the same
-recording, by luck. Told to give them back, the process has 173 to 177 MiB from its first window to its last, for 5 % more time.
+tensors, of ten sizes and some megabytes each, soon lie in the heap and leave holes there: measured, 203 to 274 MiB for the same
+recording, by luck. Told to give them back, the process has 172 to 177 MiB from its first window to its last, for some 4 % more
+time, the kernel's.
 With another C library both do nothing.
 """
 

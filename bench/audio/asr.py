@@ -1,10 +1,11 @@
-"""Speed of hearing through the node: `python -m bench.audio.asr [--minutes 3]`.
+"""Speed of hearing through the node: `python -m bench.audio.asr [--minutes 5]`.
 
 The same recording, model, threads, language and beam in one run: the bare library in a process of its own, in batches and window
 by window, and the task as a client runs it (gRPC, decode, worker, files), model warm. Rounds alternate and medians are
 compared, since other work on the machine slows all of them; processor seconds, which it hardly does, stand beside them.
-`--minutes 60 --rounds 0` is the hour: the worker's memory only. What batches can gain on these cores is what the bare library
-gains by them: `asr_bare_batched_gain`. Ends with `RESULT {"asr_ratio_bare": …, "asr_batched_gain": …, …}`.
+The first batches are small, so that watchers see words soon: they are most of a short recording. `--minutes 60 --rounds 0` is the
+hour: the worker's memory only. What batches can gain on these cores is what the bare library gains by them:
+`asr_bare_batched_gain`. Ends with `RESULT {"asr_ratio_bare": …, "asr_batched_gain": …, …}`.
 """
 
 from __future__ import annotations
@@ -162,7 +163,7 @@ def growth(sizes: list[float]) -> float:
 def main() -> None:
     """Measure, print and judge."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=3.0, help="length of the recording; 60 for the hour")
+    parser.add_argument("--minutes", type=float, default=5.0, help="length of the recording; 60 for the hour")
     parser.add_argument("--rounds", type=int, default=3, help="0: only the node, once (memory of an hour)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
