@@ -30,6 +30,11 @@ class Box:
         return self.bottom - self.top
 
     @property
+    def length(self) -> int:
+        """In pixels, along its longer side."""
+        return max(self.width, self.height)
+
+    @property
     def is_column(self) -> bool:
         """Whether text in it runs downward."""
         return self.height >= 2.5 * self.width

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.ocr.engine import Box, Engine
 from services.ocr.film import Frame, Luma
-from services.ocr.gate import Gate, has_strokes
+from services.ocr.gate import Fresh, Gate, has_strokes
 from services.ocr.line import Line, Strokes
 from services.ocr.small import small_of
+from services.ocr.text_rows import is_blob, rows
 
 SAMPLE_SECONDS = 0.1
 PIECE_SECONDS = 6.0
@@ -25,13 +26,12 @@ BACK_SECONDS = 1.0
 _MAX_MISSED = 1
 """Frames without the strokes after which the line is over; damage of a single frame is bridged by merging equal cues."""
 _KNOWN_OVERLAP = 0.5
-_CHANCES = (0, 1, 3)
-"""Of samples, from the one that the gate takes on, that the detector sees: in a single one it may miss a line."""
+_CHANCES = (1, 3)
+"""Samples after one that the gate took which the detector sees where not all is found that was new: in one it may miss a line."""
 _SECOND_LOOKS = (5, 8)
 """Samples after one that the gate took in which the detector looks once more when it has found nothing."""
-_BLOB_SHARE = 0.6
-_LOW_STRIP = 8.0
-"""Width over height from which a strip may be one line and no more."""
+_LONGER = 1.2
+"""Times that a box is as long as a known line in it which then was but a part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,15 @@ class _Sample:
     at: _Numbered
     small: Luma
     """As the gate and the detector see it."""
+
+
+@dataclass
+class _Chance:
+    """The detector may see a sample once more for what was new in an earlier one."""
+
+    fresh: Fresh
+    place: int
+    """Of the sample in its piece, or after the end of it: in the next one."""
 
 
 @dataclass
@@ -75,8 +84,7 @@ class Follower:
         self._next_sample = float("-inf")
         self._frame_seconds = 0.04
         self._scale = 1.0
-        self._chances: list[int] = []
-        """After how many samples the detector is to see one."""
+        self._chances: list[_Chance] = []
         self._fired: list[tuple[int, tuple[int, int]]] = []
         """Frames that the gate has taken in this piece, and where something was new in them, in small pixels."""
 
@@ -110,18 +118,14 @@ class Follower:
         active = list(self._active)
         for line in active:
             self._forward(line, piece)
-        passed = self._passed(samples, active)
         shown = set[int]()
-        fired, self._fired = self._fired, list[tuple[int, tuple[int, int]]]()
-        while passed:
-            shown.update(one.at.number for one in passed)
-            found = zip(passed, self._engine.find([one.small for one in passed]), strict=True)
+        for looked_at in self._looks(samples, active, shown):
+            shown.update(one.at.number for one in looked_at)
+            found = zip(looked_at, self._engine.find([one.small for one in looked_at]), strict=True)
             met = [(one.at, box) for one, boxes in found for box in rows(boxes)]
             # The longest first: what the detector sees in one frame as a whole line may be half a line in another.
-            for at, box in sorted(met, key=lambda pair: -max(pair[1].width, pair[1].height)):
+            for at, box in sorted(met, key=lambda pair: -pair[1].length):
                 self._meet(at, box.scaled(1 / self._scale), piece)
-            passed = self._after_ends(samples, shown) + self._second_looks(samples, fired, shown)
-            fired = []
         until = piece[-1].frame.time if piece else 0.0
         for line in self._active if final else ():
             line.over, line.end = True, line.end or until + self._frame_seconds
@@ -129,6 +133,38 @@ class Follower:
         self._active = [line for line in self._active if not line.over]
         self._keep(piece)
         return Piece(until, over, list(self._active), len(piece))
+
+    def _looks(
+        self, samples: Sequence[_Sample], lines: Sequence[Line], shown: set[int]
+    ) -> Iterator[list[_Sample]]:
+        """Yield what the detector is to see, for one call each; which samples that are depends on what it has found by then."""
+        yield self._passed(samples, lines)
+        yield self._after_ends(samples, shown) + self._again(samples, shown)
+        fired, self._fired = self._fired, []
+        yield self._after_ends(samples, shown) + self._second_looks(samples, fired, shown)
+        while ended := self._after_ends(samples, shown):
+            yield ended
+
+    def _again(self, samples: Sequence[_Sample], shown: set[int]) -> list[_Sample]:
+        """Return the samples soon after ones that the gate took in which something is left of what was new and is no line yet."""
+        again: dict[int, _Sample] = {}
+        waiting: list[_Chance] = []
+        for chance in self._chances:
+            if chance.place >= len(samples):
+                waiting.append(replace(chance, place=chance.place - len(samples)))
+                continue
+            one = samples[chance.place]
+            number = one.at.number
+            if number not in shown and self._gate.leaves(
+                chance.fresh, one.small, self._boxes(self._active, number)
+            ):
+                again[number] = one
+        self._chances = waiting
+        return [again[number] for number in sorted(again)]
+
+    def _boxes(self, lines: Sequence[Line], number: int) -> list[Box]:
+        """Return where lines stand in a frame, in small pixels."""
+        return [line.box.scaled(self._scale) for line in lines if line.first <= number <= line.last]
 
     def _after_ends(self, samples: Sequence[_Sample], shown: set[int]) -> list[_Sample]:
         """Return the samples that follow the ends of lines found in this piece: the next line may have come in the same frame,
@@ -171,15 +207,14 @@ class Follower:
         firsts = (self._first_after(line, samples) for line in lines if line.over)
         wanted = {one.at.number for one in firsts if one is not None}
         passed = []
-        for one in samples:
+        for place, one in enumerate(samples):
             number = one.at.number
-            known = [line.box.scaled(self._scale) for line in lines if line.first <= number <= line.last]
-            self._chances = [left - 1 for left in self._chances if left > 0]
-            if self._gate.takes(one.small, known):
-                self._chances += _CHANCES
+            taken = self._gate.takes(one.small, self._boxes(lines, number))
+            if taken:
+                self._chances += (_Chance(self._gate.fresh, place + later) for later in _CHANCES)
                 if self._gate.place and self._gate.place != (0, 0):
                     self._fired.append((number, self._gate.place))
-            if 0 in self._chances or number in wanted:
+            if taken or number in wanted:
                 passed.append(one)
         return passed
 
@@ -191,10 +226,11 @@ class Follower:
     def _meet(self, at: _Numbered, box: Box, piece: Sequence[_Numbered]) -> None:
         """Take a box that the detector has found in a frame: a line that is known there, or a new one."""
         here = (line for line in self._active if line.first <= at.number <= line.last)
-        if any(box.overlap(line.box) > _KNOWN_OVERLAP for line in here):
+        known = [line for line in here if box.overlap(line.box) > _KNOWN_OVERLAP]
+        if any(box.length < _LONGER * line.box.length for line in known):
             return
         luma = at.frame.luma
-        if _is_blob(box, luma):
+        if is_blob(box, luma):
             return
         margin = max(2, min(box.height, box.width) // 10)
         around = box.grown(margin).within(luma.shape[1], luma.shape[0])
@@ -206,7 +242,9 @@ class Follower:
         line.add(crop)
         self._backward(line, [*self._recent, *piece])
         self._forward(line, piece)
-        self._active.append(line)
+        # A part that is shown for longer than the whole is a line to which something was added: it stays what it is.
+        if all(line.first <= part.first and part.last <= line.last for part in known):
+            self._active = [one for one in self._active if one not in known] + [line]
 
     def _backward(self, line: Line, frames: Sequence[_Numbered]) -> None:
         for one in reversed(frames):
@@ -234,25 +272,3 @@ class Follower:
             missed += 1
             if missed >= _MAX_MISSED:
                 line.over = True
-
-
-def _is_blob(box: Box, luma: Luma) -> bool:
-    """Whether a box is too high for a line: the detector takes a bright scene for one now and then."""
-    height, width = luma.shape
-    return not box.is_column and box.height > _BLOB_SHARE * height and width < _LOW_STRIP * height
-
-
-def rows(boxes: Sequence[Box]) -> list[Box]:
-    """Join boxes that stand in one row with less than a space's width of two letters between them."""
-    columns = [box for box in boxes if box.is_column]
-    joined: list[Box] = []
-    for box in sorted((box for box in boxes if not box.is_column), key=lambda one: one.left):
-        for number, other in enumerate(joined):
-            down = min(box.bottom, other.bottom) - max(box.top, other.top)
-            lower = min(box.height, other.height)
-            if down > 0.6 * lower and box.left - other.right < 1.5 * lower:
-                joined[number] = box.joined(other)
-                break
-        else:
-            joined.append(box)
-    return joined + columns

@@ -29,6 +29,10 @@ _INSIDE = 0.15
 _AROUND = np.ones((3, 3), np.uint8)
 
 
+Fresh = tuple["NDArray[np.uint8] | None", ...]
+"""What is new in a sample, for each strength of edges."""
+
+
 class Gate:
     """Compares samples of a film, a tenth of a second apart, in order."""
 
@@ -38,6 +42,8 @@ class Gate:
         self._levels = [_Level(edge, least) for edge, least in _LEVELS]
         self.place: tuple[int, int] | None = None
         """Where in the last sample that was taken something is new: column and row."""
+        self.fresh: Fresh = ()
+        """What is new in it."""
 
     def takes(self, sample: Luma, known: Sequence[Box]) -> bool:
         """Tell whether edges that the sample before has brought, outside of known boxes, are still there in this one."""
@@ -45,7 +51,16 @@ class Gate:
         # Every level must see every sample.
         places = [level.place(difference, known, self._patient) for level in self._levels]
         self.place = next((place for place in places if place is not None), None)
+        self.fresh = tuple(level.fresh for level in self._levels)
         return self.place is not None
+
+    def leaves(self, fresh: Fresh, sample: Luma, known: Sequence[Box]) -> bool:
+        """Tell whether something of what was new in an earlier sample is in a later one still, outside of boxes known by now."""
+        difference = edges(sample)
+        return any(
+            one is None or level.stays(one, difference, known)
+            for level, one in zip(self._levels, fresh, strict=True)
+        )
 
 
 class _Level:
@@ -53,6 +68,8 @@ class _Level:
 
     def __init__(self, edge: int, least: int) -> None:
         self._edge, self._least = edge, least
+        self.fresh: NDArray[np.uint8] | None = None
+        """1 where edges of the last sample are new; None: it had none to be compared with."""
         self._before: NDArray[np.uint8] | None = None
         self._now: NDArray[np.uint8] | None = None
 
@@ -64,12 +81,22 @@ class _Level:
         else:
             before, now, self._before = self._before, mask, mask
         if now is None:
+            self.fresh = None
             return (0, 0)
         stays = cv2.bitwise_and(now, mask)
         if before is not None:
             # 1 where neither pixel nor neighbour had an edge two samples ago.
             fresh = cv2.threshold(cv2.dilate(before, _AROUND), 0, 1, cv2.THRESH_BINARY_INV)[1]
             stays = cv2.bitwise_and(stays, fresh)
+        self.fresh = np.asarray(stays, np.uint8)
+        return self._fullest(self.fresh, known)
+
+    def stays(self, fresh: NDArray[np.uint8], difference: Luma, known: Sequence[Box]) -> bool:
+        """Tell whether enough of the edges that were new once are edges in another sample too, outside of known boxes."""
+        still = np.asarray(cv2.bitwise_and(fresh, _mask(difference, self._edge)), np.uint8)
+        return self._fullest(still, known) is not None
+
+    def _fullest(self, stays: NDArray[np.uint8], known: Sequence[Box]) -> tuple[int, int] | None:
         for box in known:
             stays[box.top : box.bottom, box.left : box.right] = 0
         counts = cv2.boxFilter(stays, -1, _WINDOW, normalize=False, borderType=cv2.BORDER_CONSTANT)

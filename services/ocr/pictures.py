@@ -12,10 +12,10 @@ from services.ocr.cue import normalised
 from services.ocr.engine import Box, Engine, Runs
 from services.ocr.faults import OcrFault
 from services.ocr.film import Luma
-from services.ocr.following import rows
 from services.ocr.picture_files import load
 from services.ocr.reader import level
 from services.ocr.step_items import Looked, PictureLine, PictureRead
+from services.ocr.text_rows import rows
 from services.ocr.zones import zones_of
 
 _SIDE = 1280

@@ -16,7 +16,7 @@ from services.ocr.following import BACK_SECONDS, Follower
 from services.ocr.line import Line
 from services.ocr.reader import Reader
 from services.ocr.reading_items import Figures, Options, Position, Progress, Result
-from services.ocr.view import View, given, lower_third
+from services.ocr.view import View, given, lower_third, without_overlap
 from services.ocr.zones import find_zones
 
 _POSITION_SECONDS = 60.0
@@ -122,7 +122,7 @@ def view_of(engine: Engine, film: Film, options: Options, begun: Position = _NOW
     if options.find_zones:
         found = find_zones(engine, film)
         if found.zones:
-            return View(tuple(zone.area for zone in found.zones))
+            return View(without_overlap([zone.area for zone in found.zones]))
     return lower_third(film.size)
 
 

@@ -76,6 +76,28 @@ class View:
         return Box(box.left + zone.x, box.top - top + zone.y, box.right + zone.x, box.bottom - top + zone.y)
 
 
+def without_overlap(zones: Sequence[Region]) -> tuple[Region, ...]:
+    """Return the zones, those as one that would be fewer pixels together than each for itself: they lie over each other."""
+    kept: list[Region] = []
+    for zone in zones:
+        one = zone
+        while other := next(
+            (other for other in kept if _pixels(_around(one, other)) < _pixels(one) + _pixels(other)), None
+        ):
+            kept.remove(other)
+            one = _around(one, other)
+        kept.append(one)
+    return tuple(sorted(kept, key=lambda zone: (zone.y, zone.x)))
+
+
+def _around(one: Region, other: Region) -> Region:
+    return View((one, other)).region
+
+
+def _pixels(zone: Region) -> int:
+    return zone.width * zone.height
+
+
 def lower_third(size: Size) -> View:
     """Return where most subtitles stand."""
     return View((Region.named("bottom_third", size),))

@@ -15,8 +15,10 @@ from services.ocr.decoding import THREADS, Cutter
 from services.ocr.film import Film, Luma, of_media
 from services.ocr.view import View
 
-_PICTURES = 60
+_LEAST_PICTURES, _MOST_PICTURES = 12, 60
 """Looked at in a film; where it has so many key frames, no others are decoded."""
+_SPACING_SECONDS = 0.75
+"""Between two pictures of a short film: in less, subtitles hardly change, and looking would take longer than reading."""
 
 
 def sample_pictures(film: Film) -> Iterator[Luma]:
@@ -29,9 +31,10 @@ def sample_pictures(film: Film) -> Iterator[Luma]:
 
 def _sampled(film: Film) -> Iterator[Luma]:
     table = read_table(film.path, film.stream.index, breaks=film.has_free_clock)
-    keys_only = len(table.keys) >= _PICTURES
+    count = _count(film.duration_seconds)
+    keys_only = len(table.keys) >= count
     passing = len(table.keys if keys_only else table.ticks)
-    step = max(1.0, passing / _PICTURES)
+    step = max(1.0, passing / count)
     cutter = Cutter(film, View((Region(0, 0, film.width, film.height),)))
     with opened(film.path) as container:
         stream = container.streams[film.stream.index]
@@ -42,3 +45,9 @@ def _sampled(film: Film) -> Iterator[Luma]:
             if number >= int(wanted):
                 wanted += step
                 yield cutter.cut(one.frame)
+
+
+def _count(seconds: float) -> int:
+    """Return how many pictures a film is asked for; a length of 0 is not known."""
+    wanted = round(seconds / _SPACING_SECONDS) if seconds else _MOST_PICTURES
+    return min(_MOST_PICTURES, max(_LEAST_PICTURES, wanted))

@@ -80,7 +80,7 @@ async def tell(client: AsyncClient, receiver: CallbackReceiver, address: str, fi
     acts.write_hearing_tasks(script)
     if script.tasks:
         await play(client, receiver, script)
-    for results in (acts.film_results, acts.narration_results, acts.subtitled_results):
+    for results in (acts.film_results, acts.reading_results, acts.narration_results, acts.subtitled_results):
         for line in await results(script, client, film, FOLDER):
             say(line)
     report = await client.tasks.delete(f"{run}-keyframes")

@@ -14,7 +14,7 @@ from stack.demo.comparison import character_error_rate, word_error_rate
 from stack.demo.film import SENTENCES, VOICES, Film, describe_audio
 from yivideo_client import AsyncClient
 
-NODES = ("ffmpeg", "asr", "diarize", "subtitle", "tts")
+NODES = ("ffmpeg", "asr", "diarize", "ocr", "subtitle", "tts")
 """Nodes of the table that the demo starts, where this machine has what they need."""
 _AUDIO = "${{ stages.ffmpeg.extract_audio.output.audio_path }}"
 _SEGMENTS = "${{ stages.faster_whisper.transcribe_audio.output.segments_file }}"
@@ -44,6 +44,11 @@ NARRATIONS = (
 )
 _HEARING_LIMIT = 0.25
 """Most words of the film that the demo forgives a small model."""
+_READING_LIMIT = 0.02
+"""Most letters of the burned-in subtitles that it forgives the node that reads."""
+_EDGE_SECONDS = 0.041
+"""How far a subtitle that was read may begin or end from the one in the script: one frame of the film, whose clock the script does
+not share."""
 
 
 @dataclass
@@ -80,9 +85,10 @@ class Script:
 
 
 def write_film_tasks(script: Script, video: str, subtitles: str) -> None:
-    """Plan what happens to the film: its sound is taken out, cut, written down, told apart by who speaks, and read in the end."""
+    """Plan what happens to the film: its sound is taken out, cut, written down, told apart by who speaks; its pictures are read."""
     script.add("audio", "ffmpeg.extract_audio", {"video_path": video})
     script.add("keyframes", "ffmpeg.extract_keyframes", {"video_path": video, "keyframe_sample_count": 12})
+    script.add("read", "paddleocr.extract_subtitles", {"video_path": video, "formats": ["srt", "json"]})
     script.add(
         "split",
         "ffmpeg.split_audio_segments",
@@ -163,6 +169,33 @@ async def film_results(script: Script, client: AsyncClient, film: Film, folder: 
         found = script.outputs["speakers"]["total_speakers"]
         lines.append(f"          {found} speakers found, {len(set(VOICES))} spoke")
     return lines
+
+
+async def reading_results(script: Script, client: AsyncClient, film: Film, folder: Path) -> list[str]:
+    """Return what was read off the film beside what its script says. Raises NotUnderstood when they differ."""
+    read = script.outputs.get("read")
+    if not read:
+        return []
+    await client.files.download(read["srt_file"], folder / "read.srt")
+    target = folder / "read.json"
+    await client.files.download(read["json_file"], target)
+    cues = orjson.loads(await asyncio.to_thread(target.read_bytes))["subtitles"]
+    rate = character_error_rate(" ".join(SENTENCES), " ".join(cue["text"] for cue in cues))
+    _check("what is written in the film", rate, _READING_LIMIT)
+    if len(cues) != len(film.cues):
+        raise NotUnderstood(f"{len(cues)} subtitles were read, and {len(film.cues)} are in the film")
+    edges = [
+        abs(mine - other)
+        for cue, (start, end, _) in zip(cues, film.cues, strict=True)
+        for mine, other in ((cue["startTime"], start), (cue["endTime"], end))
+    ]
+    if max(edges) > _EDGE_SECONDS:
+        raise NotUnderstood(f"a subtitle was read {max(edges):.3f} s from where it is in the film")
+    return [
+        *(f"read      {cue['startTime']:6.2f} {cue['endTime']:6.2f}  {cue['text']}" for cue in cues),
+        f"          {rate:.0%} of the burned-in letters misread by {read['engine']}, times at most {max(edges) * 1000:.0f} ms off; "
+        f"in {folder / 'read.srt'}",
+    ]
 
 
 async def subtitled_results(script: Script, client: AsyncClient, film: Film, folder: Path) -> list[str]:

@@ -40,6 +40,7 @@ READ = (
     ("stack/demo/acts.py", "audio", "ffmpeg.extract_audio"),
     ("stack/demo/acts.py", "frames", "ffmpeg.extract_keyframes"),
     ("stack/demo/acts.py", "split", "ffmpeg.split_audio_segments"),
+    ("stack/demo/acts.py", "read", "paddleocr.extract_subtitles"),
     ("stack/demo/acts.py", "spoken", SPEAK),
     ("stack/demo/acts.py", "output", HEAR),
     ("stack/demo/acts.py", "made", "wservice.mux_subtitles"),
