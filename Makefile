@@ -194,8 +194,8 @@ quality-audio: models ## Score what is heard, told apart, separated and spoken, 
 quality-ocr: models ## Score what is read off pictures
 	@$(python) -m bench.together $(call benches,$(wildcard bench/quality/ocr*.py))
 
-bench-ocr-long: models ## Read a film of two hours (minutes=120): flat memory, nothing lost, the same from its middle on
-	@$(python) -m bench.ocr_long $(if $(minutes),--minutes $(minutes))
+bench-ocr-long: models ## Read a long film (hours=2; 12 minutes by default): flat memory, nothing lost, the same from a later place, nothing left when cancelled
+	@$(python) -m bench.ocr_long $(if $(hours),--hours $(hours))
 
 quality-text: models ## Attack texts with a hostile language model, damage subtitles in every way, and score what comes of it
 	@$(python) -m bench.together $(call benches,$(wildcard bench/quality/text*.py))
