@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 import subprocess
+import unicodedata
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,14 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from bench.quality.ocr_films import Style, make
 from nodekit.models import model_store
 from stack.demo.comparison import word_error_rate
 from stack.node_table import read_node_table
 from stack.private_files import new_callback_secret
+from subtitles.cue import Cue
 from subtitles.reading import parse_text
+from subtitles.score import character_score
 from tests.language_models.minds import speaking, word_by_word
 from tests.language_models.model_server import ModelServer, serving
 from tests.stories.conftest import RunningStack, running_stack
@@ -55,11 +59,11 @@ class Chains:
     film: str
 
     async def run(self, template: str, workflow_id: str, **parameters: Any) -> dict[str, Any]:
-        """One request, one stream, one callback; gives the workflow as it ended."""
+        """One request, one stream, one callback; gives the workflow as it ended. `film` may be another one."""
         body = {
             "workflow_id": workflow_id,
             "template": template,
-            "parameters": {"film": self.film, **parameters},
+            "parameters": {"film": self.film} | parameters,
             "callback": self.callback,
         }
         async with self.http.post("/v1/workflows", json=body) as answer:
@@ -88,6 +92,14 @@ class Chains:
             if task["state"] != "completed"
         ]
         return found
+
+    async def upload(self, path: Path) -> str:
+        """Upload a film; gives its object's path."""
+        with path.open("rb") as body:
+            async with self.http.put(f"/v1/files/films/{path.name}", data=body) as answer:
+                assert answer.status in (200, 201), await answer.text()
+                object_path: str = (await answer.json())["file_path"]
+                return object_path
 
     async def download(self, path: str, target: Path) -> Path:
         """Download a file."""
@@ -146,11 +158,9 @@ async def chains(spoken_film: Path, tmp_path_factory: pytest.TempPathFactory) ->
                 }
                 with running_stack(folder / "run", **settings) as stack:
                     async with aiohttp.ClientSession(stack.url) as http:
-                        with spoken_film.open("rb") as body:
-                            async with http.put("/v1/files/films/spoken.mp4", data=body) as answer:
-                                assert answer.status in (200, 201), await answer.text()
-                                film = (await answer.json())["file_path"]
-                        yield Chains(stack, http, receiver, f"http://{address}/callback", model, film)
+                        found = Chains(stack, http, receiver, f"http://{address}/callback", model, "")
+                        found.film = await found.upload(spoken_film)
+                        yield found
 
 
 async def test_a_film_becomes_subtitles_and_goes_on_from_any_stage(chains: Chains, tmp_path: Path) -> None:
@@ -231,3 +241,45 @@ async def test_a_film_is_dubbed(chains: Chains, tmp_path: Path) -> None:
     streams = json.loads(probed.stdout)["streams"]
     assert [one["codec_type"] for one in streams] == ["video", "audio"]
     assert streams[1]["tags"]["language"] == ("spa" if spanish else "eng")
+
+
+def letters(text: str) -> str:
+    """Return a text's letters without their accents, which readers of pictures may miss."""
+    bare = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(character for character in bare if character.isalpha())
+
+
+async def test_burned_subtitles_become_a_film_with_new_ones(chains: Chains, tmp_path: Path) -> None:
+    """What stood in the picture is read; in the new film its translation is read at the same times, and nothing of the old text."""
+    old = (
+        "He began a confused complaint",
+        "against the wizard on the left",
+        "ask what your country can do",
+    )
+    new = (
+        "Él empezó una confusa queja",
+        "contra el mago a el izquierda",
+        "pregunten qué su país puede hacer",
+    )
+    style = Style("burned", old, "sintel_5s.mp4", 360, 22, shown_frames=60, seconds=10)
+    burned = make(style, tmp_path)
+    film = await chains.upload(burned.path)
+
+    async def read(workflow_id: str, path: str) -> list[Cue]:
+        given = outputs(await chains.run("burned_subtitles_to_srt", workflow_id, film=path, language="en"))
+        srt = await chains.download(given["fixed"]["fixed_subtitle_path"], tmp_path / f"{workflow_id}.srt")
+        return parse_text(srt.read_text(encoding="utf-8"))
+
+    before = await read("burned-read", film)
+    assert [cue.plain for cue in before] == list(old)
+    made = outputs(
+        await chains.run(
+            "burned_subtitles_replaced", "burned-anew", film=film, language="en", target_language="es"
+        )
+    )
+    assert made["drawn"]["covered_areas"] == 1 and made["translated"]["untranslated"] == 0
+    assert made["drawn"]["duration"] == pytest.approx(10, abs=0.1)
+    after = await read("burned-again", made["drawn"]["video_path"])
+    assert [cue.start for cue in after] == pytest.approx([one.start for one in burned.truth], abs=0.1)
+    for cue, wanted in zip(after, new, strict=True):
+        assert character_score(letters(wanted), letters(cue.plain)).rate <= 0.1, cue
