@@ -16,7 +16,7 @@ from media.faults import FaultCode as MediaCode
 from media.faults import MediaFault
 from media.languages import language_code
 from media.packets import probe_timed
-from media.probe import MediaFacts
+from media.probe import MediaFacts, probe
 from media.process import Progress, Runner, run_ffmpeg, run_ffprobe
 from media.source import address, check_not_empty, lock_arguments
 from subtitles.cue import Cue
@@ -169,7 +169,9 @@ async def burn(
     )
     if ran.clock_seconds <= 0:
         raise MediaFault(MediaCode.OUTPUT_EMPTY, f"{film.name} gave no picture")
-    return ran.clock_seconds
+    # ffmpeg's own count stops at the last picture that its encoder has given, some pictures before the end.
+    made = await probe(runner, target)
+    return made.duration_seconds or ran.clock_seconds
 
 
 def _late(facts: MediaFacts) -> float:
