@@ -20,7 +20,8 @@ from stack.demo.film import Film, make_film
 from stack.private_files import new_callback_secret
 from tests.conftest import ROOT
 
-_START_SECONDS = 60.0
+_START_SECONDS = 150.0
+"""Until a stack is up, also on a machine that is busy with others; how long it takes alone `make bench-idle` measures."""
 
 
 @pytest.fixture(scope="session", autouse=True)

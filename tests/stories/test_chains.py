@@ -38,7 +38,7 @@ SPOKEN = (
 )
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(400),
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.skipif(
         not all(map(model_store().has, NEEDED)),
@@ -278,7 +278,7 @@ async def test_burned_subtitles_become_a_film_with_new_ones(chains: Chains, tmp_
         )
     )
     assert made["drawn"]["covered_areas"] == 1 and made["translated"]["untranslated"] == 0
-    assert made["drawn"]["duration"] == pytest.approx(10, abs=0.1)
+    assert made["drawn"]["duration"] == pytest.approx(10, abs=0.02)
     after = await read("burned-again", made["drawn"]["video_path"])
     assert [cue.start for cue in after] == pytest.approx([one.start for one in burned.truth], abs=0.1)
     for cue, wanted in zip(after, new, strict=True):
