@@ -106,6 +106,11 @@ async def measure(folder: Path, minutes: float, rounds: int) -> dict[str, float]
     path, threads = recording(folder, minutes), os.cpu_count() or 1
     times: dict[str, list[tuple[float, float]]] = {"node": [], "batched": [], "sequential": []}
     sizes: list[float] = []
+
+    def note(way: str, taken: tuple[float, float]) -> None:
+        times[way].append(taken)
+        print(f"{way:12} {taken[0]:7.2f} s, {taken[1]:.2f} of processors", flush=True)
+
     # The audio limit is for uploads of strangers; this file is ours.
     options: dict[str, Any] = {"audio_limit_mib": 4000, "threads": threads, "allowed_roots": (MEDIA,)}
     async with NodeUnderTest(node, folder, **options) as under_test:
@@ -134,14 +139,12 @@ async def measure(folder: Path, minutes: float, rounds: int) -> dict[str, float]
             return {"asr_x_realtime": took / minutes / 60, "asr_worker_growth_mib": growth(sizes)}
         bare = await asyncio.to_thread(Bare, threads)
         for _ in range(rounds):
-            times["node"].append(await through_node())
+            note("node", await through_node())
             for way in ("batched", "sequential"):
-                times[way].append(await asyncio.to_thread(bare.hear, way, path))
+                note(way, await asyncio.to_thread(bare.hear, way, path))
         await asyncio.to_thread(bare.close)
     middle = {way: median(seconds for seconds, _ in each) for way, each in times.items()}
     spent = {way: median(seconds for _, seconds in each) for way, each in times.items()}
-    for way, each in times.items():
-        print(f"{way:12} {' '.join(f'{seconds:7.2f} ({used:.2f} CPU)' for seconds, used in each)} s")
     return {
         "asr_ratio_bare": middle["node"] / middle["batched"],
         "asr_x_realtime": middle["node"] / minutes / 60,
