@@ -25,6 +25,8 @@ _SHARE = 0.7
 """Of a reading's letters that must be of the script."""
 _LETTERS = 3
 """A reading needs so many, until the film is known to have the script."""
+_WIDE = 2.0
+"""Width over height from which a line may hold so many letters; what the detector takes for a single sign is mostly the scene."""
 _TRIED = 3
 """Lines of one batch in which a script is looked for."""
 _DOUBTED = 24
@@ -80,8 +82,11 @@ class ScriptEngine:
             return self._read_as_asked(lines)
         readings = self._rapid.read(lines)
         doubted = [number for number, one in enumerate(readings) if one.confidence < _SURE]
-        if doubted and not self._known() and self._tried <= _DOUBTED:
-            self._look_for_script([lines[number] for number in doubted])
+        wide = [
+            lines[number] for number in doubted if lines[number].shape[1] >= _WIDE * lines[number].shape[0]
+        ]
+        if wide and not self._known() and self._tried <= _DOUBTED:
+            self._look_for_script(wide)
         name = self._known()
         if name:
             others = self._read_in([lines[number] for number in doubted], name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,10 +31,12 @@ _FULL_WIDTH_STEP = 160
 _LINE_ROWS = 48
 """Rows of a line as the recogniser sees it."""
 _LINES_A_RUN = 8
-_EXPOSURE = 0.25
-"""Mean brightness, of 1, to which brighter pictures are darkened before the detector sees them …"""
-_MOST_POWER = 2.5
-"""… by raising each pixel's brightness to a power of at most this."""
+_BRIGHT = 0.25
+"""Mean brightness, of 1, above which pictures are darkened before the detector sees them …"""
+_TAKEN = 0.91
+"""… by this share of what is bright over more than a stroke's width."""
+_STROKE = 9
+"""Pixels that no stroke of a letter fills each way, as the detector sees it."""
 _LEAST_LETTERS = 0.3
 """A line has at least so many letters for each time that it is as wide as high."""
 
@@ -92,7 +93,13 @@ class RapidEngine:
         together = across * max(1, most // (rows + _GAP))
         found: list[list[Box]] = []
         for start in range(0, len(pictures), together):
-            found += self._found(pictures[start : start + together], across)
+            group = pictures[start : start + together]
+            darkened = [exposed(picture) for picture in group]
+            boxes = self._found(darkened, across)
+            if not any(boxes) and any(one is not other for one, other in zip(group, darkened, strict=True)):
+                # Perhaps dark letters, of which nothing was left.
+                boxes = self._found(group, across)
+            found += boxes
         return found
 
     def _found(self, pictures: Sequence[Luma], across: int) -> list[list[Box]]:
@@ -104,7 +111,7 @@ class RapidEngine:
         stitched = np.zeros((height, -(-wide // 32) * 32), np.uint8)
         for number, picture in enumerate(pictures):
             top, left = (place * step for place, step in zip(divmod(number, across), pitch, strict=True))
-            stitched[top : top + rows, left : left + width] = exposed(picture)
+            stitched[top : top + rows, left : left + width] = picture
         self._detector.limit_side_len = max(stitched.shape)
         self.runs.detector += 1
         self.runs.pictures += len(pictures)
@@ -136,15 +143,14 @@ class RapidEngine:
 
 
 def exposed(picture: Luma) -> Luma:
-    """Return a picture no brighter than the detector does well with: it weighs a stitched picture as a whole, and passes over
-    small letters in every strip of one with many bright ones.
+    """Return a picture of which hardly more than bright strokes is left when it is bright; a dark one as it is.
+
+    The detector weighs a stitched picture as a whole, and passes over small letters in all strips of one with many bright ones.
     """
-    mean = float(picture.mean()) / 255
-    if mean <= _EXPOSURE:
+    if float(picture.mean()) <= 255 * _BRIGHT:
         return picture
-    power = min(_MOST_POWER, math.log(_EXPOSURE) / math.log(min(mean, 0.99)))
-    curve = np.rint(255 * (np.arange(256) / 255) ** power).astype(np.uint8)
-    return np.asarray(cv2.LUT(picture, curve), np.uint8)
+    ground = cv2.morphologyEx(picture, cv2.MORPH_OPEN, np.ones((_STROKE, _STROKE), np.uint8))
+    return np.asarray(cv2.addWeighted(picture, 1.0, ground, -_TAKEN, 0.0), np.uint8)
 
 
 def _reading(text: str, confidence: float, line: Luma) -> Reading:

@@ -15,6 +15,10 @@ _SURE = 0.93
 """A reading with less confidence is compared with one of another picture."""
 _HOPELESS = 0.3
 """A reading with less is of no text: no other frame makes it one."""
+_SIGN = 1.6
+"""Length over height below which a line has room for one sign only …"""
+_HOPELESS_SIGN = 0.6
+"""… which is mostly something of the scene when it is read with less confidence than this."""
 _TOGETHER = 8
 """Lines that are read in one call; more wait for nobody."""
 _WAIT_SECONDS = 30.0
@@ -56,14 +60,16 @@ class Reader:
         pictures = [_second(one.line) if one.readings else level(one.line.mean()) for one in self._waiting]
         for one, reading in zip(self._waiting, self._engine.read(pictures), strict=True):
             one.readings.append(reading)
-        unsure = [one for one in self._waiting if len(one.readings) == 1 and _is_unsure(one.readings[0])]
+        unsure = [one for one in self._waiting if len(one.readings) == 1 and _is_unsure(one)]
         done = [one for one in self._waiting if one not in unsure]
         self._waiting = unsure
         return [(one.line, vote(one.readings)) for one in done]
 
 
-def _is_unsure(reading: Reading) -> bool:
-    return _HOPELESS <= reading.confidence < _SURE
+def _is_unsure(one: _Waiting) -> bool:
+    short, long = sorted((one.line.box.width, one.line.box.height))
+    hopeless = _HOPELESS_SIGN if long < _SIGN * short else _HOPELESS
+    return hopeless <= one.readings[0].confidence < _SURE
 
 
 def _second(line: Line) -> Luma:
