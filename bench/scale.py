@@ -53,7 +53,7 @@ class Redis:
 
     def calls(self) -> tuple[float, int]:
         """Return the time in scripts so far, and how many ran."""
-        found = self._client.info("commandstats").get("cmdstat_evalsha", {"usec": 0, "calls": 0})
+        found = self._client.info("commandstats").get("cmdstat_fcall", {"usec": 0, "calls": 0})
         return float(found["usec"]), int(found["calls"])
 
     def memory(self) -> int:

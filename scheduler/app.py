@@ -178,6 +178,7 @@ class Scheduler:
     async def running(self) -> AsyncIterator[Scheduler]:
         """Work for the time of the block; leaving it hands all attempts to other replicas."""
         await self.redis.ping(_START_RETRY_SECONDS)
+        await self.redis.forget_other_versions()
         await self.types.load()
         await self.availability.refresh()
         await self.keeper.beat()

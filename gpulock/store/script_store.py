@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from redis.exceptions import ResponseError
@@ -135,7 +135,7 @@ class ScriptStore:
         except ResponseError as error:  # a Redis that is new to us, or has lost its memory
             if not self._library.is_missing(error):
                 raise
-            await self._library.load(self._pipe, script)
+            await self._library.load(self._pipe)
             reply = await self._pipe.call_packed(command, take)
         return reply
 
@@ -146,13 +146,9 @@ class ScriptStore:
         return head
 
     async def forget_other_versions(self) -> None:
-        """Delete the libraries of other versions; one that still runs loads its own again."""
-        pattern = f"{self._library.family}_*"
-        for facts in await self.read("FUNCTION", "LIST", "LIBRARYNAME", pattern):
-            name = text(dict(zip(facts[::2], facts[1::2], strict=True))[b"library_name"])
-            if name != self._library.name:
-                with suppress(ResponseError):  # another replica was quicker
-                    await self.read("FUNCTION", "DELETE", name)
+        """Delete the libraries of other versions."""
+        forget = partial(self._library.forget_other_versions, self._pipe)
+        await retry(forget, self._retry_seconds, WHAT, setting=SETTING)
 
     def _read(self, answer: list[Any]) -> Reply:
         now, epoch, phase, token, due, results, pushes, open_at = answer

@@ -9,7 +9,7 @@ if record.state == 'cancelling' then return { 'cancelling' } end
 append_all(record, 6)
 if ARGV[4] ~= '' then redis.call('SET', part(id, 'checkpoint'), ARGV[4]) end
 return_to_queue(record, ARGV[5] ~= '' and 'handed_back' or nil) -- what had not begun is not worth a line
-if ARGV[5] ~= '' then emit(id, record.attempt, ARGV[5]) end
+if ARGV[5] ~= '' then emit(record, record.attempt, ARGV[5]) end
 local attempt = number(record.attempt) - 1
 local tries = number(record.tries) - 1
 redis.call('HSET', task_key(id), 'state', 'pending', 'attempt', attempt, 'tries', tries)

@@ -21,6 +21,6 @@ end
 return_to_queue(record, 'lost', ARGV[8])
 -- An attempt whose node was lost does not count against the retry policy.
 redis.call('HSET', task_key(id), 'tries', number(record.tries) - 1, 'state', 'pending', 'waiting', 'its node was lost')
-emit(id, record.attempt, ARGV[9])
+emit(record, record.attempt, ARGV[9])
 make_ready(record, now)
 return { 'retrying', 0 }

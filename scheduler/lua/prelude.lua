@@ -1,4 +1,7 @@
--- Put in front of every script. What all of them share: keys, time, and the moves of a task between its places.
+-- What all scripts share: keys, time, and the moves of a task between its places.
+--
+-- All files of this folder are one library of functions in Redis (redislink/lua.py), which is read once and not at each call: the
+-- preludes, then each other file as the body of the script that has its name. What belongs to one call is set in prelude_6_script.lua.
 --
 -- ARGV[1] is the key prefix; it carries one Redis Cluster hash tag, so that keys which a script finds in its data (the user's
 -- queue, the tasks that wait for this one) lie in the slot of those that it declares. Time is the server's, never a client's.
@@ -10,10 +13,7 @@ local LINES_KEPT = 500
 local ATTEMPTS_KEPT = 50
 local FEED_KEPT = 100000
 local FEED_KEPT_MS = 7 * 86400000
-local prefix = ARGV[1]
-local clock = redis.call('TIME')
-local now_us = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
-local now = math.floor(now_us / 1000)
+local ARGV, prefix, now_us, now
 
 local function whole(number) return string.format('%.0f', number) end
 local function task_key(id) return prefix .. 't:' .. id end
@@ -63,26 +63,28 @@ local function emit_of_workflow(workflow, name, detail)
 end
 
 -- Append one event; `detached` is '1' when its result lies in the task's result key, not in the event.
-local function emit(id, attempt, body, detached)
+local function emit(record, attempt, body, detached)
+  local id, workflow = record.id, record.wf
   local sequence = append_event(id, EVENTS_KEPT, attempt, body, detached or '0')
   -- Only where it lies: what an event says goes with its task.
   redis.call('XADD', prefix .. 'feed', 'MAXLEN', '~', FEED_KEPT, '*', 'v', sequence .. ' ' .. whole(now) .. ' ' .. id)
-  local workflow = redis.call('HGET', task_key(id), 'wf')
-  if workflow and redis.call('EXISTS', part(workflow, 'members')) == 1 then
+  if workflow ~= '' and redis.call('EXISTS', part(workflow, 'members')) == 1 then
     append_event(workflow, WORKFLOW_EVENTS_KEPT, attempt, id .. ' ' .. sequence .. '\n' .. body, detached or '0')
   end
   return sequence
 end
 
-local function count(user, queued, running)
-  for field, change in pairs({ queued = queued, running = running }) do
-    if change ~= 0 then
-      if redis.call('HINCRBY', user_key(user, 'count'), field, change) <= 0 then
-        redis.call('HDEL', user_key(user, 'count'), field)
-      end
-      redis.call('HINCRBY', prefix .. 'totals', field, change)
-    end
+local function count_one(user, field, change)
+  if change == 0 then return end
+  if redis.call('HINCRBY', user_key(user, 'count'), field, change) <= 0 then
+    redis.call('HDEL', user_key(user, 'count'), field)
   end
+  redis.call('HINCRBY', prefix .. 'totals', field, change)
+end
+
+local function count(user, queued, running)
+  count_one(user, 'queued', queued)
+  count_one(user, 'running', running)
 end
 
 -- Tell every scheduler that a node has work. When the only living one has made it ready itself (`caller`), there is nobody to tell.
@@ -106,23 +108,23 @@ local function leave_ring(node, user)
   redis.call('SREM', user_key(user, 'held'), node)
 end
 
--- `quiet`: the caller sees to it that somebody looks.
-local function make_ready(record, ready_at, quiet)
+-- `quiet`: the caller sees to it that somebody looks. Further fields of the record may be given, and are written with it.
+local function make_ready(record, ready_at, quiet, ...)
   redis.call('ZADD', queue(record.node, 'ready'), ready_at, record.id)
   redis.call('ZADD', user_queue(record.node, record.user), record.qscore, record.id)
-  redis.call('HSET', task_key(record.id), 'ready_at', whole(ready_at))
+  redis.call('HSET', task_key(record.id), 'ready_at', whole(ready_at), ...)
   join_ring(record.node, record.user)
   if not quiet then wake(record.node) end
 end
 
 -- Put a pending task where it belongs: among the delayed until its time, else among the ready.
 local function enqueue(record, not_before, quiet)
-  redis.call('HSET', task_key(record.id), 'state', 'pending', 'not_before', whole(not_before))
   if not_before > now then
+    redis.call('HSET', task_key(record.id), 'state', 'pending', 'not_before', whole(not_before))
     redis.call('ZADD', queue(record.node, 'delayed'), not_before, record.id)
     redis.call('PUBLISH', prefix .. 'wake', 'delayed ' .. whole(not_before - now))
   else
-    make_ready(record, now, quiet)
+    make_ready(record, now, quiet, 'state', 'pending', 'not_before', whole(not_before))
   end
 end
 

@@ -69,14 +69,16 @@ end
 -- Returns 1 when other tasks wait for this one and must be settled.
 local function close(record, state, ttl_ms, attempt, body, detached, fields)
   if LIVE[record.state] then release(record) else leave_waiting(record) end
-  redis.call('HSET', task_key(record.id), 'state', state, 'end', whole(now), 'updated', whole(now),
-    'waiting', '', 'owner', '', 'ended_fence', LIVE[record.state] and record.fence or '', unpack(fields or { 'duration', '0' }))
+  fields = fields or { 'duration', '0' }
   if record.wf == '' then
-    redis.call('HSET', task_key(record.id), 'expire', whole(now + ttl_ms))
+    fields[#fields + 1] = 'expire'
+    fields[#fields + 1] = whole(now + ttl_ms)
     redis.call('ZADD', prefix .. 'expiry', now + ttl_ms, record.id)
   end
+  redis.call('HSET', task_key(record.id), 'state', state, 'end', whole(now), 'updated', whole(now),
+    'waiting', '', 'owner', '', 'ended_fence', LIVE[record.state] and record.fence or '', unpack(fields))
   redis.call('DEL', part(record.id, 'checkpoint'))
-  emit(record.id, attempt, body, detached)
+  emit(record, attempt, body, detached)
   if record.waiter ~= '' and record.waiter ~= record.owner then
     redis.call('PUBLISH', prefix .. 'wake', 'ended ' .. record.waiter .. ' ' .. record.id)
   end
@@ -104,7 +106,7 @@ local function append_all(record, first)
         elseif string.sub(kind, 1, 8) == 'waiting:' then
           redis.call('HSET', task_key(record.id), 'waiting', string.sub(kind, 9))
         end
-        local told = emit(record.id, record.attempt, body)
+        local told = emit(record, record.attempt, body)
         if line then -- kept apart, because events of progress push it out of the others within minutes
           redis.call('XADD', part(record.id, 'log'), 'MAXLEN', '~', LINES_KEPT, told .. '-0',
             'a', record.attempt, 't', whole(now), 'e', body)
@@ -154,7 +156,7 @@ local function run_again(record, body, waits, not_before, start_deadline, quiet)
   record.start_deadline = start_deadline
   count(record.user, 1, 0)
   if record.wf ~= '' then member_reopened(record) end
-  local sequence = emit(record.id, record.attempt, body)
+  local sequence = emit(record, record.attempt, body)
   redis.call('HSET', task_key(record.id), 'first_seq', sequence)
   place(record, waits, not_before, quiet)
 end

@@ -42,7 +42,7 @@ local function take(record, ask)
   redis.call('HSET', task_key(record.id), 'state', 'running', 'attempt', number(record.attempt) + 1,
     'tries', number(record.tries) + 1, 'fence', fence, 'owner', ask.scheduler, 'replica', ask.replica, 'address', ask.address,
     'nseq', 0, 'run', whole(now), 'updated', whole(now), 'waiting', '', 'turn', turn or '', 'claimed', whole(now))
-  redis.call('HDEL', task_key(record.id), 'progress', 'contact', 'error')
+  if number(record.attempt) > 0 then redis.call('HDEL', task_key(record.id), 'progress', 'contact', 'error') end
   redis.call('ZADD', queue(record.node, 'lease'), now + ask.lease_ms, record.id)
   redis.call('SADD', prefix .. 'replica:' .. ask.replica, record.id)
   redis.call('SADD', prefix .. 'owned:' .. ask.scheduler, record.id)

@@ -53,23 +53,25 @@ local function keep_bindings(id, needed)
 end
 
 -- Write a new task that was accepted at `created` (µs), index it, and put it where it waits; `fields`: what its record begins with.
+-- Returns of its record what placing a task asks for.
 local function store(given, fields, needed, created, quiet)
   local id, user = given.id, given.user
-  local not_before = not_before_of(given)
+  local record = { id = id, user = user, start_deadline = given.start_deadline, wf = '',
+    qscore = whole((100 - tonumber(given.priority)) * 1e13 + now) }
+  for i = 1, #fields, 2 do record[fields[i]] = fields[i + 1] end
   redis.call('SET', part(id, 'spec'), given.spec)
-  redis.call('HSET', task_key(id), 'state', #needed.waits > 0 and 'blocked' or 'pending', 'sha', given.sha, 'nonce', given.nonce,
-    'created', whole(created), 'updated', whole(now), 'qscore', whole((100 - tonumber(given.priority)) * 1e13 + now),
-    'not_before', whole(not_before), 'start_deadline', given.start_deadline, 'attempt', 0, 'tries', 0, 'lost', 0, 'first_seq', 1,
-    unpack(fields))
+  -- Its state and time come with its place.
+  redis.call('HSET', task_key(id), 'sha', given.sha, 'nonce', given.nonce, 'created', whole(created), 'updated', whole(now),
+    'qscore', record.qscore, 'start_deadline', given.start_deadline, 'attempt', 0, 'tries', 0, 'lost', 0, 'first_seq', 1, unpack(fields))
   if #needed.all > 0 then keep_bindings(id, needed) end
-  local record = read(id)
   redis.call('ZADD', prefix .. 'tasks', created, id)
   redis.call('ZADD', user_key(user, 'tasks'), created, id)
   redis.call('ZADD', prefix .. 'workflow:' .. record.workflow, created, id)
   redis.call('SADD', prefix .. 'nodes', record.node)
   count(user, 1, 0)
-  emit(id, 0, #needed.waits > 0 and given.accepted_blocked or given.accepted)
-  place(record, needed.waits, not_before, quiet)
+  emit(record, 0, #needed.waits > 0 and given.accepted_blocked or given.accepted)
+  place(record, needed.waits, not_before_of(given), quiet)
+  return record
 end
 
 -- Whether `more` waiting tasks would be too many: 'user_full', 'all_full' or nil.

@@ -14,6 +14,6 @@ local function stop(record, order)
   if record.state ~= 'running' then return nil end
   redis.call('HSET', task_key(record.id), 'state', 'cancelling', 'updated', whole(now), 'cancel_nonce', order.nonce,
     'cancel_reason', order.reason, 'cancel_grace', order.grace)
-  emit(record.id, record.attempt, order.cancelling)
+  emit(record, record.attempt, order.cancelling)
   return 'cancelling', 0
 end

@@ -9,6 +9,6 @@ if record.state == 'cancelling' then return { 'cancelling' } end
 append_all(record, 7)
 return_to_queue(record, 'failed', ARGV[5])
 redis.call('HSET', task_key(id), 'error', ARGV[5], 'waiting', 'waiting for the next attempt')
-emit(id, record.attempt, ARGV[6])
+emit(record, record.attempt, ARGV[6])
 enqueue(record, now + tonumber(ARGV[4]))
 return { 'retrying' }

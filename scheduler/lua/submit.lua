@@ -49,5 +49,5 @@ if again then
   run_again(record, #needed.waits > 0 and given.run_again_blocked or given.run_again, needed.waits, not_before_of(given), tonumber(given.start_deadline), true)
   return { 'again', state, record.created, needed.ended, claimed(record.node) }
 end
-store(given, { unpack(ARGV, first_field) }, needed, now_us, true)
-return { 'created', state, whole(now_us), needed.ended, claimed(redis.call('HGET', task_key(id), 'node')) }
+local stored = store(given, { unpack(ARGV, first_field) }, needed, now_us, true)
+return { 'created', state, whole(now_us), needed.ended, claimed(stored.node) }

@@ -18,7 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 
-from redislink.lua import Scripts, load_scripts
+from redislink.lua import Library, load_library
 from redislink.pipe import Argument, Pipe
 from redislink.primary import Primary
 from redislink.replicated import Answered, ReplicatedPipe
@@ -52,12 +52,12 @@ class Promised:
 
 
 class RedisLink:
-    """One process's Redis. Opened by `connected()`; `scripts` replaces those of `lua/`."""
+    """One process's Redis. Opened by `connected()`; `library` replaces that of `lua/`."""
 
-    def __init__(self, settings: SchedulerSection, scripts: Mapping[str, str] | None = None) -> None:
+    def __init__(self, settings: SchedulerSection, library: Library | None = None) -> None:
         self._retry_seconds = settings.redis_retry_seconds
         self._prefix = settings.key_prefix
-        self._scripts = Scripts(scripts or load_scripts("scheduler"))
+        self._library = library or load_library("scheduler")
         options: dict[str, Any] = {
             "protocol": 2,
             "retry": Retry(NoBackoff(), 0),
@@ -103,18 +103,18 @@ class RedisLink:
 
         `keys` declares the keys known beforehand; the prefix is passed by itself.
         """
-        command = (*self._scripts.head(script), len(keys), *keys, self._prefix, *arguments)
+        command = (*self._library.head(script), len(keys), *keys, self._prefix, *arguments)
         try:
             return await self._pipe.call(*command)
         except TRANSIENT_ERRORS:  # some are answers of Redis too: it is read-only, or behind
             pass
         except ResponseError as error:
-            if not self._scripts.is_missing(error):
+            if not self._library.is_missing(error):
                 raise
-        return await self.retry(partial(self._again, script, command), retry_seconds)
+        return await self.retry(partial(self._again, command), retry_seconds)
 
-    async def _again(self, script: str, command: Sequence[Argument]) -> Any:
-        await self._scripts.load(self._pipe, script)
+    async def _again(self, command: Sequence[Argument]) -> Any:
+        await self._library.load(self._pipe)
         return await self._pipe.call(*command)
 
     async def promise(
@@ -127,15 +127,15 @@ class RedisLink:
         """
         if not self._min_replicas:
             return Promised(await self.run(script, arguments, keys=keys))
-        command = (*self._scripts.head(script), len(keys), *keys, self._prefix, *arguments)
+        command = (*self._library.head(script), len(keys), *keys, self._prefix, *arguments)
 
         async def attempt() -> Answered:
             try:
                 return await self._replicated.call(*command)
             except ResponseError as error:
-                if not self._scripts.is_missing(error):
+                if not self._library.is_missing(error):
                     raise
-            await self._scripts.load(self._pipe, script)
+            await self._library.load(self._pipe)
             return await self._replicated.call(*command)
 
         began = time.monotonic()
@@ -178,6 +178,10 @@ class RedisLink:
     async def ping(self, retry_seconds: float) -> None:
         """Wait at the start until Redis answers. Raises SettingsError."""
         await await_redis(lambda: self._pipe.call("PING"), retry_seconds, _WHAT, setting=_SETTING)
+
+    async def forget_other_versions(self) -> None:
+        """Delete the libraries of other versions. Raises Unavailable when Redis cannot be reached."""
+        await self.retry(partial(self._library.forget_other_versions, self._pipe), None)
 
     async def retry(self, attempt: Callable[[], Awaitable[T]], retry_seconds: float | None) -> T:
         """Repeat an idempotent attempt while Redis is away, for `retry_seconds` at most (default: the settings')."""

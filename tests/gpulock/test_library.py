@@ -37,7 +37,7 @@ async def test_two_replicas_may_load_at_once(harness: Harness) -> None:
     harness.redis.function_flush("SYNC")
     for replica in (a, b):
         assert isinstance(replica.store, ScriptStore)
-        await load_library("gpulock").load(replica.store._pipe, "acquire")
+        await load_library("gpulock").load(replica.store._pipe)
     await a.ask("r1")
     assert await b.ask("r2") == "queued"
 

@@ -17,8 +17,9 @@ from subprocess import DEVNULL, Popen
 
 import redis
 
+from redislink.lua import read_lua
 from stack.ports import free_address
-from tests.mutation import ROOT, Mutant, load_mutants, tally, tests_notice
+from tests.mutation import Mutant, load_mutants, tally, tests_notice
 from tests.scheduler.test_queue_machine import run_machine
 
 PLAIN_TESTS = (
@@ -28,18 +29,15 @@ PLAIN_TESTS = (
 )  # fmt: skip
 
 
-def scripts_with(mutant: Mutant) -> dict[str, str]:
-    """All scripts, the prelude put in front, one of them with the fault."""
-    texts = {path.stem: path.read_text() for path in (ROOT / "scheduler" / "lua").glob("*.lua")}
-    texts[mutant.script] = mutant.text()
-    prelude = "".join(texts.pop(name) for name in sorted(texts) if name.split("_")[0] == "prelude")
-    return {name: prelude + text for name, text in texts.items()}
+def files_with(mutant: Mutant) -> dict[str, str]:
+    """The texts of all scripts and preludes, one of them with the fault."""
+    return read_lua("scheduler") | {mutant.script: mutant.text()}
 
 
 def machine_notices(url: str, mutant: Mutant, examples: int) -> bool:
     """Whether the state machine finds an order of steps in which the fault shows."""
     try:
-        run_machine(url, scripts=scripts_with(mutant), examples=examples, shrink=False)
+        run_machine(url, files=files_with(mutant), examples=examples, shrink=False)
     except Exception:
         return True
     return False

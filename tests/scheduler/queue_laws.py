@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import redis
@@ -43,15 +44,16 @@ END_EVENT = {
 }
 
 
-def with_test_clock(scripts: dict[str, str]) -> dict[str, str]:
-    """Return scripts that read their time from `CLOCK`."""
-    line = "local clock = redis.call('TIME')"
+def with_test_clock(files: Mapping[str, str]) -> dict[str, str]:
+    """Return the scripts' files so that they read their time from `CLOCK`."""
+    line = "    local clock = redis.call('TIME')\n    ARGV, prefix = argv, argv[1]\n"
     moved = (
-        "local clock = redis.call('GET', prefix .. 'test-clock')\n"
-        "clock = { string.sub(clock, 1, -7), string.sub(clock, -6) }"
+        "    ARGV, prefix = argv, argv[1]\n"
+        "    local clock = redis.call('GET', prefix .. 'test-clock')\n"
+        "    clock = { string.sub(clock, 1, -7), string.sub(clock, -6) }\n"
     )
-    assert all(text.count(line) == 1 for text in scripts.values())
-    return {name: text.replace(line, moved) for name, text in scripts.items()}
+    assert sum(text.count(line) for text in files.values()) == 1
+    return {name: text.replace(line, moved) for name, text in files.items()}
 
 
 class Dump:

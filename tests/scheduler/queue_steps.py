@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict, deque
-from collections.abc import Mapping
 from typing import Any
 
 import redis
 
+from redislink.lua import Library
 from results.states import TERMINAL_STATES
 from runtime.errors import InvalidArgument, TaskConflict, TaskNotFound, TooManyTasks, WrongState
 from scheduler.callbacks.outbox import DueCallback, Outbox
@@ -35,7 +35,7 @@ SCHEDULERS = ("s1", "s2")
 class QueueSteps:
     """One installation under test: real scripts, and the model that says what they must do. Knows no Hypothesis."""
 
-    def __init__(self, url: str, scripts: Mapping[str, str], coverage: Counter[str]) -> None:
+    def __init__(self, url: str, library: Library | None, coverage: Counter[str]) -> None:
         self.coverage = coverage
         self.loop = asyncio.new_event_loop()
         self.raw = redis.Redis.from_url(url)
@@ -49,7 +49,7 @@ class QueueSteps:
                 max_queued_per_user=m.MAX_QUEUED_PER_USER, max_queued=m.MAX_QUEUED,
             ),
         )  # fmt: skip
-        self.link = RedisLink(section, scripts)
+        self.link = RedisLink(section, library)
         self.run_script, self.link.run = self.link.run, self.once_or_twice  # type: ignore[method-assign]
         keys = Keys(PREFIX)
         self.clients = TaskStore(self.link, keys, section, "s1")

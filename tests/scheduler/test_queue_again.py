@@ -70,10 +70,10 @@ async def test_an_expired_task_stays_until_those_that_wait_for_it_know_its_end(q
 
 async def test_a_task_whose_node_was_lost_is_not_too_late_to_start(queue: Queue) -> None:
     """A start deadline concerns the first start: a task that started in time is claimed again when its node is lost after it."""
-    deadline = await passed(queue, 1) + 20
+    deadline = await passed(queue, 1) + 300
     await queue.submit("t1", start_deadline_ms=deadline)
     claim = await queue.claim()
-    await passed(queue, 25)
+    await passed(queue, 305)
     assert await queue.lose(claim) == "retrying"
     await queue.tasks.abandon("t1")
     assert await queue.claim_id() == "t1"
@@ -81,10 +81,10 @@ async def test_a_task_whose_node_was_lost_is_not_too_late_to_start(queue: Queue)
 
 async def test_a_late_word_of_the_sweeper_does_not_fail_what_has_started(queue: Queue) -> None:
     """A sweeper that saw a task late, and tells so after it was claimed and waits for its next attempt, changes nothing."""
-    deadline = await passed(queue, 1) + 20
+    deadline = await passed(queue, 1) + 300
     await queue.submit("t1", start_deadline_ms=deadline)
     await queue.attempts.retry_later(await queue.claim(), 0, ERROR, task_pb2.TaskEvent(), [])
-    await passed(queue, 25)
+    await passed(queue, 305)
     await queue.tasks.abandon("t1")
     assert (await queue.tasks.load("t1")).record.state == "pending"
 
@@ -102,11 +102,11 @@ async def test_what_is_submitted_again_after_its_start_deadline_fails_again(queu
 
 async def test_a_replayed_dead_letter_has_no_start_deadline(queue: Queue) -> None:
     """Who replays a dead letter wants it to run now; the moment by which it once had to start is long past."""
-    deadline = await passed(queue, 1) + 20
+    deadline = await passed(queue, 1) + 300
     await queue.submit("t1", start_deadline_ms=deadline)
     for _ in range(3):
         await queue.lose_under_work(await queue.claim())
-        await passed(queue, 25)
+        await passed(queue, 305)
     await queue.tasks.replay("t1")
     assert await queue.claim_id() == "t1"
 

@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from redislink.lua import load_scripts
+from redislink.lua import Library, read_lua
 from tests.scheduler import queue_laws as laws
 from tests.scheduler.queue_attempts import REPLICAS
 from tests.scheduler.queue_steps import NAMES, SCHEDULERS
@@ -91,12 +91,12 @@ class QueueMachine(RuleBasedStateMachine):
     """
 
     url = ""
-    scripts: ClassVar[Mapping[str, str]] = {}
+    library: ClassVar[Library | None] = None
     coverage: ClassVar[Counter[str]] = Counter()
 
     def __init__(self) -> None:
         super().__init__()
-        self.queue = TroubledSteps(self.url, self.scripts, self.coverage)
+        self.queue = TroubledSteps(self.url, self.library, self.coverage)
 
     def teardown(self) -> None:
         self.queue.close()
@@ -125,15 +125,15 @@ class QueueMachine(RuleBasedStateMachine):
 def run_machine(
     url: str,
     *,
-    scripts: Mapping[str, str] | None = None,
+    files: Mapping[str, str] | None = None,
     examples: int = 120,
     steps: int = 60,
     shrink: bool = True,
 ) -> Counter[str]:
     """Let Hypothesis look for an order of steps that breaks a law; gives how often each step came to each of its ends."""
     seen: Counter[str] = Counter()
-    given = laws.with_test_clock(dict(scripts or load_scripts("scheduler")))
-    machine = type("Machine", (QueueMachine,), {"url": url, "scripts": given, "coverage": seen})
+    library = Library("scheduler", laws.with_test_clock(files or read_lua("scheduler")))
+    machine = type("Machine", (QueueMachine,), {"url": url, "library": library, "coverage": seen})
     run_state_machine_as_test(
         machine,
         settings=settings(
