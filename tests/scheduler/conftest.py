@@ -18,6 +18,7 @@ from runtime.settings import RuntimeSection
 from runtime.structs import to_struct
 from scheduler.app import Scheduler, scheduling
 from scheduler.queue.keys import Keys
+from scheduler.run.dispatcher import Dispatcher
 from scheduler.settings import LimitsSection, NodeSection, SchedulerSection, SchedulerSettings
 from tests.scheduler.fake_node import FakeNode, serving_node
 from tests.scheduler.queue_harness import Queue, running_queue
@@ -135,6 +136,23 @@ class Harness:
         wanted = sum(len(found) for found in self.addresses.values()) if ready < 0 else ready
         await client.sees(wanted)
         return client
+
+
+class _Withheld(Dispatcher):
+    """A dispatcher that may own nothing, whatever its lease keeper finds."""
+
+    may_own = property(lambda self: False, lambda self, value: None)
+
+
+def claim_nothing(scheduler: Scheduler) -> Callable[[], None]:
+    """Have a scheduler claim and adopt nothing until what is returned is called; its beats alone would let it again."""
+    dispatcher = scheduler.dispatcher
+    dispatcher.__class__ = _Withheld
+
+    def again() -> None:
+        dispatcher.__class__ = Dispatcher
+
+    return again
 
 
 async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:

@@ -12,7 +12,7 @@ from runtime.errors import InvalidArgument
 from runtime.rpc_errors import rpc_errors
 from runtime.structs import to_struct
 from scheduler.queue.keys import Keys
-from tests.scheduler.conftest import Client, Harness, until
+from tests.scheduler.conftest import Client, Harness, claim_nothing, until
 from yivideo.task.v1 import task_pb2
 
 
@@ -71,7 +71,7 @@ async def test_an_end_at_another_replica_is_told(harness: Harness) -> None:
     node = await harness.node()
     client = await harness.scheduler()
     other = await harness.scheduler()
-    client.scheduler.dispatcher.may_own = False  # it claims nothing
+    claim_nothing(client.scheduler)
     waiting = asyncio.create_task(submit(client, "t1", 10))
     here = await node.arrival("t1")
     assert other.scheduler.dispatcher.runner("t1") is not None
@@ -107,7 +107,7 @@ async def test_a_lost_hint_is_made_up_for(harness: Harness, clean_redis: redis.R
     node = await harness.node()
     client = await harness.scheduler()
     await harness.scheduler()
-    client.scheduler.dispatcher.may_own = False
+    claim_nothing(client.scheduler)
     waiting = asyncio.create_task(submit(client, "t1", 15))
     here = await node.arrival("t1")
     clean_redis.hset(keys.task("t1"), "waiter", "")  # nobody is told

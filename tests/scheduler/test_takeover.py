@@ -20,7 +20,7 @@ from runtime.channel import open_channel
 from runtime.errors import TaskNotFound
 from runtime.rpc_errors import rpc_errors
 from scheduler.queue.keys import Keys
-from tests.scheduler.conftest import RUNTIME, Client, Harness, until
+from tests.scheduler.conftest import RUNTIME, Client, Harness, claim_nothing, until
 from tests.scheduler.fake_node import FakeNode, serving_node
 from tests.scheduler.short_times import PREFIX, SHORT
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
@@ -73,14 +73,14 @@ async def test_a_killed_schedulers_attempt_goes_on_without_restart(harness: Harn
         second = await harness.scheduler()
         async with open_channel(address, RUNTIME) as channel:
             first = Client(task_pb2_grpc.TaskServiceStub(channel), second.scheduler, address)
-            second.scheduler.dispatcher.may_own = False
+            claim_again = claim_nothing(second.scheduler)
             await first.submit("t1")
             here = await node.arrival("t1")
             await here.say(log=task_pb2.TaskLog(message="10"))
             await until(lambda: here.watchers == 1)
         process.kill()
         process.wait()
-        second.scheduler.dispatcher.may_own = True
+        claim_again()
         await here.say(log=task_pb2.TaskLog(message="20"))
         await until(lambda: here.attached == 1)
         await here.say(log=task_pb2.TaskLog(message="30"))
@@ -98,14 +98,14 @@ async def test_a_stopped_scheduler_that_comes_back_changes_nothing(harness: Harn
     node = await harness.node()
     async with scheduler_process(harness, tmp_path) as (process, address):
         second = await harness.scheduler()
-        second.scheduler.dispatcher.may_own = False
+        claim_again = claim_nothing(second.scheduler)
         async with open_channel(address, RUNTIME) as channel:
             first = Client(task_pb2_grpc.TaskServiceStub(channel), second.scheduler, address)
             await first.submit("t1")
             here = await node.arrival("t1")
             await until(lambda: here.watchers == 1)
         process.send_signal(signal.SIGSTOP)
-        second.scheduler.dispatcher.may_own = True
+        claim_again()
         await until(lambda: here.attached == 1)
         process.send_signal(signal.SIGCONT)
         await until(lambda: here.watchers == 1)
@@ -121,7 +121,7 @@ async def test_a_scheduler_told_to_stop_hands_over_at_once(harness: Harness, tmp
     node = await harness.node()
     async with scheduler_process(harness, tmp_path) as (process, address):
         second = await harness.scheduler(lease_seconds=60, scheduler_ttl_seconds=60)
-        second.scheduler.dispatcher.may_own = False
+        claim_again = claim_nothing(second.scheduler)
         async with open_channel(address, RUNTIME) as channel:
             first = Client(task_pb2_grpc.TaskServiceStub(channel), second.scheduler, address)
             await first.submit("t1")
@@ -138,7 +138,7 @@ async def test_a_scheduler_told_to_stop_hands_over_at_once(harness: Harness, tmp
 
             watching = asyncio.create_task(watch())
             await until(lambda: len(seen) == 2)
-            second.scheduler.dispatcher.may_own = True
+            claim_again()
             process.terminate()
             assert await watching == "Draining"
             await until(lambda: here.attached == 1, 3)
