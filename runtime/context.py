@@ -74,6 +74,13 @@ def trace_id() -> str:
     return parts[1] if len(parts) == 4 else ""
 
 
+def bind(*, task: str, trace: str, state: str) -> None:
+    """Bind ids for the rest of the asyncio task that calls this."""
+    task_id.set(task)
+    traceparent.set(trace)
+    tracestate.set(state)
+
+
 @contextmanager
 def bound(
     *,

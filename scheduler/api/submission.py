@@ -118,7 +118,7 @@ class Submission:
         await self._require_available(admitted)
         await self._look_for_inputs(admitted)
         submitted = await scheduler.dispatcher.submit(admitted, awaited=awaited)
-        metrics.TASKS_SUBMITTED.labels(admitted.node, submitted.outcome).inc()
+        metrics.tasks_submitted(admitted.node, submitted.outcome).inc()
         return admitted, submitted
 
     async def _look_for_inputs(self, admitted: AdmittedTask) -> None:

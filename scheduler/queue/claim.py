@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 
 from redislink.pipe import Argument
 from scheduler.queue.record import TaskRecord, pairs, to_record
+from scheduler.queue.redis_link import random_token
 from scheduler.queue.task_trace import TaskTrace, trace_of
 from scheduler.settings import SchedulerSection
 
@@ -107,7 +107,7 @@ def claim_names(ask: ClaimAsk | None, settings: SchedulerSection) -> dict[str, A
         "max_running_of_user": limits.max_running_per_user,
         "max_running": limits.max_running,
         "lane": ask.lane,
-        "claim_token": uuid.uuid4().hex,
+        "claim_token": random_token(),
     }
 
 

@@ -11,9 +11,11 @@ LIVE_STATES = frozenset({"running", "cancelling"})
 WAITING_STATES = frozenset({"pending", "blocked"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(
+    slots=True
+)  # not frozen: with so many fields that doubles the time to make one, and each task makes several
 class TaskRecord:
-    """What is known of one task besides its payload and result. Times are Unix milliseconds, 0 for none."""
+    """What is known of one task besides its payload and result; nobody changes it. Times are Unix milliseconds, 0 for none."""
 
     task_id: str
     state: str

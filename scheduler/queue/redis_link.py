@@ -6,6 +6,7 @@ client is told to be done goes through `promise`, where `scheduler.min_replicas`
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -187,6 +188,11 @@ class RedisLink:
         """Repeat an idempotent attempt while Redis is away, for `retry_seconds` at most (default: the settings')."""
         seconds = self._retry_seconds if retry_seconds is None else retry_seconds
         return await retry(attempt, seconds, _WHAT, setting=_SETTING)
+
+
+def random_token() -> str:
+    """Return 32 random hexadecimal digits, which tell a repetition of a call from another call."""
+    return os.urandom(16).hex()
 
 
 def named(names: Mapping[str, Argument], record: Mapping[str, Argument] | None = None) -> list[Argument]:

@@ -27,7 +27,7 @@ from scheduler.queue.claim import NOTHING_ASKED, ClaimAsk, Claimed, claim_names,
 from scheduler.queue.keys import Keys
 from scheduler.queue.presenter import StoredTask
 from scheduler.queue.record import TaskRecord, to_record
-from scheduler.queue.redis_link import RedisLink, named
+from scheduler.queue.redis_link import RedisLink, named, random_token
 from scheduler.queue.task_trace import trace_of
 from scheduler.settings import SchedulerSection
 from yivideo.task.v1 import task_pb2
@@ -135,7 +135,7 @@ class TaskStore:
     def _submit_names(self, task: AdmittedTask, ask: ClaimAsk | None) -> dict[str, Argument]:
         limits = self._limits
         return {
-            **self.store_names(task, uuid.uuid4().hex),
+            **self.store_names(task, random_token()),
             "caller": self._scheduler,
             "asked": task.asked_ms,
             "max_queued_of_user": limits.max_queued_per_user,

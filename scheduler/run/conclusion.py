@@ -118,7 +118,7 @@ class Conclusion:
             if outcome == "retrying":
                 await self._trace_attempt(claim, "failed", error.code)
                 log.info("the attempt failed and will be tried again", code=error.code, delay_seconds=delay)
-                metrics.RUN_SECONDS.labels(claim.record.node, "retried").observe(duration_seconds)
+                metrics.run_seconds(claim.record.node, "retried").observe(duration_seconds)
             if outcome != "cancelling":
                 return
         failed = task_pb2.TaskFailed(error=error, duration_seconds=duration_seconds)
@@ -151,7 +151,7 @@ class Conclusion:
         outcome = ended.outcome
         self._on_end(claim.record.task_id, ended.task)
         if outcome == "ended":
-            metrics.RUN_SECONDS.labels(claim.record.node, ending.state).observe(ending.duration_seconds)
+            metrics.run_seconds(claim.record.node, ending.state).observe(ending.duration_seconds)
             code = ending.error.code if ending.error else ""
             await self._trace_attempt(claim, ending.state, code, is_end=True)
             metrics.count_ended(claim.record.node, ending.state, code)

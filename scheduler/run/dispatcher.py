@@ -225,7 +225,7 @@ class Dispatcher:
                 )
 
     async def _start(self, claim: Claim, link: ReplicaLink) -> None:
-        metrics.QUEUE_SECONDS.labels(link.node).observe(
+        metrics.queue_seconds(link.node).observe(
             max(0.0, (claim.record.run_ms - claim.record.ready_ms) / 1000)
         )
         if claim.trace is not None:

@@ -117,26 +117,26 @@ class Runner:
         self._may_stream.set()
 
     async def run(self) -> None:
-        """Follow the attempt to its end. Cancelling this detaches from the node without stopping its work."""
+        """Follow the attempt to its end, in an asyncio task of its own. Cancelled, it detaches from the node, which works on."""
         spec = self._request.spec
         trace = ids.accepted_traceparent(spec.traceparent)
-        with ids.bound(task=self.task_id, trace=trace, state=spec.tracestate):
-            after = await self._stream(attach_only=self._adopted)
-            tries = 0
-            while after is not _After.DONE:
-                if self._moved():
-                    after = await self._stream(attach_only=True)
-                    continue
-                if after is _After.GONE or await self._is_lost():
-                    await self._conclusion.lose(self.claim, self._ran_seconds(), self._silent_seconds)
-                    return
-                await asyncio.sleep(_REATTACH_SECONDS[min(tries, len(_REATTACH_SECONDS) - 1)])
-                await self._may_stream.wait()
-                tries += 1
-                before = self.contact_time
+        ids.bind(task=self.task_id, trace=trace, state=spec.tracestate)
+        after = await self._stream(attach_only=self._adopted)
+        tries = 0
+        while after is not _After.DONE:
+            if self._moved():
                 after = await self._stream(attach_only=True)
-                if self.contact_time > before:
-                    tries = 0
+                continue
+            if after is _After.GONE or await self._is_lost():
+                await self._conclusion.lose(self.claim, self._ran_seconds(), self._silent_seconds)
+                return
+            await asyncio.sleep(_REATTACH_SECONDS[min(tries, len(_REATTACH_SECONDS) - 1)])
+            await self._may_stream.wait()
+            tries += 1
+            before = self.contact_time
+            after = await self._stream(attach_only=True)
+            if self.contact_time > before:
+                tries = 0
 
     def _moved(self) -> bool:
         """Go on with the replica that has the attempt's end; True when that is news."""
@@ -272,7 +272,7 @@ class Runner:
             self._stored_progress_time = self._clock()
         if any(event.kind == "event" for event in events) and self._first_message:
             self._first_message = False
-            metrics.PICKUP_SECONDS.labels(self.claim.record.node).observe(self._ran_seconds())
+            metrics.pickup_seconds(self.claim.record.node).observe(self._ran_seconds())
         return state == "stale"
 
     def _silent_time(self, opened: float, first_seconds: float) -> float:
