@@ -72,9 +72,9 @@ class ScriptEngine:
         """Return how wide pictures of a width are to be made before the detector sees them."""
         return self._rapid.detector_width(width)
 
-    def find(self, pictures: Sequence[Luma]) -> list[list[Box]]:
+    def find(self, pictures: Sequence[Luma], *, of_a_film: bool = True) -> list[list[Box]]:
         """Return the boxes of text in each picture."""
-        return self._rapid.find(pictures)
+        return self._rapid.find(pictures, of_a_film=of_a_film)
 
     def read(self, lines: Sequence[Luma]) -> list[Reading]:
         """Return what each line says."""

@@ -114,8 +114,11 @@ class Engine(Protocol):
     def detector_width(self, width: int) -> int:
         """Return how wide pictures of a width are to be made before the detector sees them."""
 
-    def find(self, pictures: Sequence[Luma]) -> list[list[Box]]:
-        """Return the boxes of text in each picture; all pictures have one shape."""
+    def find(self, pictures: Sequence[Luma], *, of_a_film: bool = True) -> list[list[Box]]:
+        """Return the boxes of text in each picture; all pictures have one shape.
+
+        Of a film bright strokes are looked for, as subtitles have them; else letters of any kind.
+        """
 
     def read(self, lines: Sequence[Luma]) -> list[Reading]:
         """Return what each picture of one line says; an empty text where it says nothing."""

@@ -63,7 +63,7 @@ def _found(engine: Engine, luma: Luma) -> list[Box]:
         small = np.asarray(
             cv2.copyMakeBorder(small, border, border, border, border, cv2.BORDER_REPLICATE), np.uint8
         )
-    (boxes,) = engine.find([small])
+    (boxes,) = engine.find([small], of_a_film=False)
     moved = (Box(b.left - border, b.top - border, b.right - border, b.bottom - border) for b in boxes)
     return [
         box

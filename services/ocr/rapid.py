@@ -83,8 +83,11 @@ class RapidEngine:
         """Return how wide pictures of a width are to be made before the detector sees them."""
         return min(width, next(small for most, small in _DETECTOR_WIDTHS if width <= most))
 
-    def find(self, pictures: Sequence[Luma]) -> list[list[Box]]:
-        """Return the boxes of text in each picture, out of as few runs of the detector as there can be."""
+    def find(self, pictures: Sequence[Luma], *, of_a_film: bool = True) -> list[list[Box]]:
+        """Return the boxes of text in each picture, out of as few runs of the detector as there can be.
+
+        Bright pictures of a film are darkened for it (`exposed`); others may have letters broader than that leaves.
+        """
         if not pictures:
             return []
         rows, width = pictures[0].shape
@@ -94,7 +97,7 @@ class RapidEngine:
         found: list[list[Box]] = []
         for start in range(0, len(pictures), together):
             group = pictures[start : start + together]
-            darkened = [exposed(picture) for picture in group]
+            darkened = [exposed(picture) for picture in group] if of_a_film else group
             boxes = self._found(darkened, across)
             if not any(boxes) and any(one is not other for one, other in zip(group, darkened, strict=True)):
                 # Perhaps dark letters, of which nothing was left.

@@ -31,7 +31,7 @@ class HalfBlind:
         """As it is."""
         return width
 
-    def find(self, pictures: Sequence[Luma]) -> list[list[Box]]:
+    def find(self, pictures: Sequence[Luma], *, of_a_film: bool = True) -> list[list[Box]]:
         """Half a box once, then whole ones."""
         found: list[list[Box]] = []
         for picture in pictures:

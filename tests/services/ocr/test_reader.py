@@ -29,7 +29,7 @@ class Unsure:
         """As it is."""
         return width
 
-    def find(self, pictures: Sequence[Luma]) -> list[list[Box]]:
+    def find(self, pictures: Sequence[Luma], *, of_a_film: bool = True) -> list[list[Box]]:
         """It only reads."""
         return [[] for _ in pictures]
 
