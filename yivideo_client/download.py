@@ -28,8 +28,9 @@ SEGMENT_BYTES = 32 * 1024 * 1024
 TOLD_BYTES = 4 * 1024 * 1024
 """After so many the progress is told."""
 _AT_FIRST = 2
-_SLOW_SECONDS = 0.25
-"""When no segment has ended for so long, another connection is worth its while: below 1 Gbit/s at two of them."""
+_SLOW_SECONDS = 1.0
+"""When no segment has ended for so long, another connection is worth its while: below half a gigabit a second at two of them. A
+disk that writes back stands still for a quarter of a second now and then, and more writers make that worse."""
 
 
 class _Changed(Exception):
