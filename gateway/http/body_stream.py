@@ -32,6 +32,10 @@ def reading(request: web.Request, stalled_seconds: float) -> Callable[[], Awaita
 
     async def read() -> bytes:
         nonlocal waited_seconds, come_bytes
+        if (
+            content.is_eof()
+        ):  # all of it is here, as small ones come with the head: there is nobody to wait for
+            return content.read_nowait()
         begun = clock()
         try:
             async with asyncio.timeout(stalled_seconds - waited_seconds):
@@ -53,12 +57,6 @@ async def whole(request: web.Request, limit_bytes: int, stalled_seconds: float) 
     """Return a body that is small enough to hold; raises PayloadTooLarge and RequestTimeout."""
     if (request.content_length or 0) > limit_bytes:
         raise PayloadTooLarge(f"the body is larger than {limit_bytes} bytes")
-    if request.content.is_eof():
-        # All of it came with the head, as small ones do: there is nobody to wait for.
-        body = request.content.read_nowait()
-        if len(body) > limit_bytes:
-            raise PayloadTooLarge(f"the body is larger than {limit_bytes} bytes")
-        return body
     read = reading(request, stalled_seconds)
     held = bytearray()
     while piece := await read():
