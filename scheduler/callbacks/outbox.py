@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runtime.errors import TaskNotFound, WrongState
 from scheduler.queue.keys import Keys
 from scheduler.queue.presenter import CALLBACK_STATES
-from scheduler.queue.redis_link import RedisLink
+from scheduler.queue.redis_link import RedisLink, random_token
 from yivideo.task.v1 import task_pb2
 
 DELIVERIES_KEPT = 50
@@ -43,7 +42,7 @@ class Outbox:
 
     async def take(self, limit: int, hold_seconds: float) -> tuple[list[DueCallback], float | None]:
         """Hold due callbacks; gives them, and the seconds until another is due (None: nothing waits)."""
-        token = uuid.uuid4().hex
+        token = random_token()
         wait, flat = await self._redis.run(
             "outbox_take", [limit, int(hold_seconds * 1000), token], keys=[self._keys.outbox]
         )

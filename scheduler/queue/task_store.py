@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -263,7 +262,7 @@ class TaskStore:
             "cancel",
             [
                 task_id,
-                uuid.uuid4().hex,
+                random_token(),
                 reason,
                 grace,
                 cancelling_event(reason),
@@ -308,7 +307,7 @@ class TaskStore:
     async def replay(self, task_id: str) -> None:
         """Let a dead letter run again. Raises TaskNotFound when it is none."""
         promised = await self._redis.promise(
-            "replay", [task_id, uuid.uuid4().hex, REPLAYED], keys=[self._keys.task(task_id)]
+            "replay", [task_id, random_token(), REPLAYED], keys=[self._keys.task(task_id)]
         )
         if promised.told() == b"missing":
             raise TaskNotFound(f"{task_id!r} is not a dead letter")

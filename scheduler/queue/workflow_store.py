@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from scheduler.queue.bindings import unbound
 from scheduler.queue.keys import Keys, workflow_record
 from scheduler.queue.presenter import StoredTask
 from scheduler.queue.record import TaskRecord, to_record
-from scheduler.queue.redis_link import RedisLink, named
+from scheduler.queue.redis_link import RedisLink, named, random_token
 from scheduler.queue.task_store import TaskStore, again_event, cancelled_event, cancelling_event
 from scheduler.queue.workflow_plan import AdmittedWorkflow
 from scheduler.settings import SchedulerSection
@@ -84,7 +83,7 @@ class WorkflowStore:
         return outcome
 
     def _arguments(self, workflow: AdmittedWorkflow, record: str) -> list[Argument]:
-        spec, limits, nonce = workflow.spec, self._limits, uuid.uuid4().hex
+        spec, limits, nonce = workflow.spec, self._limits, random_token()
         arguments = named(
             {
                 "id": record,
@@ -178,7 +177,7 @@ class WorkflowStore:
         bodies = [cancelling_event(reason), cancelled_event(reason)]
         promised = await self._redis.promise(
             "cancel_workflow",
-            [name, uuid.uuid4().hex, reason, grace, *bodies, self._ttl_ms],
+            [name, random_token(), reason, grace, *bodies, self._ttl_ms],
             keys=[self._keys.task(name)],
         )
         answer = promised.answer
@@ -216,7 +215,7 @@ class WorkflowStore:
         """
         name = workflow_record(workflow_id)
         promised = await self._redis.promise(
-            "retry_workflow", [name, uuid.uuid4().hex, _RETRIED, *task_ids], keys=[self._keys.task(name)]
+            "retry_workflow", [name, random_token(), _RETRIED, *task_ids], keys=[self._keys.task(name)]
         )
         answer = promised.answer
         match answer[0]:
