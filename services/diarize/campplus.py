@@ -9,7 +9,7 @@ from pathlib import Path
 import kaldi_native_fbank as knf
 import numpy as np
 
-from services.diarize.onnx_session import open_session
+from nodekit.models.onnx_session import open_session
 from services.diarize.sound import SAMPLE_RATE, Samples, Sound
 from services.diarize.voice_tree import Vectors
 

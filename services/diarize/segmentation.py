@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from nodekit.models.onnx_session import open_session
 from services.diarize.hearing import SpeechFrames
 from services.diarize.notes import Notes
-from services.diarize.onnx_session import open_session
 from services.diarize.sound import SAMPLE_RATE, Samples, Sound
 
 WINDOW_SAMPLES = 10 * SAMPLE_RATE

@@ -51,7 +51,7 @@ class RapidEngine:
         import rapidocr
         from rapidocr.ch_ppocr_rec.typings import TextRecInput
 
-        from services.ocr.onnx_session import open_session
+        from nodekit.models.onnx_session import open_session
 
         logging.getLogger("RapidOCR").setLevel(logging.ERROR)
         rapid = rapidocr.RapidOCR(

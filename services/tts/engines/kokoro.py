@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from nodekit.models.onnx_session import open_session
 from services.tts.engines.speaker import Samples
 from services.tts.faults import FaultCode, TtsFault
 from services.tts.text.chinese import read_figures
@@ -43,18 +44,7 @@ class Kokoro:
     sample_rate = SAMPLE_RATE
 
     def __init__(self, model: Path, voices: Path, voice: Voice, threads: int) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Spinning threads take the cores away from other workers, and the arena would keep a block for each length of a sentence.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.enable_cpu_mem_arena = False
-        self._session = onnxruntime.InferenceSession(
-            str(model / "model.onnx"), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = open_session(model / "model.onnx", threads)
         self._vocabulary: dict[str, int] = json.loads((model / "vocab.json").read_text(encoding="utf-8"))[
             "vocab"
         ]
