@@ -230,6 +230,9 @@ bench-traces: setup ## Measure what traces cost a task, off and on in turns (bas
 bench-cli: setup ## Measure the command line against curl
 	@$(python) -m bench.cli
 
+bench-versions: setup ## Measure what a task costs in another version (base=its checkout) and in this one, in turns
+	@$(python) -m bench.tasks.versions --base $(or $(base),$(error give base=FOLDER, a checkout of the other version))
+
 bench-tasks: setup $(stamps)/bench-peers ## Measure a task's way from submit to its end against Celery, SAQ and taskiq
 	@$(python) -m bench.tasks
 
@@ -240,5 +243,5 @@ clean: ## Remove what setup and runs made
 	@rm -rf .venv .venv-client .venv-locks .venv-bench .environments $(stamps) yivideo .run .demo tools/buf/node_modules tools/compose/node_modules tests/foreign/node_modules .sbom
 
 .PHONY: bench-ocr-long bench-traces bench-idle bench-failover bench-cli settings trials test-fast map models environment quality-audio quality-ocr quality-text bench-audio test-engines help setup protos run demo test test-slow test-s3 check fix chaos chaos-short bench-files bench-ffmpeg lock clean fuzz mutants bench-cancel bench-streams bench-hour japanese \
-	bench-gpulock chaos-gpulock bench-tasks
+	bench-gpulock chaos-gpulock bench-tasks bench-versions
 .PHONY: story-hosts bench-scale

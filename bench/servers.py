@@ -43,7 +43,9 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
     return {**kept, **given}
 
 
-def start(argv: Sequence[str], given: Mapping[str, str], log: Path | None = None) -> subprocess.Popen[bytes]:
+def start(
+    argv: Sequence[str], given: Mapping[str, str], log: Path | None = None, cwd: Path = ROOT
+) -> subprocess.Popen[bytes]:
     """Start a program in a session of its own; it is killed when this process dies.
 
     What it says goes to `log`; without one, only its errors are shown.
@@ -51,7 +53,7 @@ def start(argv: Sequence[str], given: Mapping[str, str], log: Path | None = None
     with (log or Path(os.devnull)).open("ab") as file:
         return subprocess.Popen(
             [*dying_with_us("KILL"), *argv],
-            cwd=ROOT,
+            cwd=cwd,
             env=environment(given),
             stdout=file,
             stderr=file if log else None,
@@ -86,9 +88,10 @@ def program(
     *,
     ready: Callable[[], bool] = lambda: True,
     log: Path | None = None,
+    cwd: Path = ROOT,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program for the time of the block, which begins when it is ready."""
-    running = start(argv, given or {}, log)
+    """Run a program for the time of the block, which begins when it is ready. Our modules are those of the checkout `cwd`."""
+    running = start(argv, given or {}, log, cwd)
     try:
         wait_ready(running, ready, log)
         yield running

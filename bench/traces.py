@@ -12,8 +12,7 @@ import json
 import statistics
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import grpc
@@ -40,16 +39,6 @@ async def collect(port: int) -> None:
     await server.wait_for_termination()
 
 
-@asynccontextmanager
-async def _stack(folder: Path, root: Path, settings: Mapping[str, str]) -> AsyncIterator[ours.Yivideo]:
-    before, servers.ROOT = servers.ROOT, root
-    try:
-        async with ours.running(folder, **settings) as stack:
-            yield stack
-    finally:
-        servers.ROOT = before
-
-
 async def measure(base: Path | None, rounds: int, seconds: float, folder: Path) -> dict[str, pace.Table]:
     """Measure each kind in turns; returns a table of each."""
     port = servers.free_port()
@@ -67,7 +56,7 @@ async def measure(base: Path | None, rounds: int, seconds: float, folder: Path) 
             for kind, (root, settings) in kinds.items():
                 print(f"{kind}:", flush=True)
                 place = folder / f"{turn}-{kind.replace(' ', '-').replace(',', '')}"
-                async with _stack(place, root, settings) as stack:
+                async with ours.running(place, root, **settings) as stack:
                     await pace.measure(stack, tables[kind], seconds)
     return tables
 

@@ -15,7 +15,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from bench import processes
-from bench.servers import program
+from bench.servers import ROOT, program
 from bench.tasks.peers import System
 from bench.tasks.rest import Connection, connected, request
 
@@ -65,22 +65,35 @@ async def noop(connection: Connection) -> float:
     return 0.0
 
 
+def _python(root: Path) -> str:
+    """Return a checkout's own interpreter, with the packages of its own lock; ours where it has none."""
+    own = root / ".venv/bin/python"
+    return str(own) if own.exists() else sys.executable
+
+
+def _only_ffmpeg(root: Path) -> dict[str, str]:
+    """Return the setting that leaves out all nodes but ffmpeg, where a version has it: older ones have no other node."""
+    known = root / "docs/settings.md"
+    has_it = known.exists() and "| `only` |" in known.read_text()
+    return {"YIVIDEO_STACK__ONLY": '["ffmpeg"]'} if has_it else {}
+
+
 @asynccontextmanager
-async def running(folder: Path, **settings: str) -> AsyncIterator[Yivideo]:
-    """Run the stack for the time of a block, warm: it has done some tasks."""
+async def running(folder: Path, root: Path = ROOT, **settings: str) -> AsyncIterator[Yivideo]:
+    """Run the stack of the checkout `root` for the time of a block, warm: it has done some tasks."""
     folder.mkdir(parents=True)
     toy = {"name": "toy", "module": "bench.tasks.toy", "slots": SLOTS}
     environment = {
         "YIVIDEO_STACK__FOLDER": str(folder / "run"),
         "YIVIDEO_STACK__GATEWAY_LISTEN": "127.0.0.1:0",
-        "YIVIDEO_STACK__ONLY": '["ffmpeg"]',
+        **_only_ffmpeg(root),
         "YIVIDEO_STACK__NODES": json.dumps([toy]),
         "YIVIDEO_NODE__KILL_GRACE_SECONDS": str(GRACE_SECONDS),
         "YIVIDEO_RUNTIME__LOG_LEVEL": "warning",
         **settings,
     }
     card_file = folder / "run/stack.json"
-    with program([sys.executable, "-m", "stack"], environment, log=folder / "stack.log") as stack:
+    with program([_python(root), "-m", "stack"], environment, log=folder / "stack.log", cwd=root) as stack:
         async with asyncio.timeout(_START_SECONDS):
             while not card_file.exists():
                 if stack.poll() is not None:

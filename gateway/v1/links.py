@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import partial
 
 from aiohttp import web
 
@@ -23,12 +23,11 @@ def file_url(base: str) -> FileUrl:
 
 def links(request: web.Request) -> FileUrl:
     """Return what writes the download URLs of an answer to this request; most answers have none."""
-
-    @cache
-    def made() -> FileUrl:
-        return file_url(base_url(request))
+    base = ""
 
     def url(bucket: str, path: str) -> str:
-        return made()(bucket, path)
+        nonlocal base
+        base = base or base_url(request)
+        return download_link(bucket, path, base=base)
 
     return url

@@ -52,6 +52,7 @@ class AttemptTable:
         self.changed = asyncio.Event()
         """Set, and replaced by a new one, at every change that WatchNode shows."""
         SLOTS.labels(node.name).set(self.slots)
+        self._free_slots = FREE_SLOTS.labels(node.name)
         self._notify()
 
     @property
@@ -80,7 +81,7 @@ class AttemptTable:
         return found
 
     def _notify(self) -> None:
-        FREE_SLOTS.labels(self._node.name).set(self.free_slots)
+        self._free_slots.set(self.free_slots)
         self.changed.set()
         self.changed = asyncio.Event()
 

@@ -54,7 +54,7 @@ class EventLog:
         event.task_id = self._task_id
         event.attempt = self._attempt
         event.sequence = sequence
-        event.time.GetCurrentTime()
+        event.time.FromNanoseconds(time.time_ns())  # GetCurrentTime takes nine times as long
 
     def _drop(self) -> None:
         """Drop a tenth at once, so that a full log is not searched at every event."""

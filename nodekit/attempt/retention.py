@@ -59,9 +59,11 @@ class Retention(Generic[E]):
     def prune(self) -> None:
         """Forget what is due; when there are too many, those that were read go first, then the oldest."""
         now = self._clock()
+        surplus = len(self._read) + len(self._unread) - self._max_kept
         for queue in (self._read, self._unread):
             while queue:
-                task_id, (due, _) = next(iter(queue.items()))
-                if due > now and len(self._read) + len(self._unread) <= self._max_kept:
+                task_id = next(iter(queue))
+                if surplus <= 0 and queue[task_id][0] > now:
                     break
                 del queue[task_id]
+                surplus -= 1

@@ -51,7 +51,7 @@ def from_milliseconds(milliseconds: int) -> Timestamp:
 def shown_spec(raw: bytes) -> task_pb2.TaskSpec:
     """Return a spec with the secrets of its input masked."""
     spec = task_pb2.TaskSpec.FromString(raw)
-    if spec.HasField("input"):
+    if spec.input.fields:
         spec.input.CopyFrom(to_struct(masked(from_struct(spec.input))))
     return spec
 
