@@ -11,7 +11,7 @@ import re
 SECTIONS = frozenset(
     {
         "runtime", "stack", "gateway", "scheduler", "filestore", "gpulock", "gpu_lock", "gpu_lock_monitor", "node", "gpu",
-        "asr", "tts", "ffmpeg", "separate", "diarize", "llm",
+        "asr", "tts", "ffmpeg", "separate", "diarize", "ocr", "llm",
     }
 )  # fmt: skip
 """Sections that the processes of this repository read."""

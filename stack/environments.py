@@ -17,6 +17,7 @@ from pathlib import Path
 from stack.node_table import NodeRow, read_node_table
 
 _PIN = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[\w,-]+\])?==([^\s;\\]+)\s*\\?$", re.MULTILINE)
+_ROOT = Path(__file__).resolve().parent.parent
 _STAMP = "lock.sha256"
 """File of an environment that has the digest of the lock that it was made from; `setup/environment.sh` writes it."""
 
@@ -86,10 +87,15 @@ def requirement_files(environment: str, rows: Sequence[NodeRow]) -> list[str]:
     """Return the files, below the repository's root, that an environment is locked out of: what its nodes ask for, and nodekit."""
     if environment == "core":
         return ["requirements/runtime.in", "requirements/core.in"]
-    own = [
-        f"{row.module.replace('.', '/')}/requirements.in" for row in rows if row.environment == environment
-    ]
+    own = [_own_file(row.module, environment) for row in rows if row.environment == environment]
     return ["requirements/runtime.in", "requirements/nodekit.in", *own]
+
+
+def _own_file(module: str, environment: str) -> str:
+    """Return a node's own file: one of another engine's environment stands in place of the usual one."""
+    folder = Path(module.replace(".", "/"))
+    special = folder / f"requirements-{environment}.in"
+    return (special if (_ROOT / special).is_file() else folder / "requirements.in").as_posix()
 
 
 def main(arguments: Sequence[str]) -> int:

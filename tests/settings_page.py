@@ -24,6 +24,7 @@ from scheduler.settings import SchedulerSettings
 from services.asr.settings import AsrSettings
 from services.diarize.settings import DiarizeSettings
 from services.ffmpeg.settings import FfmpegSettings
+from services.ocr.settings import OcrSettings
 from services.separate.settings import SeparateSettings
 from services.tts.settings import TtsSettings
 from stack.settings import StackSettings
@@ -41,6 +42,7 @@ PROCESSES: tuple[tuple[str, tuple[type[ProcessSettings], ...]], ...] = (
     ("the diarize node", (NodeSettings, DiarizeSettings)),
     ("the ffmpeg node", (NodeSettings, FfmpegSettings)),
     ("the llm and subtitle nodes", (NodeSettings, LlmSettings)),
+    ("the ocr node", (NodeSettings, OcrSettings)),
     ("the separate node", (NodeSettings, SeparateSettings)),
     ("the tts node", (NodeSettings, TtsSettings)),
 )

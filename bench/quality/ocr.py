@@ -157,6 +157,7 @@ class _Blind:
     """An engine that finds nothing: what remains is decode and gate."""
 
     name = "blind"
+    device = "cpu"
     runs = Runs()
 
     def __init__(self, engine: Engine) -> None:

@@ -1,6 +1,6 @@
-"""The engine of the node: RapidOCR finds lines and reads Chinese, English, Japanese and Latin; other scripts are read by Tesseract.
+"""The engine of the node: PP-OCR finds lines and reads the languages of its recogniser; other scripts are read by Tesseract.
 
-When no language is asked for, a few of the lines that RapidOCR is not sure of are read in all other scripts that are installed,
+When no language is asked for, a few of the lines that PP-OCR is not sure of are read in all other scripts that are installed,
 by one process. Once one of them has turned out to be of a script, all lines in doubt are read in it, and the surer reading counts.
 """
 
@@ -13,12 +13,15 @@ from collections.abc import Sequence
 from services.ocr.engine import Box, Reading, Runs
 from services.ocr.faults import FaultCode, OcrFault
 from services.ocr.film import Luma
-from services.ocr.languages import OWN_LANGUAGES, SCRIPTS, TESSERACT_NAMES
+from services.ocr.languages import SCRIPTS, TESSERACT_NAMES
+from services.ocr.paddle_folder import PaddlePlace
+from services.ocr.paddle_ocr import PaddleEngine
+from services.ocr.pp_ocr import PpOcrEngine
 from services.ocr.rapid import RapidEngine
 from services.ocr.tesseract import Tesseract
 
 _SURE = 0.88
-"""Readings of RapidOCR with less are doubted: it reads Cyrillic as Latin letters of the same shape."""
+"""Readings of PP-OCR with less are doubted: it reads Cyrillic as Latin letters of the same shape."""
 _OTHER_SURE = 0.6
 """Least confidence of Tesseract, whose figures are lower."""
 _SHARE = 0.7
@@ -36,8 +39,8 @@ _DOUBTED = 24
 class ScriptEngine:
     """One detector, two readers."""
 
-    def __init__(self, rapid: RapidEngine, tesseract: Tesseract) -> None:
-        self._rapid, self._tesseract = rapid, tesseract
+    def __init__(self, own: PpOcrEngine, tesseract: Tesseract) -> None:
+        self._own, self._tesseract = own, tesseract
         self.runs = Runs()
         self.begin("auto", Runs())
 
@@ -45,20 +48,39 @@ class ScriptEngine:
     def name(self) -> str:
         """What has read the film that was begun last."""
         used = [self._asked] if self._asked else sorted(self._seen)
-        return "+".join(["rapidocr", *(f"tesseract-{language}" for language in used)])
+        return "+".join([self._own.name, *(f"tesseract-{language}" for language in used)])
+
+    @property
+    def device(self) -> str:
+        """Where the networks run."""
+        return self._own.device
 
     def begin(self, language: str, runs: Runs) -> None:
         """Begin a film. Raises OcrFault (LANGUAGE_UNAVAILABLE)."""
-        self.runs = self._rapid.runs = runs
+        self.runs = runs
+        self._own.begin(language, runs)
         self._seen: Counter[str] = Counter()
         self._tried = 0
         self._asked = ""
-        if language == "auto" or language in OWN_LANGUAGES:
-            self._candidates = (
-                [name for name in SCRIPTS if name in self._tesseract.languages] if language == "auto" else []
+        self._candidates = self._others() if language == "auto" else []
+        if language != "auto" and language not in self._own.languages:
+            self._asked = self._name_of(language)
+
+    def _others(self) -> list[str]:
+        """Return Tesseract's names of the scripts that are tried beside what the recogniser reads itself."""
+        own = {TESSERACT_NAMES[one] for one in self._own.languages if one in TESSERACT_NAMES}
+        return [name for name in SCRIPTS if name in self._tesseract.languages and name not in own]
+
+    def _name_of(self, language: str) -> str:
+        """Return Tesseract's name of a language that it is to read. Raises OcrFault (LANGUAGE_UNAVAILABLE)."""
+        name = TESSERACT_NAMES.get(language)
+        if name is None:
+            raise OcrFault(
+                FaultCode.LANGUAGE_UNAVAILABLE,
+                f"the recogniser {self._own.recogniser} does not read {language} (ocr.recogniser_folder); "
+                "the engine rapidocr does",
+                "/language",
             )
-            return
-        name = TESSERACT_NAMES[language]
         if name not in self._tesseract.languages:
             raise OcrFault(
                 FaultCode.LANGUAGE_UNAVAILABLE,
@@ -66,21 +88,21 @@ class ScriptEngine:
                 f"tesseract-ocr-{name.replace('_', '-')}",
                 "/language",
             )
-        self._asked, self._candidates = name, []
+        return name
 
     def detector_width(self, width: int) -> int:
         """Return how wide pictures of a width are to be made before the detector sees them."""
-        return self._rapid.detector_width(width)
+        return self._own.detector_width(width)
 
     def find(self, pictures: Sequence[Luma], *, of_a_film: bool = True) -> list[list[Box]]:
         """Return the boxes of text in each picture."""
-        return self._rapid.find(pictures, of_a_film=of_a_film)
+        return self._own.find(pictures, of_a_film=of_a_film)
 
     def read(self, lines: Sequence[Luma]) -> list[Reading]:
         """Return what each line says."""
         if self._asked:
             return self._read_as_asked(lines)
-        readings = self._rapid.read(lines)
+        readings = self._own.read(lines)
         doubted = [number for number, one in enumerate(readings) if one.confidence < _SURE]
         wide = [
             lines[number] for number in doubted if lines[number].shape[1] >= _WIDE * lines[number].shape[0]
@@ -119,10 +141,10 @@ class ScriptEngine:
         )
 
     def _read_as_asked(self, lines: Sequence[Luma]) -> list[Reading]:
-        """Read in the asked language; what is not sure may be of the letters that RapidOCR knows."""
+        """Read in the asked language; what is not sure may be of the letters that PP-OCR knows."""
         readings = self._read_in(lines, self._asked)
         unsure = [number for number, one in enumerate(readings) if one.confidence < _OTHER_SURE]
-        for number, other in zip(unsure, self._rapid.read([lines[n] for n in unsure]), strict=True):
+        for number, other in zip(unsure, self._own.read([lines[n] for n in unsure]), strict=True):
             if other.confidence >= _SURE:
                 readings[number] = other
         return readings
@@ -154,5 +176,10 @@ def share_of(text: str, script: str) -> float:
 
 
 def load(threads: int) -> ScriptEngine:
-    """Load the engine; `threads` cores are used."""
+    """Load RapidOCR and what Tesseract has; `threads` cores are used."""
     return ScriptEngine(RapidEngine(threads), Tesseract())
+
+
+def load_paddle(place: PaddlePlace) -> ScriptEngine:
+    """Load PaddleOCR in RapidOCR's place. Raises OcrFault: MODEL_UNSUITABLE, DEVICE_UNAVAILABLE."""
+    return ScriptEngine(PaddleEngine(place), Tesseract())

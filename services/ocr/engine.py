@@ -108,6 +108,10 @@ class Engine(Protocol):
     def name(self) -> str:
         """What has read the film that was begun last."""
 
+    @property
+    def device(self) -> str:
+        """Where its networks run: cpu or cuda."""
+
     def begin(self, language: str, runs: Runs) -> None:
         """Begin a film in a language, or `auto`, with what was done for it before. Raises OcrFault (LANGUAGE_UNAVAILABLE)."""
 

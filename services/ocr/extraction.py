@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
-from functools import partial
 from pathlib import Path
 
 from nodekit import TaskContext, TaskFailed
 from services.ocr import reading_worker
 from services.ocr.checkpoints import fingerprint, from_checkpoint, to_checkpoint
 from services.ocr.cue import ReadLine
+from services.ocr.engines import Choice
 from services.ocr.line_feed import LineFeed, log_partial
 from services.ocr.reading_items import Options, Position, Progress, Result
 
@@ -24,9 +24,9 @@ class Extraction:
     """Reads one film in an engine's process."""
 
     def __init__(
-        self, context: TaskContext, film: Path, options: Options, *, partial_on_cancel: bool
+        self, context: TaskContext, film: Path, options: Options, choice: Choice, *, partial_on_cancel: bool
     ) -> None:
-        self._context, self._film, self._options = context, film, options
+        self._context, self._film, self._options, self._choice = context, film, options, choice
         self._partial_on_cancel = partial_on_cancel
         self._position = Position()
         self._lines: list[ReadLine] = []
@@ -39,7 +39,7 @@ class Extraction:
     async def read(self) -> Result:
         """Read to the end; raises OcrFault, and TaskFailed (WORKER_DIED) when the process died twice."""
         context = self._context
-        of = await context.call(fingerprint, self._film, self._options, reading_worker.ENGINE)
+        of = await context.call(fingerprint, self._film, self._options, self._choice.identity)
         self._position = from_checkpoint(context.checkpoint, of)
         self._lines = list(self._position.lines)
         self.resumed_at = self._position.until or None
@@ -62,9 +62,7 @@ class Extraction:
         raise AssertionError("the last restart returns or raises")
 
     async def _read_on(self, of: str) -> Result:
-        context = self._context
-        load = partial(reading_worker.load, context.threads)
-        async with context.warm(f"{reading_worker.ENGINE}/{context.threads}", load, processor=True) as model:
+        async with self._choice.warm(self._context) as model:
             self.load_seconds += 0.0 if model.warm else model.load_seconds
             arguments = (self._film, self._options, self._position)
             async with aclosing(model.stream(reading_worker.read_film, *arguments)) as items:

@@ -36,6 +36,14 @@ class FaultCode(StrEnum):
     """The file is not one of OCR results by frame."""
     LANGUAGE_UNAVAILABLE = "LANGUAGE_UNAVAILABLE"
     """No engine here reads the language; the message says what to install."""
+    ENGINE_MISSING = "ENGINE_MISSING"
+    """The packages of the engine are not in this environment; the message says how they come."""
+    MODEL_MISSING = "MODEL_MISSING"
+    """A model folder is not set, not there, or has not all its files; the message names the setting."""
+    MODEL_UNSUITABLE = "MODEL_UNSUITABLE"
+    """A model folder holds something else than what its setting is for, or cannot be loaded."""
+    DEVICE_UNAVAILABLE = "DEVICE_UNAVAILABLE"
+    """The engine finds no GPU where it is set to use one."""
 
 
 class OcrFault(Exception):

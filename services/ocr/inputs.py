@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from nodekit import MediaRef, TaskInput, examples
 from services.ocr.languages import Language
+from services.ocr.settings import EngineName
 
 SubtitleFormat = Literal["srt", "vtt", "ass", "json"]
 Pixel = Annotated[int, Field(ge=0, le=65536)]
@@ -33,6 +34,8 @@ class ExtractSubtitlesInput(TaskInput):
     """Files that are written; ASS has each cue at its place, JSON has boxes, confidences and what was left out."""
     language: Language = "auto"
     """What is written there; auto: found out by script. Others than zh, en, ja and Latin need Tesseract's file of the language."""
+    engine: EngineName = "auto"
+    """What reads; auto: what the node is set to, else PaddleOCR where its model folders are set, else RapidOCR."""
     conf_threshold: float = Field(0.6, ge=0, le=1)
     """Lines that the engine is less sure of are left out."""
     min_duration_ms: int = Field(120, ge=0, le=10_000)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nodekit import MediaKind, Node, TaskContext, TaskFailed
 from services.ocr import steps
+from services.ocr.engines import Choice, engine_for, published
 from services.ocr.extraction import Extraction, texts_of
 from services.ocr.faults import OcrFault
 from services.ocr.inputs import ExtractSubtitlesInput
@@ -33,7 +34,7 @@ from services.ocr.step_outputs import (
 from services.ocr.subtitle_files import write_files
 from services.ocr.view import View
 
-node = Node("paddleocr", slots=1, engines=lambda: ["rapidocr/3.10.0"])
+node = Node("paddleocr", slots=1, engines=published)
 
 
 @contextmanager
@@ -44,21 +45,23 @@ def _faults() -> Iterator[None]:
         raise TaskFailed(fault.code, fault.message, field=fault.field) from None
 
 
-@node.task("paddleocr.extract_subtitles", timeout_seconds=24 * 3600, reuse_field="json_file")
+@node.task("paddleocr.extract_subtitles", gpu=True, timeout_seconds=24 * 3600, reuse_field="json_file")
 async def extract_subtitles(request: ExtractSubtitlesInput, context: TaskContext) -> ExtractSubtitlesOutput:
     """Reads the subtitles that are burned into a film's picture."""
+    with _faults():
+        choice = await engine_for(request.engine, context)
     film = await context.fetch(request.video_path, kind=MediaKind.VIDEO)
     options = _options(request)
-    extraction = Extraction(context, film, options, partial_on_cancel=request.partial_on_cancel)
+    extraction = Extraction(context, film, options, choice, partial_on_cancel=request.partial_on_cancel)
     with _faults():
         result = await extraction.read()
     await context.progress(97, "writing")
     folder = context.output_directory("subtitles")
     paths = await context.call(write_files, result, folder, film.stem, request.formats)
-    return await _stored(context, result, paths, extraction)
+    return await _stored(context, result, paths, extraction, choice)
 
 
-@node.task("paddleocr.detect_subtitle_area", reuse_field="subtitle_area")
+@node.task("paddleocr.detect_subtitle_area", gpu=True, reuse_field="subtitle_area")
 async def detect_subtitle_area(
     request: DetectSubtitleAreaInput, context: TaskContext
 ) -> DetectSubtitleAreaOutput:
@@ -76,7 +79,7 @@ async def create_stitched_images(
         return await steps.create_stitched_images(request, context)
 
 
-@node.task("paddleocr.perform_ocr", timeout_seconds=3600, reuse_field="ocr_results_path")
+@node.task("paddleocr.perform_ocr", gpu=True, timeout_seconds=3600, reuse_field="ocr_results_path")
 async def perform_ocr(request: PerformOcrInput, context: TaskContext) -> PerformOcrOutput:
     """Reads stitched strips: what each frame says."""
     with _faults():
@@ -92,7 +95,7 @@ async def postprocess_and_finalize(
         return await steps.postprocess_and_finalize(request, context)
 
 
-@node.task("paddleocr.read_images", reuse_field="json_file")
+@node.task("paddleocr.read_images", gpu=True, reuse_field="json_file")
 async def read_images(request: ReadImagesInput, context: TaskContext) -> ReadImagesOutput:
     """Reads the text in pictures."""
     with _faults():
@@ -114,7 +117,7 @@ def _options(request: ExtractSubtitlesInput) -> Options:
 
 
 async def _stored(
-    context: TaskContext, result: Result, paths: dict[str, Path], extraction: Extraction
+    context: TaskContext, result: Result, paths: dict[str, Path], extraction: Extraction, choice: Choice
 ) -> ExtractSubtitlesOutput:
     stored = {form: await context.store(path, name=path.name) for form, path in paths.items()}
     runs = result.figures.runs
@@ -130,6 +133,9 @@ async def _stored(
         scene_text=texts_of(result.scene),
         soft_subtitles=list(result.film.subtitle_languages),
         engine=result.engine,
+        engine_reason=choice.reason,
+        engine_models=choice.models,
+        device=result.device,
         frames=result.figures.frames,
         detector_calls=runs.detector,
         recogniser_calls=runs.recogniser,

@@ -30,6 +30,12 @@ class ExtractSubtitlesOutput(TaskOutput):
     """Languages of the subtitle streams that the file carries: those are exact, and better than anything read."""
     engine: str
     """What has read."""
+    engine_reason: str
+    """Why it was taken."""
+    engine_models: str
+    """Its networks, detector and recogniser."""
+    device: str
+    """Where the networks ran: cpu or cuda."""
     frames: int
     """Frames that were decoded."""
     detector_calls: int

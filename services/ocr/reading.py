@@ -95,7 +95,9 @@ class _Reading:
             self._lines, film, options, seconds, seconds / max(1, self._frames - 1)
         )
         figures = Figures(self._frames, replace(self._engine.runs))
-        return Result(film, self._view.zones, cue_list, static, scene, figures, self._engine.name)
+        return Result(
+            film, self._view.zones, cue_list, static, scene, figures, self._engine.name, self._engine.device
+        )
 
 
 def sorted_out(

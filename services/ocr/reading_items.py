@@ -79,3 +79,5 @@ class Result:
     scene: tuple[ReadLine, ...]
     figures: Figures
     engine: str
+    device: str = "cpu"
+    """Where the engine's networks ran."""

@@ -9,18 +9,23 @@ from typing import TYPE_CHECKING
 from services.ocr.engine import Engine
 
 if TYPE_CHECKING:
+    from services.ocr.paddle_folder import PaddlePlace
     from services.ocr.reading_items import Options, Position, Progress, Result
     from services.ocr.step_items import Looked, PictureRead, StripsRead
 
-ENGINE = "rapidocr"
-"""The engine, by which its process is found again."""
-
 
 def load(threads: int) -> Engine:
-    """Load the engine; see `by_script.load`."""
+    """Load RapidOCR; see `by_script.load`."""
     from services.ocr import by_script
 
     return by_script.load(threads)
+
+
+def load_paddle(place: PaddlePlace) -> Engine:
+    """Load PaddleOCR; see `by_script.load_paddle`."""
+    from services.ocr import by_script
+
+    return by_script.load_paddle(place)
 
 
 def read_film(engine: Engine, path: Path, options: Options, begun: Position) -> Iterator[Progress | Result]:

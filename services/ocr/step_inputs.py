@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 from nodekit import MediaRef, TaskInput, examples
 from services.ocr.inputs import SubtitleArea
 from services.ocr.languages import Language
+from services.ocr.settings import EngineName
 
 
 class DetectSubtitleAreaInput(TaskInput):
@@ -20,6 +21,8 @@ class DetectSubtitleAreaInput(TaskInput):
     """The folder of a film's pictures (ffmpeg.extract_keyframes makes it), or an archive of them."""
     keyframe_sample_count: int | None = Field(None, ge=1, le=10_000)
     """At most so many of them, evenly spread, are looked at; null: 300."""
+    engine: EngineName = "auto"
+    """What looks; auto: what the node is set to, else PaddleOCR where its model folders are set, else RapidOCR."""
     auto_decompress: bool = True
     """Whether an archive is unpacked; false refuses one."""
     download_from_minio: bool = False
@@ -62,6 +65,8 @@ class PerformOcrInput(TaskInput):
     """The folder of the pictures, or an archive of them."""
     language: Language = "auto"
     """What is written there; auto: found out by script. Others than zh, en, ja and Latin need Tesseract's file of the language."""
+    engine: EngineName = "auto"
+    """What reads; auto: what the node is set to, else PaddleOCR where its model folders are set, else RapidOCR."""
     conf_threshold: float = Field(0.6, ge=0, le=1)
     """Lines that the engine is less sure of are left out."""
     auto_decompress: bool = True
@@ -116,6 +121,8 @@ class ReadImagesInput(TaskInput):
     """A folder of pictures, or an archive of them, in place of `images`."""
     language: Language = "auto"
     """What is written there; auto: found out by script. Others than zh, en, ja and Latin need Tesseract's file of the language."""
+    engine: EngineName = "auto"
+    """What reads; auto: what the node is set to, else PaddleOCR where its model folders are set, else RapidOCR."""
     conf_threshold: float = Field(0.5, ge=0, le=1)
     """Lines that the engine is less sure of are left out."""
 

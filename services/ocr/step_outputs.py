@@ -64,6 +64,10 @@ class DetectSubtitleAreaOutput(TaskOutput):
     """For a URL: what was fetched."""
     engine: str
     """What has looked."""
+    engine_reason: str
+    """Why it was taken."""
+    engine_models: str
+    """Its networks, detector and recogniser."""
 
 
 class CreateStitchedImagesOutput(TaskOutput):
@@ -96,6 +100,10 @@ class PerformOcrOutput(TaskOutput):
     """Frames that were read."""
     engine: str
     """What has read."""
+    engine_reason: str
+    """Why it was taken."""
+    engine_models: str
+    """Its networks, detector and recogniser."""
     detector_calls: int
     """Runs of the detector's network; one sees many strips."""
     recogniser_calls: int
@@ -148,3 +156,7 @@ class ReadImagesOutput(TaskOutput):
     """Pictures that were read."""
     engine: str
     """What has read."""
+    engine_reason: str
+    """Why it was taken."""
+    engine_models: str
+    """Its networks, detector and recogniser."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nodekit import MediaKind, TaskContext, TaskFailed, WarmModel
+from nodekit import MediaKind, TaskContext, TaskFailed
 from services.ocr import reading_worker, step_work
+from services.ocr.engines import engine_for
 from services.ocr.faults import FaultCode, OcrFault
 from services.ocr.film import Area
 from services.ocr.step_inputs import (
@@ -40,24 +39,17 @@ _LINES_LISTED = 200
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 
 
-@asynccontextmanager
-async def engine(context: TaskContext) -> AsyncIterator[WarmModel]:
-    """Hold the engine's process."""
-    load = partial(reading_worker.load, context.threads)
-    async with context.warm(f"{reading_worker.ENGINE}/{context.threads}", load, processor=True) as model:
-        yield model
-
-
 async def detect_subtitle_area(
     request: DetectSubtitleAreaInput, context: TaskContext
 ) -> DetectSubtitleAreaOutput:
     """Look for zones in a folder of pictures."""
+    choice = await engine_for(request.engine, context)
     ref = request.keyframe_dir
     folder = await _folder(context, ref, request.auto_decompress, "/keyframe_dir")
     paths = await context.call(step_work.pictures_below, folder, "/keyframe_dir")
     chosen = step_work.spread(paths, request.keyframe_sample_count or _MOST_PICTURES)
     await context.progress(10, "looking")
-    async with engine(context) as model:
+    async with choice.warm(context) as model:
         looked: Looked = await model.run(reading_worker.look_for_zones, chosen)
     found = looked.found
     if not looked.width:
@@ -100,7 +92,9 @@ async def detect_subtitle_area(
         )
         if is_url
         else None,
-        engine=reading_worker.ENGINE,
+        engine=choice.name,
+        engine_reason=choice.reason,
+        engine_models=choice.models,
     )
 
 
@@ -130,10 +124,11 @@ async def create_stitched_images(
 
 async def perform_ocr(request: PerformOcrInput, context: TaskContext) -> PerformOcrOutput:
     """Read stitched strips."""
+    choice = await engine_for(request.engine, context)
     manifest = await context.fetch(request.manifest_path, kind=MediaKind.DATA)
     folder = await _folder(context, request.multi_frames_path, request.auto_decompress, "/multi_frames_path")
     read: StripsRead | None = None
-    async with engine(context) as model:
+    async with choice.warm(context) as model:
         arguments = (manifest, folder, request.conf_threshold, request.language)
         async with aclosing(model.stream(reading_worker.read_strips, *arguments)) as items:
             async for item in items:
@@ -151,6 +146,8 @@ async def perform_ocr(request: PerformOcrInput, context: TaskContext) -> Perform
         ocr_results_count=len(read.texts),
         frames_count=read.frames,
         engine=read.engine,
+        engine_reason=choice.reason,
+        engine_models=choice.models,
         detector_calls=read.runs.detector,
         recogniser_calls=read.runs.recogniser,
     )
@@ -178,13 +175,14 @@ async def postprocess_and_finalize(
 
 async def read_images(request: ReadImagesInput, context: TaskContext) -> ReadImagesOutput:
     """Read pictures one by one."""
+    choice = await engine_for(request.engine, context)
     if request.images_dir is not None:
         folder = await _folder(context, request.images_dir, True, "/images_dir")
         paths = await context.call(step_work.pictures_below, folder, "/images_dir")
     else:
         paths = [await context.fetch(ref, kind=MediaKind.IMAGE) for ref in request.images or ()]
     read: list[PictureRead] = []
-    async with engine(context) as model:
+    async with choice.warm(context) as model:
         arguments = (paths, request.conf_threshold, request.language)
         async with aclosing(model.stream(reading_worker.read_pictures, *arguments)) as items:
             async for item in items:
@@ -198,7 +196,9 @@ async def read_images(request: ReadImagesInput, context: TaskContext) -> ReadIma
         json_file=await context.store(path, name=path.name),
         images=[_picture_text(one) for one in read[:_LISTED]],
         images_count=sum(one.error is None for one in read),
-        engine=next((one.engine for one in reversed(read) if one.engine), reading_worker.ENGINE),
+        engine=next((one.engine for one in reversed(read) if one.engine), choice.name),
+        engine_reason=choice.reason,
+        engine_models=choice.models,
     )
 
 

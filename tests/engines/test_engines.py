@@ -5,10 +5,7 @@ Weights are random, so that what is found means nothing; every step from the fol
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +15,8 @@ from nodekit.models import model_store
 from nodekit.testkit import NodeUnderTest
 from services.asr.node import node as asr_node
 from services.asr.settings import asr_settings
-from tests.conftest import ROOT
 from tests.engines import tiny_whisper
+from tests.engines.large_engine import LargeEngine, completed
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(1500)]
 
@@ -39,59 +36,34 @@ def sound(tmp_path: Path) -> Path:
     return path
 
 
-@dataclass(frozen=True)
-class Engine:
-    """A large engine and how a test gets at it."""
-
-    name: str
-    """Of `setup/engine.sh`."""
-    maker: str
-    """Module that writes a tiny model's folder."""
-    module: str
-    task: str
-    setting: str
-    """Variable of the setting that names the folder."""
+def of_torch(name: str, maker: str, module: str, task: str) -> LargeEngine:
+    """One of `setup/engine.sh`."""
+    return LargeEngine(f"engine-{name}", ("setup/engine.sh", name), maker, module, task)
 
 
-PYANNOTE = Engine(
+PYANNOTE = of_torch(
     "pyannote",
     "tests.engines.tiny_pyannote",
     "services.diarize.node",
     "pyannote_audio.diarize_speakers",
-    "YIVIDEO_DIARIZE__PIPELINE",
 )
-DEMUCS = Engine(
-    "demucs",
-    "tests.engines.tiny_demucs",
-    "services.separate.node",
-    "audio_separator.separate_vocals",
-    "YIVIDEO_SEPARATE__DEMUCS_FOLDER",
-)
-ROFORMER = replace(
-    DEMUCS, name="separator", maker="tests.engines.tiny_roformer", setting="YIVIDEO_SEPARATE__ROFORMER_FOLDER"
-)
+SEPARATION = ("services.separate.node", "audio_separator.separate_vocals")
+DEMUCS = of_torch("demucs", "tests.engines.tiny_demucs", *SEPARATION)
+ROFORMER = of_torch("separator", "tests.engines.tiny_roformer", *SEPARATION)
 
 
-def run(engine: Engine, folder: Path, task_input: dict[str, Any]) -> list[dict[str, Any]]:
+def run(
+    engine: LargeEngine, folder: Path, setting: str, task_input: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Make an engine's environment and model, and run its task twice; gives both results."""
-    subprocess.run([ROOT / "setup/engine.sh", engine.name], check=True, timeout=900)
-    python = str(ROOT / f".environments/engine-{engine.name}/bin/python")
-    environment = {**os.environ, engine.setting: str(folder), "PYTHONPATH": str(ROOT)}
-    subprocess.run(
-        [python, "-m", engine.maker, str(folder)], check=True, cwd=ROOT, env=environment, timeout=300
-    )
-    given = [engine.module, str(folder.parent), engine.task, json.dumps(task_input)]
-    argv = [python, "-m", "tests.engines.run_task", *given]
-    done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=800)
-    assert done.returncode == 0, done.stdout + done.stderr
-    results = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    assert [result["outcome"] for result in results] == ["completed"] * 2, done.stdout + done.stderr
-    return results
+    engine.make(folder)
+    return completed(engine.results(folder.parent, task_input, {setting: str(folder)}))
 
 
 def test_a_pipeline_of_pyannote(sound: Path, tmp_path: Path) -> None:
     """A folder like community-1's is loaded by pyannote.audio, told how many speak, and warm the second time."""
-    first, second = run(PYANNOTE, tmp_path / "community-1", {"audio_path": str(sound), "max_speakers": 3})
+    given = {"audio_path": str(sound), "max_speakers": 3}
+    first, second = run(PYANNOTE, tmp_path / "community-1", "YIVIDEO_DIARIZE__PIPELINE", given)
     assert first["engine"] == "pyannote.audio"
     assert first["model_name"].startswith("community-1 (pyannote.audio 4")
     assert first["total_speakers"] <= 3
@@ -102,9 +74,11 @@ def test_a_pipeline_of_pyannote(sound: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("engine", "name", "model"), [(DEMUCS, "demucs", "htdemucs"), (ROFORMER, "roformer", "tiny_bs_roformer")]
 )
-def test_a_separator(sound: Path, tmp_path: Path, engine: Engine, name: str, model: str) -> None:
+def test_a_separator(sound: Path, tmp_path: Path, engine: LargeEngine, name: str, model: str) -> None:
     """A folder is loaded by the package's own code without the network; stems have the recording's shape; warm the second time."""
-    first, second = run(engine, tmp_path / "models", {"audio_path": str(sound), "model_name": model})
+    given = {"audio_path": str(sound), "model_name": model}
+    setting = f"YIVIDEO_SEPARATE__{name.upper()}_FOLDER"
+    first, second = run(engine, tmp_path / "models", setting, given)
     assert (first["engine"], first["model_used"].split()[0]) == (name, model)
     assert (first["sound"]["sample_rate"], first["sound"]["channels"]) == (44_100, 2)
     assert (first["statistics"]["model_warm"], second["statistics"]["model_warm"]) == (False, True)

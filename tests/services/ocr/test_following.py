@@ -18,7 +18,7 @@ HALF = Box(20, 40, 150, 80)
 class HalfBlind:
     """An engine that sees half of the line in the first picture that has one, and all of it in others."""
 
-    name = "half blind"
+    name, device = "half blind", "cpu"
 
     def __init__(self) -> None:
         self.runs = Runs()

@@ -16,7 +16,7 @@ from services.ocr.reader import Reader
 class Unsure:
     """An engine that says the same of every line."""
 
-    name = "unsure"
+    name, device = "unsure", "cpu"
 
     def __init__(self, confidence: float) -> None:
         self.runs = Runs()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.ocr.rapid import exposed
+from services.ocr.pp_ocr import exposed
 
 
 def test_of_a_bright_picture_strokes_are_left_and_a_dark_one_is_not_touched() -> None:
