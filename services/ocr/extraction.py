@@ -65,13 +65,17 @@ class Extraction:
         async with self._choice.warm(self._context) as model:
             self.load_seconds += 0.0 if model.warm else model.load_seconds
             arguments = (self._film, self._options, self._position)
+            result: Result | None = None
             async with aclosing(model.stream(reading_worker.read_film, *arguments)) as items:
+                # To its end, behind the result: a stream that is left early costs the loaded engine.
                 async for item in items:
                     if isinstance(item, Result):
-                        await self._feed.drain(_READ_PERCENT, item.film.duration_seconds)
-                        return item
-                    await self._tell(item, of)
-        raise AssertionError("a film that is read ends with its result")
+                        result = item
+                    else:
+                        await self._tell(item, of)
+        assert result is not None, "a film that is read ends with its result"
+        await self._feed.drain(_READ_PERCENT, result.film.duration_seconds)
+        return result
 
     async def _tell(self, item: Progress, of: str) -> None:
         self._lines += item.lines

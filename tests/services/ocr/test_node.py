@@ -52,6 +52,19 @@ async def test_cues_have_the_exact_frames(under_test: NodeUnderTest, tmp_path: P
 
 
 @shared_loop
+async def test_the_second_film_finds_the_engine_loaded(under_test: NodeUnderTest, tmp_path: Path) -> None:
+    """A film that was read to its end leaves the engine as it was; the result says what has read, and why."""
+    film = burned(tmp_path / "film.mkv", [(5, 20, "Warm")], frames=30)
+    request = {"video_path": str(film), "engine": "rapidocr"}
+    for task_id in ("cold", "warm"):
+        result = await under_test.run("paddleocr.extract_subtitles", request, task_id=task_id)
+        assert result.outcome == "completed", result.error
+    assert result.output["load_seconds"] == 0
+    said = [result.output[name] for name in ("engine", "engine_reason", "device", "engine_models")]
+    assert said == ["rapidocr", "it was asked for", "cpu", "PP-OCRv6_det_small+PP-OCRv6_rec_small"]
+
+
+@shared_loop
 async def test_times_of_a_film_of_varying_rate_are_true(under_test: NodeUnderTest, tmp_path: Path) -> None:
     """Frames are not counted: an edge has the timestamp of its own frame."""
     film = burned(tmp_path / "film.mkv", [(9, 33, "Where is it?")], varying=True)
