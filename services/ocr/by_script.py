@@ -10,6 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
+from runtime.heap import KEPT_BYTES, give_back_large_blocks
 from services.ocr.engine import Box, Reading, Runs
 from services.ocr.faults import FaultCode, OcrFault
 from services.ocr.film import Luma
@@ -176,10 +177,13 @@ def share_of(text: str, script: str) -> float:
 
 
 def load(threads: int) -> ScriptEngine:
-    """Load RapidOCR and what Tesseract has; `threads` cores are used."""
+    """Load RapidOCR and what Tesseract has, into a process that is a model's; `threads` cores are used."""
+    # Its tensors come in many sizes, and leave holes in the heap that grow for hours.
+    give_back_large_blocks(KEPT_BYTES)
     return ScriptEngine(RapidEngine(threads), Tesseract())
 
 
 def load_paddle(place: PaddlePlace) -> ScriptEngine:
     """Load PaddleOCR in RapidOCR's place. Raises OcrFault: MODEL_UNSUITABLE, DEVICE_UNAVAILABLE."""
+    give_back_large_blocks(KEPT_BYTES)
     return ScriptEngine(PaddleEngine(place), Tesseract())
