@@ -81,12 +81,7 @@ def submitted(task: task_pb2.Task, url: FileUrl) -> answers.SubmitAnswer:
 def _accepted(task: task_pb2.Task) -> str:
     """Say that a task was taken; also that nobody is there to run it, which most callers would not look for."""
     said = "The task was accepted"
-    return f"{said}: {task.waiting_reason}." if waits_for_nobody(task) else f"{said}."
-
-
-def waits_for_nobody(task: task_pb2.Task) -> bool:
-    """Whether a task could start and no replica is there that would run it; its `waiting_reason` says so."""
-    return task.waiting_reason.startswith("no replica ")
+    return f"{said}: {task.waiting_reason}." if task.lacks_replica else f"{said}."
 
 
 def reuse_info(task: task_pb2.Task) -> answers.ReuseInfo:

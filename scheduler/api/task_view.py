@@ -37,6 +37,7 @@ class TaskView:
         if record.state != "pending" or record.ready_ms < record.not_before_ms:
             return
         if reason := self.nobody_offers(record.name, record.node):
+            task.lacks_replica = True
             task.waiting_reason = f"{reason}; it waits until one is there"
 
     def nobody_offers(self, name: str, node: str) -> str:

@@ -44,14 +44,16 @@ async def test_a_type_that_nobody_runs_says_so_and_waits_or_is_refused(harness: 
     assert not gone.available and gone.HasField("last_seen_time")
     said = "no replica of node media; it waits until one is there"
     assert (await client.submit("waits")).waiting_reason == said
-    assert (await client.get("waits")).waiting_reason == said
+    shown = await client.get("waits")
+    assert (shown.waiting_reason, shown.lacks_replica) == (said, True)
     with pytest.raises(NodeUnavailable, match="no replica of node media") as refused:
         await client.submit("refused", when_unavailable=REFUSE)
     assert refused.value.fields[0].pointer == "/task_name"
     assert (await client.submit("before", when_unavailable=REFUSE)).reuse.hit, "what is there is shown"
     with pytest.raises(TaskConflict):
         await client.submit("before", priority=3, when_unavailable=REFUSE)
-    assert (await client.submit("later", delay_seconds=60)).waiting_reason == "waiting for its start time"
+    later = await client.submit("later", delay_seconds=60)
+    assert (later.waiting_reason, later.lacks_replica) == ("waiting for its start time", False)
     node.draining = False
     await node.notify()
     await (await node.arrival("waits")).complete()

@@ -23,7 +23,6 @@ from gateway.v1.answers import workflows as answers
 from gateway.v1.answers.tasks import ReuseInfo
 from gateway.v1.links import links
 from gateway.v1.preference import applied, wished_wait_seconds
-from gateway.v1.presenter import waits_for_nobody
 from gateway.v1.requests import permitted_user
 from gateway.v1.routes.tasks import states_in
 from gateway.v1.submission import IDEMPOTENCY_HEADER
@@ -132,7 +131,7 @@ def _accepted(seen: SeenWorkflow, mode: str, seconds: int) -> web.Response:
 
 def _taken(workflow: workflow_pb2.Workflow) -> str:
     """Say that a workflow was taken; also what nobody is there to run, which most callers would not look for."""
-    reasons = (task.waiting_reason for task in workflow.tasks if waits_for_nobody(task))
+    reasons = (task.waiting_reason for task in workflow.tasks if task.lacks_replica)
     return ": ".join(("The workflow was accepted", *list(dict.fromkeys(reasons))[:1])) + "."
 
 
