@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, TypeVar
-from urllib.parse import SplitResult, unquote, urlencode, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlencode, urljoin, urlsplit
 
 import orjson
 
@@ -164,7 +164,7 @@ class Bulk:
             )
             if isinstance(location, Reply):
                 return location
-            url = urljoin(url, location)
+            url = _sent_on(url, location)
         raise Broken("it was sent on too often")
 
     def _one(
@@ -253,6 +253,19 @@ class Bulk:
 
 def _whole(response: http.client.HTTPResponse, plain: bool) -> Reply:
     return Reply(response.status, response.headers, response.read())  # type: ignore[arg-type]
+
+
+def _sent_on(url: str, location: str) -> str:
+    """Return where an answer leads to. Raises Broken for what is no address of a web server."""
+    # Headers are read as latin-1; what is no ASCII in an address goes as the bytes that came.
+    plain = quote(location.encode("latin-1", "replace"), safe="%/:?#[]@!$&'()*+,;=-._~")
+    try:
+        to = urlsplit(urljoin(url, plain))
+        if to.scheme in ("http", "https") and to.hostname and to.port != 0:
+            return to.geturl()
+    except ValueError:
+        pass
+    raise Broken(f"it was sent on to {location[:200]!r}, which is no address")
 
 
 def _refusal(response: http.client.HTTPResponse) -> ApiError:

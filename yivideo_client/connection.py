@@ -39,10 +39,22 @@ class Connection:
     """PEM file of the authorities to trust; None: the system's."""
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        if not _is_address(self.url):
             raise ProfileError(f"{self.url!r} is no address of a gateway: http(s)://host[:port][/path]")
+        if self.api_key is not None and not (self.api_key.isascii() and self.api_key.isprintable()):
+            raise ProfileError("the API key has characters that no key has; was a line's end copied with it?")
+        if self.ca_file is not None and not Path(self.ca_file).is_file():
+            raise ProfileError(f"the authorities' file {self.ca_file!r} is not there")
         object.__setattr__(self, "url", self.url.rstrip("/"))
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        named = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # brackets that do not close, a port that is no number
+        return False
+    return bool(named) and url.isprintable() and parts.path.isascii() and not (parts.query or parts.fragment)
 
 
 def profiles_path(environ: Mapping[str, str]) -> Path:

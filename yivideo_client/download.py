@@ -1,26 +1,20 @@
-"""One file's way to the local disk, in segments that several requests fetch and that an interrupted download need not repeat.
-
-Beside `film.mp4` lie, until it is whole, `.film.mp4.part` with the bytes and `.film.mp4.segments` with the ETag they belong to and
-the segments that are here. The journal is written behind the bytes of each segment, so that it never promises too much while the
-machine runs; where the SHA-256 is known it has the last word.
-"""
+"""One file's way to the local disk, in segments that several requests fetch and that an interrupted download need not repeat."""
 
 from __future__ import annotations
 
 import asyncio
-import os
+import re
+import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import orjson
 
 from yivideo_client.bulk import Reply
 from yivideo_client.digest import sha256_of
 from yivideo_client.errors import IntegrityError
 from yivideo_client.landing import Landing, Overlong
 from yivideo_client.models import StoredFile
+from yivideo_client.partial import Journal, Partial, partial
 from yivideo_client.transport import Transport, quoted
 from yivideo_client.tries import FAULTS, Broken
 
@@ -29,48 +23,12 @@ TOLD_BYTES = 4 * 1024 * 1024
 """After so many the progress is told."""
 _AT_FIRST = 2
 _SLOW_SECONDS = 1.0
-"""When no segment has ended for so long, another connection is worth its while: below half a gigabit a second at two of them. A
-disk that writes back stands still for a quarter of a second now and then, and more writers make that worse."""
+"""When no segment has ended for so long, another connection may be worth its while: two give less than half a gigabit a second."""
+_RANGE = re.compile(r"bytes (\d+)-")
 
 
 class _Changed(Exception):
     """The stored file is not the one any more of which segments are here."""
-
-
-@dataclass
-class _Journal:
-    """Which segments of which version of the file are on the disk."""
-
-    path: Path
-    etag: str
-    size: int
-    done: set[int] = field(default_factory=set)
-
-    @classmethod
-    def opened(cls, path: Path, file: StoredFile, part: Path) -> _Journal:
-        """Go on with what an earlier download left, if it is of the same file."""
-        fresh = cls(path, file.etag, file.size)
-        if not file.etag or not part.exists() or part.stat().st_size != file.size:
-            return fresh
-        try:
-            kept = orjson.loads(path.read_bytes())
-            if (kept["etag"], kept["size"], kept["segment"]) == (file.etag, file.size, SEGMENT_BYTES):
-                fresh.done = {int(one) for one in kept["done"]}
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
-        return fresh
-
-    def add(self, segment: int) -> None:
-        self.done.add(segment)
-        record = {
-            "etag": self.etag,
-            "size": self.size,
-            "segment": SEGMENT_BYTES,
-            "done": sorted(self.done),
-        }
-        scratch = self.path.with_suffix(".new")
-        scratch.write_bytes(orjson.dumps(record))
-        scratch.replace(self.path)
 
 
 @dataclass(frozen=True)
@@ -78,8 +36,14 @@ class _Fetch:
     transport: Transport
     file: StoredFile
     descriptor: int
-    journal: _Journal
+    journal: Journal
     through: Callable[[int], None]
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    under_way: dict[int, Landing] = field(default_factory=dict)
+
+    def writing_seconds(self) -> dict[int, float]:
+        """Return, of each segment under way, how long it has waited for the local file."""
+        return {number: landing.writing_seconds() for number, landing in self.under_way.items()}
 
     async def segment(self, number: int) -> None:
         """Fetch one segment, from where it broke off, as often as requests are repeated."""
@@ -94,7 +58,7 @@ class _Fetch:
                 loop.call_soon_threadsafe(self.through, untold)
                 untold = 0
 
-        landing = Landing(self.descriptor, start, end, told)
+        landing = self.under_way[number] = Landing(self.descriptor, start, end, told, turn=self.turn)
         tries = self.transport.tries()
         try:
             while landing.at < end:
@@ -109,6 +73,7 @@ class _Fetch:
                 if landing.at < end:
                     await tries.after(fault)
         finally:
+            del self.under_way[number]
             self.through(untold)
         self.journal.add(number)
 
@@ -119,7 +84,9 @@ class _Fetch:
         def accept(head: Reply) -> None:
             if self.file.etag and (head.headers.get("ETag") or self.file.etag) != self.file.etag:
                 raise _Changed
-            if not whole and head.status != 206:
+            if (head.headers.get("Content-Encoding") or "identity").lower() != "identity":
+                raise Broken("the file came in another encoding than it was asked for")
+            if not whole and (head.status != 206 or not _begins_at(head, landing.at)):
                 raise Broken("a range was answered with something else")
 
         try:
@@ -134,6 +101,13 @@ class _Fetch:
             raise _Changed from None
 
 
+def _begins_at(head: Reply, offset: int) -> bool:
+    """Tell whether a range is the one that was asked for; one without a word on that is believed."""
+    told = head.headers.get("Content-Range")
+    found = _RANGE.match(told) if told else None
+    return told is None or (found is not None and int(found[1]) == offset)
+
+
 async def fetch(
     transport: Transport,
     file: StoredFile,
@@ -144,33 +118,27 @@ async def fetch(
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Fetch a file that was just looked up; returns its bytes. Raises IntegrityError when it changes or does not fit."""
-    part = target.with_name(f".{target.name}.part")
-    journal = _Journal.opened(target.with_name(f".{target.name}.segments"), file, part)
-    descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        os.truncate(descriptor, file.size)
-        await _fetch_all(transport, file, descriptor, journal, parallel, progress)
-        if expected_sha256 and await sha256_of(part) != expected_sha256:
-            _forget(part, journal.path)
+    with partial(target) as part:
+        try:
+            await _fetch_all(transport, file, part, parallel, progress)
+        except _Changed:
+            part.forget()
+            raise IntegrityError(f"{file.path} was replaced while it was downloaded; start again") from None
+        if expected_sha256 and await sha256_of(part.path) != expected_sha256:
+            part.forget()
             raise IntegrityError(f"{file.path} arrived with other bytes than it was stored with")
-    except _Changed:
-        _forget(part, journal.path)
-        raise IntegrityError(f"{file.path} was replaced while it was downloaded; start again") from None
-    finally:
-        os.close(descriptor)
-    part.replace(target)
-    _forget(journal.path)
+        part.finish()
     return file.size
 
 
 async def _fetch_all(
     transport: Transport,
     file: StoredFile,
-    descriptor: int,
-    journal: _Journal,
+    part: Partial,
     parallel: int,
     progress: Callable[[int, int], None] | None,
 ) -> None:
+    journal = part.journal(file, SEGMENT_BYTES)
     segments = range((file.size + SEGMENT_BYTES - 1) // SEGMENT_BYTES)
     missing = [number for number in segments if number not in journal.done]
     done = file.size - sum(min(SEGMENT_BYTES, file.size - number * SEGMENT_BYTES) for number in missing)
@@ -181,7 +149,7 @@ async def _fetch_all(
         if progress:
             progress(done, file.size)
 
-    work = _Fetch(transport, file, descriptor, journal, through)
+    work = _Fetch(transport, file, part.descriptor, journal, through)
     if not missing:
         return
     try:
@@ -193,9 +161,9 @@ async def _fetch_all(
 
 
 async def _at_a_time(work: _Fetch, missing: list[int], parallel: int) -> None:
-    """Fetch segments, at first two at a time; another is begun whenever none has ended for a while, so where the line is the limit.
+    """Fetch segments, at first two at a time; another is begun whenever none has ended for a while and the line is the limit.
 
-    Where it is not, more of them wait for each other at the file, which costs processor time and gains nothing.
+    Where the local disk is, which stands still now and then while it writes back, more of them would only wait for it.
     """
     rest, places, left = iter(missing), min(max(1, parallel), len(missing)), len(missing)
     ended = asyncio.Event()
@@ -213,15 +181,14 @@ async def _at_a_time(work: _Fetch, missing: list[int], parallel: int) -> None:
             group.create_task(worker())
         while left and at_work < places:
             ended.clear()
+            before = work.writing_seconds()
             try:
                 async with asyncio.timeout(_SLOW_SECONDS):
                     await ended.wait()
             except TimeoutError:
-                group.create_task(worker())
-                at_work += 1
-
-
-def _forget(*paths: Path) -> None:
-    for path in paths:
-        with suppress(FileNotFoundError):
-            path.unlink()
+                written = sum(
+                    seconds - before.get(number, 0.0) for number, seconds in work.writing_seconds().items()
+                )
+                if written < at_work * _SLOW_SECONDS / 2:
+                    group.create_task(worker())
+                    at_work += 1

@@ -4,6 +4,7 @@ ClientError
 ├── ConnectionFailed      nothing was heard of the server, for as long as the client tries
 ├── WaitTimeout           the task had not ended in the time that the caller gave; it goes on
 ├── IntegrityError        what arrived is not what the server says it sent
+├── UnexpectedAnswer      what answers is no gateway, or one of another time
 ├── TaskFailed            the task ended as failed
 ├── TaskCancelled         the task ended as cancelled
 ├── WorkflowFailed        the workflow ended as failed
@@ -47,6 +48,10 @@ class WaitTimeout(ClientError):
 
 class IntegrityError(ClientError):
     """A file's bytes do not have the size or the SHA-256 that the server gives for it."""
+
+
+class UnexpectedAnswer(ClientError):
+    """An answer that counts as good and is not what a gateway says: it is another server, or of another version."""
 
 
 class TaskFailed(ClientError):

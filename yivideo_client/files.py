@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from yivideo_client.bulk import Reply
 from yivideo_client.digest import path_of_input, sha256_of
 from yivideo_client.download import fetch
 from yivideo_client.errors import IntegrityError, NotFound
-from yivideo_client.models import StoredFile
+from yivideo_client.models import StoredFile, listed, part
 from yivideo_client.transport import Transport, quoted
-from yivideo_client.tries import FAULTS
+from yivideo_client.tries import FAULTS, Broken
 from yivideo_client.upload import Told, Upload
 
 
@@ -93,7 +94,7 @@ class Files:
         )
         return StoredFile(
             path=path,
-            size=int(reply.headers.get("Content-Length") or 0),
+            size=_length(reply),
             name=path.rpartition("/")[2],
             bucket=bucket,
             etag=reply.headers.get("ETag") or "",
@@ -114,9 +115,9 @@ class Files:
         path = f"/v1/files/list/{quoted(prefix)}" if prefix else "/v1/files/list"
         while True:
             page = await self._transport.call("GET", path, query=query)
-            for one in page["files"]:
-                yield StoredFile.from_answer({"bucket": page["bucket"], **one})
-            if not page["next_page_token"]:
+            for one in listed(page, "files"):
+                yield StoredFile.from_answer({"bucket": page.get("bucket"), **one})
+            if not part(page, "next_page_token"):
                 return
             query["page_token"] = page["next_page_token"]
 
@@ -129,4 +130,12 @@ class Files:
         """Return a URL that works without a key for some hours (1 to 168)."""
         query = {"expires_hours": hours, **({"bucket": bucket} if bucket else {})}
         answer = await self._transport.call("GET", f"/v1/files/url/{quoted(path)}", query=query)
-        return str(answer["download_url"])
+        return str(part(answer, "download_url"))
+
+
+def _length(head: Reply) -> int:
+    """Return how long a file is by its head. Raises Broken for one that does not say: it would be taken for an empty file."""
+    text = head.headers.get("Content-Length") or ""
+    if not (text.isascii() and text.isdecimal()):
+        raise Broken(f"the length of a file was answered with {text!r}")
+    return int(text)

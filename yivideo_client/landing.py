@@ -1,7 +1,8 @@
 """Where a download's bytes land: a range of a local file, filled inside the kernel from plain sockets, else through one buffer.
 
 `splice` hands the pages that the network card or the loopback filled to a pipe and copies them once, into the file's page cache;
-a read and a write copy twice. Where socket or file system knows no `splice`, the rest is read and written.
+a read and a write copy twice. Where socket or file system knows no `splice`, the rest is read and written. Those that fill one
+file write by turns: inside the kernel a file has one writer at a time, and the others spin for it, which costs processor time.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import http.client
 import io
 import os
 import select
+import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from yivideo_client.tries import Broken
@@ -39,6 +42,15 @@ class Landing:
     told: Callable[[int], None]
     """Called, in the thread that fills, with how many more bytes are here."""
     in_kernel: bool = hasattr(os, "splice")
+    turn: AbstractContextManager[object] = field(default_factory=threading.Lock)
+    """Held while the file is written; the same for all that fill one file."""
+    _written_seconds: float = 0.0
+    _writing_since: float | None = None
+
+    def writing_seconds(self) -> float:
+        """Return how long the file, or a turn at it, was waited for; what is left of the time the network was."""
+        since = self._writing_since
+        return self._written_seconds + (time.monotonic() - since if since is not None else 0.0)
 
     def fill(self, response: http.client.HTTPResponse, *, plain: bool) -> None:
         """Take an answer's body; `plain`: its socket gives the bytes as they are. Raises Broken, Overlong, OSError of the disk."""
@@ -64,9 +76,20 @@ class Landing:
             raise Overlong
         view = memoryview(piece)
         while view:
-            written = os.pwrite(self.descriptor, view, self.at)
+            with self._at_the_file():
+                written = os.pwrite(self.descriptor, view, self.at)
             self._landed(written)
             view = view[written:]
+
+    @contextmanager
+    def _at_the_file(self) -> Iterator[None]:
+        self._writing_since = began = time.monotonic()
+        try:
+            with self.turn:
+                yield
+        finally:
+            self._written_seconds += time.monotonic() - began
+            self._writing_since = None
 
     def _landed(self, count: int) -> None:
         self.at += count
@@ -109,7 +132,8 @@ class Landing:
             moved = 0
             if self.in_kernel:
                 try:
-                    moved = os.splice(out, self.descriptor, count, offset_dst=self.at)
+                    with self._at_the_file():
+                        moved = os.splice(out, self.descriptor, count, offset_dst=self.at)
                     self._landed(moved)
                 except OSError as error:
                     if error.errno not in _IMPOSSIBLE:

@@ -2,14 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
+
+from yivideo_client.errors import UnexpectedAnswer
 
 TERMINAL_STATUSES = frozenset({"completed", "failed", "cancelled"})
 TERMINAL_EVENTS = frozenset({"completed", "failed", "cancelled"})
 
 Json = dict[str, Any]
+T = TypeVar("T")
+
+
+def reads(
+    what: str,
+) -> Callable[[Callable[[type[T], Mapping[str, Any]], T]], Callable[[type[T], Mapping[str, Any]], T]]:
+    """Let a reader of answers raise UnexpectedAnswer for an answer that has not the form of what it reads."""
+
+    def bounded(read: Callable[[type[T], Mapping[str, Any]], T]) -> Callable[[type[T], Mapping[str, Any]], T]:
+        @wraps(read)
+        def reader(cls: type[T], body: Mapping[str, Any]) -> T:
+            try:
+                return read(cls, body)
+            except (AttributeError, KeyError, TypeError, ValueError) as fault:
+                raise UnexpectedAnswer(f"{what} was expected, and something else was answered") from fault
+
+        return reader
+
+    return bounded
+
+
+def part(answer: Any, name: str) -> Any:
+    """Return a field that an answer must have. Raises UnexpectedAnswer."""
+    if not isinstance(answer, dict) or name not in answer:
+        raise UnexpectedAnswer(f"an answer with the field {name!r} was expected, and something else came")
+    return answer[name]
+
+
+def listed(answer: Any, name: str) -> list[Json]:
+    """Return a list of objects that an answer must have. Raises UnexpectedAnswer."""
+    found = part(answer, name)
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise UnexpectedAnswer(f"a list of objects was expected as {name!r}, and something else came")
+    return found
 
 
 @dataclass(frozen=True)
@@ -54,9 +91,10 @@ class StoredFile:
     raw: Json = field(default_factory=dict, repr=False)
 
     @classmethod
+    @reads("a file")
     def from_answer(cls, body: Mapping[str, Any]) -> StoredFile:
         """Read it from a task's output, a listing or an upload's answer."""
-        path = str(body.get("path") or body.get("file_path") or "")
+        path = str(body.get("path") or body["file_path"])
         return cls(
             path=path,
             size=int(body.get("size", 0)),
@@ -96,6 +134,7 @@ class Task:
         return self.status in TERMINAL_STATUSES
 
     @classmethod
+    @reads("a task")
     def from_answer(cls, body: Mapping[str, Any]) -> Task:
         """Read it from the answer of a submission, a status, a record or a list."""
         result = body.get("result") or {}
@@ -152,6 +191,7 @@ class TaskType:
     raw: Json = field(default_factory=dict, repr=False)
 
     @classmethod
+    @reads("a task type")
     def from_answer(cls, body: Mapping[str, Any]) -> TaskType:
         """Read it from the list of task types."""
         return cls(

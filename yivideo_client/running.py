@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from yivideo_client.errors import TaskCancelled, TaskFailed
 from yivideo_client.models import Event, StoredFile, Task
+from yivideo_client.together import together
 
 UPLOAD_PREFIX = "uploads"
 """Where `run` puts local files."""
@@ -107,9 +108,7 @@ class Running:
                     await each(file, target)
 
         targets = [local_path(task.task_id, file.path, folder) for file in task.files]
-        async with asyncio.TaskGroup() as group:
-            for file, target in zip(task.files, targets, strict=True):
-                group.create_task(one(file, target))
+        await together(one(file, target) for file, target in zip(task.files, targets, strict=True))
         return targets
 
     async def _uploaded(self, value: Any) -> Any:

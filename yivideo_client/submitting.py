@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
-from yivideo_client.errors import ApiError, api_error
-from yivideo_client.models import Task
+from yivideo_client.errors import ApiError, UnexpectedAnswer, api_error
+from yivideo_client.models import Task, listed, part
 from yivideo_client.transport import Transport
 from yivideo_client.tries import PASSING
 
@@ -82,11 +82,14 @@ async def _answers(transport: Transport, batch: Sequence[Body]) -> list[Task | A
             return [error]
         middle = len(batch) // 2
         return [*await _answers(transport, batch[:middle]), *await _answers(transport, batch[middle:])]
-    return [_outcome(body, item) for body, item in zip(batch, answer["results"], strict=True)]
+    results = listed(answer, "results")
+    if len(results) != len(batch):
+        raise UnexpectedAnswer(f"{len(batch)} tasks were submitted, and {len(results)} were answered for")
+    return [_outcome(body, item) for body, item in zip(batch, results, strict=True)]
 
 
 def _outcome(body: Body, item: Mapping[str, Any]) -> Task | ApiError:
-    if item["task"] is not None:
+    if part(item, "task") is not None:
         return Task.from_answer({"task_name": body.get("task_name", ""), **item["task"]})
     error = item["error"]
     return api_error(

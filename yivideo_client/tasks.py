@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 from yivideo_client.errors import ApiError, WaitTimeout
-from yivideo_client.models import Event, Task, TaskType
+from yivideo_client.models import Event, Task, TaskType, listed, part
 from yivideo_client.submitting import submitted
 from yivideo_client.transport import CALL_SECONDS, Transport, quoted
 from yivideo_client.watching import watched
@@ -52,7 +52,8 @@ class Tasks:
             repeatable=True,
             seconds=CALL_SECONDS + wait_seconds,
         )
-        return Task.from_answer({"task_name": task_name, **answer})
+        named = {"task_name": task_name, **answer} if isinstance(answer, dict) else answer
+        return Task.from_answer(named)
 
     async def submit_many(self, bodies: Iterable[Mapping[str, Any]]) -> Sequence[Task | ApiError]:
         """Ask for many tasks; returns, in their order, each as it was accepted or why it was refused.
@@ -95,9 +96,9 @@ class Tasks:
         query.setdefault("page_size", _PAGE_SIZE)
         while True:
             page = await self._transport.call("GET", "/v1/tasks", query=query)
-            for one in page["tasks"]:
+            for one in listed(page, "tasks"):
                 yield Task.from_answer(one)
-            if not page["next_page_token"]:
+            if not part(page, "next_page_token"):
                 return
             query["page_token"] = page["next_page_token"]
 
@@ -119,7 +120,7 @@ class Tasks:
     async def types(self) -> Sequence[TaskType]:
         """Return the kinds of task that the installation knows, in name order."""
         answer = await self._transport.read("/v1/task-types")
-        return [TaskType.from_answer(one) for one in answer["task_types"]]
+        return [TaskType.from_answer(one) for one in listed(answer, "task_types")]
 
     async def deliveries(self, task_id: str) -> dict[str, Any]:
         """Return how a task's callback fared."""

@@ -19,10 +19,12 @@ from typing import BinaryIO
 import orjson
 
 from yivideo_client.digest import sha256_of
-from yivideo_client.errors import IntegrityError, NotFound
+from yivideo_client.errors import IntegrityError, NotFound, UnexpectedAnswer
+from yivideo_client.local_file import opened
 from yivideo_client.models import StoredFile
+from yivideo_client.together import together
 from yivideo_client.transport import Transport, quoted
-from yivideo_client.tries import FAULTS, Broken
+from yivideo_client.tries import FAULTS
 
 PART_BYTES = 64 * 1024 * 1024
 PARTS_FOLDER = ".parts"
@@ -50,7 +52,7 @@ class Upload:
 
     async def run(self, parts: bool | None) -> StoredFile:
         """Send the file: in parts, whole, or (None) whole and on in parts when it broke. Raises IntegrityError."""
-        file = await asyncio.to_thread(self.source.open, "rb")
+        file = await asyncio.to_thread(opened, self.source)
         with closing(file):
             size = os.fstat(file.fileno()).st_size
             if parts is None:
@@ -105,10 +107,11 @@ class Upload:
             f"/v1/files/{quoted(path)}", {"Content-Type": kind, **headers}, file, size,
             query={"bucket": self.bucket} if self.bucket else None, sent=sent, offset=offset,
         )  # fmt: skip
+        # What is not as a gateway says it is not sent again: whatever took the file would take it again.
         try:
             return StoredFile.from_answer(orjson.loads(reply.body))
         except orjson.JSONDecodeError:
-            raise Broken("the upload was answered with something that is no JSON") from None
+            raise UnexpectedAnswer("the upload was answered with something that is no JSON") from None
 
     async def _in_parts(self, file: BinaryIO, size: int, digest: str) -> StoredFile:
         """Send what is not there yet, then have the store make the file of it."""
@@ -130,12 +133,7 @@ class Upload:
             async with places:
                 await self._part(file, path, start, min(length, size - start), sent)
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for path, start in zip(paths, starts, strict=True):
-                    group.create_task(one(path, start))
-        except* Exception as several:
-            raise several.exceptions[0] from several
+        await together(one(path, start) for path, start in zip(paths, starts, strict=True))
         return await self._composed(paths, size, digest)
 
     async def _part(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from yivideo_client.models import TERMINAL_STATUSES, Json, StoredFile, TaskError, task_error
+from yivideo_client.models import TERMINAL_STATUSES, Json, StoredFile, TaskError, reads, task_error
 
 WORKFLOW_ENDS = frozenset({"workflow_completed", "workflow_failed", "workflow_cancelled"})
 """Events behind which nothing follows, unless the workflow is let go on."""
@@ -34,6 +34,7 @@ class WorkflowTask:
     raw: Json = field(default_factory=dict, repr=False)
 
     @classmethod
+    @reads("a task of a workflow")
     def from_answer(cls, body: Mapping[str, Any]) -> WorkflowTask:
         """Read it from the answer of a submission or from a workflow."""
         error = body.get("error_detail")
@@ -77,6 +78,7 @@ class Workflow:
         return self.status in TERMINAL_STATUSES
 
     @classmethod
+    @reads("a workflow")
     def from_answer(cls, body: Mapping[str, Any]) -> Workflow:
         """Read it from the answer of a submission, a record or a list."""
         told = body.get("tasks") or ()
@@ -116,6 +118,7 @@ class Template:
     raw: Json = field(default_factory=dict, repr=False)
 
     @classmethod
+    @reads("a template")
     def from_answer(cls, body: Mapping[str, Any]) -> Template:
         """Read it from the list of templates."""
         return cls(

@@ -10,6 +10,7 @@ from pathlib import Path
 from yivideo_client.errors import WorkflowCancelled, WorkflowFailed
 from yivideo_client.models import Event, StoredFile
 from yivideo_client.running import FileCalls, local_path
+from yivideo_client.together import together
 from yivideo_client.workflow_models import Workflow, WorkflowTask
 
 _PARALLEL_FILES = 4
@@ -49,9 +50,7 @@ class RunningWorkflows:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 await self._files.download(file, target)
 
-        async with asyncio.TaskGroup() as group:
-            for (_, file), target in zip(files, targets, strict=True):
-                group.create_task(one(file, target))
+        await together(one(file, target) for (_, file), target in zip(files, targets, strict=True))
         return targets
 
 

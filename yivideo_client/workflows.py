@@ -10,7 +10,7 @@ from typing import Any
 
 from yivideo_client.errors import NotFound, WaitTimeout
 from yivideo_client.files import Files
-from yivideo_client.models import Event
+from yivideo_client.models import Event, listed, part
 from yivideo_client.transport import CALL_SECONDS, Transport, quoted
 from yivideo_client.watching import watched
 from yivideo_client.workflow_models import WORKFLOW_ENDS, Template, Workflow, result_files
@@ -131,7 +131,7 @@ class Workflows(RunningWorkflows):
     async def templates(self) -> Sequence[Template]:
         """Return the workflows that are ready made, in name order."""
         answer = await self._transport.read("/v1/workflows/templates")
-        return [Template.from_answer(one) for one in answer["templates"]]
+        return [Template.from_answer(one) for one in listed(answer, "templates")]
 
     async def template(self, name: str) -> Template:
         """Return one template. Raises NotFound with the nearest names."""
@@ -160,9 +160,9 @@ class Workflows(RunningWorkflows):
         query.setdefault("page_size", _PAGE_SIZE)
         while True:
             page = await self._transport.call("GET", "/v1/workflows", query=query)
-            for one in page["workflows"]:
+            for one in listed(page, "workflows"):
                 yield Workflow.from_answer(one)
-            if not page["next_page_token"]:
+            if not part(page, "next_page_token"):
                 return
             query["page_token"] = page["next_page_token"]
 

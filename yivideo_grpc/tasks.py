@@ -12,6 +12,7 @@ from yivideo.file.v1 import file_pb2
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 from yivideo_client.errors import ApiError, NotFound, WaitTimeout
 from yivideo_client.models import Event, Task, TaskType
+from yivideo_client.together import together
 from yivideo_client.tries import FAULTS, Broken
 from yivideo_grpc.calls import CALL_SECONDS, Calls
 from yivideo_grpc.faults import told
@@ -69,9 +70,7 @@ class GrpcTasks:
                 except ApiError as error:
                     made[index] = error
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(_AT_ONCE, len(given))):
-                group.create_task(work())
+        await together(work() for _ in range(min(_AT_ONCE, len(given))))
         return [made[index] for index in range(len(given))]
 
     async def get(self, task_id: str) -> Task:

@@ -39,6 +39,7 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (errors.ConnectionFailed, UNAVAILABLE),
     (errors.WaitTimeout, TIMED_OUT),
     (errors.IntegrityError, UNAVAILABLE),
+    (errors.UnexpectedAnswer, UNAVAILABLE),
     (TimeoutError, TIMED_OUT),
     (OSError, LOCAL_FILE),
 )
@@ -71,7 +72,9 @@ def tell(error: BaseException, of: str = "") -> None:
 
 
 def _hint(error: BaseException) -> str:
-    """Say what may be done about a server that is not there."""
+    """Say what may be done about a server that is not there, or is another one."""
+    if isinstance(error, errors.UnexpectedAnswer):
+        return "; is that the address of a gateway?"
     if not isinstance(error, errors.ConnectionFailed):
         return ""
     if urlsplit(error.address).hostname in ("127.0.0.1", "localhost", "::1"):

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import orjson
 
 from yivideo_client.cli.failures import UsageError
+from yivideo_client.local_file import is_file_here
 from yivideo_client.models import Json, TaskType
 
 _PATH_ENDINGS = ("_path", "_file", "_url", "_paths", "_files")
@@ -139,7 +140,7 @@ def parse(task_type: TaskType, words: Sequence[str], command: str = RUN, own: Se
     }
     media = {pointer.removeprefix("/") for pointer in task_type.media_fields}
     return {
-        name: Path(value) if name in media and isinstance(value, str) and Path(value).is_file() else value
+        name: Path(value) if name in media and isinstance(value, str) and is_file_here(value) else value
         for name, value in read.items()
     }
 
@@ -180,7 +181,7 @@ def _local(name: str, value: str) -> str | Path:
     """Return a local file as a Path, which is uploaded: what `@` begins, or a path field's value that exists here."""
     if value.startswith("@"):
         return Path(value[1:])
-    if name.endswith(_PATH_ENDINGS) and Path(value).is_file():
+    if name.endswith(_PATH_ENDINGS) and is_file_here(value):
         return Path(value)
     return value
 

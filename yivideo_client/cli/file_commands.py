@@ -12,6 +12,7 @@ from yivideo_client.cli.bars import Bars
 from yivideo_client.cli.options import FormatOption
 from yivideo_client.cli.output import Format, print_json, print_table
 from yivideo_client.cli.session import Session
+from yivideo_client.local_file import name_in_store
 from yivideo_client.models import StoredFile
 
 if TYPE_CHECKING:
@@ -43,7 +44,11 @@ def put(
         with Bars(quiet=quiet) as bars:
             shown = partial(bars.transfer, source.name, "uploaded")
             return await client.files.upload(
-                source, path or source.name, only_new=only_new, parts=parts or None, progress=shown
+                source,
+                path or name_in_store(source.name),
+                only_new=only_new,
+                parts=parts or None,
+                progress=shown,
             )
 
     print(session.run(work).path)
@@ -53,13 +58,16 @@ def put(
 def get(
     context: typer.Context,
     path: RemotePath,
-    target: Annotated[Path | None, typer.Argument(help="Local file or folder; default: here.")] = None,
+    target: Annotated[str, typer.Argument(help="Local file or folder; default: here.")] = ".",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Download a file; one that was interrupted goes on. Writes the local path."""
     session: Session = context.obj
     name = path.rpartition("/")[2]
-    where = Path(name) if target is None else target / name if target.is_dir() else target
+    if name in ("", ".", ".."):
+        raise typer.BadParameter(f"{path!r} names no file; `yivideo file ls {path}` lists what is below it")
+    is_folder = target.endswith("/") or Path(target).is_dir()
+    where = Path(target, name) if is_folder else Path(target)
 
     async def work(client: AsyncClient) -> None:
         with Bars(quiet=quiet) as bars:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -69,7 +70,16 @@ def local_facts(source: str, written: Sequence[Path]) -> dict[str, object]:
 
 def with_local_files(raw: Mapping[str, Any], source: str, written: Sequence[Path]) -> dict[str, Any]:
     """Add to a server's answer which local file went in and which came out, for `print_json_line`."""
-    return {**raw, "local_input": source or None, "local_files": [str(path) for path in written]}
+    return {
+        **raw,
+        "local_input": _as_text(source) or None,
+        "local_files": [_as_text(str(path)) for path in written],
+    }
+
+
+def _as_text(name: str) -> str:
+    """Return a local file's name as JSON can have it: bytes that are no text are written `\\xff`."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def _cell(value: object) -> str:

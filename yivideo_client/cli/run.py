@@ -16,6 +16,7 @@ from yivideo_client.cli.failures import UsageError, exit_code, tell
 from yivideo_client.cli.fields import RUN, input_file_field, parse
 from yivideo_client.cli.output import with_local_files
 from yivideo_client.errors import ApiError, ClientError, NotFound
+from yivideo_client.local_file import folder_to_write, is_file_here
 from yivideo_client.models import Json, Task, TaskType
 from yivideo_client.running import UPLOAD_PREFIX
 
@@ -103,7 +104,7 @@ def inputs_of(plan: Plan, task_type: TaskType) -> list[Json]:
         raise UsageError(f"{task_type.name} takes no file beside its options")
     if len(plan.files) > 1 and plan.task_id:
         raise UsageError("--id names one, and several files are several of them")
-    missing = [path for path in plan.files if not Path(path).is_file()]
+    missing = [path for path in plan.files if not is_file_here(path)]
     if missing:
         raise UsageError(
             f"{', '.join(missing)}: no such file here; what is in the store goes behind its field: --{name} {missing[0]}"
@@ -112,7 +113,12 @@ def inputs_of(plan: Plan, task_type: TaskType) -> list[Json]:
 
 
 def jobs_of(plan: Plan, task_type: TaskType) -> list[Job]:
-    """Return what a plan asks for, a job for each local file, whose results have a folder each. Raises UsageError."""
+    """Return what a plan asks for, a job for each local file, whose results have a folder each.
+
+    Raises UsageError, and OSError when the folder for results could not be written: before anything runs.
+    """
+    if plan.folder is not None:
+        folder_to_write(plan.folder)
     inputs = inputs_of(plan, task_type)
     if len(plan.files) < 2:
         name = Path(plan.files[0]).name if plan.files else _local_name(inputs[0])
