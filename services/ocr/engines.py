@@ -98,8 +98,8 @@ def _rapid(threads: int, reason: str) -> Choice:
     if not _version(RAPID):
         raise OcrFault(
             FaultCode.ENGINE_MISSING,
-            "RapidOCR is not installed here (PaddleOCR's environment cannot have both): set ocr.detector_folder and "
-            "ocr.recogniser_folder, or run the node in the environment `light`",
+            "RapidOCR is not installed in this environment, which is PaddleOCR's: read with that (ocr.detector_folder, "
+            "ocr.recogniser_folder), or run the node in the environment `light`",
         )
     load = partial(reading_worker.load, threads)
     return Choice(RAPID, _RAPID_MODELS, f"{RAPID}/{threads}", load, reason)
