@@ -1,8 +1,9 @@
 """What the command line costs, against curl: `make bench-cli`.
 
 Both sides do the same against one stack, in turns: upload a film, submit, wait for the end, download the
-result; then files of half a GiB and of two up and down; then many submissions, one by one and by the batch. Targets: help ≤ 300 ms,
-at most 0.5 s more a run, transfers within 10 % of curl's time.
+result; then files of half a GiB and of two up and down, by the command, by the library in a process that has it loaded,
+and by curl; then many submissions, one by one and by the batch. Targets: help ≤ 300 ms, at most 0.5 s more a run,
+transfers of the library within 10 % of curl's time. The command's transfers are shown too, and have its start in them.
 """
 
 from __future__ import annotations
@@ -49,11 +50,11 @@ class Cost(NamedTuple):
 
     seconds: float
     cpu_seconds: float
-    """Of the commands that it ran; the servers' are the same for both sides."""
+    """Of this process and the commands that it ran; the servers' are the same for all sides."""
 
 
-Costs = tuple[list[Cost], list[Cost]]
-"""Ours and curl's, round by round."""
+Costs = dict[str, list[Cost]]
+"""Of each side, round by round: the command, the library (`client`), curl."""
 
 
 def cost(work: Callable[[], object]) -> Cost:
@@ -64,18 +65,24 @@ def cost(work: Callable[[], object]) -> Cost:
 
 
 def _used() -> float:
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return ended.ru_utime + ended.ru_stime
+    both = [resource.getrusage(who) for who in (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF)]
+    return sum(one.ru_utime + one.ru_stime for one in both)
 
 
-def in_turns(rounds: int, first: Callable[[], object], second: Callable[[], object]) -> Costs:
+def in_turns(rounds: int, **sides: Callable[[], object]) -> Costs:
     """Return the cost of each, round by round; who begins alternates."""
-    both: Costs = ([], [])
+    costs: Costs = {name: [] for name in sides}
     for turn in range(rounds):
-        order = ((0, first), (1, second)) if turn % 2 else ((1, second), (0, first))
-        for index, work in order:
-            both[index].append(cost(work))
-    return both
+        for name in list(sides) if turn % 2 else reversed(list(sides)):
+            costs[name].append(cost(sides[name]))
+    return costs
+
+
+def ratio(costs: Costs, side: str) -> float:
+    """Return a side's time against curl's, the median of the rounds."""
+    return statistics.median(
+        ours.seconds / curl.seconds for ours, curl in zip(costs[side], costs["curl"], strict=True)
+    )
 
 
 def quiet(*words: str, **environment: str) -> None:
@@ -119,31 +126,42 @@ def runs(url: str, folder: Path) -> Costs:
 
     ours()
     curl()
-    return in_turns(RUNS, ours, curl)
+    return in_turns(RUNS, yivideo=ours, curl=curl)
 
 
 def transfers(url: str, folder: Path, mib: int, rounds: int) -> dict[str, Costs]:
-    """Return costs of uploads and downloads, ours and curl's, and hold that the bytes are right."""
-    source, ours, curl = folder / "large.bin", folder / "ours.bin", folder / "curl.bin"
+    """Return costs of uploads and downloads, and hold that the bytes are right."""
+    source, ours, by_client, curl = (folder / f"{name}.bin" for name in ("large", "ours", "client", "curl"))
     piece = random.randbytes(1 << 20)
     with source.open("wb") as file:
         for _ in range(mib):
             file.write(piece)
     remote = f"{url}/v1/files"
+
+    async def put() -> None:
+        async with AsyncClient(url) as client:
+            await client.files.upload(source, "large/client.bin")
+
+    async def get() -> None:
+        async with AsyncClient(url) as client:
+            await client.files.download("large/client.bin", by_client)
+
     up = in_turns(
         rounds,
-        lambda: quiet(*YIVIDEO, "--url", url, "file", "put", str(source), "large/ours.bin", "-q"),
-        lambda: quiet("curl", "-sSf", "-T", str(source), f"{remote}/large/curl.bin"),
+        yivideo=lambda: quiet(*YIVIDEO, "--url", url, "file", "put", str(source), "large/ours.bin", "-q"),
+        client=lambda: asyncio.run(put()),
+        curl=lambda: quiet("curl", "-sSf", "-T", str(source), f"{remote}/large/curl.bin"),
     )
     down = in_turns(
         rounds,
-        lambda: quiet(*YIVIDEO, "--url", url, "file", "get", "large/ours.bin", str(ours), "-q"),
-        lambda: quiet("curl", "-sSf", "-o", str(curl), f"{remote}/download/large/ours.bin"),
+        yivideo=lambda: quiet(*YIVIDEO, "--url", url, "file", "get", "large/ours.bin", str(ours), "-q"),
+        client=lambda: asyncio.run(get()),
+        curl=lambda: quiet("curl", "-sSf", "-o", str(curl), f"{remote}/download/large/ours.bin"),
     )
     digests = set()
-    for path in (source, ours, curl):
-        with path.open("rb") as file:
-            digests.add(hashlib.file_digest(file, "sha256").digest())
+    for path in (source, ours, by_client, curl):
+        with path.open("rb") as stored:
+            digests.add(hashlib.file_digest(stored, "sha256").digest())
         path.unlink()
     assert len(digests) == 1, "what came back is not what was sent"
     return {f"upload {mib} MiB": up, f"download {mib} MiB": down}
@@ -190,25 +208,26 @@ def main() -> int:
         rows, submits = asyncio.run(measure(Path(name)))
     help_ms = 1000 * statistics.median(cost(lambda: quiet(*YIVIDEO, "--help")).seconds for _ in range(RUNS))
     single, batch = map(statistics.median, submits)
-    print(f"{'':20}{'yivideo s':>12}{'curl s':>12}{'ratio':>8}{'CPU s':>10}{'CPU curl':>10}")
-    for label, both in rows.items():
-        a, b = (statistics.median(one.seconds for one in side) for side in both)
-        used, of_curl = (statistics.median(one.cpu_seconds for one in side) for side in both)
-        print(f"{label:20}{a:>12.3f}{b:>12.3f}{a / b:>8.2f}{used:>10.2f}{of_curl:>10.2f}")
+    print(f"{'':20}{'':10}{'seconds':>9}{'of curl':>9}{'CPU s':>9}")
+    for label, costs in rows.items():
+        for side, rounds in costs.items():
+            seconds, used = (statistics.median(figures) for figures in zip(*rounds, strict=True))
+            print(f"{label:20}{side:10}{seconds:>9.3f}{ratio(costs, side):>9.2f}{used:>9.2f}")
     print(
         f"{SUBMISSIONS} submissions: {single:.2f} s one by one ({AT_ONCE} under way), {batch:.2f} s by the batch"
     )
-    ratios = {
-        label: statistics.median(a.seconds / b.seconds for a, b in zip(*rows[label], strict=True))
-        for label in rows
-        if label != "run"
-    }
-    ours, curl = (statistics.median(one.seconds for one in side) for side in rows["run"])
+    transferred = {label: costs for label, costs in rows.items() if label != "run"}
+    ratios = {label: ratio(costs, "client") for label, costs in transferred.items()}
+    ours, curl = (statistics.median(one.seconds for one in rows["run"][side]) for side in ("yivideo", "curl"))
     overhead = ours - curl
     figures = {
         "help_ms": round(help_ms),
         "run_overhead_ms": round(1000 * overhead),
-        **{f"{label.replace(' ', '_')}_ratio_curl": round(ratio, 3) for label, ratio in ratios.items()},
+        **{f"{label.replace(' ', '_')}_ratio_curl": round(one, 3) for label, one in ratios.items()},
+        **{
+            f"{label.replace(' ', '_')}_command_ratio_curl": round(ratio(costs, "yivideo"), 3)
+            for label, costs in transferred.items()
+        },
         "batch_submissions_per_second": round(SUBMISSIONS / batch),
         "batch_ratio_single": round(single / batch, 2),
     }

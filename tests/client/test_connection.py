@@ -76,7 +76,35 @@ def test_a_profile_that_is_not_there(home: dict[str, str]) -> None:
         resolve(profile="labs", environ=home)
 
 
-@pytest.mark.parametrize("url", ["video.example", "ftp://x", "http://", "http://x?y", ""])
+@pytest.mark.parametrize("key", ["yiv_a\n", "yiv_a\r\nX-Other: 1", "yiv_ключ", "yiv_\x00"])
+def test_what_is_no_key(key: str) -> None:
+    """A key copied with its line's end, or with what no header may have, is told before a request, and without being shown."""
+    with pytest.raises(ProfileError, match="API key") as told:
+        Connection("http://x", key)
+    assert "yiv_" not in str(told.value)
+
+
+def test_authorities_that_are_not_there(home: dict[str, str]) -> None:
+    """A file of authorities that is not there is named."""
+    with pytest.raises(ProfileError, match="nowhere"):
+        resolve("https://x", environ={**home, "YIVIDEO_CA_FILE": "/nowhere.pem"})
+
+
+@pytest.mark.parametrize(
+    "url", ["http://münchen.example", "http://[::1]:8788", "https://x/base", "http://x:80/"]
+)
+def test_what_is_an_address(url: str) -> None:
+    """Names in any letters, IPv6, and a path before the gateway's own."""
+    assert Connection(url).url == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "video.example", "ftp://x", "http://", "http://x?y", "", "http://[::1", "http://x:port", "http://x:0",
+        "http://x:99999", "http://x/a b\n", "http://x/ü",
+    ],
+)  # fmt: skip
 def test_what_is_no_address(url: str) -> None:
     """Only http and https with a host, and no query."""
     with pytest.raises(ProfileError):

@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from typer.testing import CliRunner
 
 from tests.client.conftest import ScriptedServer
 from tests.client.test_transfers import Store
 from yivideo_client import AsyncClient, StoredFile, Task, errors
 from yivideo_client.cli.fields import parse
+from yivideo_client.cli.main import app
 from yivideo_client.cli.run import Plan, jobs_of
 from yivideo_client.digest import path_of_input, sha256_of
 from yivideo_client.download import _at_a_time
@@ -178,6 +180,13 @@ def test_a_folder_for_results_is_looked_at_first(tmp_path: Path, below: str) -> 
     with pytest.raises(NotADirectoryError, match="out"):
         jobs_of(plan, FILM)
     assert jobs_of(Plan("a.b", [], [], folder=tmp_path / "new" / "er"), FILM)
+
+
+@pytest.mark.parametrize("path", ["films/", "films/..", "/", "."])
+def test_a_path_that_names_no_file(path: str) -> None:
+    """`file get` of a folder is a wrong command line, and says how its files are listed."""
+    ran = CliRunner().invoke(app, ["--url", "http://127.0.0.1:9", "file", "get", path])
+    assert ran.exit_code == 2 and "file ls" in ran.output
 
 
 def test_a_long_link_is_no_local_file() -> None:
