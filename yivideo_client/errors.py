@@ -161,6 +161,15 @@ _CLASSES: Mapping[int, type[ApiError]] = {
 }
 
 
+_UNTOLD: Mapping[int, str] = {
+    401: "there is no key, or one that the server does not know",
+    403: "the key may not do this",
+    404: "it is not there, or is not this key's",
+    429: "too many requests",
+}
+"""What an answer without a body means, as HEAD is answered."""
+
+
 def api_error(status: int, body: object, retry_after_seconds: float | None = None) -> ApiError:
     """Make the error of an answer; `body` is its parsed JSON, or anything else where a proxy answered."""
     problem: Mapping[str, Any] = body if isinstance(body, dict) else {}
@@ -174,7 +183,7 @@ def api_error(status: int, body: object, retry_after_seconds: float | None = Non
     return kind(
         status,
         str(problem.get("code") or f"HTTP_{status}"),
-        str(problem.get("detail") or "the server gave no reason"),
+        str(problem.get("detail") or _UNTOLD.get(status, "the server gave no reason")),
         request_id=str(problem.get("request_id", "")),
         fields=fields,
         retry_after_seconds=retry_after_seconds,

@@ -89,9 +89,13 @@ class Files:
                 await tries.after(fault)
 
     async def _stat(self, path: str, bucket: str) -> StoredFile:
-        reply = await self._transport.bulk.head(
-            f"/v1/files/download/{quoted(path)}", {"bucket": bucket} if bucket else None
-        )
+        try:
+            reply = await self._transport.bulk.head(
+                f"/v1/files/download/{quoted(path)}", {"bucket": bucket} if bucket else None
+            )
+        except NotFound as error:  # without a body: HEAD is answered so
+            detail = f"there is no file {path!r}, or it is not this key's"
+            raise NotFound(404, "FILE_NOT_FOUND", detail, request_id=error.request_id) from None
         return StoredFile(
             path=path,
             size=_length(reply),

@@ -139,7 +139,7 @@ async def test_a_missing_file(server: ScriptedServer, client: AsyncClient, tmp_p
         return web.Response(status=404)
 
     server.handler = answer
-    with pytest.raises(errors.NotFound):
+    with pytest.raises(errors.NotFound, match="FILE_NOT_FOUND: there is no file 'a'"):
         await client.files.download("a", tmp_path / "a")
     assert not list(tmp_path.iterdir())
 
