@@ -107,7 +107,7 @@ def test_the_installation_at_a_glance(stack: RunningStack) -> None:
         ),
         (["run", "ffmpeg.extract_audio", "--sample_rat", "1"], 2, "--sample_rat"),
         (["task", "get", "nobody"], 4, "TASK_NOT_FOUND"),
-        (["file", "get", "no/such"], 4, "404"),
+        (["file", "get", "no/such"], 4, "FILE_NOT_FOUND"),
         (["--profile", "nobody", "status"], 2, "nobody"),
         (
             ["--url", "http://127.0.0.1:9", "task", "list"],
