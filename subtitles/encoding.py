@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from dataclasses import dataclass
 
 from charset_normalizer import from_bytes
@@ -31,6 +32,9 @@ _CANDIDATES = [
     "cp1258",
     "cp874",
 ]
+_WIDE_ZEROS = 0.05
+"""Share of zero bytes from which on a file is in UTF-16, whose times, numbers and line ends have them; fewer are damage."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _LATIN_ALPHABETS = {
     "cp1252": (
         "àâæçéèêëîïôœùûüÿ«»’…",
@@ -60,13 +64,14 @@ class Decoded:
 
 
 def decode(raw: bytes, encoding: str | None = None) -> Decoded:
-    """Decode a subtitle file. Raises UnicodeDecodeError or LookupError only for an `encoding` that was asked for."""
+    """Decode a subtitle file. Raises ValueError or LookupError only for an `encoding` that was asked for."""
     if encoding is not None:
-        return _normal(raw.decode(encoding), encoding)
+        return _normal(_SURROGATE.sub("\ufffd", raw.decode(encoding)), encoding)
     for mark, name in _MARKS:
         if raw.startswith(mark):
             return _normal(raw.decode(name, errors="replace"), name)
-    if b"\x00" in raw[:4096]:
+    head = raw[:4096]
+    if head.count(0) > _WIDE_ZEROS * len(head):
         return _wide(raw)
     try:
         return _normal(raw.decode("utf-8"), "utf-8")
@@ -102,5 +107,5 @@ def _fit(raw: bytes, page: str) -> float:
 
 
 def _normal(text: str, encoding: str) -> Decoded:
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    text = text.removeprefix("\ufeff").replace("\x00", "").replace("\r\n", "\n").replace("\r", "\n")
     return Decoded(text, encoding, text.count("\ufffd"))

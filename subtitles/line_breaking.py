@@ -7,6 +7,7 @@ paragraphs): a cost for how much longer the longest line is, less what the place
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -20,6 +21,10 @@ CLAUSE_END = ",;:，；：、—–"
 _CLOSING = "」』）】》〉”’\"')]}"
 _OPENING = "「『（【《〈“‘([{"
 _NEVER_FIRST = set(SENTENCE_END + CLAUSE_END + _CLOSING + "·%‰℃ー々ゝゞっゃゅょァィゥェォッャュョ的了吗呢吧")
+_ATTACHED = re.compile("[\u200d\ufe00-\ufe0f\U0001f3fb-\U0001f3ff\U000e0100-\U000e01ef]")
+"""What changes the character before it and is none by itself: joiners, variants, the colours of faces."""
+_MOST_WEIGHED_LINES = 12
+"""More lines are no subtitle: they are filled one after the other, as weighing all ways would take hours for a book."""
 _LINK_WORDS = re.compile(
     r"(?:and|or|but|nor|so|yet|because|although|though|while|when|where|who|which|that|if|than|as|with|without|for|from|to|in|on|at|by"
     r"|of|into|about|after|before|und|oder|aber|weil|dass|wenn|et|ou|mais|que|qui|y|o|pero|porque|e|ma|che|и|но|что|а|или)$",
@@ -62,6 +67,9 @@ def _wide_parts(word: str) -> tuple[str, ...]:
     for character in word:
         joins = bool(parts) and (
             character in _NEVER_FIRST
+            or _ATTACHED.match(character) is not None
+            or unicodedata.combining(character) > 0
+            or parts[-1][-1] == "\u200d"
             or parts[-1][-1] in _OPENING
             or not (is_wide(character) or is_wide(parts[-1][-1]))
         )
@@ -83,11 +91,25 @@ def break_lines(text: str, limits: Limits, *, cjk: bool) -> str:
     pieces = [_Piece(*piece) for piece in split_pieces(flat)]
     widths = [columns(piece.text, cjk=cjk) for piece in pieces]
     gaps = [columns(piece.gap, cjk=cjk) for piece in pieces]
-    for lines in range(2, len(pieces) + 1):
-        broken = _into(lines, pieces, widths, gaps, limits.line_columns)
-        if broken is not None:
-            return "\n".join(broken)
-    return flat
+    filled = _filled(pieces, widths, gaps, limits.line_columns)
+    if len(filled) > _MOST_WEIGHED_LINES:
+        return "\n".join(filled)
+    # No way to break a text needs fewer lines than filling them one after the other.
+    broken = _into(len(filled), pieces, widths, gaps, limits.line_columns)
+    return "\n".join(broken or filled)
+
+
+def _filled(pieces: list[_Piece], widths: list[float], gaps: list[float], line_columns: float) -> list[str]:
+    """Return lines that each take as many pieces as they hold."""
+    lines: list[list[_Piece]] = []
+    used = 0.0
+    for piece, width, gap in zip(pieces, widths, gaps, strict=True):
+        if not lines or used + width > line_columns:
+            lines.append([])
+            used = 0.0
+        lines[-1].append(piece)
+        used += width + gap
+    return ["".join(piece.text + piece.gap for piece in line).strip() for line in lines]
 
 
 def fits(text: str, limits: Limits, *, cjk: bool) -> bool:

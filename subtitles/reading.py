@@ -21,6 +21,7 @@ _ASS_EVENTS = re.compile(r"^\[Events\]\s*$", re.MULTILINE | re.IGNORECASE)
 _LRC_LINE = re.compile(r"^((?:\[\d{1,4}:\d{1,2}(?:[.:]\d{1,3})?\])+)(.*)$")
 _LRC_CLOCK = re.compile(r"\[([^\]]+)\]")
 _LAST_LRC_SECONDS = 5.0
+_MICRODVD_RATE = re.compile(r"\s*\{1\}\{1\}\s*\d{1,3}(?:\.\d{1,6})?\s*(?:\n|$)")
 
 
 class Unreadable(ValueError):
@@ -46,8 +47,8 @@ def read_document(path: Path, encoding: str | None = None) -> Document:
         raise Unreadable(f"it is larger than {MAX_FILE_BYTES >> 20} MiB")
     try:
         decoded = decode(path.read_bytes(), encoding)
-    except (UnicodeDecodeError, LookupError):
-        raise Unreadable(f"it is not {encoding}") from None
+    except (ValueError, LookupError):  # some codecs refuse in ways of their own
+        raise Unreadable(f"it is not {encoding!r}") from None
     form, cues = _parse(decoded.text)
     return Document(cues, form, decoded.encoding, decoded.replaced)
 
@@ -95,10 +96,10 @@ def _json(text: str) -> list[Cue] | None:
 
 
 def _by_library(text: str, form: str) -> Iterator[Cue]:
+    # MicroDVD counts frames: of a rate that its first line tells, or nobody.
+    rate = {"fps": 25.0} if form == "microdvd" and not _MICRODVD_RATE.match(text) else {}
     try:
-        events = pysubs2.SSAFile.from_string(
-            text, format_=form, **({"fps": 25.0} if form == "microdvd" else {})
-        )
+        events = pysubs2.SSAFile.from_string(text, format_=form, **rate)
     except Exception as error:  # pysubs2 lets through whatever its parsers stumble over
         raise Unreadable(f"it looks like {form} and cannot be read as that") from error
     for event in events:

@@ -57,7 +57,11 @@ def _cut_place(text: str, max_chars: int) -> int:
         # A cut near the front would leave a stump and help nobody.
         if place > 0 and end - (mark[-1] == " ") <= max_chars and (mark == " " or end * 4 >= max_chars):
             return end
-    return _piece_end(text, max_chars)
+    # Only the beginning is looked at, as far as its first piece goes: a text without marks may be a whole film's.
+    near = 2 * max_chars + 2
+    while near < len(text) and len(split_pieces(text[:near])) < 2:
+        near *= 2
+    return _piece_end(text[:near], max_chars)
 
 
 def _piece_end(text: str, max_chars: int) -> int:

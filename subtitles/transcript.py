@@ -74,7 +74,7 @@ def _cue(number: int, entry: Any) -> Cue:
     return Cue(
         start,
         end,
-        str(entry.get("text") or "").strip(),
+        str(entry.get("text") or "").replace("\r\n", "\n").replace("\r", "\n").strip(),
         speaker=_text_or_none(entry.get("speaker")),
         words=tuple(to_words(words, number)) if isinstance(words, list) else (),
         confidence=_number(entry.get("confidence", entry.get("speaker_confidence"))),

@@ -7,11 +7,17 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from subtitles.blocks import guard_times
 from subtitles.clock import format_clock, milliseconds, split_clock
 from subtitles.cue import Cue, Word, plain
 
 _TAG = re.compile(r"<(/?)([ibu])>", re.IGNORECASE)
 _OTHER_TAG = re.compile(r"</?(?![ibuIBU]>)[A-Za-z][^<>]{0,200}>")
+
+
+_CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f\ufffe\uffff\ud800-\udfff]")
+_LINE_ENDS = re.compile("[\x0b\x0c\x85\u2028\u2029]")
+"""What some readers take for the end of a line, in the middle of one."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +38,25 @@ class AssStyle:
 
 def shown_text(cue: Cue, *, speaker: bool = False) -> str:
     """Return what a cue shows: the prefix `[SPEAKER] ` if asked for, the text, the translation on lines of its own."""
-    text = f"[{cue.speaker}] {cue.text}" if speaker and cue.speaker else cue.text
-    return f"{text}\n{cue.translation}" if cue.translation else text
+    text = f"[{_speaker_name(cue)}] {cue.text}" if speaker and cue.speaker else cue.text
+    return _clean(f"{text}\n{cue.translation}" if cue.translation else text)
+
+
+def _clean(text: str) -> str:
+    """Return a text without what no file form can hold: control characters, and ends of lines but for one kind."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text if text.isprintable() else _CONTROL.sub("", _LINE_ENDS.sub(" ", text))
+
+
+def _speaker_name(cue: Cue) -> str:
+    """Return a speaker's name on one line; empty where there is none."""
+    return " ".join(_clean(cue.speaker or "").split())
 
 
 def to_srt(cues: Iterable[Cue], *, speakers: bool = False) -> str:
     """Return SubRip text, numbered from 1."""
     blocks = (
-        f"{number}\n{format_clock(cue.start)} --> {format_clock(cue.end)}\n{_no_blank(shown_text(cue, speaker=speakers))}\n"
+        f"{number}\n{format_clock(cue.start)} --> {format_clock(cue.end)}\n{_no_blank(guard_times(shown_text(cue, speaker=speakers)))}\n"
         for number, cue in enumerate(cues, 1)
     )
     return "\n".join(blocks)
@@ -51,7 +68,7 @@ def to_vtt(cues: Iterable[Cue], *, speakers: bool = False) -> str:
     def body(cue: Cue) -> str:
         text = _TAG.sub(lambda tag: f"\x01{tag[1]}{tag[2].lower()}\x02", _OTHER_TAG.sub("", shown_text(cue)))
         text = html.escape(text, quote=False).replace("\x01", "<").replace("\x02", ">")
-        voice = html.escape(cue.speaker, quote=False) if speakers and cue.speaker else ""
+        voice = html.escape(_speaker_name(cue), quote=False) if speakers else ""
         return f"<v {voice}>{text}" if voice else text
 
     blocks = (
@@ -96,9 +113,7 @@ def to_ttml(cues: Iterable[Cue], language: str = "") -> str:
 
 
 def _ttml_text(text: str) -> str:
-    # XML 1.0 has no way to write control characters.
-    clean = "".join(character for character in plain(text) if character >= " " or character in "\t\n")
-    return html.escape(clean, quote=False).replace("\n", "<br/>")
+    return html.escape(plain(text), quote=False).replace("\n", "<br/>")
 
 
 def to_ass(cues: Sequence[Cue], style: AssStyle | None = None) -> str:
@@ -136,7 +151,7 @@ def _style_row(name: str, style: AssStyle, colour: str) -> str:
 
 def _event_row(cue: Cue, style_name: str, style: AssStyle) -> str:
     text = _karaoke(cue) if style.karaoke and cue.words else _ass_text(shown_text(cue))
-    name = (cue.speaker or "").replace(",", " ")
+    name = _speaker_name(cue).replace(",", " ")
     return f"Dialogue: 0,{_ass_clock(cue.start)},{_ass_clock(cue.end)},{style_name},{name},0,0,0,,{text}\n"
 
 
@@ -159,7 +174,7 @@ def _karaoke(cue: Cue) -> str:
         pause = round((word.start - clock) * 100)
         if pause > 0:
             pieces.append(f"{{\\k{pause}}}")
-        pieces.append(f"{{\\kf{max(1, round((word.end - word.start) * 100))}}}{_ass_text(word.text)}")
+        pieces.append(f"{{\\kf{max(1, round((word.end - word.start) * 100))}}}{_ass_text(_clean(word.text))}")
         if number in breaks:
             pieces.append("\\N")
         clock = max(clock, word.end)

@@ -20,6 +20,9 @@ _ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-fA-F]{1,6}|[A-Za-z]{2,8});")
 _CONTROL = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]"
 )
+_MARKS_OF_DIRECTION = frozenset("\u200e\u200f\u202a\u202b\u202c\u2066\u2067\u2068\u2069")
+"""What puts the punctuation of Hebrew and Arabic where it belongs; in other texts a leftover."""
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 _FULL_WIDTH = re.compile(r"[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a]")
 _CJK_PUNCTUATION = {",": "，", "?": "？", "!": "！", ":": "：", ";": "；"}
 _HALF_AFTER_CJK = re.compile(
@@ -99,7 +102,9 @@ def _without_entities(text: str) -> str:
 
 
 def _without_control(text: str) -> str:
-    return unicodedata.normalize("NFC", _CONTROL.sub("", text))
+    kept = _MARKS_OF_DIRECTION if _RIGHT_TO_LEFT.search(text) else frozenset()
+    cleaned = _CONTROL.sub(lambda match: match[0] if match[0] in kept else "", text)
+    return unicodedata.normalize("NFC", cleaned)
 
 
 def _of_right_width(text: str) -> str:

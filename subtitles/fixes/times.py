@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,6 +12,10 @@ from subtitles.measure import Limits, columns
 
 _ABSURD_SECONDS = 120.0
 """Farther out of the file's order a time is damaged; nearer, two cues were swapped."""
+_LEAST_RUN = 4
+"""So many cues in a row do not get times that only rise, or only fall, by damage."""
+_UNSORTED_SHARE = 1 / 3
+_DAY_SECONDS = 86_400.0
 _SAME_START_SECONDS = 0.05
 
 
@@ -38,17 +42,19 @@ def _moved(ordered: Sequence[Numbered], place: int) -> bool:
 def _replace_absurd(rows: Sequence[Numbered], changes: list[Change]) -> list[Numbered]:
     """Put a cue whose start is far out of order, or out of order and negative, between its neighbours in the file.
 
-    The longest run of starts in order is taken for true; what does not fit it is out of order.
+    The longest run of starts in order is taken for true; what does not fit it is out of order. Cues that are in an order of their
+    own (a file backwards, or with signs behind all that is said) stay at their times: the file is sorted otherwise, not damaged.
     """
-    keep = _longest_in_order([row.cue.start for row in rows])
+    kept = sorted(_longest_in_order([row.cue.start for row in rows]))
+    moved = _sorted_otherwise(rows, set(kept))
+    keep = moved.union(kept)
     result = list(rows)
     for place, row in enumerate(rows):
         if place in keep:
             continue
-        before = max((other for other in keep if other < place), default=None)
-        after = min((other for other in keep if other > place), default=None)
-        low = rows[before].cue.end if before is not None else 0.0
-        high = rows[after].cue.start if after is not None else low + 2.0
+        following = bisect_right(kept, place)
+        low = rows[kept[following - 1]].cue.end if following else 0.0
+        high = rows[kept[following]].cue.start if following < len(kept) else low + 2.0
         off = max(low - row.cue.start, row.cue.start - high)
         if off < _ABSURD_SECONDS and row.cue.start >= 0:
             continue
@@ -57,6 +63,34 @@ def _replace_absurd(rows: Sequence[Numbered], changes: list[Change]) -> list[Num
         changes.append(Change(row.place, kind, span(row.cue), span(cue)))
         result[place] = replace(row, cue=replace(cue, words=()))
     return result
+
+
+def _sorted_otherwise(rows: Sequence[Numbered], keep: set[int]) -> set[int]:
+    """Return the places out of order whose times are sound all the same.
+
+    Those are runs of cues one behind the other in the file, of which each starts later, or each earlier, than the one before; and
+    all places, where so many different times are out of order that the file's order says nothing.
+    """
+    out = [
+        place for place, row in enumerate(rows) if place not in keep and 0 <= row.cue.start <= _DAY_SECONDS
+    ]
+    if len({rows[place].cue.start for place in out}) > _UNSORTED_SHARE * len(rows):
+        return set(out)
+    found: set[int] = set()
+    run: list[int] = []
+    way = 0
+    for place in [*out, -1]:
+        step = 0
+        if run and place == run[-1] + 1:
+            change = rows[place].cue.start - rows[run[-1]].cue.start
+            step = (change > 0) - (change < 0)
+        if step and way in (0, step):
+            run, way = [*run, place], step
+            continue
+        if len(run) >= _LEAST_RUN:
+            found.update(run)
+        run, way = ([run[-1], place], step) if step else ([place], 0)
+    return found
 
 
 def _between(cue: Cue, low: float, high: float) -> Cue:
@@ -69,12 +103,15 @@ def _between(cue: Cue, low: float, high: float) -> Cue:
 
 
 def _longest_in_order(values: Sequence[float]) -> set[int]:
-    """Return the places of a longest non-decreasing subsequence (patience sorting, O(n log n))."""
+    """Return the places of a longest increasing subsequence (patience sorting, O(n log n)).
+
+    Of those that start together one is in it: a time that is there again and again would else outweigh all others.
+    """
     tails: list[float] = []
     tail_places: list[int] = []
     previous: list[int] = []
     for place, value in enumerate(values):
-        pile = bisect_right(tails, value)
+        pile = bisect_left(tails, value)
         previous.append(tail_places[pile - 1] if pile else -1)
         if pile == len(tails):
             tails.append(value)

@@ -134,3 +134,52 @@ def test_retiming_is_exact() -> None:
     """From 25 to 23.976 frames a second and half a second later: new time = time x rate + offset, in whole milliseconds."""
     (cue,) = retime([Cue(100.0, 102.0, "x")], Retiming(25 / 23.976, 0.5))
     assert (cue.start, cue.end) == (104.771, 106.856)
+
+
+def signs_behind(cues: list[Cue]) -> list[Cue]:
+    return [*cues, *(Cue(place * 200 + 3.5, place * 200 + 4.9, f"SIGN {place}") for place in range(12))]
+
+
+ORDERS: dict[str, Callable[[list[Cue]], list[Cue]]] = {
+    "backwards": lambda cues: cues[::-1],
+    "second half first": lambda cues: [*cues[250:], *cues[:250]],
+    "signs behind": signs_behind,
+    "by text": lambda cues: sorted(cues, key=lambda cue: cue.text[::-1]),
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_file_in_another_order_keeps_its_times(order: str) -> None:
+    """A file that is sound and not sorted by time (as ASS files with signs behind the speech are) is sorted, and no time is changed."""
+    cues = ORDERS[order]([Cue(place * 5.0, place * 5.0 + 3, f"Line {place}.") for place in range(500)])
+    mended, changes = repair(cues)
+    assert {(cue.start, cue.text) for cue in mended} == {(cue.start, cue.text) for cue in cues}
+    assert set(count_changes(changes)) == {"reordered"}
+
+
+def test_a_time_that_is_there_again_and_again_moves_no_other() -> None:
+    """Cues whose time was lost (all at zero) go to their places in the file; those with a time stay at it."""
+    cues = [Cue(place * 5.0, place * 5.0 + 3, f"Line {place}.") for place in range(400)]
+    damaged = [cue.at(0.0, cue.end) if place % 2 else cue for place, cue in enumerate(cues)]
+    mended, _ = repair(damaged)
+    at = {cue.text: cue.start for cue in mended}
+    assert all(at[cue.text] == cue.start for cue in cues[100::2])
+    assert words_of(mended) == words_of(cues)
+
+
+def test_marks_of_direction_stay_where_the_text_runs_to_the_left() -> None:
+    """What puts the punctuation of Hebrew and Arabic where it belongs stays; the same in English is a leftover."""
+    hebrew, english = (
+        Cue(1, 3, "\u202b\u05e9\u05dc\u05d5\u05dd!\u202c\u200f"),
+        Cue(4, 6, "\u202aHello there!\u202c"),
+    )
+    mended, _ = repair([hebrew, english])
+    assert [cue.text for cue in mended] == [hebrew.text, "Hello there!"]
+
+
+def test_a_book_in_one_cue_is_mended_in_no_time_at_all() -> None:
+    """The work grows with a cue's text, not with its square: 20,000 words are lines, all of them there."""
+    book = Cue(1, 60, " ".join(f"word{place}" for place in range(20_000)))
+    mended, _ = repair([book])
+    assert words_of(mended) == words_of([book])
+    assert max(map(len, mended[0].text.split("\n"))) <= 42

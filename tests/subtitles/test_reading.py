@@ -208,3 +208,59 @@ def test_braces_that_are_text_come_back_from_ass() -> None:
     """What `to_ass` writes of braces and backslashes is read again as it was: no word between braces is lost."""
     for text in ("{not a tag}", "a {b} c", "C:\\new", "{", "a } b"):
         assert [cue.text for cue in parse_text(to_ass([Cue(0, 1, text)]))] == [text]
+
+
+def test_a_number_that_is_said_is_no_number_of_a_cue() -> None:
+    """A countdown in WebVTT, or in an SRT without numbers, keeps its words; numbers of cues are none, blank line or not."""
+    count = [Cue(place, place + 1, text) for place, text in enumerate(["How many?\n7", "3", "2", "1", "Go!"])]
+    assert [cue.text for cue in parse_text(to_vtt(count))] == [cue.text for cue in count]
+    assert [cue.text for cue in parse_text(to_srt(count))] == [cue.text for cue in count]
+    bare = "\n".join(line for line in to_vtt(count).split("\n")[2:])
+    assert [cue.text for cue in parse_text(bare)] == [cue.text for cue in count]
+    spaced = "1\n\n00:00:01,000 --> 00:00:02,000\n\nOne\n\n2\n\n00:00:03,000 --> 00:00:04,000\n\nTwo\n"
+    assert [cue.text for cue in parse_text(spaced)] == ["One", "Two"]
+
+
+HOSTILE = "Hello\r\n\r\n2\r\n00:00:05,000 --> 00:00:06,000\r\n00:07 -> 00:08\r\nIn\x00ject\x1bed\u2028or not"
+SAID = "Hello\n2\n00:00:05,000 --> 00:00:06,000\n00:07 -> 00:08\nInjected or not"
+
+
+@pytest.mark.parametrize("form", ["srt", "vtt", "ass", "ttml"])
+def test_a_text_cannot_end_its_cue(form: str) -> None:
+    """Time lines, line ends of every kind and control characters in a text or a speaker's name make no cue and break no file."""
+    cues = [Cue(1, 2, HOSTILE, "A\nDialogue: 0,0:00:00.00,0:00:09.00,Default,,0,0,0,,no"), Cue(7, 8, "Next")]
+    read = parse_text(WRITERS[form](cues))
+    assert [(cue.start, cue.end) for cue in read] == [(1, 2), (7, 8)]
+    assert [line for line in read[0].text.split("\n") if line] == SAID.split("\n")
+
+
+def test_a_zero_byte_is_damage_and_no_encoding(tmp_path: Path) -> None:
+    """A few zero bytes in a file do not make UTF-16 of it."""
+    path = tmp_path / "zero.srt"
+    path.write_bytes(file_of("He\x00llo, my friend.").encode())
+    document = read_document(path)
+    assert (document.encoding, document.cues[0].text) == ("utf-8", "Hello, my friend.")
+
+
+@pytest.mark.parametrize("encoding", ["undefined", "idna", "utf\x008", "zlib_codec", "no such"])
+def test_an_encoding_that_is_none_is_refused(tmp_path: Path, encoding: str) -> None:
+    """Whatever an encoding's name is, the file is read or refused in words."""
+    path = tmp_path / "one.srt"
+    path.write_bytes(file_of("caf\xe9").encode("cp1252"))
+    with pytest.raises(Unreadable, match="it is not"):
+        read_document(path, encoding)
+
+
+def test_what_an_encoding_makes_of_bytes_can_be_written_again(tmp_path: Path) -> None:
+    """Halves of characters, which some encodings let through, are counted as not decoded."""
+    path = tmp_path / "half.srt"
+    path.write_bytes(file_of(r"Hello \ud800").encode())
+    document = read_document(path, "unicode_escape")
+    assert document.replaced == 5
+    to_srt(document.cues).encode()
+
+
+def test_microdvd_tells_its_frame_rate() -> None:
+    """Frames are counted at the rate that the first line tells, which is no cue."""
+    (cue,) = parse_text("{1}{1}23.976\n{240}{480}Hello|there\n")
+    assert (round(cue.start, 2), round(cue.end, 2), cue.text) == (10.01, 20.02, "Hello\nthere")

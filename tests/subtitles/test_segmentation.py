@@ -13,6 +13,7 @@ from subtitles.line_breaking import break_lines
 from subtitles.measure import CJK, LATIN, Limits, columns, is_cjk
 from subtitles.readability import INVALID, count_kinds, find_violations
 from subtitles.segmentation import segment
+from subtitles.sentences import split_to_length
 from subtitles.timing import settle
 
 SENTENCES = (
@@ -154,3 +155,26 @@ def test_people_who_talk_at_once_keep_their_sentences() -> None:
         ("CHANNEL_2", right.text),
     ]
     assert cues[0].end >= left.words[-1].end
+
+
+def test_a_character_is_not_parted_from_what_changes_it() -> None:
+    """Variants, joined emoji and combining marks stay on the line of their character."""
+    for tail in (
+        "\u2615\ufe0f",
+        "\u845b\U000e0100",
+        "\u304b\u3099",
+        "\u270b\U0001f3fd",
+        "\u26f9\ufe0f\u200d\u2642\ufe0f",
+    ):
+        for lead in range(1, 17):
+            text = "\u4f60" * lead + tail * 9
+            for line in break_lines(text, CJK, cjk=True).split("\n"):
+                assert line.lstrip("\u4f60") == tail * line.count(tail), (lead, line)
+
+
+def test_a_film_without_a_mark_is_cut_to_length() -> None:
+    """A text without spaces and marks is cut in time that grows with it alone, and nothing is lost."""
+    text = "\u6211\u4eec\u4eca\u5929\u53bb" * 40_000
+    pieces = split_to_length(text, 20)
+    assert "".join(pieces) == text
+    assert max(map(len, pieces)) <= 20
