@@ -20,6 +20,7 @@ SCHEMA = {
         "keep": {"type": "boolean", "default": True},
         "mode": {"$ref": "#/$defs/Mode", "default": "a"},
         "times": {"type": "array", "items": {"type": "number"}},
+        "areas": {"type": "array", "items": {"$ref": "#/$defs/Area"}},
         "area": {"$ref": "#/$defs/Area"},
         "text": {"type": "string"},
     },
@@ -57,6 +58,7 @@ def test_values_have_the_types_of_the_schema() -> None:
         "text": "7",
     }
     assert parse(KIND, ["--times", "[1, 2]"]) == {"times": [1, 2]}
+    assert parse(KIND, ["--areas", '{"x": 1}', "--areas", '{"x": 2}']) == {"areas": [{"x": 1}, {"x": 2}]}
     assert parse(KIND, []) == {}
 
 

@@ -88,11 +88,11 @@ def parser_of(task_type: TaskType, command: str = RUN, own: Sequence[str] = ()) 
     root = task_type.input_schema
     required = set(root.get("required", ()))
     for name, schema in root.get("properties", {}).items():
-        _add(group, name, resolved(schema, root), name in required)
+        _add(group, name, resolved(schema, root), root, name in required)
     return parser
 
 
-def _add(group: Any, name: str, schema: Json, is_required: bool) -> None:
+def _add(group: Any, name: str, schema: Json, root: Json, is_required: bool) -> None:
     flags = [f"--{name}"]
     if "_" in name:
         flags.append(f"--{name.replace('_', '-')}")
@@ -101,7 +101,7 @@ def _add(group: Any, name: str, schema: Json, is_required: bool) -> None:
     if kind == "boolean":
         options["action"] = argparse.BooleanOptionalAction
     elif kind == "array":
-        options.update(action="append", metavar=_metavar(resolved(schema.get("items", {}), schema)))
+        options.update(action="append", metavar=_metavar(resolved(schema.get("items", {}), root)))
     else:
         options["metavar"] = _metavar(schema)
     group.add_argument(*flags, **options)
