@@ -56,7 +56,8 @@ def _speaker_name(cue: Cue) -> str:
 def to_srt(cues: Iterable[Cue], *, speakers: bool = False) -> str:
     """Return SubRip text, numbered from 1."""
     blocks = (
-        f"{number}\n{format_clock(cue.start)} --> {format_clock(cue.end)}\n{_no_blank(guard_times(shown_text(cue, speaker=speakers)))}\n"
+        f"{number}\n{format_clock(cue.start)} --> {format_clock(cue.end)}\n"
+        f"{_no_blank(guard_times(shown_text(cue, speaker=speakers)))}\n"
         for number, cue in enumerate(cues, 1)
     )
     return "\n".join(blocks)

@@ -27,6 +27,8 @@ class FaultCode(StrEnum):
     """The corrected text has too little in common with the transcript to take its times."""
     NO_TIMES = "NO_TIMES"
     """A timed form was asked for, and the text has no times."""
+    CONTAINER_UNFIT = "CONTAINER_UNFIT"
+    """The film's picture or sound cannot be copied into the container that was asked for."""
     UNKNOWN_QUERY = "UNKNOWN_QUERY"
     """The JMESPath expression is none, or finds nothing of use."""
 

@@ -27,6 +27,15 @@ async def fetch_transcript(request: TranscriptInput, context: TaskContext) -> So
     return await fetch_file(request.segments_file, "/segments_file", context)
 
 
+_MOST_NAME_BYTES = 150
+"""Of a name that an ending is put behind: file systems hold 255 in all."""
+
+
+def base_of(name: str) -> str:
+    """Return a name, without its folder, that any ending may follow."""
+    return PurePosixPath(name).name.encode()[:_MOST_NAME_BYTES].decode(errors="ignore")
+
+
 def stem_of(source: Source, default: str) -> str:
     """Return the name that outputs are called after."""
-    return PurePosixPath(source.name).stem or default if source.path is not None else default
+    return base_of(PurePosixPath(source.name).stem) or default if source.path is not None else default

@@ -85,7 +85,7 @@ class BurnSubtitlesInput(TaskInput):
     )
 
     video_path: MediaRef
-    """The film; its sound is copied."""
+    """The film; its sound is copied, or becomes AAC where MP4 cannot hold it."""
     subtitle_path: MediaRef
     """The subtitles, in any form and encoding; ASS keeps its styles."""
     encoding: str | None = Field(None, max_length=32)

@@ -138,7 +138,7 @@ def to_ass_file(source: Source, target: Path, style: AssStyle) -> int:
     if not cues:
         raise SubtitleFault(FaultCode.SUBTITLE_EMPTY, f"{source.name} has no cue to show", source.field)
     if document.form == "ass" and source.path is not None:
-        target.write_text(decode(source.path.read_bytes(), document.encoding).text, encoding="utf-8")
+        target.write_text(decode(source.path.read_bytes(), source.encoding).text, encoding="utf-8")
     else:
         films.write_ass(cues, target, style)
     return len(cues)

@@ -5,6 +5,7 @@ Times of cues are on the film's clock as `media.probe` tells it; where ffmpeg wo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,9 +20,15 @@ from media.packets import probe_timed
 from media.probe import MediaFacts, probe
 from media.process import Progress, Runner, run_ffmpeg, run_ffprobe
 from media.source import address, check_not_empty, lock_arguments
+from services.subtitle.faults import FaultCode, SubtitleFault
 from subtitles.cue import Cue
 from subtitles.writing import AssStyle, to_ass
 
+_MP4_SOUND = frozenset({"aac", "mp3", "mp2", "ac3", "eac3", "dts", "alac", "opus", "vorbis"})
+"""Sound that ffmpeg writes into MP4 as it is; other sound becomes AAC there."""
+_REFUSED_CODEC = re.compile(
+    r"Could not find tag for codec (\w+) |\[mp4[^\]]*\] (\w+) in MP4 support is experimental"
+)
 _TEXT_CODECS = frozenset(
     {"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text", "subviewer", "microdvd", "sami"}
 )
@@ -101,7 +108,10 @@ async def put_in(
     keep_existing: bool,
     progress: Progress | None = None,
 ) -> int:
-    """Write the film with tracks of subtitles behind its own; everything is copied. Returns how many it has. Raises MediaFault."""
+    """Write the film with tracks of subtitles behind its own; everything is copied. Returns how many it has.
+
+    Raises MediaFault, and SubtitleFault (CONTAINER_UNFIT).
+    """
     container = target.suffix.lstrip(".")
     facts = await probe_timed(runner, film)
     old = [track for track in await find_tracks(runner, film) if track.is_text] if keep_existing else []
@@ -133,7 +143,13 @@ async def put_in(
         *muxer,
         address(target),
     ]
-    await run_ffmpeg(runner, arguments, progress=progress, span_seconds=lambda: facts.duration_seconds)
+    try:
+        await run_ffmpeg(runner, arguments, progress=progress, span_seconds=lambda: facts.duration_seconds)
+    except MediaFault as fault:
+        if refused := _REFUSED_CODEC.search(fault.message):
+            message = f"{container} cannot hold the film's {refused[1] or refused[2]}; mkv can"
+            raise SubtitleFault(FaultCode.CONTAINER_UNFIT, message, "/container") from None
+        raise
     return len(old) + len(new)
 
 
@@ -161,7 +177,7 @@ async def burn(
     arguments = [
         *(*lock_arguments(), "-i", address(film), "-map", f"0:{video.index}", "-map", "0:a?"),
         *("-vf", f"{graph},format=yuv420p", "-fps_mode", "passthrough", "-c:v", "libx264"),
-        *("-crf", str(crf), "-preset", preset, "-c:a", "copy", "-sn", "-dn"),
+        *("-crf", str(crf), "-preset", preset, *_sound(facts), "-sn", "-dn"),
         *("-movflags", "+faststart", "-f", "mp4", address(target)),
     ]
     ran = await run_ffmpeg(
@@ -172,6 +188,15 @@ async def burn(
     # ffmpeg's own count stops at the last picture that its encoder has given, some pictures before the end.
     made = await probe(runner, target)
     return made.duration_seconds or ran.clock_seconds
+
+
+def _sound(facts: MediaFacts) -> list[str]:
+    """Return how each track of sound is written into MP4: as it is, where that can be."""
+    how = ["-c:a", "copy"]
+    for place, audio in enumerate(facts.audios):
+        if audio.codec not in _MP4_SOUND:
+            how += [f"-c:a:{place}", "aac", f"-b:a:{place}", "192k"]
+    return how
 
 
 def _late(facts: MediaFacts) -> float:

@@ -14,7 +14,8 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 from nodekit import MediaRef, TaskInput, examples
 
 Seconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
-FileBase = Annotated[str, StringConstraints(max_length=200)]
+FileBase = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^/\\\x00-\x1f\x7f]*$")]
+"""A file's name without extension, and no folder."""
 Form = Literal["srt", "vtt", "ass", "ttml", "lrc", "txt", "json"]
 Entries = Annotated[list[dict[str, Any]], Field(max_length=20_000)]
 Rule = Literal["origin", "keep_words"]

@@ -15,7 +15,7 @@ from services.subtitle import film_tasks as film_tasks  # declares its tasks on 
 from services.subtitle import merging, production, rework
 from services.subtitle import revision_tasks as revision_tasks
 from services.subtitle.faults import FaultCode, SubtitleFault
-from services.subtitle.fetching import fetch_file, fetch_transcript, stem_of
+from services.subtitle.fetching import base_of, fetch_file, fetch_transcript, stem_of
 from services.subtitle.inputs import (
     CompareSubtitlesInput,
     ConvertSubtitlesInput,
@@ -68,7 +68,7 @@ async def generate_subtitle_files(
     transcript = await fetch_transcript(request, context)
     speakers = await _optional(request.diarization_file, "/diarization_file", context)
     wanted = production.Production(
-        base=request.output_filename or stem_of(transcript, "subtitle"),
+        base=base_of(request.output_filename) or stem_of(transcript, "subtitle"),
         forms=tuple(request.formats),
         language=request.language,
         audio_duration=request.audio_duration,
@@ -274,7 +274,7 @@ async def fix_subtitles(request: FixSubtitlesInput, context: TaskContext) -> Fix
 async def convert_subtitles(request: ConvertSubtitlesInput, context: TaskContext) -> ConvertSubtitlesOutput:
     """Writes a subtitle file in other forms, moved in time if asked for."""
     source = await fetch_file(request.subtitle_path, "/subtitle_path", context, request.encoding)
-    base = request.output_filename or stem_of(source, "subtitle")
+    base = base_of(request.output_filename) or stem_of(source, "subtitle")
     targets = {form: context.output_path(f"{base}.{form}") for form in dict.fromkeys(request.output_formats)}
     with faults():
         count, form, encoding = await context.call(

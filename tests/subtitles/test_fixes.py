@@ -150,7 +150,7 @@ ORDERS: dict[str, Callable[[list[Cue]], list[Cue]]] = {
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_a_file_in_another_order_keeps_its_times(order: str) -> None:
-    """A file that is sound and not sorted by time (as ASS files with signs behind the speech are) is sorted, and no time is changed."""
+    """A sound file that is not sorted by time (ASS files have signs behind the speech) is sorted; no time is changed."""
     cues = ORDERS[order]([Cue(place * 5.0, place * 5.0 + 3, f"Line {place}.") for place in range(500)])
     mended, changes = repair(cues)
     assert {(cue.start, cue.text) for cue in mended} == {(cue.start, cue.text) for cue in cues}

@@ -17,7 +17,7 @@ from nodekit.testkit import NodeUnderTest, TaskResult
 from services.subtitle.node import node
 from subtitles.cue import Cue
 from subtitles.reading import parse_text
-from subtitles.writing import to_srt
+from subtitles.writing import to_ass, to_srt
 
 NUMBERS = count(1)
 CUES = [Cue(0.5, 1.0, "<i>Here</i> it is, {not a tag}"), Cue(1.4, 1.9, "你好，世界")]
@@ -254,3 +254,45 @@ async def test_a_late_clock_keeps_its_cues_in_place(
     starts = [cue.start for cue in parse_text(found.file("subtitle_path").read_text(encoding="utf-8"))]
     # The film that is written begins at zero, and the cues with its pictures.
     assert starts == pytest.approx([cue.start for cue in CUES], abs=0.05)
+
+
+@pytest.mark.parametrize(("sound", "container"), [("pcm_s16le", "mkv"), ("wmav2", "avi"), ("flac", "mkv")])
+async def test_sound_that_mp4_cannot_hold_is_burned_all_the_same(
+    subtitle_node: NodeUnderTest, film: Path, tmp_path: Path, sound: str, container: str
+) -> None:
+    """A film whose sound no MP4 has gets its subtitles, and its sound as AAC; put into MP4 by copy it is refused by the field."""
+    other = tmp_path / f"other.{container}"
+    recode = ["ffmpeg", "-v", "error", "-i", str(film), "-c:v", "copy", "-c:a", sound, str(other)]
+    subprocess.run(recode, check=True)
+    source = tmp_path / "a.srt"
+    source.write_text(to_srt(CUES), encoding="utf-8")
+    inputs = {"video_path": str(other), "subtitle_path": str(source), "preset": "ultrafast"}
+    burned = await completed(subtitle_node, "burn_subtitles", **inputs)
+    ask = [
+        "ffprobe",
+        "-v",
+        "error",
+        "-select_streams",
+        "a",
+        "-show_entries",
+        "stream=codec_name",
+        "-of",
+        "csv=p=0",
+    ]
+    told = subprocess.run([*ask, str(burned.file("video_path"))], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["aac"]
+    tracks = [{"subtitle_path": str(source), "language": "en"}]
+    put = {"video_path": str(other), "tracks": tracks, "container": "mp4"}
+    result = await subtitle_node.run("wservice.mux_subtitles", put, task_id=f"f{next(NUMBERS)}")
+    assert (result.error.code, result.error.field) == ("CONTAINER_UNFIT", "/container")
+    assert sound in result.error.message
+
+
+async def test_a_bad_byte_in_ass_is_no_bar(subtitle_node: NodeUnderTest, film: Path, tmp_path: Path) -> None:
+    """An ASS file of which some bytes are damaged is drawn as far as it can be read."""
+    source = tmp_path / "bad.ass"
+    source.write_bytes(to_ass(CUES).encode() + "; Voilà l’été à côté du café\n".encode() + b"; \xff\n")
+    result = await completed(
+        subtitle_node, "burn_subtitles", video_path=str(film), subtitle_path=str(source), preset="ultrafast"
+    )
+    assert result.output["total_cues"] == len(CUES)

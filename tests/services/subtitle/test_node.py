@@ -286,6 +286,15 @@ async def test_what_cannot_be_done_says_why_and_where(
     assert await failed(subtitle_node, task, **task_input) == expected
 
 
+async def test_files_may_be_called_anything(subtitle_node: NodeUnderTest) -> None:
+    """A name as long as is allowed, in any script, is one that all files of a task can have."""
+    name = "\u00e9\U0001f600" * 100
+    result = await completed(
+        subtitle_node, "generate_subtitle_files", segments_data=SEGMENTS, output_filename=name
+    )
+    assert result.output["subtitle_path"].rpartition("/")[2].startswith("\u00e9")
+
+
 async def test_a_picture_is_no_subtitle(subtitle_node: NodeUnderTest, tmp_path: Path) -> None:
     """Bytes of something else are refused, whatever the name says."""
     path = tmp_path / "photo.srt"
@@ -302,6 +311,12 @@ async def test_a_picture_is_no_subtitle(subtitle_node: NodeUnderTest, tmp_path: 
         ("convert_subtitles", {"subtitle_path": "a.srt", "output_formats": ["docx"]}),
         ("convert_subtitles", {"subtitle_path": "a.srt", "output_formats": ["srt"], "source_fps": 25.0}),
         ("fix_subtitles", {"subtitle_path": "a.srt", "typos": {"": "x"}}),
+        ("generate_subtitle_files", {"segments_file": "a.srt", "output_filename": "../../a"}),
+        (
+            "convert_subtitles",
+            {"subtitle_path": "a.srt", "output_formats": ["srt"], "output_filename": "a\x00b"},
+        ),
+        ("burn_subtitles", {"video_path": "a.mp4", "subtitle_path": "a.srt", "output_filename": "a\\b"}),
         ("merge_speaker_based_subtitles", {"overlap_threshold": 1.5}),
         ("prepare_tts_segments", {"min_duration": 20.0, "max_duration": 10.0}),
         ("segment_subtitles", {"subtitle_text": "a", "subtitle_file": "b.json"}),
