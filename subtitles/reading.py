@@ -40,6 +40,11 @@ class Document:
     replaced: int
     """Characters that could not be decoded."""
 
+    @property
+    def names_speakers(self) -> bool:
+        """Whether it is its texts that say who speaks: written again without the names they would have lost something."""
+        return self.form in ("srt", "vtt") and any(cue.speaker for cue in self.cues)
+
 
 def read_document(path: Path, encoding: str | None = None) -> Document:
     """Read a file of at most 32 MiB. `encoding` overrides what its bytes suggest. Raises Unreadable."""

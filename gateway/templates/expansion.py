@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import jsonschema_rs
 
@@ -16,6 +18,8 @@ from runtime.wording import in_brief
 _PARAMETER = re.compile(r"\$\{\{ parameters\.(?P<name>[a-z][a-z0-9_]*) \}\}")
 _TASK = re.compile(r"\$\{\{ tasks\.(?P<key>[a-z][a-z0-9_]*)\.output\.[a-z0-9_.]+ \}\}")
 _MARK = "${{"
+_NO_NAME = re.compile(r"[/\\\x00-\x1f\x7f]")
+_MOST_CHARACTERS = 200
 
 _LEFT_OUT = object()
 
@@ -107,6 +111,9 @@ def _filled(
         if set(value) == {"first"}:
             choices = [_filled(one, parameters, there, at, origins) for one in value["first"]]
             return next((one for one in choices if one is not _LEFT_OUT), _LEFT_OUT)
+        if set(value) == {"stem"}:
+            named = _filled(value["stem"], parameters, there, at, origins)
+            return (_stem(named) if isinstance(named, str) else "") or _LEFT_OUT
         inner = {
             name: _filled(one, parameters, there, f"{at}/{name}", origins) for name, one in value.items()
         }
@@ -115,3 +122,12 @@ def _filled(
         items = [_filled(one, parameters, there, f"{at}/{n}", origins) for n, one in enumerate(value)]
         return [one for one in items if one is not _LEFT_OUT]
     return value
+
+
+def _stem(reference: str) -> str:
+    """Return what a file is called without folder and extension; empty for what has no name."""
+    parts = urlsplit(reference) if "://" in reference else None
+    if reference.startswith("data:"):
+        return ""
+    name = PurePosixPath(unquote(parts.path) if parts else reference).stem
+    return _NO_NAME.sub("_", name)[:_MOST_CHARACTERS]

@@ -280,6 +280,12 @@ class FixSubtitlesInput(RetimingInput, LimitsInput):
     """The file's encoding; null: by its marks, as UTF-8, else as the likeliest old code page."""
     output_format: Form = "srt"
     """Form to write, in UTF-8."""
+    formats: list[Form] = Field(default_factory=list, max_length=7)
+    """Forms to write besides."""
+    with_speakers: bool | None = None
+    """Whether texts say who speaks; null: where those of the file do."""
+    output_filename: FileBase = ""
+    """File name without extension; empty: that of the file with `_fixed`."""
     language: str = Field("", max_length=35)
     """Language code of the text; `en` also mends what scanners make of English (l for I, 0 for o)."""
     chinese: Literal["simplified", "traditional"] | None = None

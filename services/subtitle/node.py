@@ -235,7 +235,9 @@ async def rebuild_subtitle_with_words(
 async def fix_subtitles(request: FixSubtitlesInput, context: TaskContext) -> FixSubtitlesOutput:
     """Mends a subtitle file by rule: encoding, times, order, overlaps, repeats, spelling of scanners, lines."""
     source = await fetch_file(request.subtitle_path, "/subtitle_path", context, request.encoding)
-    target = context.output_path(f"{stem_of(source, 'subtitle')}_fixed.{request.output_format}")
+    base = base_of(request.output_filename) or f"{stem_of(source, 'subtitle')}_fixed"
+    forms = dict.fromkeys((request.output_format, *request.formats))
+    targets = {form: context.output_path(f"{base}.{form}") for form in forms}
     report = context.output_path("fix_report.json")
     options = Repair(
         language=request.language,
@@ -249,15 +251,18 @@ async def fix_subtitles(request: FixSubtitlesInput, context: TaskContext) -> Fix
         done = await context.call(
             rework.repair_file,
             source,
-            target,
+            list(targets.values()),
             report,
             options,
             request.overrides(),
             _retiming(request),
             speech,
+            speakers=request.with_speakers,
         )
+    stored = {form: await context.store(path) for form, path in targets.items()}
     return FixSubtitlesOutput(
-        fixed_subtitle_path=await context.store(target),
+        fixed_subtitle_path=stored[request.output_format],
+        subtitle_files=stored,
         report_path=await context.store(report),
         encoding=done.encoding,
         format=done.form,

@@ -173,6 +173,8 @@ class FixSubtitlesOutput(TaskOutput):
 
     fixed_subtitle_path: MediaRef
     """The file, in UTF-8."""
+    subtitle_files: dict[str, MediaRef]
+    """All, by form."""
     report_path: MediaRef
     """JSON with every change and its reason."""
     encoding: str

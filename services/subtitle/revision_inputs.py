@@ -144,9 +144,9 @@ class TranslateSubtitlesInput(TranscriptInput, ModelInput):
     cps_limit: float | None = Field(None, ge=3, le=100)
     """Letters a second that a translation may have; null: 18, or 11 into Chinese, Japanese and Korean."""
     cpl_limit: int | None = Field(None, ge=8, le=200)
-    """Letters that a translation may have; null: 42, or 16."""
-    max_lines: Literal[1] = 1
-    """Lines of a translation."""
+    """Letters that a line of a translation may have; null: 42, or 16."""
+    max_lines: Literal[1, 2] = 1
+    """Lines of a translation: its room is what they hold, as far as there is time to read it."""
     bilingual: bool = False
     """Whether the text stays and the translation is put beside it."""
     on_failure: Literal["keep", "fail"] = "fail"

@@ -190,6 +190,7 @@ async def translate_subtitles(
             request.target_language,
             request.cps_limit,
             request.cpl_limit,
+            request.max_lines,
         )
     asking = Translating(Translation(request.target_language, source_language, request.glossary), style)
     result = await _revise(prepared, asking, request, context, needs_model=True)

@@ -23,6 +23,8 @@ from subtitles.sentences import split_sentences
 from subtitles.transcript import to_entries
 from subtitles.writing import to_srt
 
+_BREAK_COLUMNS = 6
+"""What a line loses, about, to the word that does not fit on it any more."""
 _CJK_LANGUAGES = frozenset({"zh", "yue", "ja", "ko"})
 
 
@@ -40,6 +42,8 @@ class Prepared:
     entries_before: int
     characters_before: int
     fixes: dict[str, int]
+    names_speakers: bool = False
+    """Whether the texts that came in say who speaks."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,14 @@ def prepare(source: Source, wanted: ByRule) -> Prepared:
     lines = to_lines(cues)
     by_rule = revise_by_rule(lines, terms=wanted.terms, fillers=wanted.fillers)
     return Prepared(
-        cues, apply(lines, by_rule), by_rule, [line.text for line in lines], entries, characters, fixes
+        cues,
+        apply(lines, by_rule),
+        by_rule,
+        [line.text for line in lines],
+        entries,
+        characters,
+        fixes,
+        _names_speakers(source),
     )
 
 
@@ -84,7 +95,7 @@ def prepare_text(source: Source, wanted: ByRule) -> Prepared:
 
 
 def prepare_translation(
-    source: Source, target: str, cps: float | None, cpl: int | None
+    source: Source, target: str, cps: float | None, cpl: int | None, max_lines: int = 1
 ) -> tuple[Prepared, Limits]:
     """Read subtitles to translate; each line's room follows from its time. Raises SubtitleFault."""
     cues = load_cues(source)
@@ -94,13 +105,17 @@ def prepare_translation(
         line_columns=cpl or (16 if cjk else 42),
         columns_per_second=cps or (11 if cjk else 18),
     )
-    budgets = [
-        float(max(1, min(int(cue.duration * limits.columns_per_second), int(limits.line_columns))))
-        for cue in cues
-    ]
+    # A line ends at a word, so that two of them do not hold twice as much.
+    room = limits.line_columns + (max_lines - 1) * (limits.line_columns - (1 if cjk else _BREAK_COLUMNS))
+    budgets = [float(max(1, min(int(cue.duration * limits.columns_per_second), int(room)))) for cue in cues]
     lines = to_lines(cues, budgets)
     texts = [line.text for line in lines]
-    return Prepared(cues, lines, {}, texts, len(cues), _characters(cues), {}), limits
+    named = _names_speakers(source)
+    return Prepared(cues, lines, {}, texts, len(cues), _characters(cues), {}, named), limits
+
+
+def _names_speakers(source: Source) -> bool:
+    return load_document(source).names_speakers
 
 
 def read_prompt(path: Path) -> str:
@@ -117,7 +132,7 @@ def write_corrected(
 ) -> int:
     """Write cues with their texts as SRT, and the report; returns how many letters they have."""
     cues = revised_cues(prepared.cues, texts)
-    target.write_text(to_srt(cues), encoding="utf-8")
+    target.write_text(to_srt(cues, speakers=prepared.names_speakers), encoding="utf-8")
     write_json(report, detail)
     return _characters(cues)
 
@@ -167,7 +182,7 @@ def write_translated(
             cues.append(replace(translated, words=()))
     document, subtitle, report = targets
     write_json(document, {"metadata": metadata, "translated_segments": to_entries(cues)})
-    subtitle.write_text(to_srt(cues), encoding="utf-8")
+    subtitle.write_text(to_srt(cues, speakers=prepared.names_speakers), encoding="utf-8")
     write_json(report, detail)
 
 

@@ -53,14 +53,19 @@ class Repaired:
 
 def repair_file(
     source: Source,
-    target: Path,
+    targets: Sequence[Path],
     report: Path,
     options: Repair,
     limits: dict[str, float],
     retiming: Retiming,
     speech: Speech | None = None,
+    *,
+    speakers: bool | None = None,
 ) -> Repaired:
-    """Write a mended file in the form of the target's extension, and a report of every change. Raises SubtitleFault."""
+    """Write mended files in the forms of the targets' extensions, and a report of every change. Raises SubtitleFault.
+
+    `speakers`: whether texts say who speaks; None: where those of the source do.
+    """
     document = load_document(source)
     if not any(cue.plain for cue in document.cues):
         raise SubtitleFault(FaultCode.SUBTITLE_EMPTY, f"{source.name} has no cue with text", source.field)
@@ -69,7 +74,8 @@ def repair_file(
     bounds = limits_for([texts]).overridden(limits)
     options = replace(options, limits=bounds, move=speech.move if speech is not None else None)
     cues, changes = repair(retime(document.cues, retiming), options)
-    write_cues(cues, target)
+    for target in targets:
+        write_cues(cues, target, speakers=document.names_speakers if speakers is None else speakers)
     before, after = (count_kinds(find_violations(side, bounds, cjk=cjk)) for side in (document.cues, cues))
     write_json(
         report,

@@ -132,6 +132,23 @@ async def test_a_translation_without_a_model_is_refused_before_anything_runs(nam
         assert await bare.admit(to_workflow_spec(whole, "w", "u", name))
 
 
+@pytest.mark.parametrize(
+    ("film", "called"),
+    [
+        ("uploads/1/The Kid.part 1.mp4", "The Kid.part 1"),
+        ("https://host.example/films/The%20Kid.mp4?token=a/b.c", "The Kid"),
+        ("/share/a\\b\x01.mkv", "a_b_"),
+        ("data:video/mp4;base64,AAAA", None),
+    ],
+)
+def test_results_are_called_like_the_film(film: str, called: str | None) -> None:
+    """A name comes from what a parameter names, without folder, extension and what no file's name has."""
+    (files,) = (
+        one for one in expand(TEMPLATES["film_to_subtitles"], {"film": film}).tasks if one["key"] == "files"
+    )
+    assert files["input_data"].get("output_filename") == called
+
+
 def test_a_task_that_is_not_there_gives_way_to_the_next() -> None:
     """`first` takes the first task that is there; a parameter that was not given leaves its field out."""
     by_choice = {}

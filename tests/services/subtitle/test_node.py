@@ -403,3 +403,24 @@ async def test_a_two_hour_films_words_fit_into_every_result(
         subtitle_node, "prepare_tts_segments", segments_file=str(merged.file("merged_segments_file"))
     )
     assert ready.output["total_segments"] >= 900
+
+
+async def test_mended_files_are_alike_in_every_form(subtitle_node: NodeUnderTest, tmp_path: Path) -> None:
+    """All forms that are asked for hold what was mended, under the name that was asked for, with speakers where those were said."""
+    source = written(tmp_path / "old.srt", "1\n00:00:01,000 --> 00:00:03,000\n[Anna] l'm here\n")
+    result = await completed(
+        subtitle_node,
+        "fix_subtitles",
+        subtitle_path=source,
+        language="en",
+        formats=["vtt", "ass", "srt"],
+        output_filename="new",
+    )
+    names = {form: path.rpartition("/")[2] for form, path in result.output["subtitle_files"].items()}
+    assert names == {"srt": "new.srt", "vtt": "new.vtt", "ass": "new.ass"}
+    assert "[Anna] I'm here" in result.file("fixed_subtitle_path").read_text()
+    folder = result.file("fixed_subtitle_path").parent
+    assert "<v Anna>I'm here" in (folder / "new.vtt").read_text()
+    assert "I'm here" in (folder / "new.ass").read_text()
+    plain = await completed(subtitle_node, "fix_subtitles", subtitle_path=source, with_speakers=False)
+    assert "Anna" not in plain.file("fixed_subtitle_path").read_text()

@@ -324,3 +324,29 @@ async def test_a_whole_text_is_corrected_by_sentences(
     text = result.file("optimized_text_file").read_text()
     assert "We came here last summer with 12 friends. The house" in text
     assert "Mind the tone." in server.requests[0]["messages"][0]["content"]
+
+
+async def test_a_translation_may_have_two_lines_and_keeps_who_speaks(
+    subtitle_node: NodeUnderTest, tmp_path: Path, model_server: Serve
+) -> None:
+    """With two lines the room is what both hold; speakers that the texts name are named by the translated ones, too."""
+    source = tmp_path / "two.srt"
+    source.write_text("1\n00:00:01,000 --> 00:00:07,000\n[Anna] We came here last summer\nwith 12 friends.\n")
+    asked = []
+
+    def remembers(field: str, lines: Lines) -> Any:
+        asked.extend(lines)
+        return german(field, lines)
+
+    async with model_server(answer=speaking(remembers)):
+        for count in (1, 2):
+            result = await completed(
+                subtitle_node,
+                "translate_subtitles",
+                segments_file=str(source),
+                target_language="de",
+                max_lines=count,
+                max_retries=1,
+            )
+            assert result.file("translated_subtitle_path").read_text().split("\n")[2].startswith("[Anna] ")
+    assert [line["max"] for line in asked] == [42, 78]
