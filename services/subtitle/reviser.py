@@ -101,6 +101,7 @@ class Reviser:
     async def run(self) -> None:
         """Ask until every line is settled. Raises ModelFault when the model is out of reach and the task is to fail then."""
         running: set[asyncio.Task[None]] = set()
+        self.revision.refuse_long()
         try:
             while True:
                 while (

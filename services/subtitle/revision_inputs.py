@@ -151,5 +151,4 @@ class TranslateSubtitlesInput(TranscriptInput, ModelInput):
     """Whether the text stays and the translation is put beside it."""
     on_failure: Literal["keep", "fail"] = "fail"
     """What follows when the model cannot be reached: fail as retryable with what is translated kept for the next attempt, or
-    keep the
-    texts that are not translated yet."""
+    keep the texts that are not translated yet. Where not one line was translated: fail, or keep them all."""

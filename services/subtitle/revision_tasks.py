@@ -194,6 +194,8 @@ async def translate_subtitles(
         )
     asking = Translating(Translation(request.target_language, source_language, request.glossary), style)
     result = await _revise(prepared, asking, request, context, needs_model=True)
+    if request.on_failure == "fail":
+        _refuse_none(result)
     stem = f"{stem_of(source, 'subtitle')}.{request.target_language}"
     names = (f"{stem}.json", f"{stem}.srt", "translation_report.json")
     document, subtitle, report_path = (context.output_path(name) for name in names)
@@ -223,6 +225,14 @@ async def translate_subtitles(
         untranslated=sum(number not in result.revision.texts for number in result.revision.refused),
         use=result.use.to_output(),
     )
+
+
+def _refuse_none(result: _Result) -> None:
+    """Raise TaskFailed for a translation of which not one line came out: a file of the old texts would be called one."""
+    if result.revision.refused and not result.revision.texts:
+        reasons = ", ".join(f"{name} {count}" for name, count in result.revised.refused_by_reason.items())
+        message = f"the language model {result.provider} translated none of {result.revised.lines} lines ({reasons})"
+        raise TaskFailed(ModelFaultCode.ANSWER_INVALID, message)
 
 
 async def _prompt_file(ref: str | None, context: TaskContext) -> str:

@@ -13,7 +13,7 @@ from subtitles.revision.scripts import main_script
 from subtitles.revision.verdict import Refusal, Verdict
 
 _CONTROL = re.compile(
-    r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufffd]"
+    r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffd]"
 )
 _FOREIGN = re.compile(r"-->|</?[A-Za-z][^<>]{0,200}>|\{\\|\\[Nnh](?![a-z])")
 """What means something to a file of subtitles: time lines, tags, overrides."""

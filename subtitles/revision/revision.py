@@ -164,6 +164,13 @@ class Revision:
         assert verdict.refusal is not None
         self.refused[line.id] = Refused(verdict.refusal, verdict.text, attempts)
 
+    def refuse_long(self) -> None:
+        """Tell of the lines that say something and are too long to ask about; they stay as they are."""
+        for line in self.lines:
+            if not line.askable and line.id not in self.texts and any(map(str.isalpha, line.text)):
+                self.total += line.id not in self.refused
+                self.refused[line.id] = Refused(Refusal.TOO_LONG, "", 0)
+
     def give_up(self) -> None:
         """Ask no more: all lines that are not settled stay as they are."""
         self.gave_up = True

@@ -26,6 +26,7 @@ from subtitles.revision.verdict import Refusal, Verdict
 
 _NUMBER = re.compile(r"\d+")
 _LONGEST_RATIO, _LONGEST_MORE = 3.5, 24
+_SHORT_RATIO = 3.0
 _SHIFT_LINES = 6
 """Fewer lines are too few to tell that all of them stand one place off."""
 
@@ -56,15 +57,17 @@ def judge_translations(
 
 
 def _copies(lines: Sequence[Line], texts: Mapping[int, str]) -> Iterator[Line]:
-    """Give the lines that are translated, in more than a word or two, as another line is that says something else."""
+    """Give the lines that are translated as another line is that says something else, but for short answers to short lines."""
     by_text: dict[tuple[str, ...], list[Line]] = {}
     for line in lines:
         words = tuple(tokens(texts[line.id]))
-        if len("".join(words)) >= 8:
-            by_text.setdefault(words, []).append(line)
-    for same in by_text.values():
-        if not all(_alike(same[0].text, other.text) for other in same[1:]):
-            yield from same
+        by_text.setdefault(words, []).append(line)
+    for words, same in by_text.items():
+        if all(_alike(same[0].text, other.text) for other in same[1:]):
+            continue
+        # Many lines are a yes or a no; one that says much more than that is not.
+        length = len("".join(words))
+        yield from (line for line in same if length >= 8 or _weight(line.text) > _SHORT_RATIO * length)
 
 
 def _alike(one: str, other: str) -> bool:

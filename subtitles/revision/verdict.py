@@ -40,6 +40,8 @@ class Refusal(StrEnum):
     UNTRANSLATED = "untranslated"
     LENGTH = "length"
     """It is absurdly longer or shorter than what it translates."""
+    TOO_LONG = "too_long"
+    """The line itself is longer than any subtitle's, and no model was asked about it."""
     OVER_BUDGET = "over_budget"
     """It is longer than can be read in the time; the shortest one is taken in the end."""
     GLOSSARY = "glossary"

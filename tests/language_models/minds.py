@@ -174,6 +174,11 @@ def writes_times(field: str, lines: Lines) -> Any:
     return _rewritten(field, lines, texts)
 
 
+def halves_characters(field: str, lines: Lines) -> Any:
+    """Put half a character, as JSON can write it, into texts."""
+    return _rewritten(field, lines, [f"{line['text']} \ud83d" for line in lines])
+
+
 def rephrases(field: str, lines: Lines) -> Any:
     """Say every line in other words."""
     texts = [f"In other words, someone expresses thought number {line['id']}" for line in lines]
@@ -210,6 +215,7 @@ HOSTILE: dict[str, Mind] = {
         half_json,
         obeys,
         writes_times,
+        halves_characters,
         rephrases,
         wrong_types,
     )
@@ -221,7 +227,7 @@ def speaking(mind: Mind) -> Callable[[dict[str, Any]], str]:
 
     def answer(body: dict[str, Any]) -> str:
         made = mind(*lines_of(body))
-        return made if isinstance(made, str) else json.dumps(made, ensure_ascii=False)
+        return made if isinstance(made, str) else json.dumps(made)
 
     return answer
 

@@ -17,7 +17,7 @@ from subtitles.cue import Cue
 from subtitles.reading import parse_text
 from subtitles.transcript import from_json
 from subtitles.writing import to_srt
-from tests.language_models.minds import HOSTILE, Lines, faithful, speaking
+from tests.language_models.minds import HOSTILE, Lines, faithful, prose, speaking
 from tests.services.llm.conftest import Serve
 from tests.subtitles.revision.test_judging import lost_words
 
@@ -111,7 +111,12 @@ async def test_a_hostile_model_harms_nothing(
         "correct_subtitles": {"subtitle_path": film, "subtitle_correction": wanted},
         "ai_optimize_subtitles": {"segments_file": film, "subtitle_optimization": wanted},
         "ai_optimize_text": {"segments_file": film, "batch_size": 4, "max_retries": 2},
-        "translate_subtitles": {"segments_file": film, "target_language": "ru", "max_retries": 2},
+        "translate_subtitles": {
+            "segments_file": film,
+            "target_language": "ru",
+            "max_retries": 2,
+            "on_failure": "keep",
+        },
     }
     field = {
         "correct_subtitles": "corrected_subtitle_path",
@@ -350,3 +355,29 @@ async def test_a_translation_may_have_two_lines_and_keeps_who_speaks(
             )
             assert result.file("translated_subtitle_path").read_text().split("\n")[2].startswith("[Anna] ")
     assert [line["max"] for line in asked] == [42, 78]
+
+
+async def test_what_was_not_translated_is_no_translation(
+    subtitle_node: NodeUnderTest, tmp_path: Path, model_server: Serve
+) -> None:
+    """A model of whose answers not one line can be taken makes the task fail and say why; `keep` has the old texts."""
+    film = {"segments_file": str(tmp_path / "film.srt"), "target_language": "ru", "max_retries": 1}
+    async with model_server(answer=speaking(prose)):
+        result = await run(subtitle_node, "translate_subtitles", **film)
+        assert (result.outcome, result.error.code) == ("failed", "ANSWER_INVALID")
+        assert "not_in_form 6" in result.error.message
+        kept = await completed(subtitle_node, "translate_subtitles", **film, on_failure="keep")
+    assert kept.output["untranslated"] == 6
+
+
+async def test_a_line_that_is_too_long_is_told(
+    subtitle_node: NodeUnderTest, tmp_path: Path, model_server: Serve
+) -> None:
+    """A line that no model is asked about is counted among those that are not translated, with its reason."""
+    source = tmp_path / "long.srt"
+    source.write_text(to_srt([Cue(1, 3, "We came here."), Cue(4, 9, "and so on " * 120)]))
+    async with model_server(answer=speaking(german)):
+        wanted = {"segments_file": str(source), "target_language": "de"}
+        result = await completed(subtitle_node, "translate_subtitles", **wanted)
+    assert result.output["untranslated"] == 1
+    assert result.output["revised"]["refused_by_reason"] == {"too_long": 1}
