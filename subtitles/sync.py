@@ -8,7 +8,7 @@ price, too. Inside a stretch without a change the offset is then refined. Where 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
@@ -42,7 +42,13 @@ _LEAST_FIT = 0.27
 _LEAST_OFFSET_SECONDS = 0.08
 """A file that is off by less is in time: its author's ears are better."""
 _LEAST_CUES = 4
+MOST_CUE_SECONDS = 3e6
+"""Cues times reach: 50,000 cues by a minute, or 5,000, more than any film has, by ten; 400 MB of choices and some minutes."""
 _REFINE_SECONDS = 0.4
+
+
+class TooMuch(ValueError):
+    """So many cues and so far a reach would take hours and gigabytes."""
 
 
 @dataclass(frozen=True)
@@ -114,15 +120,18 @@ def find_sync(
     cuts: bool = True,
     rates: bool = True,
 ) -> Sync:
-    """Return how cues, in order of time, are to be moved; offsets are at most `reach_seconds` either way."""
+    """Return how cues, in order of time, are to be moved; offsets are at most `reach_seconds` either way. Raises TooMuch."""
     stay = Sync((Piece(0, len(cues), Retiming()),), 0.0, moved=False)
     if len(cues) < _LEAST_CUES:
         return stay
+    if len(cues) * reach_seconds > MOST_CUE_SECONDS:
+        raise TooMuch(f"{len(cues)} cues are too many to be moved by up to {reach_seconds:g} seconds")
     grid = np.arange(-reach_seconds, reach_seconds + 1e-9, _GRID_SECONDS)
     best: tuple[float, float, list[int]] | None = None
     for rate in RATES if rates else (1.0,):
         moved = retime(cues, Retiming(rate))
-        table = np.stack([worth(cue, grid, activity) for cue in moved])
+        # One row at a time: all of them together are gigabytes for a long file that may move far.
+        table = (worth(cue, grid, activity) for cue in moved)
         gaps = [_steps(after.start - before.end + _OVERLAP_SECONDS) for before, after in pairwise(moved)]
         total, path = _best_path(table, gaps, _JUMP_PRICE if cuts else np.inf)
         total -= 0.0 if rate == 1.0 else _RATE_PRICE
@@ -143,14 +152,14 @@ def _steps(seconds: float) -> int:
     return int(seconds // _GRID_SECONDS)
 
 
-def _best_path(table: Values, gaps: Sequence[int], jump_price: float) -> tuple[float, list[int]]:
+def _best_path(table: Iterator[Values], gaps: Sequence[int], jump_price: float) -> tuple[float, list[int]]:
     """Return the total and the offsets' places of the best choice of one offset for each cue.
 
     `gaps` are the steps between each cue and the one before it: a cue may not move back over that one.
     """
-    places = np.arange(table.shape[1])
-    score, came = table[0].copy(), []
-    for row, gap in zip(table[1:], gaps, strict=True):
+    score = next(table)
+    places, came = np.arange(len(score), dtype=np.int32), []
+    for row, gap in zip(table, gaps, strict=True):
         top = np.maximum.accumulate(score)
         owner = np.maximum.accumulate(np.where(score >= top, places, 0))
         reach = np.clip(places + gap, 0, len(places) - 1)

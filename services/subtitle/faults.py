@@ -29,6 +29,8 @@ class FaultCode(StrEnum):
     """A timed form was asked for, and the text has no times."""
     CONTAINER_UNFIT = "CONTAINER_UNFIT"
     """The film's picture or sound cannot be copied into the container that was asked for."""
+    TOO_MANY_CUES = "TOO_MANY_CUES"
+    """More cues than can be moved to speech as far as was asked for."""
     UNKNOWN_QUERY = "UNKNOWN_QUERY"
     """The JMESPath expression is none, or finds nothing of use."""
 

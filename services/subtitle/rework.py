@@ -26,7 +26,7 @@ from subtitles.retiming import Retiming, retime
 from subtitles.score import compare, middle, percentile
 from subtitles.segmentation import segment, spread_words
 from subtitles.sentences import lines_of, split_sentences
-from subtitles.sync import Sync
+from subtitles.sync import Sync, TooMuch
 from subtitles.timing import settle
 from subtitles.transcript import to_entries, to_words
 from subtitles.writing import WRITERS, AssStyle, to_ass
@@ -73,7 +73,10 @@ def repair_file(
     cjk = is_cjk(texts)
     bounds = limits_for([texts]).overridden(limits)
     options = replace(options, limits=bounds, move=speech.move if speech is not None else None)
-    cues, changes = repair(retime(document.cues, retiming), options)
+    try:
+        cues, changes = repair(retime(document.cues, retiming), options)
+    except TooMuch as error:
+        raise SubtitleFault(FaultCode.TOO_MANY_CUES, str(error), "/sync_reach") from None
     for target in targets:
         write_cues(cues, target, speakers=document.names_speakers if speakers is None else speakers)
     before, after = (count_kinds(find_violations(side, bounds, cjk=cjk)) for side in (document.cues, cues))

@@ -10,7 +10,7 @@ import pytest
 
 from subtitles.cue import Cue
 from subtitles.retiming import Retiming, retime
-from subtitles.sync import RATES, Activity, Sync, apply_sync, find_sync
+from subtitles.sync import RATES, Activity, Sync, TooMuch, apply_sync, find_sync
 
 FRAME = 0.032
 
@@ -106,3 +106,10 @@ def test_pieces_cover_all_cues_in_order() -> None:
         assert all(one[1] == other[0] for one, other in pairwise(edges))
         moved = apply_sync(damaged, sync)
         assert all(after.start > before.start for before, after in pairwise(moved))
+
+
+def test_what_would_take_hours_is_refused() -> None:
+    """More cues and a farther reach than any film has are refused before anything is reckoned."""
+    cues = [Cue(place * 1.8, place * 1.8 + 1.5, "x") for place in range(200_000)]
+    with pytest.raises(TooMuch, match="200000 cues"):
+        find_sync(cues, Activity([0.0] * 100, 0.032))
