@@ -28,7 +28,7 @@ from stack.settings import StackSection
 from yivideo_client import AsyncClient, Task
 
 RUNS = 7
-TRANSFERS = ((512, 5), (2048, 2))
+TRANSFERS = ((512, 7), (2048, 3))
 """MiB, rounds."""
 SUBMISSIONS = 1000
 SUBMIT_RUNS = 3
