@@ -26,7 +26,7 @@ from nodekit.failure import is_expected, to_task_error
 from nodekit.metrics import ATTEMPTS, RUN_SECONDS, WATCHERS
 from runtime import context as ids
 from runtime import spans
-from runtime.errors import DeadlineExceeded, StaleFence, WrongState
+from runtime.errors import DeadlineExceeded, StaleFence, Unavailable, WrongState
 from runtime.logs import get_logger
 from runtime.rpc_errors import clip
 from runtime.structs import to_struct
@@ -72,6 +72,8 @@ class Attempt:
         self._span: spans.Span | None = None
         self.read = False
         """Whether a watcher was given the terminal event."""
+        self.draining = False
+        """Whether its replica drains: it may finish, and what goes away with the replica is no failure of its own."""
 
     @property
     def task_id(self) -> str:
@@ -164,14 +166,20 @@ class Attempt:
                 seconds = self.assignment.timeout_seconds
                 result = DeadlineExceeded(f"the task took longer than {seconds} s")
             case Stop.DRAIN | Stop.ORPHANED | Stop.SUPERSEDED:
-                back = task_pb2.TaskHandedBack()
-                if self._execution.checkpoint is not None:
-                    back.checkpoint.CopyFrom(to_struct(self._execution.checkpoint))
-                return task_pb2.TaskEvent(handed_back=back)
+                return self._handed_back()
         assert isinstance(result, BaseException)
+        if self.draining and isinstance(result, Unavailable):
+            # Where a whole installation ends at once the store may be gone before the work is: that is done again elsewhere.
+            return self._handed_back()
         if not is_expected(result):
             log.error("task function failed", task_name=self.assignment.spec.task_name, exc_info=result)
         return task_pb2.TaskEvent(failed=task_pb2.TaskFailed(error=to_task_error(result)))
+
+    def _handed_back(self) -> task_pb2.TaskEvent:
+        back = task_pb2.TaskHandedBack()
+        if self._execution.checkpoint is not None:
+            back.checkpoint.CopyFrom(to_struct(self._execution.checkpoint))
+        return task_pb2.TaskEvent(handed_back=back)
 
     def _end(self, terminal: task_pb2.TaskEvent, seconds: float) -> None:
         kind = terminal.WhichOneof("event") or ""

@@ -126,6 +126,8 @@ class AttemptTable:
     def begin_drain(self) -> None:
         """Take nothing new from now on."""
         self.draining = True
+        for attempt in self._running.values():
+            attempt.draining = True
         self._notify()
 
     async def drain(self, grace_seconds: float, read_seconds: float = 5.0) -> None:

@@ -158,6 +158,28 @@ async def test_ended_program_leaves_nothing_running(start_node: NodeFactory) -> 
     assert processes_with(f"66{number}") == []
 
 
+@pytest.mark.parametrize(("drains", "outcome"), [(False, "failed"), (True, "handed_back")])
+async def test_a_store_that_goes_away_with_the_node_fails_no_task(
+    tmp_path: Path, drains: bool, outcome: str
+) -> None:
+    """Where all of an installation ends at once the store may be gone before the work is: a node that drains hands that back."""
+    async with NodeUnderTest(toy.node, tmp_path, drain_seconds=20) as node:
+        work = asyncio.create_task(
+            node.run("toy.gate", {"folder": str(tmp_path), "store_gone": True}, task_id="w")
+        )
+        await eventually(lambda: (tmp_path / "journal").exists())
+        stopping = []
+        if drains:
+            status = node.stub.WatchNode(task_pb2.WatchNodeRequest())
+            seen = await status.read()
+            stopping = [asyncio.create_task(node.stop())]
+            while isinstance(seen, task_pb2.NodeStatus) and not seen.draining:
+                seen = await status.read()
+        (tmp_path / "open").touch()
+        assert (await work).outcome == outcome
+        await asyncio.gather(*stopping)
+
+
 async def test_drain_finishes_what_it_can_and_hands_back_the_rest(tmp_path: Path) -> None:
     """At a drain a short task completes, a long one is ended and handed back with its checkpoint, and nothing new is taken."""
     (tmp_path / "long").mkdir()

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import Field
 
 from nodekit import MediaRef, Node, TaskContext, TaskFailed, TaskInput, TaskOutput, serve
-from runtime.errors import FileNotFound
+from runtime.errors import FileNotFound, Unavailable
 
 node = Node("toy", slots=4, engines=["sh/1"])
 
@@ -55,6 +55,8 @@ async def linger(request: LingerInput, context: TaskContext) -> EchoOutput:
 class GateInput(TaskInput):
     folder: str
     """Folder with the journal; the task ends when it holds a file `open`."""
+    store_gone: bool = False
+    """Whether the store cannot be reached when it ends."""
     progress: int = 0
     checkpoint: dict[str, Any] = Field(default={})
 
@@ -75,6 +77,8 @@ async def gate(request: GateInput, context: TaskContext) -> EchoOutput:
     finally:
         with (folder / "journal").open("a") as journal:
             journal.write(f"end {context.attempt}\n")
+    if request.store_gone:
+        raise Unavailable("the store cannot be reached")
     return EchoOutput(text=str(context.checkpoint))
 
 
