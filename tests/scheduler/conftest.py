@@ -21,7 +21,7 @@ from scheduler.queue.keys import Keys
 from scheduler.run.dispatcher import Dispatcher
 from scheduler.settings import LimitsSection, NodeSection, SchedulerSection, SchedulerSettings
 from tests.scheduler.fake_node import FakeNode, serving_node
-from tests.scheduler.queue_harness import Queue, running_queue
+from tests.scheduler.queue.harness import Queue, running_queue
 from tests.scheduler.short_times import PREFIX, SHORT
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 

@@ -20,12 +20,12 @@ import redis
 from redislink.lua import read_lua
 from stack.ports import free_address
 from tests.mutation import Mutant, load_mutants, tally, tests_notice
-from tests.scheduler.test_queue_machine import run_machine
+from tests.scheduler.queue.test_queue_machine import run_machine
 
 PLAIN_TESTS = (
-    "test_queue.py", "test_queue_attempts.py", "test_queue_again.py", "test_delivery.py", "test_references.py", "test_workflows.py",
-    "test_revoked_keys.py", "test_history.py", "test_availability.py",
-    "test_scaler.py",
+    "queue/test_queue.py", "queue/test_queue_attempts.py", "queue/test_queue_again.py", "queue/test_references.py",
+    "queue/test_revoked_keys.py", "queue/test_history.py", "queue/test_availability.py", "callbacks/test_delivery.py",
+    "api/test_workflows.py", "api/test_workflow_ends.py", "api/test_scaler.py",
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from standardwebhooks import Webhook
 
 from runtime.channel import open_channel
 from runtime.settings import RuntimeSection
-from tests.scheduler.receiver import receiving
+from tests.scheduler.callbacks.receiver import receiving
 from tests.stories.conftest import RunningStack
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 

@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 
 from tests.runtime.collector import Collector, Got, collecting
-from tests.scheduler.receiver import receiving
+from tests.scheduler.callbacks.receiver import receiving
 from tests.stories.conftest import RunningStack, running_stack
 
 pytestmark = pytest.mark.slow

@@ -9,8 +9,8 @@ import pytest
 
 from tests.gateway.v1.test_webhooks import validator
 from tests.gateway.workflows.conftest import Api, chain, gateway
+from tests.scheduler.callbacks.receiver import receiving, section
 from tests.scheduler.conftest import Harness
-from tests.scheduler.receiver import receiving, section
 from yivideo.task.v1 import task_pb2
 
 pytestmark = pytest.mark.trial("10.9")

@@ -13,8 +13,8 @@ from gateway.settings import ApiKey
 from gateway.templates.catalogue import TEMPLATES, Template, TemplateFile, parameter_schema
 from tests.gateway.v1.test_webhooks import validator
 from tests.gateway.workflows.conftest import Api, chain, gateway
+from tests.scheduler.callbacks.receiver import receiving, section
 from tests.scheduler.conftest import Harness, until
-from tests.scheduler.receiver import receiving, section
 from yivideo.task.v1 import task_pb2
 
 pytestmark = pytest.mark.trial("10.9")

@@ -15,7 +15,7 @@ from runtime.errors import TaskConflict, Unavailable
 from runtime.settings import SettingsError, load_settings
 from scheduler.settings import SchedulerSettings
 from tests.scheduler.conftest import Harness
-from tests.scheduler.queue_harness import Queue, running_queue
+from tests.scheduler.queue.harness import Queue, running_queue
 from yivideo.task.v1 import task_pb2
 
 

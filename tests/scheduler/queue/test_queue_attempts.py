@@ -12,7 +12,7 @@ from scheduler.callbacks.outbox import Outbox
 from scheduler.queue.attempt_store import Beat, Ending
 from scheduler.queue.keys import Keys
 from scheduler.queue.node_event import NodeEvent
-from tests.scheduler.queue_harness import ERROR, Queue
+from tests.scheduler.queue.harness import ERROR, Queue
 from tests.scheduler.short_times import PREFIX
 from yivideo.task.v1 import task_pb2
 

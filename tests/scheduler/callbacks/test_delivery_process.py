@@ -15,8 +15,8 @@ from standardwebhooks import Webhook
 from runtime.channel import open_channel
 from runtime.structs import to_struct
 from tests.conftest import ROOT
+from tests.scheduler.callbacks.receiver import SECRETS, receiving
 from tests.scheduler.conftest import RUNTIME, Harness
-from tests.scheduler.receiver import SECRETS, receiving
 from tests.scheduler.short_times import PREFIX
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 

@@ -19,8 +19,8 @@ from scheduler.queue.keys import Keys
 from scheduler.queue.redis_link import RedisLink
 from scheduler.queue.task_store import TaskStore
 from scheduler.settings import LimitsSection, SchedulerSection
-from tests.scheduler import queue_laws as laws
-from tests.scheduler import queue_model as m
+from tests.scheduler.queue import laws
+from tests.scheduler.queue import model as m
 from tests.scheduler.short_times import PREFIX, SHORT
 from yivideo.task.v1 import task_pb2
 

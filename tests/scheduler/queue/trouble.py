@@ -10,9 +10,9 @@ from runtime.errors import TaskNotFound, WrongState
 from scheduler.queue.attempt_store import AttemptStore
 from scheduler.queue.claim import ClaimAsk, Claimed, read_claimed
 from scheduler.queue.redis_link import RedisLink
-from tests.scheduler import queue_model as m
-from tests.scheduler.queue_attempts import AttemptSteps
-from tests.scheduler.queue_steps import word_of
+from tests.scheduler.queue import model as m
+from tests.scheduler.queue.attempts import AttemptSteps
+from tests.scheduler.queue.steps import word_of
 from yivideo.task.v1 import task_pb2
 
 

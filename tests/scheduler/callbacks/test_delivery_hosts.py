@@ -10,8 +10,8 @@ import redis
 
 from scheduler.callbacks.circuit import HostCircuits
 from scheduler.queue.keys import Keys
+from tests.scheduler.callbacks.receiver import receiving, section
 from tests.scheduler.conftest import Client, Harness, until
-from tests.scheduler.receiver import receiving, section
 from yivideo.task.v1 import task_pb2
 
 

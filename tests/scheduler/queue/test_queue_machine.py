@@ -1,8 +1,8 @@
 """A state machine against the queue scripts: whatever is done in whatever order, and however often repeated, the laws hold.
 
 Random steps of clients, two scheduler replicas, nodes, receivers of callbacks, the clock and the disk are made on the real
-scripts in a real Redis and on a model in plain Python (`queue_model`). After every step Redis must hold exactly what the model
-calls for (`queue_laws`): one owner, no task in two places, one terminal event, exact indexes and counters, nothing left of what
+scripts in a real Redis and on a model in plain Python (`model`). After every step Redis must hold exactly what the model
+calls for (`laws`): one owner, no task in two places, one terminal event, exact indexes and counters, nothing left of what
 was deleted. Laws over time are with the steps: fences grow, users are served in turn, a free slot is never left empty, a
 repeated script changes nothing.
 
@@ -24,10 +24,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from redislink.lua import Library, read_lua
-from tests.scheduler import queue_laws as laws
-from tests.scheduler.queue_attempts import REPLICAS
-from tests.scheduler.queue_steps import NAMES, SCHEDULERS
-from tests.scheduler.queue_trouble import TroubledSteps
+from tests.scheduler.queue import laws
+from tests.scheduler.queue.attempts import REPLICAS
+from tests.scheduler.queue.steps import NAMES, SCHEDULERS
+from tests.scheduler.queue.trouble import TroubledSteps
 
 tasks = st.sampled_from(NAMES)
 schedulers = st.sampled_from(SCHEDULERS)

@@ -6,9 +6,9 @@ from scheduler.queue.attempt_store import Beat, Ending
 from scheduler.queue.claim import Claim, ClaimAsk, Claimed
 from scheduler.queue.node_event import NodeEvent
 from scheduler.queue.task_store import cancelled_event, failed_event
-from tests.scheduler import queue_laws as laws
-from tests.scheduler import queue_model as m
-from tests.scheduler.queue_steps import SCHEDULERS, QueueSteps
+from tests.scheduler.queue import laws
+from tests.scheduler.queue import model as m
+from tests.scheduler.queue.steps import SCHEDULERS, QueueSteps
 from yivideo.task.v1 import task_pb2
 
 REPLICAS = {"media": ("r1", "r2"), "voice": ("r3",)}

@@ -14,7 +14,7 @@ from runtime.rpc_errors import rpc_errors
 from scheduler.queue.keys import Keys
 from scheduler.queue.revoked_keys import MOST_KEYS, RevokedKeys
 from tests.scheduler.conftest import RUNTIME, Client, Harness, running_client
-from tests.scheduler.queue_harness import Queue
+from tests.scheduler.queue.harness import Queue
 from yivideo.access.v1 import access_pb2, access_pb2_grpc
 
 pytestmark = pytest.mark.trial("10.14")

@@ -10,9 +10,9 @@ from runtime import context as ids
 from runtime import spans
 from runtime.channel import open_channel
 from tests.runtime.test_spans import CALLER, TRACE, Kept
+from tests.scheduler.api.flows import Flows
+from tests.scheduler.callbacks.receiver import receiving, section
 from tests.scheduler.conftest import RUNTIME, Harness, running_client, until
-from tests.scheduler.receiver import receiving, section
-from tests.scheduler.test_workflows import Flows
 from yivideo.task.v1 import task_pb2, workflow_pb2_grpc
 
 

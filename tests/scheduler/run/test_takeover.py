@@ -52,7 +52,7 @@ async def scheduler_process(
     with port_file.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "scheduler"], stderr=log, env={"YIVIDEO_CONFIG": str(config), "PATH": "/usr/bin:/bin"},
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[3],
         )  # fmt: skip
     try:
         await until(lambda: '"event":"listening"' in port_file.read_text() or process.poll() is not None, 20)

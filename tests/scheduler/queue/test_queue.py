@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from runtime.errors import InvalidArgument, TaskConflict, TooManyTasks
-from tests.scheduler.queue_harness import Queue
+from tests.scheduler.queue.harness import Queue
 from tests.scheduler.short_times import PREFIX
 
 

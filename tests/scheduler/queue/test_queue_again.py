@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.scheduler.queue_harness import ERROR, Queue
+from tests.scheduler.queue.harness import ERROR, Queue
 from tests.scheduler.short_times import PREFIX
 from yivideo.task.v1 import task_pb2
 

@@ -9,7 +9,7 @@ from typing import Any
 import redis
 
 from results.states import TERMINAL_STATES
-from tests.scheduler.queue_model import LIVE, MAX_RUNNING_PER_USER, WAITING, ModelTask, QueueModel
+from tests.scheduler.queue.model import LIVE, MAX_RUNNING_PER_USER, WAITING, ModelTask, QueueModel
 from tests.scheduler.short_times import PREFIX
 from yivideo.task.v1 import task_pb2
 

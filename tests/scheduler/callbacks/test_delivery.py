@@ -18,9 +18,9 @@ from standardwebhooks import Webhook
 from runtime.errors import AddressRefused, WrongState
 from runtime.rpc_errors import rpc_errors
 from scheduler.callbacks.delivery import retry_after_seconds
+from tests.scheduler.callbacks.receiver import SECRETS, Receiver, receiving, section
 from tests.scheduler.conftest import Client, Harness, running_client
 from tests.scheduler.fake_node import FakeNode
-from tests.scheduler.receiver import SECRETS, Receiver, receiving, section
 from yivideo.task.v1 import task_pb2
 
 

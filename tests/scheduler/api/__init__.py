@@ -1,0 +1,1 @@
+"""Tests of what clients call: submits, watching, workflows, lists."""

@@ -1,0 +1,1 @@
+"""Tests of attempts: dispatch, nodes that fail, take-over, cancel."""
