@@ -25,7 +25,7 @@ from tests.scheduler.queue.test_queue_machine import run_machine
 PLAIN_TESTS = (
     "queue/test_queue.py", "queue/test_queue_attempts.py", "queue/test_queue_again.py", "queue/test_references.py",
     "queue/test_revoked_keys.py", "queue/test_history.py", "queue/test_availability.py", "callbacks/test_delivery.py",
-    "api/test_workflows.py", "api/test_workflow_ends.py", "api/test_scaler.py",
+    "api/test_other_users.py", "api/test_workflows.py", "api/test_workflow_ends.py", "api/test_scaler.py",
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from redis import Redis
 
 from scheduler.queue.admission import AdmittedTask
 from scheduler.queue.attempt_store import AttemptStore, Ending
+from scheduler.queue.bindings import Source
 from scheduler.queue.claim import Claim, ClaimAsk, Claimed
 from scheduler.queue.keys import Keys
 from scheduler.queue.node_event import NodeEvent
@@ -46,6 +47,7 @@ class Queue:
         not_before: str = "0",
         start_deadline_ms: int = 0,
         asked_ms: int = 0,
+        sources: tuple[Source, ...] = (),
         **fields: Any,
     ) -> Submitted:
         """Submit; `slots`: with a claim for one of so many slots."""
@@ -57,7 +59,7 @@ class Queue:
                 "user": user, "node": node, "name": spec.task_name, "workflow": spec.workflow_id or task_id,
                 "timeout": "60", "callback": spec.callback_url, "labels": b"",
             },
-            asked_ms=asked_ms,
+            asked_ms=asked_ms, sources=sources,
         )  # fmt: skip
         ask = ClaimAsk("r1", "r1:1", slots, lane=1, most=1) if slots else None
         return await self.tasks.submit(admitted, ask=ask)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from scheduler.queue.bindings import Source, Want
 from tests.scheduler.queue.harness import ERROR, Queue
 from tests.scheduler.short_times import PREFIX
 from yivideo.task.v1 import task_pb2
@@ -133,6 +134,20 @@ async def test_what_is_submitted_again_waits_for_its_dependencies_again(queue: Q
     await queue.complete(await queue.claim())
     await queue.tasks.settle("t1")
     assert await queue.claim_id() == "t2"
+
+
+async def test_what_is_submitted_again_takes_its_fields_from_what_is_there_now(queue: Queue) -> None:
+    """A field that was filled from another task's output is not, once that task is gone and the same payload runs again."""
+    wanted = Want("stages", "media.extract", "/audio_path")
+    sources = (Source("/audio_path", (wanted,), fill=True, required=False),)
+    await queue.submit("up", workflow_id="w")
+    await queue.submit("t", workflow_id="w", sources=sources)
+    assert b'"up"' in (await queue.tasks.load("t")).record.bindings
+    await queue.tasks.cancel("t", "", None)
+    await queue.tasks.cancel("up", "", None)
+    await queue.tasks.delete("up")
+    assert await queue.submit("t", workflow_id="w", sources=sources) == "again"
+    assert (await queue.tasks.load("t")).record.bindings == b""
 
 
 async def test_a_request_that_was_held_up_does_not_run_an_ended_task_again(queue: Queue) -> None:

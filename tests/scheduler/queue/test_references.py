@@ -42,7 +42,7 @@ async def test_two_tasks_of_one_type_are_told_apart_by_their_ids(served: tuple[F
 
 
 async def test_what_depends_on_names_goes_before_the_newest(served: tuple[FakeNode, Client]) -> None:
-    """Of two tasks of a stage's type the one in `depends_on` is meant, though the other is newer."""
+    """Of two tasks of a stage's type the one in `depends_on` is meant, though another is newer; of two named, the newer."""
     node, client = served
     await client.submit("old", workflow_id="w")
     await client.submit("new", workflow_id="w")
@@ -52,7 +52,9 @@ async def test_what_depends_on_names_goes_before_the_newest(served: tuple[FakeNo
     wanted = taking("stages.media.extract")
     await client.submit("narrow", "media.split", workflow_id="w", depends_on=["old"], input=wanted)
     await client.submit("wide", "media.split", workflow_id="w", input=wanted)
+    await client.submit("both", "media.split", workflow_id="w", depends_on=["old", "new"], input=wanted)
     assert (await node.arrival("narrow")).request.spec.input["video_path"] == "old.wav"
+    assert (await node.arrival("both")).request.spec.input["video_path"] == "new.wav"
     assert (await node.arrival("wide")).request.spec.input["video_path"] == "new.wav"
 
 
