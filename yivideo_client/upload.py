@@ -48,7 +48,7 @@ class Upload:
     only_new: bool
     progress: Told | None
     digest: str = ""
-    """SHA-256 of the source; empty: it is taken beside the sending."""
+    """SHA-256 of the source; empty: it is taken while the file is sent, or before it goes in parts."""
 
     async def run(self, parts: bool | None) -> StoredFile:
         """Send the file: in parts, whole, or (None) whole and on in parts when it broke. Raises IntegrityError."""
@@ -59,22 +59,15 @@ class Upload:
                 parts_after_a_break, parts = size > PART_BYTES, False
             else:
                 parts_after_a_break = False
-            hashing = asyncio.create_task(self._sha256())
-            try:
-                stored = None
-                if not (parts and size):
-                    stored = await self._whole(file, size, give_up_early=parts_after_a_break)
-                if stored is None:
-                    stored = await self._in_parts(file, size, await hashing)
-                digest = await hashing
-            finally:
-                hashing.cancel()
-        if stored.size != size or (stored.sha256 and stored.sha256 != digest):
+            stored = None
+            if not (parts and size):
+                stored = await self._whole(file, size, give_up_early=parts_after_a_break)
+            if stored is None:
+                self.digest = self.digest or await sha256_of(self.source)
+                stored = await self._in_parts(file, size, self.digest)
+        if stored.size != size or (stored.sha256 and stored.sha256 != self.digest):
             raise IntegrityError(f"{self.path} was stored with other bytes than {self.source} has")
         return stored
-
-    async def _sha256(self) -> str:
-        return self.digest or await sha256_of(self.source)
 
     async def _whole(self, file: BinaryIO, size: int, *, give_up_early: bool) -> StoredFile | None:
         """Send it in one request, again from its beginning when that breaks; None when it broke and should go on in parts."""
@@ -105,8 +98,9 @@ class Upload:
         kind = mimetypes.guess_type(self.path)[0] or "application/octet-stream"
         reply = await self.transport.bulk.put(
             f"/v1/files/{quoted(path)}", {"Content-Type": kind, **headers}, file, size,
-            query={"bucket": self.bucket} if self.bucket else None, sent=sent, offset=offset,
+            query={"bucket": self.bucket} if self.bucket else None, sent=sent, offset=offset, hashed=not self.digest,
         )  # fmt: skip
+        self.digest = self.digest or reply.sha256
         # What is not as a gateway says it is not sent again: whatever took the file would take it again.
         try:
             return StoredFile.from_answer(orjson.loads(reply.body))
