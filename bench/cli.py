@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import random
 import resource
 import statistics
@@ -58,7 +59,11 @@ Costs = dict[str, list[Cost]]
 
 
 def cost(work: Callable[[], object]) -> Cost:
-    """Return what some work takes, whose commands have ended when it returns."""
+    """Return what some work takes, whose commands have ended when it returns.
+
+    What was written before is on the disk when it begins: past some GiB of unwritten pages whoever writes next waits for them.
+    """
+    os.sync()
     began, used = time.perf_counter(), _used()
     work()
     return Cost(time.perf_counter() - began, _used() - used)
