@@ -136,7 +136,9 @@ def unpack(archive: Path, target: Path, limit_files: int, limit_bytes: int) -> N
             _unpack_tar(archive, bounds)
     except _UNREADABLE as error:
         shutil.rmtree(target)
-        raise TaskFailed("ARCHIVE_UNREADABLE", f"the archive cannot be read: {error}") from error
+        raise TaskFailed(
+            "ARCHIVE_UNREADABLE", f"{archive.name}, taken for an archive of files, cannot be read: {error}"
+        ) from error
     except BaseException:
         shutil.rmtree(target)
         raise

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from yivideo_client.cli.failures import UsageError
-from yivideo_client.cli.fields import input_file_field, parse, parser_of
+from yivideo_client.cli.fields import as_input, input_file_field, parse, parser_of
 from yivideo_client.cli.words import split_words
 from yivideo_client.models import TaskType
 
@@ -97,6 +97,23 @@ def test_a_file_goes_to_the_first_media_field_that_is_free() -> None:
     assert input_file_field(KIND, {"video_path"}) == "subtitle_path"
     assert input_file_field(TaskType("n.t", "", {"properties": {"words_file": {}}}, {})) == "words_file"
     assert input_file_field(TaskType("n.t", "", {"properties": {"text": {}}}, {})) is None
+
+
+def test_a_file_may_be_the_only_one_of_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a task takes a list of media, or a folder in its place, a file is a list of one; so is one behind its option."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.png").write_text("")
+    schema = {
+        "properties": {
+            "images": {"type": "array", "items": {"type": "string"}},
+            "images_dir": {"type": "string"},
+        }
+    }
+    kind = TaskType("n.t", "", schema, {}, ("/images/*", "/images_dir"))
+    assert input_file_field(kind) == "images"
+    assert as_input(kind, "images", Path("a.png")) == [Path("a.png")]
+    assert as_input(kind, "images_dir", Path("a.zip")) == Path("a.zip")
+    assert parse(kind, ["--images", "a.png", "--images", "b.png"]) == {"images": [Path("a.png"), "b.png"]}
 
 
 def test_files_and_options_are_told_apart() -> None:

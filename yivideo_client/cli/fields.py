@@ -58,15 +58,20 @@ def input_file_field(task_type: TaskType, given: Container[str] = ()) -> str | N
     """Return the input field that a file on the command line is meant for.
 
     It is the first one that is not given as an option: of the media fields that must be there, of the other media fields,
-    of the fields that are paths by their name.
+    of the fields that are paths by their name. A list of media is one of them: `as_input` says what it is given.
     """
-    media = [pointer.removeprefix("/") for pointer in task_type.media_fields]
+    media = [pointer.removeprefix("/").removesuffix("/*") for pointer in task_type.media_fields]
     required = task_type.input_schema.get("required", [])
     paths = [
         name for name in task_type.input_schema.get("properties", {}) if name.endswith(("_path", "_file"))
     ]
     ordered = [*(name for name in media if name in required), *media, *paths]
     return next((name for name in ordered if "/" not in name and name not in given), None)
+
+
+def as_input(task_type: TaskType, name: str, path: Path) -> Path | list[Path]:
+    """Return what the field of `input_file_field` is given for a file: itself, or a list of it alone."""
+    return [path] if f"/{name}/*" in task_type.media_fields else path
 
 
 def parser_of(task_type: TaskType, command: str = RUN, own: Sequence[str] = ()) -> argparse.ArgumentParser:
@@ -138,11 +143,18 @@ def parse(task_type: TaskType, words: Sequence[str], command: str = RUN, own: Se
     read = {
         name: _value(name, value, resolved(properties[name], root), root) for name, value in given.items()
     }
-    media = {pointer.removeprefix("/") for pointer in task_type.media_fields}
-    return {
-        name: Path(value) if name in media and isinstance(value, str) and is_file_here(value) else value
-        for name, value in read.items()
-    }
+    return {name: _media(value) if _is_media(task_type, name) else value for name, value in read.items()}
+
+
+def _is_media(task_type: TaskType, name: str) -> bool:
+    return f"/{name}" in task_type.media_fields or f"/{name}/*" in task_type.media_fields
+
+
+def _media(value: Any) -> Any:
+    """Return a media field's value with each text that is a file here as a Path, which is uploaded."""
+    if isinstance(value, list):
+        return [_media(one) for one in value]
+    return Path(value) if isinstance(value, str) and is_file_here(value) else value
 
 
 def _value(name: str, value: Any, schema: Json, root: Json) -> Any:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from yivideo_client.cli.bars import Bars
 from yivideo_client.cli.failures import UsageError, exit_code, tell
-from yivideo_client.cli.fields import RUN, input_file_field, parse
+from yivideo_client.cli.fields import RUN, as_input, input_file_field, parse
 from yivideo_client.cli.output import with_local_files
 from yivideo_client.errors import ApiError, ClientError, NotFound
 from yivideo_client.local_file import folder_to_write, is_file_here
@@ -109,7 +109,7 @@ def inputs_of(plan: Plan, task_type: TaskType) -> list[Json]:
         raise UsageError(
             f"{', '.join(missing)}: no such file here; what is in the store goes behind its field: --{name} {missing[0]}"
         )
-    return [{name: Path(path), **common} for path in plan.files]
+    return [{name: as_input(task_type, name, Path(path)), **common} for path in plan.files]
 
 
 def jobs_of(plan: Plan, task_type: TaskType) -> list[Job]:
