@@ -99,8 +99,9 @@ def _pixels(zone: Region) -> int:
 
 
 def lower_third(size: Size) -> View:
-    """Return where most subtitles stand."""
-    return View((Region.named("bottom_third", size),))
+    """Return where most subtitles stand: at least one row, where a picture has too few for a third."""
+    third = Region.named("bottom_third", size)
+    return View((third if third.height else Region(0, 0, size.width, size.height),))
 
 
 def given(corners: Sequence[Sequence[int]], size: Size) -> View:

@@ -126,3 +126,15 @@ def test_areas_that_lie_over_each_other_become_one() -> None:
     column = Region(400, 0, 60, 270)
     assert without_overlap((upper, apart, lower)) == (Region(0, 50, 480, 180), apart)
     assert without_overlap((upper, column)) == (column, upper)
+
+
+@shared_loop
+async def test_a_picture_of_one_row_has_no_subtitles(under_test: NodeUnderTest, tmp_path: Path) -> None:
+    """A film too low for a third of it to be a row is read whole: no cues, which is no error."""
+    film = tmp_path / "thin.mkv"
+    source = ["-f", "lavfi", "-i", "color=s=64x64:d=1:r=5", "-vf", "scale=640:1,setsar=1,format=gray"]
+    subprocess.run(["ffmpeg", "-v", "error", *source, "-c:v", "ffv1", str(film)], check=True)
+    result = await under_test.run("paddleocr.extract_subtitles", {"video_path": str(film)}, task_id="thin")
+    output = result.output
+    assert output["subtitles_count"] == 0
+    assert output["subtitle_area"] == [0, 0, 640, 1]
