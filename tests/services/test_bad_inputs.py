@@ -132,6 +132,10 @@ async def test_a_voice_must_be_heard(replicas: dict[str, NodeUnderTest], tmp_pat
     assert said in error.message
 
 
+_BEFORE = {"campplus-zh-en": ("pyannote-segmentation-3.0",), "kokoro-voices": ("kokoro-82m-int8",)}
+"""Models that an engine looks at before the one that is damaged."""
+
+
 @pytest.mark.slow
 @shared_loop
 @pytest.mark.parametrize(
@@ -156,9 +160,10 @@ async def test_a_damaged_model_is_refused(
 ) -> None:
     """Files of the right size and the wrong content are never loaded: the error says whose digest is wrong and what fetches it."""
     store = model_store()
-    for name in ("pyannote-segmentation-3.0", "kokoro-82m-int8", "kokoro-voices"):
-        if name != model and store.has(name):
-            (tmp_path / name).symlink_to(store.root / name)
+    for name in _BEFORE.get(model, ()):
+        if not store.has(name):
+            pytest.skip(f"needs `make models names={name}`, whose absence would be told first")
+        (tmp_path / name).symlink_to(store.root / name)
     for file in store.entry(model).files:
         path = tmp_path / model / file.path
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -171,7 +176,7 @@ async def test_a_damaged_model_is_refused(
     error = result.error
     assert (error.code, error.field, error.retryable) == ("MODEL_MISSING", field, False), error
     assert f"make models names={model}" in error.message
-    assert "damaged" in error.message or not store.has("pyannote-segmentation-3.0")
+    assert "damaged" in error.message
 
 
 @pytest.mark.slow
