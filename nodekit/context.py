@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nodekit.attempt.progress import ProgressReporter
+from nodekit.failure import TaskFailed
 from nodekit.gpu.lease import GpuLease
 from nodekit.gpu.use import GpuUse
 from nodekit.gpu.warm import WarmModel, WarmShelf
@@ -20,16 +21,16 @@ from nodekit.media import archives
 from nodekit.media.media_in import MediaIn
 from nodekit.media.media_out import MediaOut
 from nodekit.media.names import safe_relative
-from nodekit.media_ref import MediaKind, source_of
+from nodekit.media_ref import MediaKind, pointer_to, source_of
 from nodekit.metrics import MEDIA_SECONDS, REALTIME_FACTOR
 from nodekit.process.child import Family
 from nodekit.process.child_output import ChildOutput, Completed
 from nodekit.process.worker import WorkerPool, function_name
 from nodekit.settings import NodeSection
 from runtime import spans
-from runtime.errors import PayloadTooLarge
+from runtime.errors import FieldViolation, PayloadTooLarge, YiVideoError
 from runtime.rpc_errors import clip
-from runtime.structs import to_struct
+from runtime.structs import from_struct, to_struct
 from yivideo.gpulock.v1 import lock_pb2
 from yivideo.task.v1 import task_pb2
 
@@ -87,6 +88,7 @@ class TaskContext:
         """Threads that one worker process should use: the node's cores, shared out among its slots. Numeric libraries in
         workers are told; an engine with a setting of its own must be given it."""
         self._task_name = spec.task_name
+        self._input = spec.input
         self._own = equipment
         self._numbers = count()
 
@@ -97,15 +99,30 @@ class TaskContext:
         PathRefused, AddressRefused, FileNotFound, PayloadTooLarge or Unavailable, which the task may simply let pass.
         """
         with spans.span("fetch", source=source_of(ref)) as span:
-            path = await self._own.media_in.fetch(ref, kind, self._own.folder / "in")
+            with self._naming_field(ref):
+                path = await self._own.media_in.fetch(ref, kind, self._own.folder / "in")
             if span is not None:
                 span.attributes["yivideo.bytes"] = _size_bytes(path)
         return path
 
     async def fetch_directory(self, ref: str) -> Path:
         """Return a local folder: of an object prefix (`task-1/frames/`), a shared folder, or an archive (zip, tar), unpacked."""
-        with spans.span("fetch directory", source=source_of(ref)):
+        with spans.span("fetch directory", source=source_of(ref)), self._naming_field(ref):
             return await self._fetch_directory(ref)
+
+    @contextmanager
+    def _naming_field(self, ref: str) -> Iterator[None]:
+        """Let an error that names no field name the one of the task's input that has the reference."""
+        try:
+            yield
+        except TaskFailed as error:
+            error.field = error.field or pointer_to(ref, from_struct(self._input)) or ""
+            raise
+        except YiVideoError as error:
+            pointer = None if error.fields else pointer_to(ref, from_struct(self._input))
+            if pointer:
+                error.fields = (FieldViolation(pointer, error.message),)
+            raise
 
     async def _fetch_directory(self, ref: str) -> Path:
         if ref.startswith("/"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Annotated
 
@@ -65,3 +66,19 @@ def source_of(ref: str) -> str:
 def kind_of(name: str) -> MediaKind:
     """Tell the kind of a file by its name; UNKNOWN when the extension says nothing."""
     return _KIND_BY_EXTENSION.get(PurePosixPath(name).suffix.lower().lstrip("."), MediaKind.UNKNOWN)
+
+
+def pointer_to(ref: str, value: object) -> str | None:
+    """Return the JSON pointer of the first place in an input that has a reference (`/images/2`); None: nowhere."""
+    if isinstance(value, str):
+        return "" if value == ref else None
+    if isinstance(value, dict):
+        places: Iterable[tuple[object, object]] = value.items()
+    elif isinstance(value, list):
+        places = enumerate(value)
+    else:
+        return None
+    for name, inner in places:
+        if (rest := pointer_to(ref, inner)) is not None:
+            return f"/{str(name).replace('~', '~0').replace('/', '~1')}{rest}"
+    return None

@@ -34,7 +34,9 @@ async def fetched(node: NodeUnderTest, source: str, directory: bool = False) -> 
 
 async def refused(node: NodeUnderTest, source: str, directory: bool = False) -> str:
     result = await node.run("toy.fetch", {"source": source, "directory": directory})
-    assert result.outcome == "failed"
+    assert (result.outcome, result.error.field) == ("failed", "/source"), (
+        "an error names the field of the reference"
+    )
     return result.error.code
 
 
