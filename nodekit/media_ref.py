@@ -9,6 +9,8 @@ from typing import Annotated
 
 from pydantic import StringConstraints, WithJsonSchema
 
+from runtime.json_pointer import escaped
+
 
 class MediaKind(enum.Enum):
     """What a media file is; decides how large an input of it may be."""
@@ -80,5 +82,5 @@ def pointer_to(ref: str, value: object) -> str | None:
         return None
     for name, inner in places:
         if (rest := pointer_to(ref, inner)) is not None:
-            return f"/{str(name).replace('~', '~0').replace('/', '~1')}{rest}"
+            return f"/{escaped(name)}{rest}"
     return None

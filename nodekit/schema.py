@@ -14,6 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from nodekit.media_ref import MediaMark
 from runtime.errors import FieldViolation, InvalidInput
+from runtime.json_pointer import escaped
 
 _DIALECT = GenerateJsonSchema.schema_dialect  # JSON Schema 2020-12
 _MAX_VIOLATIONS = 16
@@ -120,5 +121,5 @@ def to_pointer(location: Sequence[str | int], value: Any) -> str:
             value = value[part]
         else:
             continue
-        parts.append(str(part).replace("~", "~0").replace("/", "~1"))
+        parts.append(escaped(part))
     return "".join(f"/{part}" for part in parts)

@@ -13,6 +13,8 @@ from typing import Any
 
 import orjson
 
+from runtime.json_pointer import unescaped
+
 MAX_SCHEMA_BYTES = 256 * 1024
 MAX_SCHEMA_DEPTH = 128
 MAX_CHECKS = 1000
@@ -150,7 +152,7 @@ class _Document:
             return self._anchors[fragment]
         place: Any = self._root
         for part in fragment.split("/")[1:]:
-            key = part.replace("~1", "/").replace("~0", "~")
+            key = unescaped(part)
             try:
                 place = place[int(key)] if isinstance(place, list) else place[key]
             except (KeyError, IndexError, TypeError, ValueError):

@@ -12,6 +12,7 @@ from typing import Any
 from google.protobuf import struct_pb2
 
 from runtime.errors import InvalidArgument
+from runtime.json_pointer import escaped
 
 MAX_SAFE_INTEGER = 2**53
 
@@ -32,7 +33,7 @@ def to_struct(value: Mapping[str, Any]) -> struct_pb2.Struct:
 
 def _fill_fields(struct: struct_pb2.Struct, value: Mapping[str, Any], pointer: str, depth: int = 1) -> None:
     for key, item in value.items():
-        inner = f"{pointer}/{str(key).replace('~', '~0').replace('/', '~1')}"  # RFC 6901
+        inner = f"{pointer}/{escaped(key)}"
         _fill(struct.fields[_text(str(key), inner)], item, inner, depth)
 
 

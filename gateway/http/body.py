@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from gateway.http.body_stream import STALLED_SECONDS, whole
 from gateway.http.route import JSON
 from runtime.errors import FieldViolation, InvalidArgument
+from runtime.json_pointer import escaped
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -132,8 +133,7 @@ def checked(kind: type[B], value: Any, prefix: str = "") -> B:
 def _pointer(location: Sequence[int | str], prefix: str) -> str:
     if prefix:
         return prefix + ".".join(str(part) for part in location)
-    escaped = (str(part).replace("~", "~0").replace("/", "~1") for part in location)
-    return "".join(f"/{part}" for part in escaped)
+    return "".join(f"/{escaped(part)}" for part in location)
 
 
 def _reason(message: str) -> str:

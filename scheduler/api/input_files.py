@@ -16,6 +16,7 @@ import orjson
 
 from runtime.channel import open_channel
 from runtime.errors import FieldViolation, InvalidInput
+from runtime.json_pointer import unescaped
 from runtime.logs import get_logger
 from runtime.settings import RuntimeSection
 from runtime.structs import from_struct
@@ -143,5 +144,5 @@ def _local(schema: dict[str, Any], ref: str) -> object:
     """Return what a reference within the schema is about; None for any other."""
     found: object = schema if ref.startswith("#") else None
     for step in ref.removeprefix("#").split("/")[1:]:
-        found = found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
+        found = found.get(unescaped(step)) if isinstance(found, dict) else None
     return found

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from runtime.errors import BadReference, FieldViolation
+from runtime.json_pointer import escaped, unescaped
 
 MARK = "${{"
 _ESCAPED = "$${{"
@@ -43,12 +44,12 @@ class Reference:
 
 def to_pointer(place: Place | tuple[str, ...]) -> str:
     """Return a place as an RFC 6901 JSON pointer."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in place)
+    return "".join("/" + escaped(part) for part in place)
 
 
 def from_pointer(pointer: str) -> list[str]:
     """Return the parts of a JSON pointer."""
-    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+    return [unescaped(part) for part in pointer.split("/")[1:]]
 
 
 def find_references(value: Any) -> list[Reference]:
