@@ -18,6 +18,7 @@ from filestore.packing import to_caller, to_file, to_method
 from filestore.signing import Grant
 from filestore.store import FileStore
 from runtime import VERSION
+from runtime.batches import Crc32
 from runtime.chunk_codec import chunk_tag, encode
 from runtime.errors import DeadlineExceeded, InvalidArgument
 from yivideo.file.v1 import file_pb2, file_pb2_grpc
@@ -46,9 +47,12 @@ class FileServicer(file_pb2_grpc.FileServiceServicer):
         """Write one file."""
         requests = aiter(request_iterator)
         naming = Naming()
-        file = self._announced(await self._next(requests), naming)
-        info = await self._store.put(file, self._chunks(requests, naming))
-        return file_pb2.UploadResponse(file=to_file(info))
+        first = await self._next(requests)
+        file = self._announced(first, naming)
+        wanted = cast(file_pb2.UploadRequest, first).header.want_crc32
+        chunks, crc32 = self._chunks(requests, naming), Crc32()
+        info = await self._store.put(file, crc32.over(chunks) if wanted else chunks)
+        return file_pb2.UploadResponse(file=to_file(info), crc32=crc32.value if wanted else None)
 
     async def ComposeFile(  # noqa: N802
         self, request: file_pb2.ComposeFileRequest, context: Context

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator
 
+from isal import isal_zlib
+
 Buffer = bytes | memoryview
 """Bytes on their way; a view looks into the message that brought them."""
 
@@ -32,6 +34,19 @@ async def batches(chunks: AsyncIterator[Buffer], batch_bytes: int) -> AsyncItera
             small.clear()
     if gathered:
         yield batch + small
+
+
+class Crc32:
+    """CRC-32 of what passes: zlib's, at some 30 times the speed of a SHA-256, so that an event loop can take it."""
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    async def over(self, chunks: AsyncIterator[Buffer]) -> AsyncIterator[Buffer]:
+        """Yield the chunks as they come, and take them in."""
+        async for chunk in chunks:
+            self.value = isal_zlib.crc32(chunk, self.value)
+            yield chunk
 
 
 class Checksum:

@@ -6,7 +6,6 @@ An event loop moves a file with two copies and a task switch a piece; here it on
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import http.client
 import os
 import socket
@@ -30,8 +29,8 @@ from yivideo_client.tries import Broken
 SENT_BYTES = 4 * 1024 * 1024
 """After so many an upload's progress is told."""
 CONNECT_SECONDS = 10.0
-_HASHED_BYTES = 256 * 1024
-"""What is read, sent and hashed at a time: it stays in the processor's own cache from the one to the next."""
+_CHECKED_BYTES = 256 * 1024
+"""What is read, sent and checked at a time: it stays in the processor's own cache from the one to the next."""
 _MAX_REFUSAL_BYTES = 1024 * 1024
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -49,8 +48,8 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes = b""
-    sha256: str = ""
-    """Of the bytes that were sent, where that was asked for."""
+    crc32: str = ""
+    """Of the bytes that were sent, where that was asked for: eight lower-case hex digits."""
 
 
 @dataclass
@@ -96,24 +95,24 @@ class Bulk:
         query: Mapping[str, str] | None = None,
         sent: Callable[[int], None] | None = None,
         offset: int = 0,
-        hashed: bool = False,
+        checked: bool = False,
     ) -> Reply:
         """Send `size` bytes of a file as a request's body; `sent` is told, in the event loop, how many have gone.
 
-        `hashed`: the reply says their SHA-256. It is taken piece by piece between two sends, by the thread that sends: one of its
-        own beside it takes the core on which a gateway of this machine receives.
+        `checked`: the reply says their CRC-32, taken piece by piece by the thread that sends. A SHA-256 takes 30 times as long,
+        and with it the core on which a gateway of this machine receives.
         """
         url, tell = self._url(path, query), _in_loop(sent)
-        send = _send_hashed if hashed else _send
-        digest = ""
+        send = _send_checked if checked else _send
+        crc32 = ""
 
         def body(connection: http.client.HTTPConnection) -> None:
-            nonlocal digest
-            digest = send(connection.sock, file, offset, size, tell)
+            nonlocal crc32
+            crc32 = send(connection.sock, file, offset, size, tell)
 
         full = {**headers, "Content-Length": str(size)}
         reply = await self._in_thread(lambda call: self._exchange(call, "PUT", url, full, body, _whole))
-        return replace(reply, sha256=digest)
+        return replace(reply, crc32=crc32)
 
     async def get(
         self, path: str, headers: Mapping[str, str], landing: Landing, accept: Callable[[Reply], None],
@@ -329,20 +328,22 @@ def _send(sock: socket.socket, file: BinaryIO, offset: int, size: int, tell: Cal
     return ""
 
 
-def _send_hashed(
+def _send_checked(
     sock: socket.socket, file: BinaryIO, offset: int, size: int, tell: Callable[[int], None]
 ) -> str:
-    """Send bytes of a file; returns their SHA-256."""
-    digest, buffer = hashlib.sha256(), memoryview(bytearray(min(_HASHED_BYTES, size)))
-    done = told = 0
+    """Send bytes of a file; returns their CRC-32."""
+    from isal import isal_zlib
+
+    buffer = memoryview(bytearray(min(_CHECKED_BYTES, size)))
+    crc32 = done = told = 0
     while done < size:
         count = os.preadv(file.fileno(), [buffer[: size - done]], offset + done)
         if not count:
             raise Broken(_SHORTER)
         sock.sendall(buffer[:count])
-        digest.update(buffer[:count])
+        crc32 = isal_zlib.crc32(buffer[:count], crc32)
         done += count
         if done - told >= SENT_BYTES or done == size:
             told = done
             tell(done)
-    return digest.hexdigest()
+    return f"{crc32:08x}"

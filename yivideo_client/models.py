@@ -86,6 +86,8 @@ class StoredFile:
     """Empty: the store's own."""
     sha256: str = ""
     """Lower-case hex; empty: not known."""
+    crc32: str = ""
+    """Eight lower-case hex digits, of an upload that asked for it; empty: not known."""
     etag: str = ""
     content_type: str = ""
     raw: Json = field(default_factory=dict, repr=False)
@@ -101,6 +103,7 @@ class StoredFile:
             name=path.rpartition("/")[2],
             bucket=str(body.get("bucket") or ""),
             sha256=str(body.get("sha256") or ""),
+            crc32=str(body.get("crc32") or ""),
             etag=str(body.get("etag") or ""),
             content_type=str(body.get("content_type") or ""),
             raw=dict(body),

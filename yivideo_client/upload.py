@@ -48,7 +48,8 @@ class Upload:
     only_new: bool
     progress: Told | None
     digest: str = ""
-    """SHA-256 of the source; empty: it is taken while the file is sent, or before it goes in parts."""
+    """SHA-256 of the source; empty: not known. What is stored is held against it, or against the CRC-32 of what was sent."""
+    _crc32: str = ""
 
     async def run(self, parts: bool | None) -> StoredFile:
         """Send the file: in parts, whole, or (None) whole and on in parts when it broke. Raises IntegrityError."""
@@ -65,9 +66,19 @@ class Upload:
             if stored is None:
                 self.digest = self.digest or await sha256_of(self.source)
                 stored = await self._in_parts(file, size, self.digest)
-        if stored.size != size or (stored.sha256 and stored.sha256 != self.digest):
+        if stored.size != size or not await self._is_ours(stored):
             raise IntegrityError(f"{self.path} was stored with other bytes than {self.source} has")
         return stored
+
+    async def _is_ours(self, stored: StoredFile) -> bool:
+        """Say whether what is stored has the source's bytes, by the least that tells."""
+        if stored.crc32 and self._crc32:
+            return stored.crc32 == self._crc32
+        if not stored.sha256:
+            return True
+        # A gateway that does not know `X-Want-Checksum`, or a file of parts.
+        self.digest = self.digest or await sha256_of(self.source)
+        return stored.sha256 == self.digest
 
     async def _whole(self, file: BinaryIO, size: int, *, give_up_early: bool) -> StoredFile | None:
         """Send it in one request, again from its beginning when that breaks; None when it broke and should go on in parts."""
@@ -96,11 +107,14 @@ class Upload:
         sent: Callable[[int], None],
     ) -> StoredFile:
         kind = mimetypes.guess_type(self.path)[0] or "application/octet-stream"
+        checked = not self.digest
+        if checked:
+            headers = {**headers, "X-Want-Checksum": "crc32"}
         reply = await self.transport.bulk.put(
             f"/v1/files/{quoted(path)}", {"Content-Type": kind, **headers}, file, size,
-            query={"bucket": self.bucket} if self.bucket else None, sent=sent, offset=offset, hashed=not self.digest,
+            query={"bucket": self.bucket} if self.bucket else None, sent=sent, offset=offset, checked=checked,
         )  # fmt: skip
-        self.digest = self.digest or reply.sha256
+        self._crc32 = reply.crc32
         # What is not as a gateway says it is not sent again: whatever took the file would take it again.
         try:
             return StoredFile.from_answer(orjson.loads(reply.body))

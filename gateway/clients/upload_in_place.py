@@ -16,7 +16,7 @@ import grpc
 
 from gateway.clients.cooldown import Cooldown
 from gateway.clients.file_bytes import FILE_BYTES
-from runtime.batches import Buffer, Checksum, batches
+from runtime.batches import Buffer, Checksum, Crc32, batches
 from runtime.disk_errors import disk_errors
 from runtime.disk_writer import DIRECT_BYTES, DiskWriter
 from runtime.errors import PayloadTooLarge, Unavailable, Unimplemented, WrongState
@@ -44,12 +44,15 @@ _END_SECONDS = 2.0
 class InPlaceUpload:
     """One file that is written here. Leaving its block without `finish` leaves nothing."""
 
-    def __init__(self, call: _Conversation, file: int, threads: Threads, limit_bytes: int) -> None:
+    def __init__(
+        self, call: _Conversation, file: int, threads: Threads, limit_bytes: int, *, want_crc32: bool
+    ) -> None:
         self._call = call
         self._writer = DiskWriter(file)
         self._threads = threads
         self._limit_bytes = limit_bytes
         self._checksum = Checksum()
+        self._crc32 = Crc32() if want_crc32 else None
         self._under_way: list[asyncio.Future[None]] = []
         self._told_at = 0.0
         self._unanswered = False
@@ -58,6 +61,7 @@ class InPlaceUpload:
         """Write and hash the content; raises PayloadTooLarge, and what the store says against it."""
         async with rpc_errors():
             covered = 0
+            content = self._crc32.over(content) if self._crc32 else content
             async for batch in batches(self._within_limit(content), DIRECT_BYTES):
                 size = sum(map(len, batch))
                 covered += size
@@ -82,6 +86,11 @@ class InPlaceUpload:
             await self._call.ended()
         file: file_pb2.File = answer.file
         return file
+
+    @property
+    def crc32(self) -> int | None:
+        """CRC-32 of what came; None where the header does not want it."""
+        return self._crc32.value if self._crc32 else None
 
     async def settle(self) -> None:
         """Wait until no thread writes any more; then the descriptor may be closed."""
@@ -172,7 +181,7 @@ class InPlaceUploads:
                 yield None
                 return
             try:
-                upload = InPlaceUpload(call, file, self._threads, limit_bytes)
+                upload = InPlaceUpload(call, file, self._threads, limit_bytes, want_crc32=header.want_crc32)
                 try:
                     yield upload
                 finally:

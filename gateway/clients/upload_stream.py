@@ -49,6 +49,8 @@ class SentUpload:
         self._header = header
         self._limit_bytes = limit_bytes
         self._sent_bytes = 0
+        self.crc32: int | None = None
+        """CRC-32 of what the store got, once it is finished; None where the header does not want it."""
 
     async def __aenter__(self) -> SentUpload:
         self._call = self._backend.upload()
@@ -75,6 +77,7 @@ class SentUpload:
             with suppress(asyncio.InvalidStateError):
                 await self._call.done_writing()
             answer = await self._call
+        self.crc32 = answer.crc32 if answer.HasField("crc32") else None
         file: file_pb2.File = answer.file
         return file
 

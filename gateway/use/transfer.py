@@ -132,6 +132,11 @@ class Download:
 class FileUpload(Protocol):
     """One file on its way into the store, by whatever way. It appears there only by `finish`."""
 
+    @property
+    def crc32(self) -> int | None:
+        """CRC-32 of what came, once it is finished; None where the header does not want it."""
+        ...
+
     async def send(self, content: AsyncIterator[Buffer]) -> None:
         """Send the content; raises what the store says against it as soon as it does."""
         ...

@@ -22,7 +22,7 @@ def file_info(file: file_pb2.File) -> answers.FileInfo:
     )
 
 
-def uploaded(file: file_pb2.File, download_url: str) -> answers.UploadAnswer:
+def uploaded(file: file_pb2.File, download_url: str, crc32: int | None = None) -> answers.UploadAnswer:
     """Answer an upload."""
     return answers.UploadAnswer(
         file_path=file.path,
@@ -33,6 +33,7 @@ def uploaded(file: file_pb2.File, download_url: str) -> answers.UploadAnswer:
         content_type=file.content_type,
         sha256=file.sha256,
         etag=file.etag,
+        crc32=None if crc32 is None else f"{crc32:08x}",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import zlib
 from pathlib import Path
 
 import pytest
@@ -144,10 +145,14 @@ async def test_a_missing_file(server: ScriptedServer, client: AsyncClient, tmp_p
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("crc32", [True, False])
 async def test_an_upload_is_checked_and_begun_again(
-    server: ScriptedServer, client: AsyncClient, tmp_path: Path
+    server: ScriptedServer, client: AsyncClient, tmp_path: Path, crc32: bool
 ) -> None:
-    """A broken upload is sent whole again; a store that says another checksum is not believed."""
+    """A broken upload is sent whole again; a store that says another checksum is not believed.
+
+    It is asked for a CRC-32 of what it got; one that gives none is believed by its SHA-256.
+    """
     source = tmp_path / "film.mp4"
     source.write_bytes(CONTENT * 5)
     lie = False
@@ -158,10 +163,10 @@ async def test_an_upload_is_checked_and_begun_again(
             return broken_off(request)
         body = await request.read()
         assert request.content_type == "video/mp4" and request.headers["Content-Length"] == str(len(body))
-        digest = "0" * 64 if lie else hashlib.sha256(body).hexdigest()
-        return web.json_response(
-            {"file_path": "x/film.mp4", "bucket": "b", "size": len(body), "sha256": digest, "etag": "e"}
-        )
+        assert request.headers["X-Want-Checksum"] == "crc32"
+        got = body[:-1] + b"?" if lie else body
+        said = {"crc32": f"{zlib.crc32(got):08x}"} if crc32 else {"sha256": hashlib.sha256(got).hexdigest()}
+        return web.json_response({"file_path": "x/film.mp4", "size": len(body), "etag": "e", **said})
 
     server.handler = answer
     stored = await client.files.upload(source, "x/film.mp4")

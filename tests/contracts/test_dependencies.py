@@ -80,7 +80,7 @@ def test_every_debian_package_has_its_line() -> None:
 def family(licence: str) -> set[str]:
     """The licence families that a text names."""
     text = licence.lower().replace("mozilla public license 2.0", "mpl")
-    return {name for name in ("apache", "mit", "bsd", "mpl") if re.search(rf"\b{name}\b", text)}
+    return {name for name in ("apache", "mit", "bsd", "mpl", "psf") if re.search(rf"\b{name}\b", text)}
 
 
 @pytest.mark.parametrize("title", ["runtime.in", "core.in", "cli.in", "nodekit.in", "services/", "dev.in"])

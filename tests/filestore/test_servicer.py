@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -138,6 +139,15 @@ async def test_up_and_down(stub: Stub, bucket: str) -> None:
     assert (header.file, header.offset_bytes, header.length_bytes) == (file, 0, len(LARGE))
     [listed] = (await stub.ListFiles(pb.ListFilesRequest(prefix="task-1/"))).files
     assert (listed.path, listed.size_bytes, listed.etag) == (file.path, file.size_bytes, file.etag)
+
+
+async def test_a_crc32_of_what_came(stub: Stub) -> None:
+    """An answer has the CRC-32 of the bytes that came, 0 of none included, where the header wants it, and nowhere else."""
+    for content in (LARGE, b""):
+        for wanted, crc32 in ((True, zlib.crc32(content)), (False, None)):
+            sent = messages(content, want_crc32=wanted, allow_empty=True)
+            answer: pb.UploadResponse = await answered(stub.Upload(sent, timeout=60))
+            assert (answer.crc32 if answer.HasField("crc32") else None) == crc32
 
 
 async def test_ranges(stub: Stub) -> None:

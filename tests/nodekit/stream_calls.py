@@ -30,17 +30,23 @@ def who(model: Model) -> int:
     return os.getpid()
 
 
+def _note(folder: str) -> None:
+    """Make the file `made` longer by one byte: whoever reads its length meets no half-written number."""
+    with Path(folder, "made").open("ab") as made:
+        made.write(b".")
+
+
 def count(model: Model, folder: str, upto: int) -> Iterator[int]:
     """Yield numbers, noting each before it leaves."""
     for number in range(upto):
-        Path(folder, "made").write_text(str(number))
+        _note(folder)
         yield number
 
 
 def padded(model: Model, folder: str, upto: int) -> Iterator[bytes]:
     """Yield items that fill a pipe soon, noting each before it leaves."""
-    for number in range(upto):
-        Path(folder, "made").write_text(str(number))
+    for _ in range(upto):
+        _note(folder)
         yield bytes(50_000)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import zlib
 from collections.abc import AsyncIterator
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.batches import Checksum, batches
+from runtime.batches import Checksum, Crc32, batches
 
 
 @given(st.lists(st.binary(max_size=40), max_size=600), st.integers(1, 64))
@@ -49,3 +50,19 @@ def test_the_checksum_is_sha256_of_all() -> None:
     checksum.update([b"d"])
     assert checksum.size_bytes == 4
     assert checksum.sha256 == hashlib.sha256(b"abcd").hexdigest()
+
+
+@given(st.lists(st.binary(max_size=40), max_size=20))
+def test_the_crc32_is_zlibs_of_all_that_passed(chunks: list[bytes]) -> None:
+    """Whatever the pieces, views among them: the CRC-32 of zlib, and the pieces come out as they went in."""
+    crc32 = Crc32()
+
+    async def run() -> list[bytes | memoryview]:
+        async def source() -> AsyncIterator[bytes | memoryview]:
+            for number, chunk in enumerate(chunks):
+                yield memoryview(chunk) if number % 2 else chunk
+
+        return [chunk async for chunk in crc32.over(source())]
+
+    assert asyncio.run(run()) == chunks
+    assert crc32.value == zlib.crc32(b"".join(chunks))

@@ -43,6 +43,8 @@ class UploadAnswer(Answer):
     """Lower-case hex SHA-256 of the content."""
     etag: str
     """Changes when the content does."""
+    crc32: str | None = None
+    """CRC-32 (zlib's) of the bytes that came, eight lower-case hex digits; where the request has `X-Want-Checksum: crc32`."""
 
 
 class DeleteFileAnswer(Answer):

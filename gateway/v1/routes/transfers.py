@@ -31,6 +31,8 @@ from runtime.errors import InvalidArgument, PayloadTooLarge, RangeRefused, YiVid
 from yivideo.file.v1 import file_pb2
 
 _LINK_SECONDS = 86_400
+_CHECKSUM = "X-Want-Checksum"
+"""No query parameter: a gateway that does not know it passes over a header."""
 _CONDITIONS = frozenset({"If-None-Match", "If-Modified-Since", "If-Range"})
 _UNTOLD_TYPES = frozenset({"application/octet-stream", "application/x-www-form-urlencoded"})
 """What HTTP clients send when nobody told them the type."""
@@ -68,6 +70,7 @@ async def upload_form(request: web.Request) -> web.StreamResponse:
         path=form.file_path,
         content_type=_content_type(part.content_type),
         caller=file_caller(request),
+        want_crc32=_wants_crc32(request),
     )
     if form.named_last:
         header.named_last = True
@@ -77,19 +80,26 @@ async def upload_form(request: web.Request) -> web.StreamResponse:
         await upload.send(reader.content())
         await form.after_file(reader)
         file = await (upload.finish(form.bucket, form.file_path) if form.named_last else upload.finish())
-    return answer(files.uploaded(file, await _download_url(request, file)))
+    return answer(files.uploaded(file, await _download_url(request, file), upload.crc32))
 
 
 async def upload_raw(request: web.Request) -> web.StreamResponse:
     """Upload one file as the body itself. `If-None-Match: *` refuses to replace an existing one with 409."""
     query = read_query(request, BucketQuery)
-    header = file_pb2.UploadHeader(bucket=query.bucket, path=path_part(request), caller=file_caller(request))
-    file = await _store_body(request, header)
-    return answer(files.uploaded(file, await _download_url(request, file)))
+    header = file_pb2.UploadHeader(
+        bucket=query.bucket,
+        path=path_part(request),
+        caller=file_caller(request),
+        want_crc32=_wants_crc32(request),
+    )
+    file, crc32 = await _store_body(request, header)
+    return answer(files.uploaded(file, await _download_url(request, file), crc32))
 
 
-async def _store_body(request: web.Request, header: file_pb2.UploadHeader) -> file_pb2.File:
-    """Store the body; the header names the file and for whom it is."""
+async def _store_body(
+    request: web.Request, header: file_pb2.UploadHeader
+) -> tuple[file_pb2.File, int | None]:
+    """Store the body, whose file and owner the header names; returns its CRC-32 besides where the header wants it."""
     settings = request.app[SETTINGS]
     _require_plain(request)
     size = request.content_length or 0
@@ -100,7 +110,11 @@ async def _store_body(request: web.Request, header: file_pb2.UploadHeader) -> fi
     header.if_absent = request.headers.get("If-None-Match", "").strip() == "*"
     async with uploading(request.app[BACKEND], header, size, settings.max_upload_bytes) as upload:
         await upload.send(pieces(reading(request, settings.stalled_client_seconds)))
-        return await upload.finish()
+        return await upload.finish(), upload.crc32
+
+
+def _wants_crc32(request: web.Request) -> bool:
+    return request.headers.get(_CHECKSUM, "").strip().lower() == "crc32"
 
 
 def _content_type(given: str) -> str:
@@ -248,7 +262,7 @@ async def presigned_upload(request: web.Request) -> web.StreamResponse:
     header = file_pb2.UploadHeader(
         bucket=wanted.bucket, path=wanted.path, caller=wanted.caller, task_id=wanted.task_id
     )
-    file = await _store_body(request, header)
+    file, _ = await _store_body(request, header)
     return answer(files.uploaded(file, download_link(file.bucket, file.path, base_url(request))))
 
 
@@ -259,13 +273,16 @@ _RANGE = {
     "If-Range": "ETag or Last-Modified of what you have a part of; if the file has changed, all of it is sent.",
     "If-None-Match": "ETag of what you have: 304 when the file is still that.",
 }
+_CHECKED = {
+    _CHECKSUM: "`crc32`: the answer says the CRC-32 of the bytes that came, to be held against what was sent."
+}
 _ONLY_NEW = {"If-None-Match": "`*`: refuse with 409 instead of replacing a file."}
 _DOWN = "/v1/files/download/{path:.+}"
 _SIGNED = "/v1/files/presigned/{path:.+}"
 
 ROUTES = (
     Route(method="POST", path="/v1/files/upload", handler=upload_form, tag="files", scope=Scope.FILES,
-          query=UploadQuery, body=_FORM, answers={200: UploadAnswer}, faults=(413, 507)),
+          query=UploadQuery, body=_FORM, answers={200: UploadAnswer}, headers=_CHECKED, faults=(413, 507)),
     Route(method="GET", path=_DOWN, handler=download, tag="files", scope=Scope.FILES, query=BucketQuery,
           answers={200: _BYTES, 206: _BYTES, 304: None, 307: None}, headers=_RANGE, faults=(404, 416)),
     Route(method="HEAD", path=_DOWN, handler=describe, tag="files", scope=Scope.FILES, query=BucketQuery,
@@ -277,5 +294,5 @@ ROUTES = (
     Route(method="PUT", path=_SIGNED, handler=presigned_upload, tag="files", scope=None, query=PresignedQuery,
           body=_BYTES, answers={200: UploadAnswer}, faults=(403, 413, 507)),
     Route(method="PUT", path="/v1/files/{path:.+}", handler=upload_raw, tag="files", scope=Scope.FILES,
-          query=BucketQuery, body=_BYTES, answers={200: UploadAnswer}, headers=_ONLY_NEW, faults=(409, 413, 507)),
+          query=BucketQuery, body=_BYTES, answers={200: UploadAnswer}, headers=_ONLY_NEW | _CHECKED, faults=(409, 413, 507)),
 )  # fmt: skip

@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import stat
+import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -101,6 +102,26 @@ def form(content: bytes, path: str) -> aiohttp.FormData:
     made.add_field("file_path", path)
     made.add_field("file", body(content), filename="film.mp4", content_type="video/mp4")
     return made
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+@pytest.mark.parametrize("how", ["raw", "form"])
+async def test_an_upload_is_answered_with_its_crc32(start: StartShared, how: str, in_place: bool) -> None:
+    """By whatever way the bytes go: the CRC-32 of what came, in eight digits, where it was asked for, and else null."""
+    of_film = zlib.crc32(FILM)
+    ends = (str(number).encode() for number in range(10_000))
+    content = FILM + next(end for end in ends if zlib.crc32(end, of_film) < 1 << 28)  # it begins with a zero
+    async with start(in_place_upload_bytes=MIB if in_place else 0) as shared:
+        before = shared.calls("UploadInPlace")
+        for headers, crc32 in (({"X-Want-Checksum": "CRC32"}, f"{zlib.crc32(content):08x}"), ({}, None)):
+            if how == "raw":
+                sending = shared.harness.http.put("/v1/files/film", data=body(content), headers=headers)
+            else:
+                film = form(content, "film")
+                sending = shared.harness.http.post("/v1/files/upload", data=film, headers=headers)
+            async with sending as response:
+                assert (await response.json())["crc32"] == crc32
+        assert shared.calls("UploadInPlace") - before == (2 if in_place else 0)
 
 
 async def fetched(harness: Harness, path: str, **headers: str) -> tuple[int, bytes]:

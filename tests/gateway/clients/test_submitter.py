@@ -361,7 +361,7 @@ async def test_a_deadline_is_its_calls_own(start: Start) -> None:
     assert not waiting.done()
     replica.gate.set()
     replica.ends.set()
-    task = await room.submit("t2")
+    task = await room.submit("t2", 30)
     assert task is not None and replica.streams == 2
     assert await waiting is not None
     await until(lambda: replica.open_streams == 1)
