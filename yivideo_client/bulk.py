@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import os
 import socket
 import ssl
 import threading
@@ -24,20 +23,16 @@ import orjson
 from yivideo_client.connection import Connection
 from yivideo_client.errors import ApiError, api_error
 from yivideo_client.landing import STALLED_SECONDS, Landing
+from yivideo_client.sending import send_checked, send_in_kernel
 from yivideo_client.tries import Broken
 
-SENT_BYTES = 4 * 1024 * 1024
-"""After so many an upload's progress is told."""
 CONNECT_SECONDS = 10.0
-_CHECKED_BYTES = 256 * 1024
-"""What is read, sent and checked at a time: it stays in the processor's own cache from the one to the next."""
 _MAX_REFUSAL_BYTES = 1024 * 1024
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _THREADS = 16
 
 T = TypeVar("T")
-_SHORTER = "the local file became shorter while it was sent"
 _FAULTS = (http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError)
 
 
@@ -103,7 +98,7 @@ class Bulk:
         and with it the core on which a gateway of this machine receives.
         """
         url, tell = self._url(path, query), _in_loop(sent)
-        send = _send_checked if checked else _send
+        send = send_checked if checked else send_in_kernel
         crc32 = ""
 
         def body(connection: http.client.HTTPConnection) -> None:
@@ -314,36 +309,3 @@ def _in_loop(told: Callable[[int], None] | None) -> Callable[[int], None]:
         loop.call_soon_threadsafe(told, count)
 
     return tell
-
-
-def _send(sock: socket.socket, file: BinaryIO, offset: int, size: int, tell: Callable[[int], None]) -> str:
-    """Send bytes of a file from disk to socket in the kernel."""
-    done = 0
-    while done < size:
-        count = sock.sendfile(file, offset + done, min(SENT_BYTES, size - done))
-        if not count:
-            raise Broken(_SHORTER)
-        done += count
-        tell(done)
-    return ""
-
-
-def _send_checked(
-    sock: socket.socket, file: BinaryIO, offset: int, size: int, tell: Callable[[int], None]
-) -> str:
-    """Send bytes of a file; returns their CRC-32."""
-    from isal import isal_zlib
-
-    buffer = memoryview(bytearray(min(_CHECKED_BYTES, size)))
-    crc32 = done = told = 0
-    while done < size:
-        count = os.preadv(file.fileno(), [buffer[: size - done]], offset + done)
-        if not count:
-            raise Broken(_SHORTER)
-        sock.sendall(buffer[:count])
-        crc32 = isal_zlib.crc32(buffer[:count], crc32)
-        done += count
-        if done - told >= SENT_BYTES or done == size:
-            told = done
-            tell(done)
-    return f"{crc32:08x}"
