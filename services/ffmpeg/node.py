@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -85,8 +86,10 @@ async def extract_audio(request: ExtractAudioInput, context: TaskContext) -> Ext
     """Takes one audio track out of a film, in step with the film's clock."""
     video = await context.fetch(request.video_path, kind=MediaKind.VIDEO)
     target = context.output_path(f"{video.stem}{CODECS[request.codec].suffix}")
+    began = time.monotonic()
     with _faults("/video_path"):
         taken = await take_audio(context, video, target, audio_options(request), _report(context, "decoding"))
+    context.worked_on(taken.levels.frames / request.sample_rate, time.monotonic() - began)
     return ExtractAudioOutput(
         audio_path=await _stored(context, target),
         duration=round(taken.levels.frames / request.sample_rate, 6),
@@ -109,10 +112,12 @@ async def extract_keyframes(request: ExtractKeyframesInput, context: TaskContext
     """Takes still pictures out of a film, each with its true time."""
     video = await context.fetch(request.video_path, kind=MediaKind.VIDEO)
     folder = context.output_directory("keyframes")
+    began = time.monotonic()
     with _faults("/video_path"):
         taken = await take_keyframes(
             context, video, folder, keyframe_options(request), _report(context, "decoding")
         )
+    context.worked_on(taken.facts.duration_seconds or 0.0, time.monotonic() - began)
     manifest = await _write_json(
         context.output_path("keyframes.json"), keyframe_manifest(taken, request.mode)
     )
@@ -149,7 +154,9 @@ async def crop_subtitle_images(
         async with decoding(
             context, video, request.stream_index, request.decoder, ffmpeg_settings()
         ) as decoder:
+            began = time.monotonic()
             taken = await cut_strips(context, video, folder, options, decoder, _report(context, "decoding"))
+            context.worked_on(taken.facts.duration_seconds or 0.0, time.monotonic() - began)
     manifest = await _write_json(
         context.output_path("cropped_images.json"), strip_manifest(taken, options.as_files)
     )
@@ -186,6 +193,7 @@ async def split_audio_segments(
     options = split_options(request)
     with _faults("/audio_path"):
         cues = await split_cues(context, request, subtitle)
+        began = time.monotonic()
         split = await split_audio(
             context,
             source,
@@ -195,6 +203,7 @@ async def split_audio_segments(
             options,
             _report(context, "splitting"),
         )
+        context.worked_on(split.audio.levels.frames / request.sample_rate, time.monotonic() - began)
     directory = f"{context.output_prefix}audio_segments/"
     info = split_info(split, options, folder, directory, datetime.now(UTC))
     await _write_json(folder / SPLIT_INFO, info)
@@ -234,6 +243,7 @@ async def mix_voice_over(request: MixVoiceOverInput, context: TaskContext) -> Mi
         await context.progress(share * _ENGINE_PERCENT, stage)
 
     stem = Path(request.output_filename).stem or f"{film.stem}_dubbed"
+    began = time.monotonic()
     with _faults("/video_path"):
         made = await put_voice_over(
             context,
@@ -245,6 +255,7 @@ async def mix_voice_over(request: MixVoiceOverInput, context: TaskContext) -> Mi
             voice_over(request),
             tell,
         )
+    context.worked_on(made.seconds, time.monotonic() - began)
     return MixVoiceOverOutput(
         video_path=await _stored(context, made.path),
         duration=round(made.seconds, 6),

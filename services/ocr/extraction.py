@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -32,7 +33,7 @@ class Extraction:
         self._lines: list[ReadLine] = []
         self._percent = 0.0
         self._feed = LineFeed(context)
-        self.load_seconds = 0.0
+        self.load_seconds = self._read_seconds = 0.0
         self.resumed_at: float | None = None
         """Where this attempt went on, in seconds of the film; None: it began at the beginning."""
 
@@ -46,7 +47,11 @@ class Extraction:
         try:
             for restarts_left in reversed(range(_MAX_RESTARTS + 1)):
                 try:
-                    return await self._read_on(of)
+                    result = await self._read_on(of)
+                    # What an earlier attempt has read is not in this one's time.
+                    if self.resumed_at is None:
+                        context.worked_on(result.film.duration_seconds, self._read_seconds)
+                    return result
                 except TaskFailed as failure:
                     if failure.code != "WORKER_DIED" or not restarts_left:
                         raise
@@ -66,13 +71,17 @@ class Extraction:
             self.load_seconds += 0.0 if model.warm else model.load_seconds
             arguments = (self._film, self._options, self._position)
             result: Result | None = None
-            async with aclosing(model.stream(reading_worker.read_film, *arguments)) as items:
-                # To its end, behind the result: a stream that is left early costs the loaded engine.
-                async for item in items:
-                    if isinstance(item, Result):
-                        result = item
-                    else:
-                        await self._tell(item, of)
+            began = time.monotonic()
+            try:
+                async with aclosing(model.stream(reading_worker.read_film, *arguments)) as items:
+                    # To its end, behind the result: a stream that is left early costs the loaded engine.
+                    async for item in items:
+                        if isinstance(item, Result):
+                            result = item
+                        else:
+                            await self._tell(item, of)
+            finally:
+                self._read_seconds += time.monotonic() - began
         assert result is not None, "a film that is read ends with its result"
         await self._feed.drain(_READ_PERCENT, result.film.duration_seconds)
         return result

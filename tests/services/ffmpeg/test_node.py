@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 import services.ffmpeg as source_folder
 from media.faults import FaultCode
@@ -51,6 +52,39 @@ async def completed(under_test: NodeUnderTest, task: str, **task_input: Any) -> 
     result = await under_test.run(f"ffmpeg.{task}", task_input, task_id="t1")
     assert result.outcome == "completed", result.error
     return result
+
+
+@pytest.mark.parametrize(
+    ("task", "task_input"),
+    [
+        ("extract_audio", {"video_path": "film"}),
+        ("extract_keyframes", {"video_path": "film", "mode": "iframe"}),
+        ("crop_subtitle_images", {"video_path": "film", "subtitle_area": [0, 100, 160, 120]}),
+        ("split_audio_segments", {"audio_path": "film", "by": "fixed", "segment_seconds": 2}),
+        ("mix_voice_over", {"video_path": "film", "voice_path": "film"}),
+    ],
+)
+async def test_how_fast_media_is_worked_through_is_counted(
+    ffmpeg_node: NodeUnderTest, film: Path, task: str, task_input: dict[str, Any]
+) -> None:
+    """Each task that goes through a film or a recording tells its seconds, and how long one took, for the page of its type."""
+    labels = {"task_name": f"ffmpeg.{task}"}
+
+    def told() -> tuple[float, float]:
+        names = ("yivideo_task_realtime_factor_count", "yivideo_task_media_seconds_total")
+        counted, seconds = (REGISTRY.get_sample_value(name, labels) or 0.0 for name in names)
+        return counted, seconds
+
+    counted, seconds = told()
+    await completed(
+        ffmpeg_node,
+        task,
+        **{name: str(film) if value == "film" else value for name, value in task_input.items()},
+    )
+    length = float(media.ffprobe(film, "-show_format")["format"]["duration"])
+    now = told()
+    assert now[0] == counted + 1
+    assert now[1] == pytest.approx(seconds + length, abs=0.2)
 
 
 def test_tasks_with_their_reuse_fields() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from prometheus_client import REGISTRY
 from rapidfuzz.distance import Levenshtein
 
 from nodekit.testkit import NodeUnderTest
@@ -51,17 +52,29 @@ async def test_cues_have_the_exact_frames(under_test: NodeUnderTest, tmp_path: P
     assert "0:00:00.20,0:00:00.80,Default" in result.file("ass_file").read_text()
 
 
+def _speed() -> tuple[float, float]:
+    """How many films were read, and their seconds, as monitoring has it."""
+    names = ("yivideo_task_realtime_factor_count", "yivideo_task_media_seconds_total")
+    labels = {"task_name": "paddleocr.extract_subtitles"}
+    films, seconds = (REGISTRY.get_sample_value(name, labels) or 0.0 for name in names)
+    return films, seconds
+
+
 @shared_loop
 async def test_the_second_film_finds_the_engine_loaded(under_test: NodeUnderTest, tmp_path: Path) -> None:
-    """A film that was read to its end leaves the engine as it was; the result says what has read, and why."""
+    """A film that was read to its end leaves the engine as it was; the result says what has read, and why; monitoring how fast."""
     film = burned(tmp_path / "film.mkv", [(5, 20, "Warm")], frames=30)
     request = {"video_path": str(film), "engine": "rapidocr"}
+    counted = _speed()
     for task_id in ("cold", "warm"):
         result = await under_test.run("paddleocr.extract_subtitles", request, task_id=task_id)
         assert result.outcome == "completed", result.error
     assert result.output["load_seconds"] == 0
     said = [result.output[name] for name in ("engine", "engine_reason", "device", "engine_models")]
     assert said == ["rapidocr", "it was asked for", "cpu", "PP-OCRv6_det_small+PP-OCRv6_rec_small"]
+    now = _speed()
+    assert now[0] == counted[0] + 2
+    assert now[1] == pytest.approx(counted[1] + 2 * 30 / 25)
 
 
 @shared_loop
