@@ -25,6 +25,15 @@ TARGET_LABELS = frozenset({"job", "instance", "part", "le", "pod", "namespace"})
 """Labels that come of a scrape, or of every histogram."""
 
 _METRIC = re.compile(r"\b(up|(?:yivideo|grpc_server)_[a-z0-9_]+)\b(?:\{([^}]*)\})?")
+_NO_SERIES = re.compile(
+    r'"[^"]*"|\{[^}]*\}|\[[^]]*\]|\$\w+|\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)|\b[a-z_]\w*(?=\s*\()'
+)
+"""Parts of an expression that name no series: texts, choices by label, times, variables, labels, functions."""
+_WORDS = frozenset({
+    "and", "or", "unless", "bool", "offset", "inf", "nan", "sum", "max", "min", "avg", "count", "group", "stddev", "stdvar",
+    "topk", "bottomk", "quantile", "count_values",
+})  # fmt: skip
+"""Operators, and aggregations, which may have their labels before their brackets."""
 _LABEL = re.compile(r"([a-z_]+)\s*(?:=~|!~|!=|=)")
 _GROUPED = re.compile(r"\b(?:by|on)\s*\(([^)]*)\)")
 
@@ -49,6 +58,11 @@ class Spoken:
             for label in part.split(",")
             if label.strip()
         )
+
+
+def series_named(expr: str) -> set[str]:
+    """Return every series that an expression names, whatever it is called: also one whose name is misspelt at its beginning."""
+    return set(re.findall(r"\b[a-zA-Z_:][\w:]*", _NO_SERIES.sub(" ", expr))) - _WORDS
 
 
 def rules() -> list[dict[str, object]]:
@@ -85,9 +99,7 @@ def known_labels() -> dict[str, frozenset[str]]:
 def unknown(there: Iterable[str]) -> list[str]:
     """Return what names a series that is not `there`."""
     names = set(there) | SCRAPED.keys()
-    return sorted(
-        {f"{one.where}: {name}" for one in spoken() for name, _ in one.metrics() if name not in names}
-    )
+    return sorted({f"{one.where}: {name}" for one in spoken() for name in series_named(one.expr) - names})
 
 
 def wrong_labels() -> list[str]:

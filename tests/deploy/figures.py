@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from deploy.monitoring.names import SCRAPED, series_named
 from tests.deploy.manifests import Render, title
 
 _TYPE = re.compile(r"^# TYPE (\S+) (\w+)$", re.MULTILINE)
-_ASKED = re.compile(r"\b(?:yivideo|grpc_server|process|python)_\w+\b")
-"""Of our processes; others' (Redis, kubelet, cert-manager) are served by those."""
 
 
 def figure_names(text: str) -> set[str]:
@@ -25,13 +24,10 @@ def figure_names(text: str) -> set[str]:
 
 
 def rule_figures(render: Render) -> Iterator[tuple[str, set[str]]]:
-    """Yield each rule's title with the figures of ours that its expression names, other rules' own names left out."""
+    """Yield each rule's title with the figures that its expression names; not other rules' own, and not what Prometheus makes."""
     for one in render.of("PrometheusRule"):
         rules = [rule for group in one["spec"]["groups"] for rule in group["rules"]]
         recorded = {rule["record"] for rule in rules if "record" in rule}
         for rule in rules:
-            expression = re.sub(r"\{[^}]*\}|\b(?:by|without|on|ignoring)\s*\([^)]*\)", "", str(rule["expr"]))
-            yield (
-                f"{title(one)} {rule.get('alert', rule.get('record'))}",
-                set(_ASKED.findall(expression)) - recorded,
-            )
+            named = series_named(str(rule["expr"])) - recorded - SCRAPED.keys()
+            yield f"{title(one)} {rule.get('alert', rule.get('record'))}", named

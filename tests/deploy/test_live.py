@@ -75,7 +75,7 @@ def test_what_processes_do_not_bear_out_is_found(embedded: Render) -> None:
 
 
 def test_figures_of_every_kind_are_known_by_their_series() -> None:
-    """A histogram has buckets, sum and count; a name in a selector or a grouping is no figure."""
+    """A histogram has buckets, sum and count; a name in a selector or a grouping is no figure; a misspelt one is."""
     served = figure_names("# TYPE yivideo_run_seconds histogram\n# TYPE yivideo_tasks_total counter\n")
     assert served == {
         "yivideo_run_seconds", "yivideo_run_seconds_bucket", "yivideo_run_seconds_sum", "yivideo_run_seconds_count",
@@ -87,8 +87,18 @@ def test_figures_of_every_kind_are_known_by_their_series() -> None:
     rule = {
         "kind": "PrometheusRule",
         "metadata": {"name": "r"},
-        "spec": {"groups": [{"rules": [{"alert": "A", "expr": expression}]}]},
+        "spec": {
+            "groups": [
+                {
+                    "rules": [
+                        {"alert": "A", "expr": expression},
+                        {"record": "yivideo:recorded", "expr": "max(yivdeo_x)"},
+                    ]
+                }
+            ]
+        },
     }
     assert list(rule_figures(Render("one", [rule]))) == [
-        ("PrometheusRule r A", {"yivideo_run_seconds_bucket"})
+        ("PrometheusRule r A", {"yivideo_run_seconds_bucket"}),
+        ("PrometheusRule r yivideo:recorded", {"yivdeo_x"}),
     ]

@@ -15,7 +15,16 @@ from typer.main import get_command
 from deploy.monitoring import check
 from deploy.monitoring.__main__ import HERE
 from deploy.monitoring.boards import DASHBOARDS
-from deploy.monitoring.names import Spoken, exposed, known_labels, rules, spoken, unknown, wrong_labels
+from deploy.monitoring.names import (
+    Spoken,
+    exposed,
+    known_labels,
+    rules,
+    series_named,
+    spoken,
+    unknown,
+    wrong_labels,
+)
 from runtime.settings_outline import settings_of
 from tests import settings_page
 from tests.gateway.routes import ROUTES
@@ -57,6 +66,11 @@ def test_the_checks_can_fail() -> None:
     assert exposed("# TYPE a_seconds histogram\n# TYPE b_total counter\n") == {
         "a_seconds", "a_seconds_bucket", "a_seconds_sum", "a_seconds_count", "b_total",
     }  # fmt: skip
+    for expr in (
+        'sum by (b) (rate(yivdeo_x{c="up"}[5m])) > 3',
+        "max(yivdeo_x offset 1d) / on (pool) group_left (a) up < 1e9",
+    ):
+        assert series_named(expr) - {"up"} == {"yivdeo_x"}
     assert not wrong_labels() and len(list(spoken())) > 100
 
 
