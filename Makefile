@@ -132,9 +132,10 @@ check: setup $(stamps)/buf ## Check format, lint, types, import rules and contra
 	    else echo "check: buf is not here (npm, Linux x86-64) and was left out; tests/contracts checks the contracts too"; fi
 
 .PHONY: check-deploy images sbom
-images: setup $(stamps)/buildah ## Build the container images (only="core"; BASE=… PLATFORM=…), start what they hold, run a task through it
+images: setup $(stamps)/buildah ## Build the container images (only="core"; ocr=paddle; BASE=… PLATFORM=…), start what they hold, run tasks through it
 	@deploy/images/build.sh $(only)
-	@$(if $(only)$(PLATFORM),,$(python) -m tests.images)
+	@$(if $(ocr),deploy/images/build.sh $(ocr))
+	@$(if $(only)$(PLATFORM),,$(python) -m tests.images $(if $(ocr),--ocr $(ocr)))
 
 sbom: setup ## Write bills of materials (CycloneDX) and licence lists of the images into .sbom, from the locks
 	@deploy/images/sbom.sh $(only)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Compiles requirement files to pinned, hashed locks: core, then each environment of services/nodes.toml and PaddleOCR's, then what tools need.
+# Compiles requirement files to pinned, hashed locks: core, then each environment of services/nodes.toml, then what tools need.
 # Pins that still fit stay; `make lock upgrade=1` takes the newest.
 set -eu
 cd "$(dirname "$0")/.."
@@ -12,17 +12,15 @@ compile() { # LOCK FILES…
 }
 
 environments=$(.venv/bin/python -m stack.environments)
-for environment in $environments; do
-    # What crosses the wire between processes is of one version everywhere; large engines may still exclude what else core has.
-    case $environment in light) agree="-c requirements/core.txt" ;; *) agree="" ;; esac
-    # shellcheck disable=SC2046,SC2086 # one word for each file
-    compile "$environment" $agree $(.venv/bin/python -m stack.environments "$environment")
-done
-# PaddleOCR pins what core has at other versions; what crosses the wire is of one version here too.
 wire=.stamps/wire.txt
 mkdir -p .stamps
-grep -oE '^(protobuf|grpcio[a-z-]*)==[^ ]+' requirements/core.txt >"$wire"
-compile paddle -c "$wire" requirements/runtime.in requirements/nodekit.in services/ocr/requirements-paddle.in
+for environment in $environments; do
+    # What crosses the wire between processes is of one version everywhere; large engines may still exclude what else core has.
+    case $environment in core) agree="" ;; light) agree="-c requirements/core.txt" ;; *) agree="-c $wire" ;; esac
+    # shellcheck disable=SC2046,SC2086 # one word for each file
+    compile "$environment" $agree $(.venv/bin/python -m stack.environments "$environment")
+    [ "$environment" != core ] || grep -oE '^(protobuf|grpcio[a-z-]*)==[^ ]+' requirements/core.txt >"$wire"
+done
 # shellcheck disable=SC2046
 compile dev -c requirements/core.txt -c requirements/light.txt requirements/dev.in requirements/cli.in \
     $({ .venv/bin/python -m stack.environments core; .venv/bin/python -m stack.environments light; } | sort -u)

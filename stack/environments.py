@@ -87,7 +87,11 @@ def requirement_files(environment: str, rows: Sequence[NodeRow]) -> list[str]:
     """Return the files, below the repository's root, that an environment is locked out of: what its nodes ask for, and nodekit."""
     if environment == "core":
         return ["requirements/runtime.in", "requirements/core.in"]
-    own = [_own_file(row.module, environment) for row in rows if row.environment == environment]
+    own = [
+        _own_file(row.module, environment)
+        for row in rows
+        if environment in (row.environment, *row.alternatives)
+    ]
     return ["requirements/runtime.in", "requirements/nodekit.in", *own]
 
 
@@ -99,11 +103,12 @@ def _own_file(module: str, environment: str) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print what `make lock` must know: the environments' names, or the files of the one that is named."""
+    """Print what locks and images must know: environments' names (`--in-use`: no alternatives), or the files of a named one."""
     rows = read_node_table()
-    names = ["core", *dict.fromkeys(row.environment for row in rows if row.environment)]
-    if not arguments:
-        print("\n".join(names))
+    in_use = ["core", *dict.fromkeys(row.environment for row in rows if row.environment)]
+    names = list(dict.fromkeys([*in_use, *(name for row in rows for name in row.alternatives)]))
+    if not arguments or arguments[0] == "--in-use":
+        print("\n".join(in_use if arguments else names))
         return 0
     if arguments[0] not in names:
         print(f"no node of services/nodes.toml is on the environment {arguments[0]}", file=sys.stderr)

@@ -44,6 +44,8 @@ class NodeRow(Section):
     """Processes of it."""
     environment: str = Field("", pattern=r"^([a-z][a-z0-9_-]{0,62})?$")
     """Environment that it runs on; empty: the stack's own."""
+    alternatives: tuple[str, ...] = ()
+    """Environments that it can run on in place of that one, each with a `requirements-<environment>.in` beside its module."""
     needs: Needs = Needs()
     """What it cannot do without."""
     prefers: Needs = Needs()

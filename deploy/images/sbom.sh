@@ -6,7 +6,7 @@ setup/environment.sh sbom
 version=$(.venv/bin/python -c 'import runtime; print(runtime.VERSION)')
 container=
 trap '[ -z "$container" ] || buildah rm "$container" >/dev/null' EXIT
-for name in ${*:-$(.venv/bin/python -m stack.environments)}; do
+for name in ${*:-$(.venv/bin/python -m stack.environments --in-use)}; do
     setup/environment.sh "$name"
     root=
     image=localhost/yivideo-$name:$version

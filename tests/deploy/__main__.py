@@ -9,13 +9,14 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
-from tests.deploy.arrows import arrow_findings, arrows, port_findings
+from tests.deploy.arrows import arrow_findings, arrows, outside_findings, port_findings
 from tests.deploy.finding import Finding, invalid
 from tests.deploy.hardening import hardening_findings
 from tests.deploy.kustomize import K8S, CannotRender, find_kubectl, render, render_components
 from tests.deploy.live import NotReady, live_findings
 from tests.deploy.manifests import Render
 from tests.deploy.names import name_findings
+from tests.deploy.stores import store_findings
 from tests.deploy.validity import schema_findings
 from tests.s3 import radosgw
 
@@ -30,10 +31,21 @@ COMBINATIONS: Sequence[tuple[str, ...]] = (
     (*_STORES, "keda"),
     (*_STORES, "tls"),
     (*_STORES, "gpu"),
+    (*_STORES, "paddle-ocr"),
     (*_STORES, *_WATCHED_FROM_OUTSIDE),
     ("sentinel", "embedded-s3", "network-policy"),
     (*_STORES, "tls", "keda", "keda-tls"),
-    ("sentinel", "embedded-s3", "tls", "keda", "keda-tls", "monitoring", *_WATCHED_FROM_OUTSIDE, "gpu"),
+    (
+        "sentinel",
+        "embedded-s3",
+        "tls",
+        "keda",
+        "keda-tls",
+        "monitoring",
+        *_WATCHED_FROM_OUTSIDE,
+        "gpu",
+        "paddle-ocr",
+    ),
 )
 """Each component alone with what it stands on, and all together; the order is that of a kustomization."""
 
@@ -41,9 +53,21 @@ LIVE = (*_STORES, "network-policy", "tls", "keda", "keda-tls", "monitoring")
 """What is run: everything that one machine without cards can run."""
 
 
+RULES = (
+    schema_findings,
+    hardening_findings,
+    name_findings,
+    store_findings,
+    arrow_findings,
+    port_findings,
+    outside_findings,
+)
+"""What can be told without starting anything."""
+
+
 def static_findings(one: Render) -> Iterator[Finding]:
-    """Yield what can be told without starting anything."""
-    for rule in (schema_findings, hardening_findings, name_findings, arrow_findings, port_findings):
+    """Yield what the rules say."""
+    for rule in RULES:
         yield from rule(one)
 
 

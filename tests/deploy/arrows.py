@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from filestore.settings import FilestoreSettings
+from runtime.settings import SettingsError
 from tests.deploy.finding import Finding, invalid
+from tests.deploy.loading import settings_of
 from tests.deploy.manifests import Render, selects, title
 
 Arrow = tuple[str, str, int]
@@ -37,6 +40,34 @@ def arrow_findings(render: Render) -> Iterator[Finding]:
                         f"{render.name}: {title(one)}",
                         f"{kind}: a rule without `{end}` or ports allows everything",
                     )
+
+
+def outside_findings(render: Render) -> Iterator[Finding]:
+    """Yield the S3 elsewhere whose port no policy lets anybody out to: every upload would wait for it and fail."""
+    filestore = render.workload("filestore")
+    if filestore is None or render.workload("s3") is not None or not any(render.of("NetworkPolicy")):
+        return
+    try:
+        section = settings_of(filestore, render, FilestoreSettings).filestore
+    except SettingsError:
+        return  # told already
+    if section.backend != "s3" or section.s3 is None:
+        return
+    _, colon, port = section.s3.endpoint.rpartition(":")
+    wanted = int(port) if colon else 443 if section.s3.secure else 80
+    for user in ("filestore", "gateway", *(node.name for node in render.nodes)):
+        open_to = {
+            int(one["port"])
+            for policy in render.of("NetworkPolicy")
+            if any(chosen.name == user for chosen in render.selected(policy["spec"]["podSelector"]))
+            for rule in policy["spec"].get("egress", [])
+            if any("ipBlock" in peer and "except" not in peer["ipBlock"] for peer in rule.get("to", []))
+            for one in rule["ports"]
+        }
+        if wanted not in open_to:
+            yield invalid(
+                f"{render.name}: network policy", f"{user} is not let out to the S3's port {wanted}"
+            )
 
 
 def _allowed(render: Render, kind: str) -> set[Arrow]:

@@ -23,6 +23,12 @@ def production(kubectl: str) -> Render:
 
 
 @pytest.fixture(scope="session")
+def sentinels(kubectl: str) -> Render:
+    """Redis with sentinels."""
+    return Render("sentinels", render_components(kubectl, ("sentinel", "embedded-s3")))
+
+
+@pytest.fixture(scope="session")
 def embedded(kubectl: str) -> Render:
     """All that one machine can run."""
     from tests.deploy.__main__ import LIVE

@@ -10,6 +10,8 @@ from typing import Any
 from tests.deploy.kustomize import Objects
 from tests.deploy.secret import secret_values
 
+_DEFAULT_GRACE_SECONDS = 30
+"""Kubernetes' own."""
 HOST = "host-1"
 """Name of the Kubernetes node that a pod of the check is on."""
 
@@ -47,7 +49,8 @@ class Workload:
     @property
     def module(self) -> str:
         """What `python -m` starts; empty for what is not ours."""
-        if not str(self.container["image"]).split(":")[0].startswith("yivideo-"):
+        # A registry in front of it may have a port.
+        if not str(self.container["image"]).rpartition("/")[2].startswith("yivideo-"):
             return ""
         return str(self.container["args"][0])
 
@@ -57,7 +60,7 @@ class Workload:
 
     @property
     def grace_seconds(self) -> int:
-        return int(self.pod["terminationGracePeriodSeconds"])
+        return int(self.pod.get("terminationGracePeriodSeconds", _DEFAULT_GRACE_SECONDS))
 
     @property
     def pre_stop_seconds(self) -> int:

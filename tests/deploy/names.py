@@ -10,6 +10,9 @@ from typing import Any
 
 import yaml
 
+from gpulock.settings import GpulockSettings
+from leases.ask import DEFAULT_POOL
+from nodekit.settings import NodeSettings
 from runtime import VERSION
 from runtime.section_names import DELIMITER, OTHER_VARIABLES, PREFIX, SECTIONS
 from runtime.settings import SettingsError
@@ -25,6 +28,9 @@ _NOT_OURS = frozenset({"HOME", "REDIS_PASSWORD", "NVIDIA_VISIBLE_DEVICES", "NVID
 
 _BROUGHT = frozenset({("sentry", "dsn")})
 """Keys of Secrets that whoever installs makes by hand; deploy/k8s/README.md says so."""
+
+_NO_POOL = "none"
+"""The pool of the device that base/settings names where there is no card."""
 
 _TRIGGER_KEYS = frozenset({"scalerAddress", "node", "tasksPerReplica"})
 _CERTIFICATE_FILES = frozenset({"tls.crt", "tls.key", "ca.crt"})
@@ -55,6 +61,7 @@ def name_findings(render: Render) -> Iterator[Finding]:
     yield from _settings_file(render)
     yield from _services(render)
     yield from _nodes(render)
+    yield from _pools(render)
     yield from _scaled(render)
     yield from _monitors(render)
 
@@ -72,11 +79,13 @@ def _variables(workload: Workload, classes: list[Any]) -> Iterator[str]:
 
 
 def _image(workload: Workload) -> Iterator[str]:
-    environments = {row["module"]: row["environment"] for row in node_table().values()}
-    right = f"yivideo-{environments.get(workload.module, 'core')}"
+    environments = {
+        row["module"]: (row["environment"], *row.get("alternatives", ())) for row in node_table().values()
+    }
+    right = [f"yivideo-{name}" for name in environments.get(workload.module, ("core",))]
     image, _, tag = str(workload.container["image"]).rpartition("/")[2].partition(":")
-    if image != right:
-        yield f"image {image}: {workload.module} is in {right}"
+    if image not in right:
+        yield f"image {image}: {workload.module} is in {' or '.join(right)}"
     if tag not in ("", VERSION):
         yield f"image {image}:{tag}: what is here is {VERSION}"
 
@@ -228,6 +237,22 @@ def _nodes(render: Render) -> Iterator[Finding]:
             yield not_in_code(where, f"{node.name} has other slots than services/nodes.toml ({slots})")
     for prefix in told.keys() - {prefix for prefix, _ in table.values()}:
         yield not_in_code(where, f"the scheduler is told of {prefix}, which is no node")
+
+
+def _pools(render: Render) -> Iterator[Finding]:
+    """Where the lock service knows cards, each node that asks it asks in a pool that has some."""
+    lock = render.workload("gpulock")
+    try:
+        devices = settings_of(lock, render, GpulockSettings).gpulock.devices if lock else ()
+        pools = {device.pool for device in devices} - {_NO_POOL}
+        for node in render.nodes if pools else ():
+            gpu = settings_of(node, render, NodeSettings).gpu
+            pool = gpu.pool or DEFAULT_POOL
+            if gpu.lock and gpu.mode != "cpu" and pool not in pools:
+                where = f"{render.name}: {node.where}"
+                yield not_in_code(where, f"asks in the pool {pool}; there are {sorted(pools)}")
+    except SettingsError:
+        return  # told already
 
 
 def _scaled(render: Render) -> Iterator[Finding]:

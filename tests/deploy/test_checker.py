@@ -10,11 +10,13 @@ import pytest
 
 pytest.importorskip("kubernetes_validate", reason="`make check-deploy` installs it")
 
-from tests.deploy.arrows import arrow_findings, port_findings
+from tests.deploy.__main__ import RULES
+from tests.deploy.arrows import arrow_findings, outside_findings, port_findings
 from tests.deploy.finding import Finding
 from tests.deploy.hardening import hardening_findings
 from tests.deploy.manifests import Render, Workload
 from tests.deploy.names import name_findings
+from tests.deploy.stores import store_findings
 from tests.deploy.validity import schema_findings
 
 pytestmark = pytest.mark.slow
@@ -32,9 +34,14 @@ def container(render: Render, name: str) -> dict[str, Any]:
 
 def variable(render: Render, workload: str, old: str, **new: Any) -> dict[str, Any]:
     """Change an entry of a workload's environment."""
-    entry: dict[str, Any] = next(one for one in container(render, workload)["env"] if one["name"] == old)
-    entry |= new
-    return entry
+    changed = entry(container(render, workload), old)
+    changed |= new
+    return changed
+
+
+def entry(container: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(one for one in container["env"] if one["name"] == name)
+    return found
 
 
 def trigger(render: Render, name: str) -> dict[str, Any]:
@@ -227,12 +234,64 @@ DAMAGES: dict[str, tuple[Rule, Callable[[Render], object], str]] = {
         lambda r: without(r.objects, lambda one: one["metadata"]["name"] == "default-deny"),
         "nothing denies",
     ),
+    "a store elsewhere behind a closed port": (
+        outside_findings,
+        lambda r: settings(r, "s3.example.com:443", "s3.example.com:9000"),
+        "node-ocr is not let out to the S3's port 9000",
+    ),
+    "a pool without cards": (
+        name_findings,
+        lambda r: settings(r, "pool: none", "pool: cards"),
+        "asks in the pool default",
+    ),
+    "no time to stop": (
+        hardening_findings,
+        lambda r: named(r, "Deployment", "node-asr")["spec"]["template"]["spec"].pop("terminationGracePeriodSeconds"),
+        "terminationGracePeriodSeconds is 30 s",
+    ),
     "an arrow's port": (
         port_findings,
         lambda r: named(r, "NetworkPolicy", "filestore")["spec"]["ingress"][0]["ports"][0].update(port=7809),
         "no such port",
     ),
 }  # fmt: skip
+
+
+STORE_DAMAGES: dict[str, tuple[Callable[[Render], object], str]] = {
+    "a group's name in an address": (
+        lambda r: variable(
+            r, "scheduler", "YIVIDEO_SCHEDULER__REDIS_URL", value="redis+sentinel://:p@sentinel-0.sentinel.yivideo.svc:26379/tusks/0"
+        ),
+        "no sentinel knows tusks",
+    ),
+    "a group's name at its store": (
+        lambda r: entry(store(r, "redis"), "GROUP").update(value="leases"),
+        "no sentinel watches leases at redis",
+    ),
+    "a variable that its script does not read": (
+        lambda r: entry(store(r, "redis"), "GROUP").update(name="GRUP"),
+        "GRUP: its script does not read it",
+    ),
+    "a variable that its script lacks": (
+        lambda r: without(store(r, "lease-redis")["env"], lambda one: one["name"] == "SERVICE"),
+        "its script reads SERVICE, which nobody sets",
+    ),
+}  # fmt: skip
+
+
+def store(render: Render, name: str) -> dict[str, Any]:
+    return Workload(named(render, "StatefulSet", name)).container
+
+
+@pytest.mark.parametrize("damage", STORE_DAMAGES)
+def test_what_is_wrong_with_stores_is_found(sentinels: Render, damage: str) -> None:
+    """What a Redis and its sentinels are told is what their scripts read, and addresses name a group that they watch."""
+    break_it, told = STORE_DAMAGES[damage]
+    broken = Render("broken", copy.deepcopy(sentinels.objects))
+    assert list(store_findings(broken)) == []
+    break_it(broken)
+    found = [str(finding) for finding in store_findings(broken)]
+    assert any(told in finding for finding in found), found
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -249,9 +308,7 @@ def test_what_is_wrong_is_found(production: Render, damage: str) -> None:
     assert any(told in finding for finding in found), found
 
 
-@pytest.mark.parametrize(
-    "rule", [hardening_findings, name_findings, arrow_findings, port_findings, schema_findings]
-)
+@pytest.mark.parametrize("rule", RULES)
 def test_nothing_is_wrong_with_production(production: Render, rule: Rule) -> None:
     """The overlay as it is breaks no law."""
     assert [str(finding) for finding in rule(production)] == []

@@ -5,19 +5,25 @@ namespaces of its own (`container.py`); Redis is this machine's own, on the exte
 the laws: every node's task types are published, a film's sound comes out, nobody is root or can become it, nothing is written
 beside volumes and /tmp, orphans are reaped, a node cannot reach Redis, and everything ends when it is told to.
 
+With `--ocr paddle` the node that reads comes out of the image of that environment, and reads a picture by networks that its own
+Paddle has made: tiny ones of the published form (`tests/engines/tiny_paddle.py`), put where an operator puts real ones.
+
 Needs root, buildah, iproute2, util-linux, redis-server and ffmpeg.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +36,18 @@ from tests.images.networks import Networks, networks
 from tests.images.platforms import faults_on_arm
 
 _READY_SECONDS = 90.0
+_PADDLE_FOLDERS = {"YIVIDEO_OCR__DETECTOR_FOLDER": "det", "YIVIDEO_OCR__RECOGNISER_FOLDER": "rec"}
+"""Below /models, as a relative folder is."""
 
 
 def main() -> int:
     """Print the result; 1 when a law is broken."""
+    parser = argparse.ArgumentParser(prog="python -m tests.images")
+    parser.add_argument(
+        "--ocr", default="light", choices=("light", "paddle"), help="environment of the node that reads"
+    )
+    given = parser.parse_args()
+    paddle = given.ocr == "paddle"
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="yivideo-images-")))
         subprocess.run(
@@ -42,7 +56,10 @@ def main() -> int:
             timeout=30,
             stdout=sys.stderr,
         )
-        services = read_services({"SECRETS_FOLDER": str(folder / "secrets")})
+        services = read_services({"SECRETS_FOLDER": str(folder / "secrets"), "OCR_ENVIRONMENT": given.ocr})
+        if paddle:
+            ocr = services["ocr"]
+            services["ocr"] = replace(ocr, environment={**ocr.environment, **_PADDLE_FOLDERS})
         names = dict.fromkeys(service.image for service in services.values())
         images = {name: stack.enter_context(mounted(name)) for name in names}
         faults = [fault for image in images.values() for fault in image.faults()]
@@ -54,11 +71,13 @@ def main() -> int:
         stack.enter_context(_redis(folder, nets))
         containers = _started(stack, services, images, nets, folder)
         seconds = _wait(containers)
-        task = _run_task(folder, nets) if seconds is not None else {}
+        if paddle and seconds is not None:
+            _bring_networks(containers["ocr"], folder / "volumes")
+        task = _run_task(folder, nets, paddle=paddle) if seconds is not None else {}
         faults += _laws(containers, nets) if seconds is not None else ["the gateway never got ready"]
         stops = {name: containers[name].stop() for name in reversed(in_order(services))}
     faults += [f"{name}: ended with {code}" for name, (code, _) in stops.items() if code != 0]
-    faults += _task_faults(task)
+    faults += _task_faults(task, paddle=paddle)
     result: dict[str, Any] = {
         "images": {
             image.name.partition("/")[2]: f"{image.size / 2**20:.0f} MiB" for image in images.values()
@@ -66,6 +85,7 @@ def main() -> int:
         "uid": sorted({image.uid_gid[0] for image in images.values()}),
         "build_tools": sum("build tool" in fault for fault in faults),
         "task": task.get("state"),
+        **({"read_by": task.get("engine")} if paddle else {}),
         "services": len(containers),
         "ready_seconds": seconds,
         "stop_seconds": round(max(took for _, took in stops.values()), 1),
@@ -128,18 +148,37 @@ def _wait(containers: Mapping[str, Container]) -> float | None:
     return None
 
 
-def _run_task(folder: Path, nets: Networks) -> dict[str, Any]:
+def _bring_networks(ocr: Container, volumes: Path) -> None:
+    """Have the image's own Paddle write two networks into its volume, and put them among the models."""
+    shutil.copy(ROOT / "tests/engines/tiny_paddle.py", volumes / "ocr")
+    made = ocr.run_inside("python", "/var/lib/yivideo/tiny_paddle.py", "/var/lib/yivideo/tiny", timeout=300)
+    if made.returncode:
+        print(f"images: Paddle writes no network: {made.stderr[-2000:]}", file=sys.stderr)
+        return
+    for name in _PADDLE_FOLDERS.values():
+        shutil.copytree(volumes / "ocr/tiny" / name, volumes / "models" / name)
+
+
+def _run_task(folder: Path, nets: Networks, *, paddle: bool) -> dict[str, Any]:
     """Have a client on the outer network run one task; gives what came of it and what of its output is on disk."""
     film, out = folder / "film.mp4", folder / "out"
     subprocess.run(
         ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=s=320x180:d=2", "-f", "lavfi", "-i", "sine=440:d=2", film],
         check=True, timeout=60,
     )  # fmt: skip
+    pictures = []
+    if paddle:
+        pictures = [folder / "picture.png"]
+        bright = "color=black:s=900x480,drawbox=100:60:600:30:white:fill,drawbox=200:300:600:30:white:fill"
+        subprocess.run(
+            ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", bright, "-frames:v", "1", *pictures],
+            check=True, timeout=60,
+        )  # fmt: skip
     key = (folder / "secrets/api_key").read_text().strip()
     done = subprocess.run(
         ["nsenter", f"--net={nets.path('client')}", sys.executable, "-m", "tests.images.task",
-         f"http://{nets.address('gateway', 'outside')}:8788", film, out],
-        env={**os.environ, "YIVIDEO_API_KEY": key}, capture_output=True, text=True, timeout=150, check=False, cwd=ROOT,
+         f"http://{nets.address('gateway', 'outside')}:8788", film, out, *pictures],
+        env={**os.environ, "YIVIDEO_API_KEY": key}, capture_output=True, text=True, timeout=450, check=False, cwd=ROOT,
     )  # fmt: skip
     if done.returncode:
         return {"state": "client failed", "error": done.stderr[-2000:]}
@@ -151,13 +190,17 @@ def _run_task(folder: Path, nets: Networks) -> dict[str, Any]:
     return {**json.loads(done.stdout), "probed": probed.stdout.strip()}
 
 
-def _task_faults(task: Mapping[str, Any]) -> list[str]:
-    """What is wrong about what the client saw: a node without task types, or not two seconds of sound at the rate it asked for."""
+def _task_faults(task: Mapping[str, Any], *, paddle: bool) -> list[str]:
+    """What is wrong about what the client saw: a node without task types, not two seconds of sound at the rate it asked for, or
+    lines that PaddleOCR did not find where the picture is bright.
+    """
     absent = {row.task_prefix for row in read_node_table()} - set(task.get("nodes", ()))
     faults = [f"{node}: publishes no task type" for node in sorted(absent)]
     rate, _, seconds = str(task.get("probed", "")).partition(",")
     if task.get("state") != "completed" or rate != "16000" or abs(float(seconds or 0) - 2) >= 0.1:
         faults.append(f"the task: {task or 'not run'}")
+    if paddle and (task.get("read"), task.get("engine"), task.get("lines")) != ("completed", "paddleocr", 2):
+        faults.append(f"the picture: {task.get('error') or task}")
     return faults
 
 

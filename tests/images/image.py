@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from nodekit.models.entry import manifest
+from stack.environments import pins
+from tests.conftest import ROOT
 
 BUILD_TOOLS = frozenset(
     {
@@ -22,6 +25,7 @@ BUILD_TOOLS = frozenset(
 )  # fmt: skip
 """Commands that have no business in what runs."""
 BUILD_MODULES = ("pip", "setuptools", "grpc_tools", "ensurepip", "mypy", "pytest")
+"""Packages that have none either, but where the environment's lock has them: what runs imports them then (Paddle: setuptools)."""
 
 _SMALL = 1_000_000
 """Bytes up to which a model's file is no weights: configurations and word lists are alike in many packages."""
@@ -64,7 +68,7 @@ class Image:
             found.append(f"its user is no number: {self.config['User']}")
         if not self.config["Entrypoint"][0].endswith("tini"):
             found.append("process 1 is not tini")
-        found += self._build_tools() + self._left_behind() + self._weights()
+        found += self._build_tools() + self._left_behind() + self._weights() + self._packages()
         return [f"{self.name}: {fault}" for fault in found]
 
     def _files(self) -> Iterator[Path]:
@@ -82,10 +86,30 @@ class Image:
                 *self.root.glob("usr/lib/python3*"),
             )
             for module in BUILD_MODULES
+            if module not in self._locked
         ]
         headers = [path for path in self.root.glob("usr/include/*") if path.suffix == ".h"]
         there = [path for path in (*commands, *modules) if os.path.lexists(path)] + headers
         return sorted({f"build tool: {path.relative_to(self.root)}" for path in there})
+
+    @property
+    def _locked(self) -> dict[str, str]:
+        """What the lock of its environment pins; nothing for an image that is of none."""
+        lock = ROOT / "requirements" / f"{self.name.rpartition('yivideo-')[2].partition(':')[0]}.txt"
+        return pins(lock.read_text(encoding="utf-8")) if lock.is_file() else {}
+
+    def _packages(self) -> list[str]:
+        """What is locked and not there as locked: an import of it fails only when somebody needs it."""
+        there = {
+            re.sub(r"[-_.]+", "-", name).lower(): version
+            for path in self.root.glob("opt/venv/lib/python3*/site-packages/*.dist-info")
+            for name, _, version in (path.name.removesuffix(".dist-info").rpartition("-"),)
+        }
+        return [
+            f"locked in {version}, is in it {there.get(name, 'not at all')}: {name}"
+            for name, version in self._locked.items()
+            if there.get(name) != version
+        ]
 
     def _left_behind(self) -> list[str]:
         """What a build may have left: secrets, sources of packages, programs that change their user."""

@@ -1,4 +1,7 @@
-"""Runs one task as a client elsewhere does: `python -m tests.images.task URL FILM FOLDER`, with the key in the environment."""
+"""Runs tasks as a client elsewhere does: `python -m tests.images.task URL FILM FOLDER [PICTURE]`, with the key in the environment.
+
+The sound is taken out of the film; where there is a picture, PaddleOCR reads it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from stack.node_table import read_node_table
 from yivideo_client import Client
 
 
-def main(url: str, film: str, folder: str) -> None:
+def main(url: str, film: str, folder: str, picture: str = "") -> None:
     """Print what came of it as JSON."""
     with Client(url) as client:
         nodes = _nodes_in_sight(client)
@@ -21,9 +24,23 @@ def main(url: str, film: str, folder: str) -> None:
             download_to=folder,
             timeout_seconds=120,
         )
-    print(
-        json.dumps({"nodes": sorted(nodes), "state": task.state, "files": [file.path for file in task.files]})
-    )
+        read = _read(client, Path(picture)) if picture else {}
+    files = [file.path for file in task.files]
+    print(json.dumps({"nodes": sorted(nodes), "state": task.state, "files": files, **read}))
+
+
+def _read(client: Client, picture: Path) -> dict[str, object]:
+    """Have PaddleOCR read a picture; gives by what it was read, and how many lines there are."""
+    given = {"images": [picture], "engine": "paddleocr", "language": "en", "conf_threshold": 0.0}
+    task = client.run("paddleocr.read_images", given, timeout_seconds=300)
+    output = task.output or {}
+    lines = [line for one in output.get("images", ()) for line in one["lines"]]
+    return {
+        "read": task.state,
+        "engine": output.get("engine"),
+        "lines": len(lines),
+        "error": str(task.error or ""),
+    }
 
 
 def _nodes_in_sight(client: Client) -> set[str]:

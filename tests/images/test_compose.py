@@ -81,6 +81,16 @@ def test_every_process_of_an_installation_has_its_service(services: dict[str, Se
         assert importlib.util.find_spec(f"{service.command[0]}.__main__"), service.name
 
 
+def test_the_node_that_reads_can_come_out_of_another_image() -> None:
+    """`OCR_ENVIRONMENT` names an environment that it can run on; others stay where they are, and models are at hand."""
+    (row,) = (row for row in read_node_table() if row.name == "ocr")
+    for environment in (row.environment, *row.alternatives):
+        services = read_services({"SECRETS_FOLDER": "secrets", "OCR_ENVIRONMENT": environment})
+        assert services["ocr"].image == f"localhost/yivideo-{environment}:{VERSION}"
+        assert services["asr"].image == f"localhost/yivideo-light:{VERSION}"
+        assert services["ocr"].volumes["/models"]
+
+
 def test_every_variable_is_read_by_the_process_that_it_is_given_to(services: dict[str, Service]) -> None:
     """A name that no settings class has would be a setting that quietly is none."""
     for service in services.values():

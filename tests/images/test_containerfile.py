@@ -7,7 +7,7 @@ import subprocess
 import tomllib
 
 from stack.environments import main as environments
-from stack.node_table import read_node_table
+from stack.node_table import NodeRow, read_node_table
 from tests.conftest import ROOT
 from tests.images.image import LABELS
 
@@ -24,14 +24,33 @@ def stages() -> dict[str, tuple[str, str]]:
 
 
 def targets() -> dict[str, str]:
-    """The stages that are images: those that say whom they run as. Name to lines, those of the common part included."""
+    """The stages that are images: those that say whom they run as. Name to lines, those of what they are made on included."""
+    return {
+        name: _lines(name)
+        for name, (_, lines) in stages().items()
+        if re.search("^USER ", lines, re.MULTILINE)
+    }
+
+
+def _lines(name: str) -> str:
+    """A stage's lines, after those of the stages that it is made on."""
     found = stages()
-    return {name: found["runtime"][1] + lines for name, (base, lines) in found.items() if base == "runtime"}
+    base, lines = found[name]
+    return (_lines(base) if base in found else "") + lines
+
+
+def environments_of_nodes() -> dict[str, list[NodeRow]]:
+    """Each environment of services/nodes.toml, alternatives included, with the nodes that can run on it."""
+    found: dict[str, list[NodeRow]] = {}
+    for row in read_node_table():
+        for environment in (row.environment, *row.alternatives):
+            found.setdefault(environment, []).append(row)
+    return found
 
 
 def test_there_is_an_image_for_each_environment_and_no_other(capsys: object) -> None:
     """A node's environment in services/nodes.toml without an image could not be deployed; an image without one would rot."""
-    wanted = {"core", *(row.environment for row in read_node_table())}
+    wanted = {"core", *environments_of_nodes()}
     assert set(targets()) == wanted
     for name in wanted:
         assert environments([name]) == 0
@@ -54,22 +73,25 @@ def test_images_run_as_a_number_under_a_reaper_and_carry_their_labels() -> None:
 
 def test_every_node_of_an_image_is_named_by_it() -> None:
     """Who reads an image's description learns which nodes it can be."""
-    for row in read_node_table():
-        description = re.search(r'image\.description="([^"]+)"', targets()[row.environment])
-        assert description is not None and row.name in description[1]
-        assert f"`{row.module}`" in (FOLDER / "README.md").read_text(encoding="utf-8")
+    page = (FOLDER / "README.md").read_text(encoding="utf-8")
+    for environment, rows in environments_of_nodes().items():
+        description = re.search(r'image\.description="([^"]+)"', targets()[environment])
+        line = re.search(rf"^\| `yivideo-{environment}` \|.*$", page, re.MULTILINE)
+        for row in rows:
+            assert description is not None and row.name in description[1]
+            assert line is not None and f"`{row.module}`" in line[0]
 
 
 def test_commands_that_nodes_need_and_prefer_are_installed() -> None:
     """Each program of services/nodes.toml comes in a Debian package of its node's image."""
     packages = {"ffmpeg": "ffmpeg", "ffprobe": "ffmpeg", "tesseract": "tesseract-ocr"}
-    for row in read_node_table():
-        lines = targets()[row.environment].replace("\\\n", " ")
+    for environment, row in ((name, row) for name, rows in environments_of_nodes().items() for row in rows):
+        lines = targets()[environment].replace("\\\n", " ")
         installed = {
             word for words in re.findall(r"sh /packages\.sh ([^&\n]+)", lines) for word in words.split()
         }
         for command in (*row.needs.commands, *row.prefers.commands):
-            assert packages[command] in installed, (row.name, command)
+            assert packages[command] in installed, (environment, row.name, command)
 
 
 def test_what_builds_stays_behind() -> None:
@@ -86,6 +108,17 @@ def test_what_builds_stays_behind() -> None:
             )
 
 
+def test_layers_are_made_anew_when_a_script_has_changed() -> None:
+    """A RUN's words make a layer, not what it mounts, says buildah: without a digest it went on with what old scripts had made."""
+    for name, (base, lines) in stages().items():
+        if base == "${BASE}":
+            before = re.split(r"^RUN ", lines, flags=re.MULTILINE)[0]
+            assert re.search(r"^ARG SCRIPTS$", before, re.MULTILINE), name
+        else:
+            assert base in stages(), f"{name} is made on something that the digest does not reach"
+    assert '--build-arg "SCRIPTS=$scripts"' in (FOLDER / "build.sh").read_text(encoding="utf-8")
+
+
 def test_no_secret_is_an_argument() -> None:
     """Arguments stay in an image's history; what a build is told in private comes by mounts, which do not."""
     assert set(re.findall(r"^ARG (\w+)", CONTAINERFILE, re.MULTILINE)) == {
@@ -93,6 +126,7 @@ def test_no_secret_is_an_argument() -> None:
         "VERSION",
         "REVISION",
         "CREATED",
+        "SCRIPTS",
     }
     script = (FOLDER / "build.sh").read_text(encoding="utf-8")
     for secret in re.findall(r"type=secret,id=(\w+)", CONTAINERFILE):

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from nodekit.models.entry import manifest
+from stack.environments import pins
+from tests.conftest import ROOT
 from tests.images.image import LABELS, Image
 
 
@@ -64,6 +66,25 @@ def test_what_is_planted_in_its_files_is_found(
     plant(clean.root)
     (fault,) = clean.faults()
     assert fault.startswith(f"i: {found}")
+
+
+def test_what_is_locked_is_there(clean: Image, tmp_path: Path) -> None:
+    """Each package of the environment's lock in its version, setuptools among them where it is one: Paddle ends without it."""
+    packages = tmp_path / "opt/venv/lib/python3.11/site-packages"
+    paddle = replace(clean, name="localhost/yivideo-paddle:1")
+    locked = pins((ROOT / "requirements/paddle.txt").read_text(encoding="utf-8"))
+    for name, version in locked.items():
+        (packages / f"{name.replace('-', '_')}-{version}.dist-info").mkdir()
+    (packages / "setuptools").mkdir()
+    assert "setuptools" in locked and paddle.faults() == []
+    (packages / f"setuptools-{locked['setuptools']}.dist-info").rename(packages / "setuptools-1.0.dist-info")
+    (fault,) = paddle.faults()
+    assert fault == (
+        f"localhost/yivideo-paddle:1: locked in {locked['setuptools']}, is in it 1.0: setuptools"
+    )
+    assert any(
+        "build tool: opt/venv" in one for one in replace(paddle, name="localhost/yivideo-light:1").faults()
+    )
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ CLASSIFIER = {"license": {"name": "License :: OSI Approved :: Apache Software Li
 
 def test_every_pin_of_our_locks_is_read_with_its_digests() -> None:
     """No line is passed over: as many pins as there are `==`, each with at least one digest."""
-    for name in ("core", "light"):
+    for name in ("core", "light", "paddle"):
         text = (ROOT / f"requirements/{name}.txt").read_text(encoding="utf-8")
         lock = sbom.read_lock(text)
         assert len(lock) == sum("==" in line for line in text.splitlines())

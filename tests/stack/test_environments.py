@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from stack.assembly import Stack
-from stack.environments import EnvironmentMissing, Environments, pins
+from stack.environments import EnvironmentMissing, Environments, pins, requirement_files
 from stack.node_table import NodeRow, RemoteNode, UnknownNode, read_node_table
 from stack.part import PartFailed
 from stack.placement import addresses_by_task_prefix, place_nodes, start_commands
@@ -158,6 +159,33 @@ def test_the_table_of_this_repository_is_usable() -> None:
     assert {"ffmpeg"} <= {row.name for row in rows}
     for row in rows:
         assert (Path(row.module.replace(".", "/")) / "__main__.py").exists(), row.module
+
+
+def test_an_environment_that_a_node_can_run_on_instead_is_locked_and_named() -> None:
+    """What only a script knew had no image: each lock out of a node's other requirements is an alternative of the table, and the
+    names that `make lock` and `make images` go by have it; those that nodes are started on come without.
+    """
+    rows = read_node_table()
+    named = {
+        (Path(row.module.replace(".", "/")) / f"requirements-{name}.in", Path(f"requirements/{name}.txt"))
+        for row in rows
+        for name in row.alternatives
+    }
+    locked = {
+        (file, Path(f"requirements/{file.stem.removeprefix('requirements-')}.txt"))
+        for file in Path("services").glob("*/requirements-*.in")
+        if Path(f"requirements/{file.stem.removeprefix('requirements-')}.txt").is_file()
+    }
+    assert named == locked and len(named) == 1
+    printed = subprocess.run(
+        [sys.executable, "-m", "stack.environments"], capture_output=True, text=True, check=True, timeout=30
+    ).stdout.split()
+    in_use = subprocess.run(
+        [sys.executable, "-m", "stack.environments", "--in-use"],
+        capture_output=True, text=True, check=True, timeout=30,
+    ).stdout.split()  # fmt: skip
+    assert set(printed) - set(in_use) == {name for row in rows for name in row.alternatives}
+    assert requirement_files("paddle", rows)[-1] == "services/ocr/requirements-paddle.in"
 
 
 def test_own_nodes_stand_beside_those_of_the_table(tmp_path: Path) -> None:
