@@ -23,7 +23,7 @@ def hardening_findings(render: Render) -> Iterator[Finding]:
     for workload in render.workloads:
         where = f"{render.name}: {workload.where}"
         rules = (
-            *_restricted(workload),
+            *restricted_faults(workload),
             *_resources(workload),
             *_probes(workload),
             *_companions(render, workload),
@@ -36,8 +36,8 @@ def hardening_findings(render: Render) -> Iterator[Finding]:
                 for one in render.of("Secret"))  # fmt: skip
 
 
-def _restricted(workload: Workload) -> Iterator[str]:
-    """Pod Security Standards, `restricted`, and what it leaves open."""
+def restricted_faults(workload: Workload) -> Iterator[str]:
+    """Yield what Pod Security Standards, `restricted`, have against a workload, and what they leave open."""
     pod, own = workload.pod, workload.container.get("securityContext", {})
     context = pod.get("securityContext", {})
     if len(pod["containers"]) != 1 or pod.get("initContainers"):

@@ -6,7 +6,9 @@ import re
 
 import pytest
 
-from tests.deploy.kustomize import K8S
+from runtime import VERSION
+from tests.deploy.kustomize import K8S, render, render_components
+from tests.deploy.manifests import Render
 
 README = (K8S / "README.md").read_text(encoding="utf-8")
 
@@ -24,6 +26,49 @@ def test_every_component_has_its_row_and_is_rendered() -> None:
     table = README.partition("| component |")[2].partition("\n\n")[0]
     assert set(re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE)) == folders("components")
     assert {name for names in COMBINATIONS for name in names} == folders("components")
+
+
+@pytest.mark.parametrize("overlay", sorted(folders("overlays")))
+def test_every_overlay_says_which_images(kubectl: str, overlay: str) -> None:
+    """A name without a version is whatever was there last. The demo's are those of `make images`, which the page hands over."""
+    for workload in Render(overlay, render(kubectl, K8S / "overlays" / overlay)).ours:
+        name, _, tag = str(workload.container["image"]).rpartition(":")
+        assert tag == VERSION, workload.where
+        assert name.startswith("localhost/") == (overlay == "demo"), workload.where
+    assert f"buildah push localhost/yivideo-$name:{VERSION} docker-archive:" in README
+
+
+def test_who_decodes_on_a_card_is_given_the_decoder(kubectl: str) -> None:
+    """NVIDIA's runtime brings `compute` and `utility` when nothing is said: NVDEC is `video`."""
+    made = Render("gpu", render(kubectl, K8S / "overlays" / "gpu"))
+    on_cards = [
+        node
+        for node in made.nodes
+        if node.environment().get("YIVIDEO_GPU__MODE") == "lock"
+        or "NVIDIA_VISIBLE_DEVICES" in node.environment()
+    ]
+    assert "node-ffmpeg" in {node.name for node in on_cards}
+    for node in on_cards:
+        assert "video" in node.environment()["NVIDIA_DRIVER_CAPABILITIES"].split(","), node.where
+
+
+def test_namespaces_of_others_are_told(kubectl: str) -> None:
+    """Whom a policy lets in by the name of a namespace, the page tells: under another name it is refused without a word."""
+    made = Render(
+        "all", render_components(kubectl, ("embedded-redis", "embedded-s3", "network-policy", "traces"))
+    )
+    peers = [
+        peer["namespaceSelector"]["matchLabels"]
+        for one in made.of("NetworkPolicy")
+        for way in ("ingress", "egress")
+        for rule in one["spec"].get(way, ())
+        for peer in (*rule.get("from", ()), *rule.get("to", ()))
+        if "namespaceSelector" in peer
+    ]
+    names = {labels[label] for labels in peers for label in labels if label == "kubernetes.io/metadata.name"}
+    assert names == {"kube-system", "keda", "monitoring", "ingress-nginx", "tracing"}
+    for name in names - {"kube-system"}:
+        assert f"`{name}`" in README, name
 
 
 def test_every_overlay_is_deployed_by_a_command() -> None:
