@@ -20,6 +20,7 @@ from media.packets import probe_timed
 from media.pcm import Levels, follow_levels, wave_data_offset
 from media.probe import AudioStream, Clock, MediaFacts
 from media.process import Progress, Runner, run_ffmpeg
+from media.promise import promise_of
 from media.sound_job import SoundJob, SoundReport
 from media.source import check_not_empty
 from media.worker import absolute, run_worker
@@ -37,9 +38,6 @@ _SELF_DESCRIBING = frozenset(
 _DAMAGE_SIGNS = ("Error while decoding stream", "Error submitting packet to decoder")
 """What ffmpeg says (5 and 7) of a packet that gave no sound."""
 _SOUND_PROGRAM = Path(__file__).with_name("sound_worker.py")
-
-_SHORT_BY_SECONDS = 0.5
-"""A file this much shorter than its header promises is reported as cut off."""
 
 
 @dataclass(frozen=True)
@@ -349,11 +347,10 @@ def _warnings(
 ) -> tuple[str, ...]:
     found = []
     written = heard.levels.frames / options.sample_rate
-    promised = _promised(facts, stream)
-    if promised is not None and options.is_whole and written < promised - _SHORT_BY_SECONDS:
-        found.append(
-            f"{facts.name} promises {promised:.3f} s of sound and holds {written:.3f} s: it is cut off or damaged"
-        )
+    promise = promise_of(facts, stream)
+    begins = 0.0 if options.keep_offset else _offset(facts, stream, options, heard)
+    if promise and options.is_whole and (line := promise.broken(written, begins)):
+        found.append(line)
     if heard.damaged:
         found.append(f"{facts.name} is damaged: parts of its sound could not be decoded")
     if heard.breaks:
@@ -365,10 +362,3 @@ def _warnings(
             f"the first audio stream of {facts.name} cannot be decoded here; stream {stream.index} was taken"
         )
     return tuple(found)
-
-
-def _promised(facts: MediaFacts, stream: AudioStream) -> float | None:
-    """Return how long the track is by an index that counts; other containers estimate, or tell the length of their pictures."""
-    if facts.has_index:
-        return stream.duration_seconds
-    return facts.duration_seconds if facts.has_length and not facts.videos else None

@@ -88,7 +88,7 @@ async def transcribe_audio(request: TranscribeAudioInput, context: TaskContext) 
             sound,
             progressed,
             resumed_at=min(progressed.positions.values(), default=None),
-            warnings=list(choice.warnings),
+            warnings=[*choice.warnings, *sound.warnings],
         )
         await _hear(hearing, settings, context, of)
     return await _written(hearing, recording, context)

@@ -29,6 +29,8 @@ class Sound:
 
     path: Path
     channels: int = 1
+    warnings: tuple[str, ...] = ()
+    """What people should know of the recording: that it is cut off, or damaged."""
 
     @property
     def samples(self) -> int:
@@ -74,13 +76,14 @@ async def decode(
     track = facts.audios[stream]
     kept = max(1, min(track.channels, MAX_CHANNELS)) if apart else 1
     options = AudioOptions(RATE, kept, "s16le", track.index, apart=apart)
+    warnings: tuple[str, ...] = ()
     try:
-        await extract_audio(runner, recording, target, options)
+        warnings = (await extract_audio(runner, recording, target, options)).warnings
     except MediaFault as fault:
         if fault.code is not FaultCode.OUTPUT_EMPTY:
             raise
         await asyncio.to_thread(target.touch)
-    return Sound(target, kept)
+    return Sound(target, kept, warnings)
 
 
 def as_int16(samples: Samples) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from media.probe import MediaFacts, VideoStream
+from media.promise import promise_of
 from services.ffmpeg.frame_job import FrameReport
 
 
@@ -31,15 +32,10 @@ def _clock(facts: MediaFacts, report: FrameReport) -> list[str]:
 
 
 def _short(facts: MediaFacts, stream: VideoStream, report: FrameReport) -> list[str]:
-    """Return a warning when the packets that are there end well before the time that the film's own index promises."""
-    # Only an index promises: the length of other containers is an estimate, or that of their sound.
-    if not facts.has_index or stream.duration_seconds is None or report.breaks_seconds:
+    """Return a warning when the packets that are there end well before the time that the headers promise."""
+    promise = promise_of(facts, stream)
+    if promise is None or report.breaks_seconds:
         return []
-    start = (stream.start_seconds or 0.0) - facts.clock_origin_seconds
-    end = start + stream.duration_seconds
-    # A film's last frame may rightly stand still for a while: only a real loss is spoken of.
-    if report.packets_end_seconds >= end - max(1.0, stream.duration_seconds * 0.05):
-        return []
-    return [
-        f"{facts.name} promises {end:.3f} s of pictures and holds {report.packets_end_seconds:.3f} s: it is cut off or damaged"
-    ]
+    begins = (stream.start_seconds or 0.0) - facts.clock_origin_seconds
+    line = promise.broken(report.packets_end_seconds - begins, begins)
+    return [line] if line else []

@@ -141,4 +141,5 @@ async def _stored(
         recogniser_calls=runs.recogniser,
         resumed_at_seconds=extraction.resumed_at,
         load_seconds=round(extraction.load_seconds, 3),
+        warnings=list(result.warnings),
     )

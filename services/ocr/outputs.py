@@ -46,3 +46,5 @@ class ExtractSubtitlesOutput(TaskOutput):
     """Where an earlier attempt had come to, so that this one went on there; null: it began at the beginning."""
     load_seconds: float
     """How long the engine took to load; 0: it was loaded already."""
+    warnings: list[str]
+    """What people should know: that the film is cut off."""

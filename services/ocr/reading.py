@@ -95,9 +95,24 @@ class _Reading:
             self._lines, film, options, seconds, seconds / max(1, self._frames - 1)
         )
         figures = Figures(self._frames, replace(self._engine.runs))
+        engine = self._engine
         return Result(
-            film, self._view.zones, cue_list, static, scene, figures, self._engine.name, self._engine.device
+            film,
+            self._view.zones,
+            cue_list,
+            static,
+            scene,
+            figures,
+            engine.name,
+            engine.device,
+            self._warnings(seconds),
         )
+
+    def _warnings(self, seconds: float) -> tuple[str, ...]:
+        promise = self._film.promise
+        begins = (self._film.stream.start_seconds or 0.0) - self._film.origin_seconds
+        line = promise.broken(seconds - begins, begins) if promise else None
+        return (line,) if line else ()
 
 
 def sorted_out(

@@ -81,3 +81,5 @@ class Result:
     engine: str
     device: str = "cpu"
     """Where the engine's networks ran."""
+    warnings: tuple[str, ...] = ()
+    """What people should know of the film: that it is cut off."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from media.faults import FaultCode, MediaFault
 from media.probe import AudioStream, probe
 from media.process import Progress, Runner, run_ffmpeg
+from media.promise import promise_of
 from media.source import address, check_not_empty, lock_arguments
 from services.separate.blocks import count_samples
 
@@ -21,8 +22,8 @@ MAX_CHANNELS = {"flac": 8, "wav": 64, "mp3": 2}
 
 async def decode(
     runner: Runner, source: Path, target: Path, stream_index: int | None, progress: Progress | None = None
-) -> AudioStream:
-    """Write an audio stream's samples as they are, interleaved 32-bit floats. Raises MediaFault."""
+) -> tuple[AudioStream, tuple[str, ...]]:
+    """Write an audio stream's samples as they are, interleaved 32-bit floats; returns warnings besides. Raises MediaFault."""
     check_not_empty(source)
     facts = await probe(runner, source)
     stream = facts.audio(stream_index)
@@ -37,11 +38,15 @@ async def decode(
     await run_ffmpeg(
         runner, [*arguments, address(target)], progress=progress, span_seconds=lambda: facts.duration_seconds
     )
-    if count_samples(target, stream.channels) == 0:
+    samples = count_samples(target, stream.channels)
+    if samples == 0:
         raise MediaFault(
             FaultCode.OUTPUT_EMPTY, f"audio stream {stream.index} of {facts.name} holds no sound"
         )
-    return stream
+    promise = promise_of(facts, stream)
+    begins = (stream.start_seconds or 0.0) - facts.clock_origin_seconds
+    line = promise.broken(samples / stream.sample_rate, begins) if promise else None
+    return stream, (line,) if line else ()
 
 
 async def resample(

@@ -96,6 +96,7 @@ async def separate_vocals(request: SeparateVocalsInput, context: TaskContext) ->
         instrumental_level_db=made.figures.rest_db,
         device=made.device,
         sound=mix.facts(),
+        warnings=list(mix.warnings),
         statistics=made.statistics,
     )
 
@@ -117,6 +118,7 @@ def _not_parted(request: SeparateVocalsInput, mix: Mix, heard: SoundContent) -> 
         instrumental_level_db=None,
         device="cpu",
         sound=mix.facts(),
+        warnings=list(mix.warnings),
         statistics=RunStatistics(execution_time=0.0, load_time=0.0, model_warm=False, realtime_factor=0.0),
     )
 
@@ -137,6 +139,7 @@ async def enhance_speech(request: EnhanceSpeechInput, context: TaskContext) -> E
         model_used=made.model,
         reduction_db=_reduction_db(made.figures.mix_db, made.figures.voice_db),
         sound=mix.facts(),
+        warnings=list(mix.warnings),
         statistics=made.statistics,
     )
 

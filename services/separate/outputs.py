@@ -62,6 +62,8 @@ class SeparateVocalsOutput(TaskOutput):
     device: str
     """cpu or cuda."""
     sound: SoundFacts
+    warnings: list[str]
+    """What people should know of the recording: that it is cut off."""
     statistics: RunStatistics
 
 
@@ -77,6 +79,8 @@ class EnhanceSpeechOutput(TaskOutput):
     reduction_db: float | None
     """How much quieter the recording became as a whole, in dB; null: nothing is left."""
     sound: SoundFacts
+    warnings: list[str]
+    """What people should know of the recording: that it is cut off."""
     statistics: RunStatistics
 
 

@@ -30,6 +30,8 @@ class Mix:
     stream: AudioStream
     stem: str
     """The recording's name without its ending."""
+    warnings: tuple[str, ...] = ()
+    """What people should know of the recording: that it is cut off."""
 
     @property
     def samples(self) -> int:
@@ -68,7 +70,7 @@ async def decode_mix(context: TaskContext, ref: str, stream_index: int | None, o
         await context.progress(share * DECODED_PERCENT, "decoding")
 
     path = context.output_path("mix.f32")
-    stream = await conversion.decode(context, source, path, stream_index, decoded)
+    stream, warnings = await conversion.decode(context, source, path, stream_index, decoded)
     most = conversion.MAX_CHANNELS[output_format]
     if stream.channels > most:
         raise TaskFailed(
@@ -76,7 +78,7 @@ async def decode_mix(context: TaskContext, ref: str, stream_index: int | None, o
             f"the recording has {stream.channels} channels and {output_format} holds {most}: ask for another format",
             field="/output_format",
         )
-    return Mix(path, stream, source.stem)
+    return Mix(path, stream, source.stem, warnings)
 
 
 async def hear(context: TaskContext, mix: Mix) -> SoundContent | None:

@@ -140,9 +140,12 @@ async def test_chinese_is_simplified_when_asked(asr_node: NodeUnderTest, media: 
 
 @shared_loop
 @pytest.mark.usefixtures("base_model")
-@pytest.mark.parametrize("form", ["8khz", "7.1", "film", "silence", "1-sample", "0-samples"])
+@pytest.mark.parametrize("form", ["8khz", "7.1", "film", "half", "silence", "1-sample", "0-samples"])
 async def test_any_sound_is_heard(asr_node: NodeUnderTest, media: Path, tmp_path: Path, form: str) -> None:
-    """Telephone rate, eight channels, film: the same words. Silence, one sample, none: no words, and no failure."""
+    """Telephone rate, eight channels, film: the same words. Silence, one sample, none: no words, and no failure.
+
+    Of half a film the half that is there, with a warning.
+    """
     source = ("-i", str(media / "asr/librispeech_61-70968-0000.flac"))
     lavfi = ("-f", "lavfi", "-i")
     match form:
@@ -152,6 +155,9 @@ async def test_any_sound_is_heard(asr_node: NodeUnderTest, media: Path, tmp_path
             path = make(tmp_path / "a.wav", *source, "-af", "pan=7.1|FC=c0")
         case "film":
             path = make(tmp_path / "a.mkv", *source, *lavfi, "color=s=64x64:r=5:d=5", "-c:v", "mpeg4")
+        case "half":
+            path = make(tmp_path / "a.mkv", *source, *lavfi, "testsrc2=s=64x64:r=5:d=5", "-c:v", "mpeg4")
+            path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
         case "silence":
             path = make(tmp_path / "a.wav", *lavfi, "anullsrc=r=16000:cl=mono:d=8")
         case "1-sample":
@@ -159,7 +165,11 @@ async def test_any_sound_is_heard(asr_node: NodeUnderTest, media: Path, tmp_path
         case _:
             path = make(tmp_path / "a.wav", *lavfi, "sine", "-af", "atrim=end_sample=0")
     output = (await completed(asr_node, audio_path=str(path))).output
-    if form in ("8khz", "7.1", "film"):
+    if form == "half":
+        assert bare(output["text"]).startswith("he began a confused")
+        assert "it is cut off" in output["warnings"][0]
+    elif form in ("8khz", "7.1", "film"):
+        assert not output["warnings"]
         assert bare(output["text"]).startswith("he began a confused complaint against the wizard")
     else:
         assert (output["text"], output["segments_count"], output["language"]) == ("", 0, "")

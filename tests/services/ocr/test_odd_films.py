@@ -138,3 +138,17 @@ async def test_a_picture_of_one_row_has_no_subtitles(under_test: NodeUnderTest, 
     output = result.output
     assert output["subtitles_count"] == 0
     assert output["subtitle_area"] == [0, 0, 640, 1]
+
+
+@pytest.mark.slow
+@shared_loop
+async def test_half_a_film_is_read_and_said_to_be_half(under_test: NodeUnderTest, tmp_path: Path) -> None:
+    """What a film that was cut off holds is read, and the result says that there was more; a whole one has no warning."""
+    film = talk(tmp_path / "talk.mkv")
+    whole = await under_test.run("paddleocr.extract_subtitles", {"video_path": str(film)}, task_id="whole")
+    assert whole.output["warnings"] == []
+    film.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
+    half = await under_test.run("paddleocr.extract_subtitles", {"video_path": str(film)}, task_id="half")
+    assert half.outcome == "completed", half.error
+    assert 0 < half.output["subtitles_count"] < whole.output["subtitles_count"]
+    assert "talk.mkv promises 6.000 s" in half.output["warnings"][0]

@@ -180,6 +180,22 @@ async def test_odd_recordings(under_test: NodeUnderTest, tmp_path: Path, engine:
 
 
 @shared_loop
+async def test_half_a_recording_is_parted_and_said_to_be_half(
+    under_test: NodeUnderTest, tmp_path: Path
+) -> None:
+    """What a recording that was cut off holds is parted, and the result says that there was more; a whole one has no warning."""
+    path = write(tmp_path / "tune.mka", music(RATE, 3 * RATE), RATE)
+    for share, said in ((1, False), (2, True)):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // share])
+        fields = {"audio_path": str(path), "engine": "repet"}
+        result = await under_test.run("audio_separator.separate_vocals", fields, task_id=f"half-{share}")
+        assert result.outcome == "completed", result.error
+        assert [f"{path.name} promises 3.000 s" in line for line in result.output["warnings"]] == [
+            True
+        ] * said
+
+
+@shared_loop
 @pytest.mark.parametrize(
     ("request_fields", "code"),
     [
