@@ -55,8 +55,16 @@ class Shutdown:
             self._waiting -= 1
 
 
-def run_process(name: str, settings: RuntimeSection, main: Callable[[Shutdown], Awaitable[None]]) -> None:
+def run_process(
+    name: str,
+    settings: RuntimeSection,
+    main: Callable[[Shutdown], Awaitable[None]],
+    *,
+    stays_seconds: float = 0.0,
+) -> None:
     """Run a process until `main` returns; `main` drains when `shutdown.wait()` returns.
+
+    `stays_seconds` is what `main` may wait for others before it drains for `runtime.drain_seconds`; monitoring is told the sum.
 
     A signal that finds it not waiting there, because it has not come so far, cancels it: a start must not wait on for another
     service. That is a good end, with exit code 0. What `main` raises is logged like every other line, and ends the process
@@ -67,7 +75,7 @@ def run_process(name: str, settings: RuntimeSection, main: Callable[[Shutdown], 
     configure_logs(name, level=settings.log_level, log_format=settings.log_format)
     with _told(name, settings):
         try:
-            uvloop.run(_live(name, settings, main))
+            uvloop.run(_live(name, settings, main, settings.drain_seconds + stays_seconds))
         except Exception:
             log.critical("died", exc_info=True)
             raise SystemExit(1) from None
@@ -88,7 +96,9 @@ def _told(name: str, settings: RuntimeSection) -> Iterator[None]:
         yield
 
 
-async def _live(name: str, settings: RuntimeSection, main: Callable[[Shutdown], Awaitable[None]]) -> None:
+async def _live(
+    name: str, settings: RuntimeSection, main: Callable[[Shutdown], Awaitable[None]], limit_seconds: float
+) -> None:
     shutdown = Shutdown()
     loop, life = asyncio.get_running_loop(), asyncio.current_task()
     assert life is not None
@@ -114,7 +124,7 @@ async def _live(name: str, settings: RuntimeSection, main: Callable[[Shutdown], 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     BUILD_INFO.labels(name, VERSION).set(1)
-    DRAIN_LIMIT.set(settings.drain_seconds)
+    DRAIN_LIMIT.set(limit_seconds)
     publish_certificate_ends(settings.tls)
     with metrics_endpoint(settings.metrics_listen) as port:
         log.info("started", pid=os.getpid(), metrics_port=port)

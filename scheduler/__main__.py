@@ -16,7 +16,7 @@ def main() -> None:
         async with scheduling(settings):
             await shutdown.wait()
 
-    run_process("scheduler", settings.runtime, serve)
+    run_process("scheduler", settings.runtime, serve, stays_seconds=settings.scheduler.hand_back_seconds)
 
 
 if __name__ == "__main__":

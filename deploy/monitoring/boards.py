@@ -87,6 +87,20 @@ TASK_TYPE = Dashboard(
             Panel("Fetches", (Query(rate("yivideo_node_cache_lookups_total", "hit"), "in the cache: {{hit}}"),), "ops"),
             Panel("Task types refused", (Query(rate("yivideo_task_types_refused_total", "node"), "{{node}}"),), "ops"),
         )),
+        Row("Engines, whoever runs them", (
+            Panel("Hearing", (
+                Query(quantile(0.5, "yivideo_asr_real_time_factor", "model, device"), "{{model}} on {{device}}"),
+            ), "none", about="Median seconds of work for a second of speech; loading is not in it."),
+            Panel("Words that were not believed", (
+                Query(rate("yivideo_asr_dropped_words_total", "model"), "{{model}}"),
+            ), "ops"),
+            Panel("Calls to language models", (
+                Query(rate("yivideo_llm_calls_total", "provider, outcome"), "{{provider}} {{outcome}}"),
+            ), "ops", stacked=True),
+            Panel("Tokens", (
+                Query(rate("yivideo_llm_tokens_total", "provider, direction"), "{{provider}} {{direction}}"),
+            ), "ops"),
+        )),
     ),
     (
         Variable("task_name", "yivideo_attempts_total", "task_name"),

@@ -108,7 +108,8 @@ def series_of_a_stack(folder: Path) -> set[str]:
         "YIVIDEO_STACK__FOLDER": str(folder / "run"),
         "YIVIDEO_STACK__GATEWAY_LISTEN": "127.0.0.1:0",
         "YIVIDEO_STACK__METRICS_PORT": "0",
-        "YIVIDEO_STACK__ONLY": '["ffmpeg"]',
+        # One of each that has figures of its own.
+        "YIVIDEO_STACK__ONLY": '["ffmpeg", "asr", "llm"]',
     }
     with (folder / "stack.log").open("wb") as log:
         stack = subprocess.Popen(

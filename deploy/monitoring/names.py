@@ -17,6 +17,7 @@ from deploy.monitoring.boards import DASHBOARDS
 METRIC_MODULES = (
     "runtime.metrics", "scheduler.metrics", "gpulock.metrics", "filestore.metrics", "nodekit.metrics", "nodekit.gpu.metrics",
     "redislink.figures", "gateway.http.observe", "gateway.http.sse", "gateway.clients.file_bytes",
+    "services.asr.figures", "language_models.metrics",
 )  # fmt: skip
 """Where the processes' series are made; imported for their labels."""
 SCRAPED = {"up": frozenset({"job", "instance", "part"})}

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import subprocess
+import sys
+from pathlib import Path
 
+import aiohttp
 import pytest
 
 from scheduler.run.joint_drain import await_draining_nodes
+from tests.conftest import ROOT
 from tests.scheduler.conftest import Harness, running_client, until
 from tests.scheduler.fake_node import FakeNode, serving_node
 from yivideo.task.v1 import task_pb2
@@ -58,6 +64,34 @@ async def test_an_end_that_nobody_heard_is_known_after_the_restart(harness: Harn
     task = await other.get("t1")
     assert (task.state, task.attempt, task.worker_lost_count) == (RUNNING, 1, 0)
     assert again.request.fence > here.request.fence
+
+
+async def test_how_long_a_scheduler_may_take_to_stop_is_told(tmp_path: Path) -> None:
+    """The wait for nodes that drain is part of its limit, else the alert on a stuck drain fires at every update of both."""
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "YIVIDEO_RUNTIME__METRICS_LISTEN": "127.0.0.1:0",
+        "YIVIDEO_RUNTIME__DRAIN_SECONDS": "10",
+        "YIVIDEO_SCHEDULER__HAND_BACK_SECONDS": "560",
+        "YIVIDEO_SCHEDULER__REDIS_URL": "redis://127.0.0.1:1/0",  # where nobody is: it waits, and shows its figures
+    }
+    log = tmp_path / "log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "scheduler"], stderr=stream, env=environment, cwd=ROOT
+        )
+    try:
+        await until(lambda: '"metrics_port":' in log.read_text() or process.poll() is not None, 20)
+        port = re.search(r'"metrics_port":(\d+)', log.read_text())
+        assert port is not None, log.read_text()
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{port[1]}/metrics") as answer,
+        ):
+            assert "\nyivideo_drain_limit_seconds 570.0\n" in await answer.text()
+    finally:
+        process.kill()
+        process.wait()
 
 
 async def test_nodes_that_go_on_hold_nobody_up() -> None:
