@@ -24,8 +24,10 @@ from language_models.retrying import AGAIN, pause_seconds, read_retry_after
 from language_models.settings import LlmSection, llm_settings
 from language_models.sse import EventLines, LineTooLong
 from language_models.wire import Gathering, NotTheForm, ServerFailed, error_text, to_body
+from runtime import spans
 from runtime.egress import Egress
 from runtime.errors import DeadlineExceeded, Unavailable, YiVideoError
+from runtime.spans import Kind
 
 _MAX_ERROR_BYTES = 8192
 _PIECE_BYTES = 64 * 1024
@@ -68,7 +70,14 @@ class OpenAiChat:
         deadline = asyncio.get_running_loop().time() + seconds
         self.budget.check_tokens(self.user, estimate_tokens(request.characters))
         try:
-            answer = await self._attempts(request, told, deadline)
+            with spans.span(f"chat {self.name}", Kind.CLIENT, model=self.model) as span:
+                answer = await self._attempts(request, told, deadline)
+                if span is not None:
+                    span.attributes |= {
+                        "yivideo.requests": answer.requests,
+                        "yivideo.input_tokens": answer.input_tokens,
+                        "yivideo.output_tokens": answer.output_tokens,
+                    }
         except ModelFault as fault:
             count_failure(self.name, fault.code)
             raise

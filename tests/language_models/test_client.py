@@ -12,6 +12,8 @@ import pytest
 
 from language_models import Budget, ChatRequest, FaultCode, Message, ModelFault, OpenAiChat, choose
 from language_models.settings import LlmSection
+from runtime import context as ids
+from runtime import spans
 from runtime.egress import Egress
 from tests.language_models.model_server import ModelServer, serving
 
@@ -71,6 +73,33 @@ async def test_an_answer_comes_in_pieces_with_its_tokens_and_cost(tmp_path: Path
         "stub",
         "stub-1",
     )
+
+
+async def test_a_chat_is_a_span_with_its_tokens_and_without_its_words(tmp_path: Path) -> None:
+    """A trace shows which provider was asked and for how long; a failed chat has its code; no address, user or text is in it."""
+    kept: list[spans.Span] = []
+
+    class Keeps:
+        def samples(self, trace_id: str) -> bool:
+            return True
+
+        def record(self, span: spans.Span) -> None:
+            kept.append(span)
+
+    async with serving() as server, Calls(server.section(tmp_path)) as calls:
+        with spans.recording(Keeps()), ids.bound(trace=f"00-{'ab' * 16}-{'cd' * 8}-01"):
+            await calls.chat.chat(QUESTION)
+            server.trouble = ["401"]
+            await fault_of(calls)
+    answered, refused = kept
+    assert answered.name == refused.name == f"chat {calls.chat.name}"
+    assert answered.kind is spans.Kind.CLIENT and answered.parent_id == "cd" * 8
+    assert answered.attributes == {
+        "yivideo.model": "stub", "yivideo.requests": 1, "yivideo.input_tokens": 10, "yivideo.output_tokens": 9,
+    }  # fmt: skip
+    assert (answered.error, refused.error) == ("", FaultCode.MODEL_UNAUTHORIZED)
+    for private in ("Say this.", "anna", "127.0.0.1", "sk-secret"):
+        assert private not in str(kept)
 
 
 async def test_a_server_that_cannot_stream_is_asked_for_the_whole(tmp_path: Path) -> None:
