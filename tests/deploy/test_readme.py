@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
+from language_models.settings import LlmSettings
 from runtime import VERSION
+from runtime.settings import load_settings
 from tests.deploy.kustomize import K8S, render, render_components
 from tests.deploy.manifests import Render
 
@@ -50,6 +53,28 @@ def test_who_decodes_on_a_card_is_given_the_decoder(kubectl: str) -> None:
     assert "node-ffmpeg" in {node.name for node in on_cards}
     for node in on_cards:
         assert "video" in node.environment()["NVIDIA_DRIVER_CAPABILITIES"].split(","), node.where
+
+
+def test_secrets_that_may_be_brought_are_told(production: Render) -> None:
+    """What is mounted where it is there, nobody would know of: the page has the command that makes it, and where its files lie."""
+    optional = {
+        (volume["secret"]["secretName"], path)
+        for workload in production.workloads
+        for path, volume in workload.mounts.items()
+        if volume.get("secret", {}).get("optional")
+    }
+    assert optional == {("yivideo-llm", "/etc/yivideo-llm")}
+    for name, path in optional:
+        assert f"create secret generic {name} " in README and f"api_key_file: {path}/" in README
+
+
+def test_settings_of_the_page_are_settings(tmp_path: Path) -> None:
+    """The line that it gives for language models is one that the node takes."""
+    (line,) = re.findall(r"^# settings.yaml: +(.*)$", README, re.MULTILINE)
+    file = tmp_path / "settings.yaml"
+    file.write_text(line)
+    read = load_settings(LlmSettings, {"YIVIDEO_CONFIG": str(file)}).llm
+    assert read.default_provider == "deepseek" and read.deepseek.api_key_file is not None
 
 
 def test_namespaces_of_others_are_told(kubectl: str) -> None:
