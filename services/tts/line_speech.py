@@ -70,6 +70,8 @@ class LineSpeech:
         self.resumed = 0
         self.load_seconds = 0.0
         self.run_seconds = 0.0
+        self._spoken_seconds = 0.0
+        """Of the lines that this attempt has spoken, as they were spoken."""
 
     async def speak(self) -> None:
         """Speak all lines. Raises TtsFault and TaskFailed."""
@@ -90,6 +92,7 @@ class LineSpeech:
                     await self._context.log(f"{failure.message}; going on with the same line", "warning")
         if not self.said:
             raise TtsFault(FaultCode.INVALID_INPUT, "no line has anything that can be spoken", "/lines")
+        self._context.worked_on(self._spoken_seconds, self.run_seconds)
 
     async def _speak_by(self, part: Part, wanted: list[int]) -> None:
         """Speak lines in one voice; each leaves the list when it is spoken."""
@@ -108,19 +111,22 @@ class LineSpeech:
         line, slot = self._lines[number], self._slots[number]
         text = clean(line.text).replace("\n", " ")
         best: tuple[Fit, int, str, Path] | None = None
+        best_seconds = 0.0
         for step, (version, speed) in enumerate(self._versions(text)):
             path = await self._spoken(
                 model, version, speed, self._context.output_path(f"line-{number:05d}-{step}.wav")
             )
-            found = fit(await self._context.call(wav_seconds, path), slot)
+            seconds = await self._context.call(wav_seconds, path)
+            found = fit(seconds, slot)
             if best is None or found.overrun < best[0].overrun:
-                best = (found, step, version, path)
+                best, best_seconds = (found, step, version, path), seconds
             if found.overrun <= _NEAR_SECONDS:
                 break
         assert best is not None
         found, step, version, path = best
         stored = await self._context.store(path, name=f"lines/{number + 1:05d}.wav")
         self.said[number] = Said(version, path, found, stored, step)
+        self._spoken_seconds += best_seconds
         await self._tell(line, version)
 
     def _versions(self, text: str) -> list[tuple[str, float]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 
 from nodekit.models import model_store
 from nodekit.testkit import NodeUnderTest, TaskResult
@@ -80,6 +81,7 @@ async def test_every_line_is_heard_in_its_time_and_nothing_elsewhere(tmp_path: P
         {"start": 5.5, "end": 7.5, "text": "♪"},
         {"start": 7.6, "end": 9.6, "text": "It stops."},
     ]
+    before = _speed()
     async with NodeUnderTest(node, tmp_path) as under_test:
         result = await under_test.run(
             "indextts.speak_lines", {"lines": lines, "duration": 12, "language": "en"}, wait_seconds=60
@@ -101,6 +103,19 @@ async def test_every_line_is_heard_in_its_time_and_nothing_elsewhere(tmp_path: P
         np.sqrt(np.mean(samples[int(row["start"] * rate) : int(row["end"] * rate)] ** 2)) for row in rows
     ]
     assert 20 * np.log10(max(levels) / min(levels)) < 4
+    # Monitoring has how fast it was: of what was kept, before it was fitted.
+    seconds = sum((row["end"] - row["start"]) * row["tempo"] for row in rows)
+    now = _speed()
+    assert now[0] == before[0] + 1
+    assert now[1] == pytest.approx(before[1] + seconds, abs=0.2)
+
+
+def _speed() -> tuple[float, float]:
+    """How often lines were spoken, and their seconds, as monitoring has it."""
+    names = ("yivideo_task_realtime_factor_count", "yivideo_task_media_seconds_total")
+    labels = {"task_name": "indextts.speak_lines"}
+    times, seconds = (REGISTRY.get_sample_value(name, labels) or 0.0 for name in names)
+    return times, seconds
 
 
 @needs_kokoro
