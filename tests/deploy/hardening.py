@@ -34,6 +34,9 @@ def hardening_findings(render: Render) -> Iterator[Finding]:
         yield from list(_stops(render))
     yield from (invalid(f"{render.name}: Secret {one['metadata']['name']}", "secrets are referred to, never here")
                 for one in render.of("Secret"))  # fmt: skip
+    yield from (invalid(f"{render.name}: Namespace {one['metadata']['name']}",
+                        "deleting what was applied would delete the volumes in it")
+                for one in render.of("Namespace"))  # fmt: skip
 
 
 def restricted_faults(workload: Workload) -> Iterator[str]:

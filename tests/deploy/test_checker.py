@@ -219,6 +219,11 @@ DAMAGES: dict[str, tuple[Rule, Callable[[Render], object], str]] = {
         lambda r: r.objects.append({"kind": "Secret", "metadata": {"name": "yivideo"}}),
         "secrets are referred to",
     ),
+    "a namespace that goes with its processes": (
+        hardening_findings,
+        lambda r: r.objects.append({"kind": "Namespace", "metadata": {"name": "yivideo"}}),
+        "would delete the volumes in it",
+    ),
     "an arrow open at one end": (
         arrow_findings,
         lambda r: named(r, "NetworkPolicy", "gpulock")["spec"].update(ingress=[]),

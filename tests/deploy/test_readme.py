@@ -6,10 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from language_models.settings import LlmSettings
 from runtime import VERSION
 from runtime.settings import load_settings
+from tests.deploy.arrows import arrows
 from tests.deploy.kustomize import K8S, render, render_components
 from tests.deploy.manifests import Render
 
@@ -53,6 +55,52 @@ def test_who_decodes_on_a_card_is_given_the_decoder(kubectl: str) -> None:
     assert "node-ffmpeg" in {node.name for node in on_cards}
     for node in on_cards:
         assert "video" in node.environment()["NVIDIA_DRIVER_CAPABILITIES"].split(","), node.where
+
+
+_ROLES = {
+    "gateway": "gateway", "scheduler": "scheduler", "filestore": "filestore", "gpulock": "gpulock", "nodes": "node", "S3": "s3",
+    "its Redis": "redis", "a Redis": "redis", "sentinels": "sentinel",
+}  # fmt: skip
+"""What the table of arrows calls whom; in the order in which a row names them."""
+
+
+def test_the_table_of_arrows_is_the_policies(kubectl: str) -> None:
+    """Each arrow between workloads that policies allow stands in the table, with its port, and no other does."""
+    allowed = set()
+    for components in (("embedded-redis", "embedded-s3"), ("sentinel", "embedded-s3")):
+        made = Render("all", render_components(kubectl, (*components, "network-policy")))
+        allowed |= {(_role(first), _role(last), port) for first, last, port in arrows(made)}
+    table = README.partition("| from | to | port | why |")[2].partition("\n\n")[0]
+    told = set()
+    for row in table.splitlines()[2:]:
+        sources, targets, ports, _ = (cell.strip() for cell in row.strip("|").split("|", 3))
+        numbers = [int(number) for number in re.findall(r"\d+", ports)]
+        firsts = [role for name, role in _ROLES.items() if re.search(rf"\b{name}\b", sources)]
+        lasts = [role for name, role in _ROLES.items() if re.search(rf"\b{name}\b", targets)]
+        if targets.startswith("each other"):
+            told |= {(one, other, 6379 if other == "redis" else 26379) for one in firsts for other in firsts}
+        elif len(lasts) == len(numbers):
+            told |= {
+                (first, last, port) for first in firsts for last, port in zip(lasts, numbers, strict=True)
+            }
+        elif lasts:
+            told |= {(first, last, numbers[0]) for first in firsts for last in lasts}
+    assert told == allowed
+
+
+def _role(workload: str) -> str:
+    return "node" if workload.startswith("node-") else workload.removeprefix("lease-")
+
+
+def test_the_namespace_comes_first_and_refuses_what_is_not_restricted(production: Render) -> None:
+    """Each way to deploy begins with it; it is the one that everything is in, with pod security that refuses."""
+    made = yaml.safe_load((K8S / "namespace.yaml").read_text(encoding="utf-8"))["metadata"]
+    assert made["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert {one["metadata"]["namespace"] for one in production.of("Deployment", "Service")} == {made["name"]}
+    for block in re.findall(r"```\n(.*?)```", README, re.DOTALL):
+        if "secrets.sh" in block and "kubectl apply -k" in block:
+            first = block.index("kubectl apply -f deploy/k8s/namespace.yaml")
+            assert first < block.index("secrets.sh") < block.index("kubectl apply -k")
 
 
 def test_secrets_that_may_be_brought_are_told(production: Render) -> None:
