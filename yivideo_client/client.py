@@ -25,10 +25,20 @@ if TYPE_CHECKING:
 class AsyncClient(Running):
     """A session with one installation; use it with `async with`, in one event loop."""
 
-    def __init__(self, connection: Connection | str | None = None, *, backoff: Backoff | None = None) -> None:
-        """Connect as `connection` says: an address, or what environment and profile say when it is None."""
+    def __init__(
+        self,
+        connection: Connection | str | None = None,
+        *,
+        backoff: Backoff | None = None,
+        on_trouble: Callable[[str], None] | None = None,
+    ) -> None:
+        """Connect as `connection` says: an address, or what environment and profile say when it is None.
+
+        `on_trouble` is told in a sentence, in the event loop, when a server that was there stays away and is waited for.
+        """
         given = connection if isinstance(connection, Connection) else resolve(connection)
         self._transport = Transport(given, backoff)
+        self._transport.reach.on_trouble = on_trouble
         self.tasks: Tasks = Tasks(self._transport)
         self.files: Files = Files(self._transport)
 

@@ -15,7 +15,7 @@ from yivideo_client.backoff import Backoff
 from yivideo_client.bulk import Bulk
 from yivideo_client.connection import Connection
 from yivideo_client.errors import ApiError, api_error
-from yivideo_client.tries import FAULTS, Broken, Tries
+from yivideo_client.tries import FAULTS, Broken, Reach, Tries
 
 if TYPE_CHECKING:
     import aiohttp
@@ -35,6 +35,7 @@ class Transport:
     def __init__(self, connection: Connection, backoff: Backoff | None = None) -> None:
         self.connection = connection
         self.backoff = backoff or Backoff()
+        self.reach = Reach()
         self.bulk = Bulk(connection)
         """For the bytes of files."""
         self._session: aiohttp.ClientSession | None = None
@@ -88,7 +89,9 @@ class Transport:
                     asyncio.timeout(seconds),
                     self.request(method, path, json=body, query=query, headers=headers) as response,
                 ):
-                    return await read_json(response)
+                    answer = await read_json(response)
+                    self.reach.heard = True
+                    return answer
             except FAULTS as fault:
                 await tries.after(fault)
 
@@ -98,15 +101,17 @@ class Transport:
         while True:
             try:
                 try:
-                    return orjson.loads(await self.bulk.body(path))
+                    answer = orjson.loads(await self.bulk.body(path))
                 except orjson.JSONDecodeError:
                     raise Broken(f"{path} answered with something that is no JSON") from None
+                self.reach.heard = True
+                return answer
             except FAULTS as fault:
                 await tries.after(fault)
 
     def tries(self, *, repeatable: bool = True) -> Tries:
         """Return the attempts at one piece of work with this server."""
-        return Tries(self.backoff, self.connection.url, repeatable=repeatable)
+        return Tries(self.backoff, self.connection.url, repeatable=repeatable, reach=self.reach)
 
     @asynccontextmanager
     async def request(

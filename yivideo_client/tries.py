@@ -14,12 +14,18 @@ import asyncio
 import os
 import socket
 import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from yivideo_client.backoff import Backoff
 from yivideo_client.errors import ApiError, ConnectionFailed
 
 PASSING = frozenset({429, 502, 503, 504})
 """Statuses after which the same request may succeed."""
+
+
+_TOLD_AFTER = 3
+"""Failures in a row of a server that was there, after which whoever waits is told."""
 
 
 class Broken(ConnectionError):
@@ -32,19 +38,33 @@ FAULTS = (ApiError, *BROKEN)
 """What `Tries.after` judges."""
 
 
+@dataclass
+class Reach:
+    """What a session knows of its server: whether it was ever there. One that was restarts, and is waited for longer."""
+
+    heard: bool = False
+    """Whether it has answered."""
+    on_trouble: Callable[[str], None] | None = None
+    """Told in a sentence, once an outage, when a server that was there stays away for longer than a moment."""
+
+
 class Tries:
     """One piece of work, however often it is tried."""
 
-    def __init__(self, backoff: Backoff, address: str, *, repeatable: bool = True) -> None:
-        """`repeatable`: whether a second attempt is allowed where the first may have taken effect."""
+    def __init__(
+        self, backoff: Backoff, address: str, *, repeatable: bool = True, reach: Reach | None = None
+    ) -> None:
+        """`repeatable`: whether a second attempt is allowed where the first may have taken effect. `reach`: the session's."""
         self._backoff = backoff
         self._address = address
         self._repeatable = repeatable
+        self._reach = reach or Reach()
         self._failures = 0
 
     def progressed(self) -> None:
         """Something came of it: the next fault is the first one again."""
         self._failures = 0
+        self._reach.heard = True
 
     async def after(self, fault: Exception) -> None:
         """Wait before the next attempt. Raises when there will be none: the ApiError itself, ConnectionFailed for the rest."""
@@ -55,9 +75,13 @@ class Tries:
             asked = fault.retry_after_seconds
         else:
             passes, asked = self._repeatable, None
-        delay = self._backoff.delay_seconds(self._failures, asked) if passes else None
+        patient = self._reach.heard
+        delay = self._backoff.delay_seconds(self._failures, asked, patient=patient) if passes else None
         if delay is None:
             raise fault if isinstance(fault, ApiError) else connection_failed(self._address, fault) from fault
+        if patient and self._failures == _TOLD_AFTER and self._reach.on_trouble:
+            said = str(fault) if isinstance(fault, ApiError) else str(connection_failed(self._address, fault))
+            self._reach.on_trouble(f"{said}; it is tried again")
         await asyncio.sleep(delay)
 
 

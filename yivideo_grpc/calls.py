@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from yivideo_client.backoff import Backoff
-from yivideo_client.tries import FAULTS, Tries
+from yivideo_client.tries import FAULTS, Reach, Tries
 from yivideo_grpc.faults import told
 
 CALL_SECONDS = 30.0
@@ -20,10 +20,11 @@ class Calls:
     def __init__(self, backoff: Backoff, address: str) -> None:
         self._backoff = backoff
         self._address = address
+        self._reach = Reach()
 
     def tries(self, *, repeatable: bool = True) -> Tries:
         """Return the tries of one thing; a stream's begin anew when it has progressed."""
-        return Tries(self._backoff, self._address, repeatable=repeatable)
+        return Tries(self._backoff, self._address, repeatable=repeatable, reach=self._reach)
 
     async def make(self, call: Callable[[], Awaitable[T]], *, repeatable: bool = True) -> T:
         """Make a call until it is answered; raises what the installation answers, and the last fault when it stays away."""
@@ -31,6 +32,8 @@ class Calls:
         while True:
             try:
                 async with told():
-                    return await call()
+                    answer = await call()
+                tries.progressed()
+                return answer
             except FAULTS as fault:
                 await tries.after(fault)

@@ -8,7 +8,7 @@ import orjson
 import pytest
 from aiohttp import web
 
-from tests.client.conftest import ScriptedServer, broken_off
+from tests.client.conftest import QUICK, ScriptedServer, broken_off
 from yivideo_client import AsyncClient, ConnectionFailed, Event, TaskCancelled, TaskFailed, WaitTimeout
 
 
@@ -62,6 +62,28 @@ async def test_a_stream_that_never_comes_back(server: ScriptedServer, client: As
     server.handler = answer
     with pytest.raises(ConnectionFailed):
         [event async for event in client.tasks.watch("t")]
+
+
+async def test_a_server_that_was_there_is_waited_for(server: ScriptedServer) -> None:
+    """A gateway that restarts midway is waited for longer than one that never answered, and that is told once."""
+    away, told = 0, list[str]()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal away
+        after = int(request.headers.get("Last-Event-ID", 0))
+        if after and away < 3 * QUICK.attempts:
+            away += 1
+            return broken_off(request)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(b"".join(EVENTS[after:] if after else EVENTS[:3]))
+        return response
+
+    server.handler = answer
+    async with AsyncClient(server.url, backoff=QUICK, on_trouble=told.append) as client:
+        events = [event.sequence async for event in client.tasks.watch("t")]
+    assert events == list(range(1, 31)) and away == 3 * QUICK.attempts
+    assert len(told) == 1 and told[0].startswith(f"{server.url} cannot be reached")
 
 
 async def test_an_event_without_end_is_refused(
