@@ -93,6 +93,17 @@ def read_profile(path: Path, name: str) -> dict[str, str]:
     return table
 
 
+def profile_names(environ: Mapping[str, str]) -> list[str]:
+    """Return the names of all profiles; none when the file is not there. Raises ProfileError."""
+    path = profiles_path(environ)
+    try:
+        return sorted(_tables(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise ProfileError(f"{path} cannot be read: {error}") from error
+
+
 def resolve(
     url: str | None = None,
     api_key: str | None = None,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import hashlib
 import re
 import threading
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from yivideo_client.errors import IntegrityError
 from yivideo_client.landing import Landing, Overlong
 from yivideo_client.models import StoredFile
 from yivideo_client.partial import Journal, Partial, partial
+from yivideo_client.pouring import Pouring, ReaderGone
 from yivideo_client.transport import Transport, quoted
 from yivideo_client.tries import FAULTS, Broken
 
@@ -32,50 +35,26 @@ class _Changed(Exception):
 
 
 @dataclass(frozen=True)
-class _Fetch:
+class _Source:
+    """A stored file, range by range."""
+
     transport: Transport
     file: StoredFile
-    descriptor: int
-    journal: Journal
-    through: Callable[[int], None]
-    turn: threading.Lock = field(default_factory=threading.Lock)
-    under_way: dict[int, Landing] = field(default_factory=dict)
 
-    def writing_seconds(self) -> dict[int, float]:
-        """Return, of each segment under way, how long it has waited for the local file."""
-        return {number: landing.writing_seconds() for number, landing in self.under_way.items()}
-
-    async def segment(self, number: int) -> None:
-        """Fetch one segment, from where it broke off, as often as requests are repeated."""
-        start, end = number * SEGMENT_BYTES, min(self.file.size, (number + 1) * SEGMENT_BYTES)
-        loop = asyncio.get_running_loop()
-        untold = 0
-
-        def told(count: int) -> None:
-            nonlocal untold
-            untold += count
-            if untold >= TOLD_BYTES:
-                loop.call_soon_threadsafe(self.through, untold)
-                untold = 0
-
-        landing = self.under_way[number] = Landing(self.descriptor, start, end, told, turn=self.turn)
+    async def fill(self, landing: Landing) -> None:
+        """Fetch a range, from where it broke off, as often as requests are repeated."""
         tries = self.transport.tries()
-        try:
-            while landing.at < end:
-                before = landing.at
-                try:
-                    fault: Exception = Broken("the answer ended early")
-                    await self._bytes(landing)
-                except FAULTS as raised:
-                    fault = raised
-                if landing.at > before:
-                    tries.progressed()
-                if landing.at < end:
-                    await tries.after(fault)
-        finally:
-            del self.under_way[number]
-            self.through(untold)
-        self.journal.add(number)
+        while landing.at < landing.end:
+            before = landing.at
+            try:
+                fault: Exception = Broken("the answer ended early")
+                await self._bytes(landing)
+            except FAULTS as raised:
+                fault = raised
+            if landing.at > before:
+                tries.progressed()
+            if landing.at < landing.end:
+                await tries.after(fault)
 
     async def _bytes(self, landing: Landing) -> None:
         """Fetch what is missing of a range."""
@@ -101,6 +80,41 @@ class _Fetch:
             raise _Changed from None
 
 
+@dataclass(frozen=True)
+class _Fetch:
+    source: _Source
+    descriptor: int
+    journal: Journal
+    through: Callable[[int], None]
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    under_way: dict[int, Landing] = field(default_factory=dict)
+
+    def writing_seconds(self) -> dict[int, float]:
+        """Return, of each segment under way, how long it has waited for the local file."""
+        return {number: landing.writing_seconds() for number, landing in self.under_way.items()}
+
+    async def segment(self, number: int) -> None:
+        """Fetch one segment."""
+        start, end = number * SEGMENT_BYTES, min(self.source.file.size, (number + 1) * SEGMENT_BYTES)
+        loop = asyncio.get_running_loop()
+        untold = 0
+
+        def told(count: int) -> None:
+            nonlocal untold
+            untold += count
+            if untold >= TOLD_BYTES:
+                loop.call_soon_threadsafe(self.through, untold)
+                untold = 0
+
+        landing = self.under_way[number] = Landing(self.descriptor, start, end, told, turn=self.turn)
+        try:
+            await self.source.fill(landing)
+        finally:
+            del self.under_way[number]
+            self.through(untold)
+        self.journal.add(number)
+
+
 def _begins_at(head: Reply, offset: int) -> bool:
     """Tell whether a range is the one that was asked for; one without a word on that is believed."""
     told = head.headers.get("Content-Range")
@@ -124,10 +138,53 @@ async def fetch(
         except _Changed:
             part.forget()
             raise IntegrityError(f"{file.path} was replaced while it was downloaded; start again") from None
+        except OSError as error:  # of a descriptor, which has no name: a full disk
+            error.filename = error.filename or str(target)
+            raise
         if expected_sha256 and await sha256_of(part.path) != expected_sha256:
             part.forget()
             raise IntegrityError(f"{file.path} arrived with other bytes than it was stored with")
         part.finish()
+    return file.size
+
+
+async def pour(
+    transport: Transport,
+    file: StoredFile,
+    descriptor: int,
+    *,
+    expected_sha256: str = "",
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Write a file that was just looked up to what is written in order; returns its bytes.
+
+    A connection that breaks goes on where it broke. Raises IntegrityError when the file changes or does not fit: what was written
+    is written. Raises BrokenPipeError when nobody reads any more.
+    """
+    digest, loop, untold, done = hashlib.sha256(), asyncio.get_running_loop(), 0, 0
+
+    def told(count: int) -> None:
+        nonlocal untold, done
+        untold, done = untold + count, done + count
+        if progress and (untold >= TOLD_BYTES or done == file.size):
+            loop.call_soon_threadsafe(progress, done, file.size)
+            untold = 0
+
+    pouring = Pouring(descriptor, 0, file.size, told, digest=digest)
+    filling = asyncio.ensure_future(_Source(transport, file).fill(pouring))
+    try:
+        await asyncio.shield(filling)
+    except asyncio.CancelledError:
+        pouring.stopped = True
+        filling.cancel()
+        await asyncio.wait({filling})
+        raise
+    except _Changed:
+        raise IntegrityError(f"{file.path} was replaced while it was downloaded; start again") from None
+    except ReaderGone:
+        raise BrokenPipeError(errno.EPIPE, "nobody reads it any more") from None
+    if expected_sha256 and digest.hexdigest() != expected_sha256:
+        raise IntegrityError(f"{file.path} arrived with other bytes than it was stored with")
     return file.size
 
 
@@ -149,7 +206,7 @@ async def _fetch_all(
         if progress:
             progress(done, file.size)
 
-    work = _Fetch(transport, file, part.descriptor, journal, through)
+    work = _Fetch(_Source(transport, file), part.descriptor, journal, through)
     if not missing:
         return
     try:

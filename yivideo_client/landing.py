@@ -63,6 +63,8 @@ class Landing:
             return
         if self.at + left > self.end:
             raise Overlong
+        if left and response.fp is None:  # the library closes what has ended
+            raise Broken("the answer ended early")
         raw: Any = response.fp and response.fp.raw  # behind it: each read is one of the socket
         if left and plain and self.in_kernel:
             left = self._splice(raw.fileno(), left)
@@ -71,9 +73,16 @@ class Landing:
         response.length = 0
         response.close()
 
-    def _write(self, piece: bytes | memoryview) -> None:
+    def take(self, piece: bytes) -> None:
+        """Take the next bytes of the range. Raises Overlong, OSError of the disk."""
+        self._write(piece)
+
+    def _check_room(self, piece: bytes | memoryview) -> None:
         if self.at + len(piece) > self.end:
             raise Overlong
+
+    def _write(self, piece: bytes | memoryview) -> None:
+        self._check_room(piece)
         view = memoryview(piece)
         while view:
             with self._at_the_file():

@@ -23,6 +23,26 @@ def opened(path: Path) -> FileIO:
     return path.open("rb", buffering=0)
 
 
+def is_stream(text: str) -> bool:
+    """Tell whether a text is the path of a pipe, a terminal or a device, which is read to its end and has no length."""
+    try:
+        kind = Path(text).stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(kind) or stat.S_ISCHR(kind) or stat.S_ISSOCK(kind)
+
+
+def check_not_empty(path: Path) -> None:
+    """Raise OSError for a file without a byte: the store takes none, over REST or gRPC, but as the output of a task."""
+    if path.is_file() and not path.stat().st_size:
+        raise nothing_to_send(path)
+
+
+def nothing_to_send(name: Path | str) -> OSError:
+    """Make the error of what has no byte."""
+    return OSError(errno.EINVAL, "the file is empty, and no such file is stored", str(name))
+
+
 def is_file_here(text: str) -> bool:
     """Tell whether a text is the path of a local file; links and `data:` that are too long for a path are none."""
     try:

@@ -88,6 +88,9 @@ def partial(target: Path) -> Iterator[Partial]:
     Raises FileNotFoundError when the target's folder is not there, IsADirectoryError for a folder, BlockingIOError while another
     download has it.
     """
+    target = (
+        Path(os.path.realpath(target)) if target.is_symlink() else target
+    )  # what it leads to is written, and the link stays
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "there is a folder of that name", str(target))
     if not target.parent.is_dir():

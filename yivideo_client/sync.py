@@ -9,7 +9,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import IO, Any, Self, TypeVar
 
 from yivideo_client.client import AsyncClient
 from yivideo_client.connection import Connection
@@ -169,9 +169,17 @@ class SyncFiles:
         """See `Files.upload`."""
         return self._loop.run(self._files.upload(source, path, **options))
 
+    def upload_stream(self, source: IO[bytes], path: str, **options: Any) -> StoredFile:
+        """See `Files.upload_stream`."""
+        return self._loop.run(self._files.upload_stream(source, path, **options))
+
     def download(self, file: StoredFile | str, target: Path, **options: Any) -> int:
         """See `Files.download`."""
         return self._loop.run(self._files.download(file, target, **options))
+
+    def download_to(self, file: StoredFile | str, stream: IO[bytes], **options: Any) -> int:
+        """See `Files.download_to`."""
+        return self._loop.run(self._files.download_to(file, stream, **options))
 
     def exists(self, path: str) -> bool:
         """See `Files.exists`."""

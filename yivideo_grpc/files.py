@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import hashlib
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import IO
 
 from runtime.refusal import answered
 from yivideo.file.v1 import file_pb2, file_pb2_grpc
 from yivideo_client.digest import path_of_input, sha256_of
 from yivideo_client.errors import IntegrityError, NotFound
+from yivideo_client.landing import Landing
+from yivideo_client.local_file import check_not_empty, nothing_to_send
 from yivideo_client.models import StoredFile
+from yivideo_client.partial import partial
+from yivideo_client.piped import Stream
+from yivideo_client.pouring import Pouring, ReaderGone, opened_stream
 from yivideo_client.tries import FAULTS, Broken
 from yivideo_grpc.calls import CALL_SECONDS, Calls
 from yivideo_grpc.faults import told
@@ -46,7 +54,23 @@ class GrpcFiles:
         progress: Told | None = None,
     ) -> StoredFile:
         """See `Files.upload`: the store checks size and SHA-256 before the file appears. `parts` has no effect here."""
+        check_not_empty(source)
         return await self._sent(source, path, await sha256_of(source), bucket, only_new, progress)
+
+    async def upload_stream(
+        self,
+        source: IO[bytes],
+        path: str,
+        *,
+        bucket: str = "",
+        only_new: bool = False,
+        progress: Told | None = None,
+    ) -> StoredFile:
+        """See `Files.upload_stream`; all of it is kept before it is sent, because the store is told its SHA-256 first."""
+        async with Stream(source).block(None) as block:
+            if not block.size:
+                raise nothing_to_send(path)
+            return await self.upload(block.path, path, bucket=bucket, only_new=only_new, progress=progress)
 
     async def _sent(
         self, source: Path, path: str, digest: str, bucket: str, only_new: bool, progress: Told | None
@@ -55,7 +79,7 @@ class GrpcFiles:
 
         async def messages() -> AsyncIterator[file_pb2.UploadRequest]:
             header = file_pb2.UploadHeader(
-                bucket=bucket, path=path, size_bytes=size, sha256=digest, if_absent=only_new, allow_empty=True,
+                bucket=bucket, path=path, size_bytes=size, sha256=digest, if_absent=only_new,
                 caller=self._caller,
             )  # fmt: skip
             yield file_pb2.UploadRequest(header=header)
@@ -78,6 +102,7 @@ class GrpcFiles:
 
     async def put_once(self, source: Path, prefix: str, *, progress: Told | None = None) -> StoredFile:
         """See `Files.put_once`; the user stands where the key does there."""
+        check_not_empty(source)
         digest = await sha256_of(source)
         path = path_of_input(digest, source.name, prefix, self._caller.user)
         try:
@@ -96,44 +121,64 @@ class GrpcFiles:
     ) -> int:
         """See `Files.download`; one stream, which goes on where it broke. `parallel` has no effect here."""
         named = file if isinstance(file, StoredFile) else StoredFile(file, 0, bucket=bucket)
+        descriptor = await asyncio.to_thread(opened_stream, target)  # a pipe waits for its reader
+        if descriptor is not None:
+            with os.fdopen(descriptor, "wb", buffering=0) as stream:
+                return await self.download_to(named, stream, progress=progress)
         known = await self.stat(named.path, bucket=named.bucket)
         expected = named.sha256 or known.sha256
-        part = target.with_name(f".{target.name}.part")
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        try:
-            await self._fetch(known, descriptor, progress)
-        finally:
-            os.close(descriptor)
-        if expected and await sha256_of(part) != expected:
-            part.unlink()
-            raise IntegrityError(f"{known.path} arrived with other bytes than it was stored with")
-        part.replace(target)
+        with partial(target) as part:
+            os.truncate(part.descriptor, 0)
+            await self._fetch(known, Landing(part.descriptor, 0, known.size, _untold), progress)
+            if expected and await sha256_of(part.path) != expected:
+                part.forget()
+                raise IntegrityError(f"{known.path} arrived with other bytes than it was stored with")
+            part.finish()
         return known.size
 
-    async def _fetch(self, file: StoredFile, descriptor: int, progress: Told | None) -> None:
-        tries, done = self._calls.tries(), 0
-        while done < file.size:
+    async def download_to(
+        self, file: StoredFile | str, stream: IO[bytes], *, bucket: str = "", progress: Told | None = None
+    ) -> int:
+        """See `Files.download_to`."""
+        named = file if isinstance(file, StoredFile) else StoredFile(file, 0, bucket=bucket)
+        known = await self.stat(named.path, bucket=named.bucket)
+        expected = named.sha256 or known.sha256
+        stream.flush()
+        pouring = Pouring(stream.fileno(), 0, known.size, _untold, digest=hashlib.sha256())
+        try:
+            await self._fetch(known, pouring, progress)
+        except ReaderGone:
+            raise BrokenPipeError(errno.EPIPE, "nobody reads it any more") from None
+        finally:
+            pouring.stopped = True
+        if expected and pouring.digest.hexdigest() != expected:
+            raise IntegrityError(f"{known.path} arrived with other bytes than it was stored with")
+        return known.size
+
+    async def _fetch(self, file: StoredFile, landing: Landing, progress: Told | None) -> None:
+        tries = self._calls.tries()
+        while landing.at < file.size:
             request = file_pb2.DownloadRequest(
-                bucket=file.bucket, path=file.path, offset_bytes=done, if_range_etag=file.etag, caller=self._caller
+                bucket=file.bucket, path=file.path, offset_bytes=landing.at, if_range_etag=file.etag, caller=self._caller
             )  # fmt: skip
             try:
                 async with told():
                     async for message in self._stub.Download(request, timeout=TRANSFER_SECONDS):
                         if message.HasField("header"):
-                            if message.header.file.etag != file.etag or message.header.offset_bytes != done:
+                            header = message.header
+                            if header.file.etag != file.etag or header.offset_bytes != landing.at:
                                 raise IntegrityError(
                                     f"{file.path} was replaced while it was downloaded; start again"
                                 )
                             continue
-                        await asyncio.to_thread(os.pwrite, descriptor, message.chunk, done)
-                        done += len(message.chunk)
+                        await asyncio.to_thread(landing.take, message.chunk)
                         tries.progressed()
                         if progress:
-                            progress(done, file.size)
+                            progress(landing.at, file.size)
                 fault: Exception = Broken("the answer ended early")
             except FAULTS as raised:
                 fault = raised
-            if done < file.size:
+            if landing.at < file.size:
                 await tries.after(fault)
 
     async def stat(self, path: str, *, bucket: str = "") -> StoredFile:
@@ -172,3 +217,7 @@ class GrpcFiles:
             bucket=bucket, path=path, method=file_pb2.PRESIGN_METHOD_GET, expires_seconds=hours * 3600, caller=self._caller
         )  # fmt: skip
         return (await self._calls.make(lambda: self._stub.PresignFile(request, timeout=CALL_SECONDS))).url
+
+
+def _untold(count: int) -> None:
+    """Progress is told by messages here, not by bytes."""

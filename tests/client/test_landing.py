@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import os
 import random
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -79,6 +80,28 @@ def test_a_file_that_the_kernel_does_not_splice_into(address: str, tmp_path: Pat
         os.close(descriptor)
     assert target.read_bytes() == CONTENT
     assert not landing.in_kernel
+
+
+@pytest.mark.parametrize("in_kernel", [True, False])
+def test_an_answer_that_ends_with_its_head(tmp_path: Path, in_kernel: bool) -> None:
+    """A gateway that is killed sends no byte behind the head, or few: that is Broken like any other end."""
+    for piece in (b"", b"abc"):
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+
+            def answer(said: bytes) -> None:
+                taken, _ = listening.accept()
+                with taken:
+                    taken.recv(65_536)
+                    taken.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + said)
+
+            thread = threading.Thread(target=answer, args=(piece,))
+            thread.start()
+            with (tmp_path / "a").open("w+b") as file:
+                landing = Landing(file.fileno(), 0, 100_000, lambda count: None, in_kernel)
+                with pytest.raises(Broken, match="early"):
+                    _fetched(f"127.0.0.1:{listening.getsockname()[1]}", landing)
+                assert landing.at == len(piece)
+            thread.join()
 
 
 @pytest.mark.parametrize("in_kernel", [True, False])

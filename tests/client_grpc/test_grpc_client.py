@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import io
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -193,3 +194,30 @@ async def test_errors_are_those_of_rest(harness: Harness, tmp_path: Path) -> Non
     async with GrpcClient("127.0.0.1:9", backoff=QUICK) as nowhere:
         with pytest.raises(ConnectionFailed, match=r"127\.0\.0\.1:9 cannot be reached"):
             await nowhere.tasks.get("x")
+
+
+async def test_streams_and_what_is_empty(tmp_path: Path) -> None:
+    """What comes through a pipe and goes into one is as over REST, and so is what is refused: a file without a byte."""
+    content = random.Random(3).randbytes(3_000_000)
+    (tmp_path / "empty").touch()
+    async with (
+        filestore(tmp_path / "store") as address,
+        GrpcClient("127.0.0.1:1", address, user="ann", backoff=QUICK) as client,
+    ):
+        files = client.files
+        assert (await files.upload_stream(io.BytesIO(content), "a/b.bin")).size == len(content)
+        with (tmp_path / "out").open("w+b") as out:
+            assert await files.download_to("a/b.bin", out) == len(content)
+        assert (tmp_path / "out").read_bytes() == content
+        (tmp_path / "null").symlink_to("/dev/null")
+        await files.download("a/b.bin", tmp_path / "null")
+        assert (tmp_path / "null").is_char_device()
+        await files.download("a/b.bin", tmp_path / "copy")
+        assert (tmp_path / "copy").read_bytes() == content
+        for sending in (
+            files.upload(tmp_path / "empty", "x"),
+            files.put_once(tmp_path / "empty", "uploads"),
+            files.upload_stream(io.BytesIO(), "x"),
+        ):
+            with pytest.raises(OSError, match="the file is empty"):
+                await sending
