@@ -11,7 +11,7 @@ from nodekit.context import TaskContext
 from nodekit.failure import TaskFailed
 from nodekit.gpu.lease import GpuLease
 from nodekit.gpu.warm import WarmModel
-from nodekit.media_ref import MediaKind, MediaRef
+from nodekit.media_ref import FolderRef, MediaKind, MediaRef
 from nodekit.node import Node
 from nodekit.process.child import ChildFailed
 from nodekit.process.child_output import ChildOutput, Completed
@@ -23,6 +23,7 @@ __all__ = [
     "ChildFailed",
     "ChildOutput",
     "Completed",
+    "FolderRef",
     "GpuLease",
     "MediaKind",
     "MediaRef",

@@ -32,14 +32,21 @@ class MediaMark:
 MAX_REF_LENGTH = 256 * 1024
 """A task's whole input may have 256 KiB, so no reference (a `data:` URL is the longest) can be longer."""
 
+_SCHEMA = {"type": "string", "minLength": 1, "maxLength": MAX_REF_LENGTH, "format": "media-ref"}
+
 MediaRef = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=MAX_REF_LENGTH),
-    MediaMark(),
-    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_REF_LENGTH, "format": "media-ref"}),
+    str, StringConstraints(min_length=1, max_length=MAX_REF_LENGTH), MediaMark(), WithJsonSchema(_SCHEMA)
 ]
 """One of: an object path (`task-1/audio.wav`; a folder of objects ends in `/`), `s3://bucket/key`, an http(s) URL, a `data:` URL,
 or an absolute path under a shared folder that the node allows (`/share/...`)."""
+
+FolderRef = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_REF_LENGTH),
+    MediaMark(),
+    WithJsonSchema({**_SCHEMA, "x-takes": "folder"}),
+]
+"""A MediaRef to many files: a folder, or an archive of one. Its schema says so, and a client knows where an archive goes."""
 
 _EXTENSIONS = {
     MediaKind.VIDEO: "mp4 avi mov mkv webm m4v ts flv mpg mpeg wmv ogv 3gp",

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from nodekit import MediaRef, TaskInput, examples
+from nodekit import FolderRef, MediaRef, TaskInput, examples
 from services.ocr.inputs import SubtitleArea
 from services.ocr.languages import Language
 from services.ocr.settings import EngineName
@@ -17,7 +17,7 @@ class DetectSubtitleAreaInput(TaskInput):
 
     model_config = ConfigDict(json_schema_extra=examples({"keyframe_dir": "films/first_frames/"}))
 
-    keyframe_dir: MediaRef
+    keyframe_dir: FolderRef
     """The folder of a film's pictures (ffmpeg.extract_keyframes makes it), or an archive of them."""
     keyframe_sample_count: int | None = Field(None, ge=1, le=10_000)
     """At most so many of them, evenly spread, are looked at; null: 300."""
@@ -36,7 +36,7 @@ class CreateStitchedImagesInput(TaskInput):
 
     model_config = ConfigDict(json_schema_extra=examples({"cropped_images_path": "films/first_strips/"}))
 
-    cropped_images_path: MediaRef
+    cropped_images_path: FolderRef
     """The folder of strips, one of each frame (ffmpeg.crop_subtitle_images makes it), or an archive of them."""
     subtitle_area: SubtitleArea | None = None
     """[x1, y1, x2, y2] that the strips show; accepted for clients of the origin system: strips are taken as they are."""
@@ -61,7 +61,7 @@ class PerformOcrInput(TaskInput):
 
     manifest_path: MediaRef
     """The JSON file that says where in the pictures each frame's strip lies."""
-    multi_frames_path: MediaRef
+    multi_frames_path: FolderRef
     """The folder of the pictures, or an archive of them."""
     language: Language = "auto"
     """What is written there; auto: found out by script. Others than zh, en, ja and Latin need Tesseract's file of the language."""
@@ -117,7 +117,7 @@ class ReadImagesInput(TaskInput):
 
     images: Annotated[list[MediaRef], Field(min_length=1, max_length=200)] | None = None
     """Pictures, one by one."""
-    images_dir: MediaRef | None = None
+    images_dir: FolderRef | None = None
     """A folder of pictures, or an archive of them, in place of `images`."""
     language: Language = "auto"
     """What is written there; auto: found out by script. Others than zh, en, ja and Latin need Tesseract's file of the language."""

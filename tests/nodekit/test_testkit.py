@@ -85,6 +85,7 @@ def test_public_surface() -> None:
         "ChildFailed",
         "ChildOutput",
         "Completed",
+        "FolderRef",
         "GpuLease",
         "MediaKind",
         "MediaRef",
