@@ -39,6 +39,10 @@ async def completed(words: str, url: str) -> list[str]:
         ("yivideo task get t-2", ["t-2"]),
         ("yivideo task cance", ["cancel"]),
         ("yivideo run nobody", []),
+        ("yivideo run ffmpeg.crop --mo", ["--mode"]),
+        ("yivideo run ffmpeg.crop film.mp4 --mode f", ["fast"]),
+        ("yivideo workflow run film_to_subtitles --fil", ["--film"]),
+        ("yivideo file get fi", ["films/", "first.mp4"]),
         ("yivideo workflow run film_to_s", ["film_to_subtitles"]),
         ("yivideo workflow get w-1", ["w-1"]),
     ],
@@ -50,12 +54,22 @@ async def test_names_are_completed(server: ScriptedServer, words: str, wanted: l
         assert request.headers["X-API-Key"] == "k"
         if request.path == "/v1/task-types":
             names = ("ffmpeg.crop", "ffmpeg.extract_audio", "llm.chat")
+            schema = {"properties": {"mode": {"enum": ["fast", "slow"]}, "rate": {"type": "integer"}}}
             return web.json_response(
-                {"task_types": [{"name": name, "description": "Does it."} for name in names]}
+                {
+                    "task_types": [
+                        {"name": name, "description": "Does it.", "input_schema": schema} for name in names
+                    ]
+                }
             )
+        if request.path.startswith("/v1/files/list"):
+            return web.json_response({"prefixes": ["films/"], "files": [{"file_path": "first.mp4"}]})
         if request.path == "/v1/workflows/templates":
             templates = ("film_to_subtitles", "mended_subtitles")
-            return web.json_response({"templates": [{"name": name} for name in templates]})
+            parameters = {"properties": {"film": {"type": "string"}}}
+            return web.json_response(
+                {"templates": [{"name": name, "parameters": parameters} for name in templates]}
+            )
         if request.path == "/v1/workflows":
             listed = [{"workflow_id": f"w-{n}", "template": None, "state": "running"} for n in range(3)]
             return web.json_response({"workflows": listed})

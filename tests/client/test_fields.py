@@ -116,6 +116,18 @@ def test_a_file_may_be_the_only_one_of_a_list(tmp_path: Path, monkeypatch: pytes
     assert parse(kind, ["--images", "a.png", "--images", "b.png"]) == {"images": [Path("a.png"), "b.png"]}
 
 
+def test_an_archive_goes_where_many_files_are_taken() -> None:
+    """A field that says so by its schema gets it, wherever it stands; without one, or once it is given, an archive is a file."""
+    optional = {"anyOf": [{"type": "string", "x-takes": "folder"}, {"type": "null"}]}
+    properties = {"images": {"type": "array", "items": {"type": "string"}}, "images_dir": optional}
+    kind = TaskType("n.t", "", {"properties": properties}, {}, ("/images/*", "/images_dir"))
+    assert [input_file_field(kind, path=path) for path in ("a.png", "b.ZIP", "c.tar.gz")] == [
+        "images", "images_dir", "images_dir",
+    ]  # fmt: skip
+    assert input_file_field(kind, {"images_dir"}, "b.zip") == "images"
+    assert input_file_field(KIND, path="b.zip") == "video_path"
+
+
 def test_files_and_options_are_told_apart() -> None:
     """An option takes the word behind it unless it is a switch or has its value already; `--` ends the options."""
     words = ["a.mp4", "--keep", "b.mp4", "--sample_rate", "8000", "--mode=b", "c.mp4", "--", "--d.mp4"]

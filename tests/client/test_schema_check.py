@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.client.test_fields import SCHEMA
+from tests.client.test_fields import SCHEMA as PLAIN
 from yivideo_client.cli.schema_check import faults
 
+SCHEMA: dict[str, Any] = {**PLAIN}
 FILM = {"video_path": Path("film.mp4")}
 WIDE: dict[str, Any] = {
     **SCHEMA,

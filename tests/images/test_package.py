@@ -90,4 +90,4 @@ def test_the_wheel_has_every_file(tmp_path: Path) -> None:
     assert {"yivideo/task/v1/task_pb2.py", "yivideo/task/v1/task_pb2_grpc.py", "yivideo/__init__.py"} <= names
     assert not [name for name in names if name.startswith(("tests/", "bench/", "deploy/", "build/"))]
     (entry,) = (name for name in names if name.endswith("entry_points.txt"))
-    assert "yivideo = yivideo_client.cli.main:main" in zipfile.ZipFile(wheel).read(entry).decode()
+    assert "yivideo = yivideo_client.cli.start:main" in zipfile.ZipFile(wheel).read(entry).decode()

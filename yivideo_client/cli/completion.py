@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import typer
@@ -22,6 +21,32 @@ def task_names(context: typer.Context, incomplete: str) -> list[tuple[str, str]]
         for one in found
         if one["name"].startswith(incomplete)
     ]
+
+
+def schema_of(context: typer.Context, name: str) -> dict[str, Any] | None:
+    """Return the schema of a task type's input."""
+    return _named(_asked(context, "/v1/task-types").get("task_types", []), name, "input_schema")
+
+
+def parameters_of(context: typer.Context, name: str) -> dict[str, Any] | None:
+    """Return the schema of a template's parameters."""
+    return _named(_asked(context, "/v1/workflows/templates").get("templates", []), name, "parameters")
+
+
+def _named(found: list[dict[str, Any]], name: str, part: str) -> dict[str, Any] | None:
+    return next((one.get(part) for one in found if one["name"] == name), None)
+
+
+def profiles(incomplete: str) -> list[str]:
+    """Return the profiles that begin so."""
+    import os
+
+    from yivideo_client.connection import profile_names
+
+    try:
+        return [name for name in profile_names(os.environ) if name.startswith(incomplete)]
+    except (ClientError, OSError):
+        return []
 
 
 def task_ids(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
@@ -54,8 +79,20 @@ def workflow_ids(context: typer.Context, incomplete: str) -> list[tuple[str, str
     ]
 
 
+def stored_paths(context: typer.Context, incomplete: str) -> list[str]:
+    """Return what lies in the store and begins so, one level deep, as the shell shows files."""
+    from urllib.parse import quote
+
+    path = f"/v1/files/list/{quote(incomplete)}" if incomplete else "/v1/files/list"
+    answer = _asked(context, f"{path}?recursive=false&page_size={_MOST_TASKS}")
+    found = [one.get("file_path") for one in answer.get("files", ())]
+    return [one for one in [*answer.get("prefixes", ()), *found] if one]
+
+
 def _asked(context: typer.Context, path: str) -> dict[str, Any]:
     """Ask the installation that the words before name; nothing, and no word of it, when it does not answer soon."""
+    import asyncio
+
     import orjson
 
     from yivideo_client.bulk import Bulk

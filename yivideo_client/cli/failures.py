@@ -10,20 +10,24 @@
 7    the time that was given is over; the task goes on
 8    a local file cannot be read or written
 130  interrupted
+141  whoever read the output has gone, as `head` does
+143  told to end (SIGTERM)
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 from yivideo_client import errors
+from yivideo_client.cli.plain import plain
 from yivideo_client.connection import ProfileError
 
 TASK_FAILED, USAGE, REFUSED, NOT_FOUND, NO_ACCESS, UNAVAILABLE, TIMED_OUT, LOCAL_FILE = range(1, 9)
-INTERRUPTED = 130
+INTERRUPTED, READER_GONE, TERMINATED = 130, 141, 143
 
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (errors.TaskFailed, TASK_FAILED),
@@ -45,6 +49,10 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
 )
 
 
+class Terminated(Exception):
+    """Somebody has told this process to end."""
+
+
 class UsageError(errors.ClientError):
     """The command line does not fit the task; the message says where."""
 
@@ -57,18 +65,31 @@ def exit_code(error: BaseException) -> int:
 
 
 def tell(error: BaseException, of: str = "") -> None:
-    """Write an error to stderr in a line, with the fields at fault below it; `of` says what of several it befell."""
-    print(
-        f"yivideo: {f'{of}: ' if of else ''}{str(error) or type(error).__name__}{_hint(error)}",
-        file=sys.stderr,
-    )
+    """Write an error to stderr, and below its line the fields at fault and what else is known; `of`: what of several it befell."""
+    said = _said(error)
+    lines = [f"yivideo: {f'{of}: ' if of else ''}{said}{_hint(error)}"]
     if isinstance(error, errors.ApiError):
-        for fault in error.fields:
-            print(f"  {fault.pointer}: {fault.detail}", file=sys.stderr)
+        told_of = [f"{fault.pointer}: {fault.detail}" for fault in error.fields]
+        lines += [f"  {one}" for one in told_of if one not in said]
         if isinstance(error, errors.ServerError) and error.request_id:
-            print(f"  request {error.request_id}", file=sys.stderr)
+            lines.append(f"  request {error.request_id}")
     if isinstance(error, errors.TaskFailed) and error.field:
-        print(f"  field {error.field}", file=sys.stderr)
+        lines.append(f"  field {error.field}")
+    lines += [f"  {note}" for note in getattr(error, "__notes__", ())]
+    say(*lines)
+
+
+def say(*lines: str) -> None:
+    """Write lines to stderr, which may have been closed: then nobody wants to know."""
+    with suppress(OSError):
+        print(*map(plain, lines), sep="\n", file=sys.stderr, flush=True)
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, TimeoutError):
+        of = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        return f"{of}{error.strerror[0].lower()}{error.strerror[1:]}"
+    return str(error) or type(error).__name__
 
 
 def _hint(error: BaseException) -> str:
@@ -88,11 +109,26 @@ def told() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print("yivideo: interrupted", file=sys.stderr)
+        say("yivideo: interrupted")
         sys.exit(INTERRUPTED)
+    except Terminated:
+        say("yivideo: told to end")
+        sys.exit(TERMINATED)
     except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+        _write_nowhere()
+        sys.exit(READER_GONE)
     except (errors.ClientError, TimeoutError, OSError) as error:
         tell(error)
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _write_nowhere()
         sys.exit(exit_code(error))
+
+
+def _write_nowhere() -> None:
+    """Have what is left of the output go nowhere: written at the process's end it would fail once more, and with a traceback."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

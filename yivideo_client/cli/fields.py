@@ -12,11 +12,12 @@ from typing import Any, NoReturn
 import orjson
 
 from yivideo_client.cli.failures import UsageError
+from yivideo_client.cli.lazy_group import ROOT_OPTIONS
 from yivideo_client.local_file import is_file_here
 from yivideo_client.models import Json, TaskType
 
 _PATH_ENDINGS = ("_path", "_file", "_url", "_paths", "_files")
-
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
 
 RUN = "yivideo run"
 
@@ -33,6 +34,10 @@ class _Parser(argparse.ArgumentParser):
         if said or not words:
             return ""
         word = words.split()[0].partition("=")[0]
+        if word in ROOT_OPTIONS:
+            return (
+                f"{word} stands before the command: `yivideo {word} … {self.prog.removeprefix('yivideo ')}`; "
+            )
         near = difflib.get_close_matches(word, [*self._option_string_actions, *self.own], 1)
         return f"did you mean {near[0]}? " if near else ""
 
@@ -54,19 +59,26 @@ def resolved(schema: Json, root: Json) -> Json:
         return schema
 
 
-def input_file_field(task_type: TaskType, given: Container[str] = ()) -> str | None:
+def input_file_field(task_type: TaskType, given: Container[str] = (), path: str | None = None) -> str | None:
     """Return the input field that a file on the command line is meant for.
 
     It is the first one that is not given as an option: of the media fields that must be there, of the other media fields,
-    of the fields that are paths by their name. A list of media is one of them: `as_input` says what it is given.
+    of the fields that are paths by their name. A list of media is one of them: `as_input` says what it is given. An archive,
+    by its name, goes to a field that says that it takes many files (`x-takes: folder`), where there is one.
     """
+    properties = task_type.input_schema.get("properties", {})
     media = [pointer.removeprefix("/").removesuffix("/*") for pointer in task_type.media_fields]
     required = task_type.input_schema.get("required", [])
-    paths = [
-        name for name in task_type.input_schema.get("properties", {}) if name.endswith(("_path", "_file"))
-    ]
+    paths = [name for name in properties if name.endswith(("_path", "_file"))]
     ordered = [*(name for name in media if name in required), *media, *paths]
-    return next((name for name in ordered if "/" not in name and name not in given), None)
+    free = [name for name in ordered if "/" not in name and name not in given]
+    if path is not None and path.lower().endswith(_ARCHIVES):
+        free.sort(key=lambda name: not _takes_folder(properties.get(name, {}), task_type.input_schema))
+    return next(iter(free), None)
+
+
+def _takes_folder(schema: Json, root: Json) -> bool:
+    return resolved(schema, root).get("x-takes") == "folder"
 
 
 def as_input(task_type: TaskType, name: str, path: Path) -> Path | list[Path]:
@@ -200,4 +212,4 @@ def _local(name: str, value: str) -> str | Path:
 
 def print_help(task_type: TaskType, command: str = RUN) -> None:
     """Write what a task does and its fields."""
-    parser_of(task_type, command).print_help(sys.stdout)
+    sys.stdout.write(parser_of(task_type, command).format_help())  # its own writer tells no full disk

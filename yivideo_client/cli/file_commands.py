@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
 from yivideo_client.cli.bars import Bars
+from yivideo_client.cli.completion import stored_paths
+from yivideo_client.cli.failures import UsageError, exit_code, tell, told
 from yivideo_client.cli.options import FormatOption
 from yivideo_client.cli.output import Format, print_json, print_table
 from yivideo_client.cli.session import Session
-from yivideo_client.local_file import name_in_store
+from yivideo_client.errors import ApiError
+from yivideo_client.local_file import is_stream, name_in_store, opened
 from yivideo_client.models import StoredFile
 
 if TYPE_CHECKING:
@@ -20,14 +26,25 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Files of the store: put, get, ls, rm, url.")
 
-RemotePath = Annotated[str, typer.Argument(help="Path in the store.", show_default=False)]
+RemotePath = Annotated[
+    str, typer.Argument(help="Path in the store.", show_default=False, autocompletion=stored_paths)
+]
+STDIN = STDOUT = "-"
+"""What stands for the pipe that a command is given."""
 
 
 @app.command()
 def put(
     context: typer.Context,
-    source: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="Local file.")],
-    path: Annotated[str, typer.Argument(help="Path in the store; default: the file's name.")] = "",
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE [PATH]",
+            show_default=False,
+            help="Local file, and its path in the store; default: its name. - is standard input, and needs a path. "
+            "A path that ends in / is a folder, and takes several files.",
+        ),
+    ],
     only_new: Annotated[bool, typer.Option("--only-new", help="Refuse to replace a file.")] = False,
     parts: Annotated[
         bool,
@@ -40,25 +57,59 @@ def put(
     """Upload a file; writes the path that tasks can name."""
     session: Session = context.obj
 
-    async def work(client: AsyncClient) -> StoredFile:
-        with Bars(quiet=quiet) as bars:
-            shown = partial(bars.transfer, source.name, "uploaded")
-            return await client.files.upload(
-                source,
-                path or name_in_store(source.name),
-                only_new=only_new,
-                parts=parts or None,
-                progress=shown,
-            )
+    async def work(client: AsyncClient, bars: Bars, source: str, path: str) -> StoredFile:
+        if source == STDIN or is_stream(source):
+            shown = partial(bars.stream, path.rpartition("/")[2], "uploaded")
+            with _stream(source) as stream:
+                return await client.files.upload_stream(stream, path, only_new=only_new, progress=shown)
+        file = Path(source)
+        return await client.files.upload(
+            file, path, only_new=only_new, parts=parts or None, progress=partial(bars.transfer, file.name, "uploaded")
+        )  # fmt: skip
 
-    print(session.run(work).path)
+    async def all_of_them(client: AsyncClient) -> None:
+        with Bars(quiet=quiet) as bars:
+            for source, path in pairs:
+                print((await work(client, bars, source, path)).path, flush=True)
+
+    with told():
+        pairs = destinations(words)
+    session.run(all_of_them)
+
+
+def _stream(source: str) -> AbstractContextManager[IO[bytes]]:
+    return nullcontext(sys.stdin.buffer) if source == STDIN else Path(source).open("rb", buffering=0)
+
+
+def destinations(words: Sequence[str]) -> list[tuple[str, str]]:
+    """Return each local file with its path in the store. Raises UsageError, and OSError for a file that is not there."""
+    *files, path = words if len(words) > 1 else [*words, ""]
+    if len(files) > 1 and not path.endswith("/"):
+        raise UsageError(f"several files go into a folder of the store, and {path!r} does not end in /")
+    pairs = []
+    for source in files:
+        if source == STDIN and (not path or path.endswith("/")):
+            raise UsageError(
+                "standard input has no name: say where it goes, `yivideo file put - films/film.mp4`"
+            )
+        if source != STDIN and not is_stream(source):
+            with opened(Path(source)):
+                pass
+        name = name_in_store(Path(source).name)
+        pairs.append((source, path + name if not path or path.endswith("/") else path))
+    return pairs
 
 
 @app.command()
 def get(
     context: typer.Context,
     path: RemotePath,
-    target: Annotated[str, typer.Argument(help="Local file or folder; default: here.")] = ".",
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="Local file or folder; default: here. A folder that ends in / is made. - is standard output."
+        ),
+    ] = ".",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Download a file; one that was interrupted goes on. Writes the local path."""
@@ -71,10 +122,18 @@ def get(
 
     async def work(client: AsyncClient) -> None:
         with Bars(quiet=quiet) as bars:
-            await client.files.download(path, where, progress=partial(bars.transfer, name, "downloaded"))
+            shown = partial(bars.transfer, name, "downloaded")
+            if target == STDOUT:
+                await client.files.download_to(path, sys.stdout.buffer, progress=shown)
+                return
+            if is_folder:
+                await client.files.stat(path)  # no folder is made for what is not there
+                where.parent.mkdir(parents=True, exist_ok=True)
+            await client.files.download(path, where, progress=shown)
 
     session.run(work)
-    print(where)
+    if target != STDOUT and where.is_file():
+        print(where)
 
 
 @app.command("ls")
@@ -100,10 +159,27 @@ def list_files(
 
 
 @app.command("rm")
-def remove(context: typer.Context, path: RemotePath) -> None:
-    """Remove a file."""
+def remove(
+    context: typer.Context,
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH …", help="Paths in the store.", show_default=False, autocompletion=stored_paths),
+    ],
+) -> None:  # fmt: skip
+    """Remove files. What is not there does not keep the others; the exit code is then 4."""
     session: Session = context.obj
-    session.run(lambda client: client.files.remove(path))
+
+    async def work(client: AsyncClient) -> int:
+        code = 0
+        for path in paths:
+            try:
+                await client.files.remove(path)
+            except ApiError as error:
+                tell(error, path if len(paths) > 1 else "")
+                code = code or exit_code(error)
+        return code
+
+    sys.exit(session.run(work))
 
 
 @app.command()

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import sys
 from io import TextIOWrapper
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from yivideo_client.cli.completion import task_names
+from yivideo_client.cli.completion import profiles, task_names
+from yivideo_client.cli.failures import told
+from yivideo_client.cli.field_command import FieldCommand
 from yivideo_client.cli.lazy_group import LazyGroup
-from yivideo_client.cli.options import FormatOption, TaskIdArgument
+from yivideo_client.cli.options import (
+    FolderOption,
+    FormatOption,
+    JsonOption,
+    PlainFormatOption,
+    TaskIdArgument,
+    results_folder,
+)
 from yivideo_client.cli.output import (
     Format,
     local_facts,
@@ -23,7 +31,7 @@ from yivideo_client.cli.output import (
 from yivideo_client.cli.session import Session
 
 if TYPE_CHECKING:
-    from yivideo_client.cli.run import Ran
+    from yivideo_client.cli.run import Fault, Ran
     from yivideo_client.client import AsyncClient
     from yivideo_client.models import TaskType
 
@@ -49,7 +57,11 @@ def _options(
     ] = None,
     profile: Annotated[
         str | None,
-        typer.Option(envvar="YIVIDEO_PROFILE", help="Table of ~/.config/yivideo/profiles.toml."),
+        typer.Option(
+            envvar="YIVIDEO_PROFILE",
+            help="Table of ~/.config/yivideo/profiles.toml.",
+            autocompletion=profiles,
+        ),
     ] = None,
 ) -> None:
     """Runs AI media tasks on a YiVideo installation."""
@@ -57,6 +69,7 @@ def _options(
 
 
 @app.command(
+    cls=FieldCommand,
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
     help="Run a task: `yivideo run ffmpeg.extract_audio film.mp4 -o out/`. Fields of the task are options; "
     "`yivideo run TASK --help` lists them. Several files are several tasks, and the results of each go to DIR/<its name>/.",
@@ -67,9 +80,7 @@ def run(
         str,
         typer.Argument(metavar="TASK", help="For example ffmpeg.extract_audio.", autocompletion=task_names),
     ],
-    folder: Annotated[
-        Path | None, typer.Option("--output-dir", "-o", help="Where results are downloaded to.")
-    ] = None,
+    folder: FolderOption = None,
     task_id: Annotated[
         str | None, typer.Option("--id", help="The task's id; the same never runs twice.")
     ] = None,
@@ -83,11 +94,12 @@ def run(
     ] = None,
     workflow: Annotated[str | None, typer.Option(help="workflow_id.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write results as JSON, a line each.")] = False,
+    form: PlainFormatOption = Format.TABLE,
+    as_json: JsonOption = False,
 ) -> None:
     """Run a task on local files, watch it, and fetch its results."""
     from yivideo_client.cli.fields import print_help
-    from yivideo_client.cli.run import Plan, run, task_type_named
+    from yivideo_client.cli.run import Fault, Plan, run, task_type_named
     from yivideo_client.cli.task_commands import facts
     from yivideo_client.cli.words import own_options, split_words
 
@@ -107,17 +119,20 @@ def run(
     }
     options = {name: value for name, value in options.items() if value is not None}
 
-    async def work(client: AsyncClient) -> tuple[list[Ran], int]:
+    async def work(client: AsyncClient) -> tuple[list[Ran | Fault], int]:
         task_type = await task_type_named(client, task_name)
         files, words = split_words(task_type, context.args)
-        plan = Plan(task_name, files, words, folder, task_id, jobs, detach, options, own=own_options(context))
+        results = results_folder(folder)
+        plan = Plan(
+            task_name, files, words, results, task_id, jobs, detach, options, own=own_options(context)
+        )
         return await run(client, plan, task_type, quiet=quiet)
 
     done, code = session.run(work)
     for one in done:
-        if as_json:
+        if as_json or form is Format.JSON:
             print_json_line(one.raw)
-        else:
+        elif not isinstance(one, Fault):
             print_facts({**facts(one.task), **local_facts(one.source, one.written)})
     sys.exit(code)
 
@@ -193,11 +208,15 @@ def callbacks(
 
 
 def main() -> None:
-    """Start the command line."""
+    """Run the command line of this process."""
     # Names of local files are bytes, and not all of them text: they are written as they are.
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")
-    app()
+    with told():
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import orjson
+
+from yivideo_client.cli.plain import plain
+
+_LEAST_CELLS = 10
+"""What is left of a last column that gives way; a terminal narrower than that breaks lines itself."""
 
 
 class Format(StrEnum):
@@ -32,25 +39,40 @@ def print_json_line(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write rows under their columns; as wide as they are when stdout is no terminal, so that `grep` and `cut` work."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    """Write rows under their columns, a line each: `grep` and `cut` work, and what is copied from a terminal is whole.
 
-    table = Table(box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row))
-    console = Console() if sys.stdout.isatty() else Console(width=10_000, no_color=True, highlight=False)
-    if sys.stdout.isatty():
-        console.print(table)
-        return
-    with console.capture() as captured:
-        console.print(table)
-    for line in captured.get().splitlines():
-        print(line.rstrip())
+    Where a terminal is too narrow the last column gives way, as far as something of it is left.
+    """
+    cells = [list(columns), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
+    room = shutil.get_terminal_size().columns - sum(widths[:-1]) - 2 * (len(widths) - 1)
+    is_terminal = sys.stdout.isatty()
+    head, foot = ("\x1b[1m", "\x1b[0m") if is_terminal and _may_style() else ("", "")
+    for index, row in enumerate(cells):
+        last = _cut(row[-1], room) if is_terminal and room >= _LEAST_CELLS else row[-1]
+        padded = [text + " " * (width - _width(text)) for text, width in zip(row[:-1], widths, strict=False)]
+        line = "  ".join([*padded, last]).rstrip()
+        print(f"{head}{line}{foot}" if index == 0 else line)
+
+
+def _may_style() -> bool:
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _width(text: str) -> int:
+    """Return how many cells of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(one) else 2 if unicodedata.east_asian_width(one) in "WF" else 1
+        for one in text
+    )
+
+
+def _cut(text: str, room: int) -> str:
+    while _width(text) > room:
+        text = text[: min(len(text) - 2, room - 1)] + "…"
+    return text
 
 
 def print_facts(facts: Mapping[str, object]) -> None:
@@ -87,4 +109,4 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.1f}"
-    return str(value).replace("\n", " ")
+    return plain(str(value))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from yivideo_client import errors
 from yivideo_client.cli.bars import Bars
-from yivideo_client.cli.failures import UsageError, exit_code, tell
+from yivideo_client.cli.failures import UsageError, exit_code, say, tell
 from yivideo_client.cli.fields import RUN, as_input, input_file_field, parse
 from yivideo_client.cli.output import with_local_files
-from yivideo_client.errors import ApiError, ClientError, NotFound
+from yivideo_client.cli.schema_check import faults
+from yivideo_client.errors import ClientError, NotFound
 from yivideo_client.local_file import folder_to_write, is_file_here
 from yivideo_client.models import Json, Task, TaskType
 from yivideo_client.running import UPLOAD_PREFIX
@@ -27,6 +29,7 @@ T = TypeVar("T")
 
 CANCEL_SECONDS = 5.0
 """How long an interrupted command tries to cancel its tasks."""
+_MOST_NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,24 @@ class Ran:
         return with_local_files(self.task.raw, self.source, self.written)
 
 
+@dataclass(frozen=True)
+class Fault:
+    """A job of which nothing came."""
+
+    error: BaseException
+    source: str = ""
+    """The local file that it was asked for."""
+
+    @property
+    def raw(self) -> Json:
+        """What is known of it: the server's record where it came so far."""
+        ended = getattr(self.error, "task", None) or getattr(self.error, "workflow", None)
+        code = str(getattr(self.error, "code", "") or type(self.error).__name__)
+        said = getattr(self.error, "message", "") or str(self.error)
+        record = ended.raw if ended else {"status": "refused", "error": {"code": code, "message": said}}
+        return with_local_files(record, self.source, ())
+
+
 async def task_type_named(client: AsyncClient, name: str) -> TaskType:
     """Return a task type. Raises NotFound with the nearest names."""
     import difflib
@@ -95,21 +116,35 @@ async def task_type_named(client: AsyncClient, name: str) -> TaskType:
 
 
 def inputs_of(plan: Plan, task_type: TaskType) -> list[Json]:
-    """Return the input of each task that a plan asks for. Raises UsageError."""
+    """Return the input of each task that a plan asks for. Raises UsageError, also for what the task's schema refuses."""
     common = parse(task_type, plan.words, plan.command, plan.own)
-    if not plan.files:
-        return [common]
-    name = input_file_field(task_type, common)
-    if name is None:
-        raise UsageError(f"{task_type.name} takes no file beside its options")
     if len(plan.files) > 1 and plan.task_id:
         raise UsageError("--id names one, and several files are several of them")
+    if "-" in plan.files:
+        raise UsageError(
+            "standard input has no name: `yivideo file put - PATH` stores it, and tasks can name PATH"
+        )
+    inputs = [_with_file(task_type, common, path) for path in plan.files] or [common]
     missing = [path for path in plan.files if not is_file_here(path)]
     if missing:
+        name = input_file_field(task_type, common, missing[0])
         raise UsageError(
             f"{', '.join(missing)}: no such file here; what is in the store goes behind its field: --{name} {missing[0]}"
         )
-    return [{name: as_input(task_type, name, Path(path)), **common} for path in plan.files]
+    # A workflow's earlier tasks fill what is left out.
+    filled = bool(plan.options.get("workflow_id"))
+    for one in inputs:
+        if found := faults(one, task_type.input_schema, filled=filled):
+            said = "; ".join(f"--{name}: {detail}" for name, detail in found)
+            raise UsageError(f"{said}; `{plan.command} {task_type.name} --help` lists the fields")
+    return inputs
+
+
+def _with_file(task_type: TaskType, common: Json, path: str) -> Json:
+    name = input_file_field(task_type, common, path)
+    if name is None:
+        raise UsageError(f"{task_type.name} takes no file beside its options")
+    return {name: as_input(task_type, name, Path(path)), **common}
 
 
 def jobs_of(plan: Plan, task_type: TaskType) -> list[Job]:
@@ -153,8 +188,10 @@ def folder_names(files: Sequence[str]) -> list[str]:
     return names
 
 
-async def run(client: AsyncClient, plan: Plan, task_type: TaskType, *, quiet: bool) -> tuple[list[Ran], int]:
-    """Run a plan's tasks, `jobs` at a time; returns those that completed, and the exit code.
+async def run(
+    client: AsyncClient, plan: Plan, task_type: TaskType, *, quiet: bool
+) -> tuple[list[Ran | Fault], int]:
+    """Run a plan's tasks, `jobs` at a time; returns in their order what came of them, and the exit code.
 
     One that fails does not stop the others. Interrupted, it cancels what is under way.
     """
@@ -163,7 +200,7 @@ async def run(client: AsyncClient, plan: Plan, task_type: TaskType, *, quiet: bo
         asyncio.to_thread(import_module, "aiohttp")
     )  # while files are hashed and sent
     under_way = set[str]()
-    with Bars(quiet=quiet) as bars:
+    with Bars(quiet=quiet, jobs=len(work)) as bars:
         if plan.detach and len(work) > 1:
             return await _submit_all(client, plan, bars, work)
         try:
@@ -188,24 +225,30 @@ async def each(
             except (ClientError, TimeoutError, OSError) as error:
                 bars.show(job.name, None, "failed")
                 return error
+            finally:
+                bars.ended(job.name)
 
     return list(await asyncio.gather(*map(placed, work)))
 
 
-def told_apart(work: Sequence[Job], ended: Sequence[T | BaseException]) -> tuple[list[T], int]:
-    """Tell the failures, of several jobs with their names; returns the rest, and the exit code."""
+def told_apart(work: Sequence[Job], ended: Sequence[T | BaseException]) -> tuple[list[T | Fault], int]:
+    """Tell the failures, of several jobs with their names; returns what came of each, and the exit code."""
     failures = [one for one in ended if isinstance(one, BaseException)]
     for job, one in zip(work, ended, strict=True):
         if isinstance(one, BaseException):
             tell(one, job.name if len(work) > 1 else "")
-    return [one for one in ended if not isinstance(one, BaseException)], exit_code(
-        failures[0]
-    ) if failures else 0
+    if failures and len(work) > 1:
+        say(f"yivideo: {len(failures)} of {len(work)} failed")
+    outcomes = [
+        Fault(one, job.source) if isinstance(one, BaseException) else one
+        for job, one in zip(work, ended, strict=True)
+    ]
+    return outcomes, exit_code(failures[0]) if failures else 0
 
 
 async def _submit_all(
     client: AsyncClient, plan: Plan, bars: Bars, work: Sequence[Job]
-) -> tuple[list[Ran], int]:
+) -> tuple[list[Ran | Fault], int]:
     """Upload all files, `jobs` at a time, and submit their tasks in few requests; nothing is waited for."""
     sent = await each(work, plan.jobs, bars, lambda job: uploaded(client, bars, job.name, job.input))
     here = [at for at, one in enumerate(sent) if not isinstance(one, BaseException)]
@@ -220,15 +263,45 @@ async def _submit_all(
 
 async def _one(client: AsyncClient, plan: Plan, bars: Bars, under_way: set[str], job: Job) -> Ran:
     sent = await uploaded(client, bars, job.name, job.input)
-    task = await client.tasks.submit(plan.task_name, sent, task_id=plan.task_id, **plan.options)
+    submitting = client.tasks.submit(plan.task_name, sent, task_id=plan.task_id, **plan.options)
+    task = await accepted(submitting, lambda made: under_way.add(made.task_id))
     if plan.detach:
         return Ran(task, job.source)
-    under_way.add(task.task_id)
-    task = await client.finish(task.task_id, partial(bars.event, job.name))
+    with noted(
+        f"{task.task_id} goes on: `yivideo task watch {task.task_id}` shows it", errors.ConnectionFailed
+    ):
+        ended = await client.finish(task.task_id, partial(bars.event, job.name))
     under_way.discard(task.task_id)
     if job.folder is None:
-        return Ran(task, job.source)
-    return Ran(task, job.source, await client.fetch_outputs(task, job.folder))
+        return Ran(ended, job.source)
+    fetch = f"`yivideo task fetch {task.task_id} {job.folder}` fetches its files"
+    with noted(f"{task.task_id} has completed: {fetch}", ClientError, OSError):
+        return Ran(ended, job.source, await client.fetch_outputs(ended, job.folder))
+
+
+async def accepted(submitting: Coroutine[Any, Any, T], note: Callable[[T], None]) -> T:
+    """Submit; interrupted, it is first found out what was accepted, and noted, so that it can be cancelled."""
+    asked = asyncio.ensure_future(submitting)
+    try:
+        made = await asyncio.shield(asked)
+    except asyncio.CancelledError:
+        await asyncio.wait({asked}, timeout=CANCEL_SECONDS)
+        if asked.done() and not asked.cancelled() and asked.exception() is None:
+            note(asked.result())
+        asked.cancel()
+        raise
+    note(made)
+    return made
+
+
+@contextmanager
+def noted(note: str, *kinds: type[BaseException]) -> Iterator[None]:
+    """Add to an error of some kinds what its user should know."""
+    try:
+        yield
+    except kinds as error:
+        error.add_note(note)
+        raise
 
 
 def _local_name(task_input: Json) -> str:
@@ -249,8 +322,11 @@ async def uploaded(client: AsyncClient, bars: Bars, name: str, value: Any) -> An
 
 async def cancel_all(cancel: Callable[[str], Awaitable[object]], ids: set[str]) -> None:
     """Ask for the end of what nobody waits for any more."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(CANCEL_SECONDS):
-            for one in ids:
-                with suppress(ApiError, ClientError):
-                    await cancel(one)
+
+    async def one(task_id: str) -> None:
+        with suppress(ClientError):
+            await cancel(task_id)
+
+    if ids:
+        say(f"yivideo: cancels {', '.join(sorted(ids)) if len(ids) <= _MOST_NAMED else f'{len(ids)} tasks'}")
+        await asyncio.wait({asyncio.ensure_future(one(task_id)) for task_id in ids}, timeout=CANCEL_SECONDS)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from yivideo_client.cli.failures import told
+from yivideo_client.cli.failures import Terminated, say, told
 
 if TYPE_CHECKING:
     from yivideo_client.client import AsyncClient
@@ -29,12 +31,32 @@ class Session:
         from yivideo_client.connection import resolve
 
         async def session() -> T:
-            async with AsyncClient(resolve(self.url, self.api_key, profile=self.profile)) as client:
+            connection = resolve(self.url, self.api_key, profile=self.profile)
+            async with AsyncClient(connection, on_trouble=lambda said: say(f"yivideo: {said}")) as client:
                 return await work(client)
 
         with told():
-            return asyncio.run(session())
+            return asyncio.run(_ended_by_signal(session()))
         raise AssertionError("unreachable")
+
+
+async def _ended_by_signal(work: Coroutine[Any, Any, T]) -> T:
+    """Do some work that SIGTERM ends as Ctrl-C does: what it cleans up is cleaned up. Raises Terminated."""
+    task, terminated = asyncio.ensure_future(work), False
+
+    def end() -> None:
+        nonlocal terminated
+        terminated = True
+        task.cancel()
+
+    with suppress(NotImplementedError, RuntimeError, ValueError):  # not everywhere, and in a main thread only
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if terminated:
+            raise Terminated from None
+        raise
 
 
 async def first(limit: int, listed: AsyncIterator[T]) -> list[T]:

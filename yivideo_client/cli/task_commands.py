@@ -9,8 +9,9 @@ import typer
 
 from yivideo_client.cli.options import FormatOption, TaskIdArgument
 from yivideo_client.cli.output import Format, print_facts, print_json, print_json_line, print_table
+from yivideo_client.cli.plain import plain
 from yivideo_client.cli.session import Session, first
-from yivideo_client.models import Task
+from yivideo_client.models import TERMINAL_EVENTS, Task
 
 if TYPE_CHECKING:
     from yivideo_client.client import AsyncClient
@@ -101,7 +102,8 @@ def watch(
                 print_json_line(event.data)
             else:
                 print(event_line(event.name, event.data), flush=True)
-        return last
+        # Behind the last event nothing comes, and how it ended is still asked for.
+        return last if last in TERMINAL_EVENTS else (await client.tasks.get(task_id)).status
 
     if session.run(work) in ("failed", "cancelled"):
         sys.exit(1)
@@ -114,7 +116,7 @@ def event_line(name: str, data: dict[str, Any], whose: str = "") -> str:
         said = f"{data.get('percent', 0):5.1f} %  {data.get('message') or data.get('stage') or ''}"
     else:
         said = str(data.get("message") or data.get("error") or data.get("reason") or data.get("node") or "")
-    return f"{when}  {whose}{name:<15}  {said}".rstrip()
+    return plain(f"{when}  {whose}{name:<15}  {said}".rstrip())
 
 
 @app.command()
@@ -173,9 +175,8 @@ def logs(context: typer.Context, task_id: TaskIdArgument) -> None:
     async def work(client: AsyncClient) -> None:
         async for event in client.tasks.watch(task_id):
             if event.name == "log":
-                print(
-                    f"{event.data.get('time', '')}  {event.data.get('level', '')}  {event.data.get('message', '')}"
-                )
+                said = [str(event.data.get(name, "")) for name in ("time", "level", "message")]
+                print(plain("  ".join(said)), flush=True)
 
     session.run(work)
 

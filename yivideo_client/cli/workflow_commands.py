@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from yivideo_client.cli.completion import template_names, workflow_ids
-from yivideo_client.cli.options import FormatOption
+from yivideo_client.cli.field_command import FieldCommand
+from yivideo_client.cli.options import (
+    FolderOption,
+    FormatOption,
+    JsonOption,
+    PlainFormatOption,
+    results_folder,
+)
 from yivideo_client.cli.output import (
     Format,
     local_facts,
@@ -23,6 +30,7 @@ from yivideo_client.cli.task_commands import event_line
 from yivideo_client.cli.workflow_view import facts, show
 
 if TYPE_CHECKING:
+    from yivideo_client.cli.run import Fault
     from yivideo_client.cli.workflow_run import RanWorkflow
     from yivideo_client.client import AsyncClient
     from yivideo_client.workflow_models import Template, Workflow
@@ -38,6 +46,7 @@ WorkflowIdArgument = Annotated[
 
 
 @app.command(
+    cls=FieldCommand,
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
     help="Run a template: `yivideo workflow run mended_subtitles old.srt -o out/`. Its parameters are options; "
     "`yivideo workflow run TEMPLATE --help` lists them. Several files are several workflows, and the results of each go to "
@@ -51,9 +60,7 @@ def run(
             metavar="TEMPLATE", help="For example film_to_subtitles.", autocompletion=template_names
         ),
     ],
-    folder: Annotated[
-        Path | None, typer.Option("--output-dir", "-o", help="Where results are downloaded to.")
-    ] = None,
+    folder: FolderOption = None,
     every: Annotated[
         bool, typer.Option("--all", help="Download all that its tasks stored, not its results alone.")
     ] = False,
@@ -67,11 +74,12 @@ def run(
     ] = None,
     label: Annotated[list[str] | None, typer.Option(help="name=value.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write results as JSON, a line each.")] = False,
+    form: PlainFormatOption = Format.TABLE,
+    as_json: JsonOption = False,
 ) -> None:
     """Run a template on local files, watch it, and fetch its results."""
     from yivideo_client.cli.fields import print_help
-    from yivideo_client.cli.run import Plan
+    from yivideo_client.cli.run import Fault, Plan
     from yivideo_client.cli.words import own_options, split_words
     from yivideo_client.cli.workflow_run import RUN, as_task_type
     from yivideo_client.cli.workflow_run import run as run_all
@@ -87,19 +95,29 @@ def run(
     given = {"callback": callback, "labels": dict(one.partition("=")[::2] for one in label or ()) or None}
     options = {name: value for name, value in given.items() if value is not None}
 
-    async def work(client: AsyncClient) -> tuple[list[RanWorkflow], int]:
+    async def work(client: AsyncClient) -> tuple[list[RanWorkflow | Fault], int]:
         template = await client.workflows.template(template_name)
         files, words = split_words(as_task_type(template), context.args)
+        results = results_folder(folder)
         plan = Plan(
-            template_name, files, words, folder, workflow_id, jobs, detach, options, RUN, own_options(context)
+            template_name,
+            files,
+            words,
+            results,
+            workflow_id,
+            jobs,
+            detach,
+            options,
+            RUN,
+            own_options(context),
         )
         return await run_all(client, plan, template, every=every, quiet=quiet)
 
     done, code = session.run(work)
     for one in done:
-        if as_json:
+        if as_json or form is Format.JSON:
             print_json_line(one.raw)
-        else:
+        elif not isinstance(one, Fault):
             print_facts({**facts(one.workflow), **local_facts(one.source, one.written)})
     sys.exit(code)
 

@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING
 
 from yivideo_client.cli.bars import Bars
 from yivideo_client.cli.output import with_local_files
-from yivideo_client.cli.run import Job, Plan, cancel_all, each, jobs_of, told_apart, uploaded
+from yivideo_client.cli.run import (
+    Fault,
+    Job,
+    Plan,
+    accepted,
+    cancel_all,
+    each,
+    jobs_of,
+    noted,
+    told_apart,
+    uploaded,
+)
+from yivideo_client.errors import ClientError, ConnectionFailed
 from yivideo_client.models import TERMINAL_EVENTS, Event, Json, TaskType
 from yivideo_client.workflow_models import Template, Workflow
 
@@ -51,14 +63,14 @@ def as_task_type(template: Template) -> TaskType:
 
 async def run(
     client: AsyncClient, plan: Plan, template: Template, *, every: bool, quiet: bool
-) -> tuple[list[RanWorkflow], int]:
-    """Run a plan's workflows, `jobs` at a time; returns those that completed, and the exit code.
+) -> tuple[list[RanWorkflow | Fault], int]:
+    """Run a plan's workflows, `jobs` at a time; returns in their order what came of them, and the exit code.
 
     One that fails does not stop the others. Interrupted, it cancels what is under way. `every`: download all that was stored.
     """
     work = jobs_of(plan, as_task_type(template))
     under_way = set[str]()
-    with Bars(quiet=quiet) as bars:
+    with Bars(quiet=quiet, jobs=len(work)) as bars:
         one = partial(_one, client, plan, bars, under_way, every, len(work) > 1)
         try:
             ended = await each(work, plan.jobs, bars, one)
@@ -72,18 +84,21 @@ async def _one(
     client: AsyncClient, plan: Plan, bars: Bars, under_way: set[str], every: bool, several: bool, job: Job
 ) -> RanWorkflow:
     sent = await uploaded(client, bars, job.name, job.input)
-    workflow = await client.workflows.submit(plan.task_name, sent, workflow_id=plan.task_id, **plan.options)
+    submitting = client.workflows.submit(plan.task_name, sent, workflow_id=plan.task_id, **plan.options)
+    workflow = await accepted(submitting, lambda made: under_way.add(made.workflow_id))
     if plan.detach:
         return RanWorkflow(workflow, job.source)
-    under_way.add(workflow.workflow_id)
+    at = workflow.workflow_id
     rows = Rows(bars, job.name, {task.task_id: task.key for task in workflow.tasks}, several=several)
-    workflow = await client.workflows.finish(workflow.workflow_id, rows.event)
-    under_way.discard(workflow.workflow_id)
+    with noted(f"{at} goes on: `yivideo workflow watch {at}` shows it", ConnectionFailed):
+        ended = await client.workflows.finish(at, rows.event)
+    under_way.discard(at)
     if job.folder is None:
-        return RanWorkflow(workflow, job.source)
-    return RanWorkflow(
-        workflow, job.source, await client.workflows.fetch_results(workflow, job.folder, every=every)
-    )
+        return RanWorkflow(ended, job.source)
+    fetch = f"`yivideo workflow fetch {at} {job.folder}` fetches its files"
+    with noted(f"{at} has completed: {fetch}", ClientError, OSError):
+        written = await client.workflows.fetch_results(ended, job.folder, every=every)
+    return RanWorkflow(ended, job.source, written)
 
 
 class Rows:
