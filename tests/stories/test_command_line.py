@@ -102,9 +102,10 @@ def test_the_installation_at_a_glance(stack: RunningStack) -> None:
         (["run", "ffmpeg.extract_audio", "/nonexistent.mp4"], 2, "/nonexistent.mp4: no such file here"),
         (
             ["run", "ffmpeg.extract_audio", "--video_path", "x", "--sample_rate", "1"],
-            3,
-            "/input_data/sample_rate",
+            2,
+            "--sample_rate: 1 is less than the minimum of 8000",
         ),
+        (["task", "list", "--status", "odd"], 3, "?status"),
         (["run", "ffmpeg.extract_audio", "--sample_rat", "1"], 2, "--sample_rat"),
         (["task", "get", "nobody"], 4, "TASK_NOT_FOUND"),
         (["file", "get", "no/such"], 4, "FILE_NOT_FOUND"),
