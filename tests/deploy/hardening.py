@@ -26,6 +26,7 @@ def hardening_findings(render: Render) -> Iterator[Finding]:
             *restricted_faults(workload),
             *_resources(workload),
             *_probes(workload),
+            *_spread(workload),
             *_companions(render, workload),
         )
         yield from (invalid(where, what) for what in rules)
@@ -104,6 +105,17 @@ def _probes(workload: Workload) -> Iterator[str]:
     startup = container.get("startupProbe", {})
     if startup.get("failureThreshold", 3) * startup.get("periodSeconds", 10) < 60:
         yield "less than a minute to start"
+
+
+def _spread(workload: Workload) -> Iterator[str]:
+    """Replicas that must be on hosts of their own keep away from each other, and from nobody else who may share these hosts."""
+    rules = workload.pod.get("affinity", {}).get("podAntiAffinity", {})
+    for term in rules.get("requiredDuringSchedulingIgnoredDuringExecution", []):
+        if "matchLabelKeys" in term:
+            yield "matchLabelKeys of an affinity is passed over by Kubernetes 1.30: its selector must do"
+        name = workload.labels.get("app.kubernetes.io/name")
+        if term["labelSelector"].get("matchLabels") != {"app.kubernetes.io/name": name}:
+            yield f"keeps away from {term['labelSelector']}, not from its own replicas alone"
 
 
 def _asked(probe: dict[str, object]) -> object:

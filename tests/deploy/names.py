@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
 
-from gpulock.settings import GpulockSettings
-from leases.ask import DEFAULT_POOL
-from nodekit.settings import NodeSettings
 from runtime import VERSION
 from runtime.section_names import DELIMITER, OTHER_VARIABLES, PREFIX, SECTIONS
 from runtime.settings import SettingsError
-from scheduler.settings import SchedulerSettings
 from tests.deploy.finding import Finding, invalid, not_in_code
-from tests.deploy.kustomize import ROOT
 from tests.deploy.loading import settings_classes, settings_of
 from tests.deploy.manifests import Render, Workload, selects, title
+from tests.deploy.node_names import node_findings, node_table
 from tests.deploy.secret import NAME, secret_values
 
 _NOT_OURS = frozenset({"HOME", "REDIS_PASSWORD", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES"})
@@ -28,9 +23,6 @@ _NOT_OURS = frozenset({"HOME", "REDIS_PASSWORD", "NVIDIA_VISIBLE_DEVICES", "NVID
 
 _BROUGHT = frozenset({("sentry", "dsn")})
 """Keys of Secrets that whoever installs makes by hand; deploy/k8s/README.md says so."""
-
-_NO_POOL = "none"
-"""The pool of the device that base/settings names where there is no card."""
 
 _TRIGGER_KEYS = frozenset({"scalerAddress", "node", "tasksPerReplica"})
 _CERTIFICATE_FILES = frozenset({"tls.crt", "tls.key", "ca.crt"})
@@ -60,8 +52,7 @@ def name_findings(render: Render) -> Iterator[Finding]:
         yield from (invalid(where, what) for what in _own_ports(workload))
     yield from _settings_file(render)
     yield from _services(render)
-    yield from _nodes(render)
-    yield from _pools(render)
+    yield from node_findings(render)
     yield from _scaled(render)
     yield from _monitors(render)
 
@@ -90,14 +81,10 @@ def _image(workload: Workload) -> Iterator[str]:
         yield f"image {image}:{tag}: what is here is {VERSION}"
 
 
-def node_table() -> dict[str, dict[str, Any]]:
-    """Return services/nodes.toml."""
-    return tomllib.loads((ROOT / "services" / "nodes.toml").read_text())
-
-
 def _files(workload: Workload) -> Iterator[str]:
     """Paths that a process is told must be on a volume: the root file system is read-only, and an image has none of them."""
-    for name, value in workload.environment().items():
+    # What comes out of a Secret is no path, whatever it looks like.
+    for name, value in workload.environment({}).items():
         for path in re.findall(r"(?<![\w:/.])/(?:[\w.-]+/?)+", value):
             mount = next((at for at in workload.mounts if PurePosixPath(path).is_relative_to(at)), None)
             if mount is None:
@@ -208,51 +195,6 @@ def _services(render: Render) -> Iterator[Finding]:
         )
         if not target:
             yield invalid(f"{render.name}: {title(one)}", "is about no workload")
-
-
-def _nodes(render: Render) -> Iterator[Finding]:
-    """The node table, the Deployments and what the scheduler is told are the same nodes."""
-    where = f"{render.name}: nodes"
-    table = {row["module"]: (row.get("node", name), str(row["slots"])) for name, row in node_table().items()}
-    here = {node.module: node for node in render.nodes}
-    for module in table.keys() - here.keys():
-        yield not_in_code(where, f"{module} of services/nodes.toml has no workload")
-    scheduler = render.workload("scheduler")
-    told: Mapping[str, tuple[str, ...]] = {}
-    if scheduler is not None:
-        try:
-            section = settings_of(scheduler, render, SchedulerSettings).scheduler
-            told = {node.node: node.addresses for node in section.nodes}
-        except SettingsError:
-            return  # told already
-    for module, node in here.items():
-        if module not in table:
-            continue  # told already: there is no such module
-        prefix, slots = table[module]
-        if told.get(prefix) != (f"{node.name}:7810",):
-            yield not_in_code(
-                where, f"the scheduler looks for {prefix} at {told.get(prefix)}, not at {node.name}"
-            )
-        if node.environment().get("YIVIDEO_NODE__SLOTS") != slots:
-            yield not_in_code(where, f"{node.name} has other slots than services/nodes.toml ({slots})")
-    for prefix in told.keys() - {prefix for prefix, _ in table.values()}:
-        yield not_in_code(where, f"the scheduler is told of {prefix}, which is no node")
-
-
-def _pools(render: Render) -> Iterator[Finding]:
-    """Where the lock service knows cards, each node that asks it asks in a pool that has some."""
-    lock = render.workload("gpulock")
-    try:
-        devices = settings_of(lock, render, GpulockSettings).gpulock.devices if lock else ()
-        pools = {device.pool for device in devices} - {_NO_POOL}
-        for node in render.nodes if pools else ():
-            gpu = settings_of(node, render, NodeSettings).gpu
-            pool = gpu.pool or DEFAULT_POOL
-            if gpu.lock and gpu.mode != "cpu" and pool not in pools:
-                where = f"{render.name}: {node.where}"
-                yield not_in_code(where, f"asks in the pool {pool}; there are {sorted(pools)}")
-    except SettingsError:
-        return  # told already
 
 
 def _scaled(render: Render) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ import kubernetes_validate
 from tests.deploy.finding import Finding, invalid
 from tests.deploy.manifests import Render, title
 
-VERSIONS = ("1.32", "1.36")
+VERSIONS = ("1.30", "1.36")
 """The oldest release that these manifests are for (`preStop.sleep` and gRPC probes are on by default), and a new one."""
 
 SCHEMAS = Path(__file__).resolve().parent / "schemas"
