@@ -82,8 +82,8 @@ class SchedulerSection(Section):
     """The scheduler's own settings."""
 
     redis_url: RedisUrl = SecretStr("redis://127.0.0.1:6379/0")
-    """`redis://`, `rediss://` or `unix://`; may carry a password. Or the sentinels that know which Redis is the primary:
-    `redis+sentinel://:password@host:26379,host:26379,host:26379/name/0?sentinel_password=…` (`rediss+sentinel://`: TLS to all)."""
+    """`redis://`, `rediss://` or `unix://`; may carry a password. Redis 7 or later. Or the sentinels that know which Redis is the
+    primary: `redis+sentinel://:password@host:26379,host:26379/name/0?sentinel_password=…` (`rediss+sentinel://`: TLS to all)."""
     min_replicas: int = Field(0, ge=0, le=8)
     """Replicas of Redis that must have what a client is told to be done: a submit, a cancel, a retry, a delete. With fewer the call
     is answered UNAVAILABLE. 0: an answer waits for the primary alone, and a failover can lose what it answered last."""
