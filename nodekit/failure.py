@@ -8,6 +8,7 @@ from typing import Any
 
 from runtime import context as ids
 from runtime.errors import YiVideoError
+from runtime.fault import Fault
 from runtime.rpc_errors import clip
 from yivideo.task.v1 import task_pb2
 
@@ -39,7 +40,7 @@ class TaskFailed(Exception):
 def to_task_error(error: BaseException) -> task_pb2.TaskError:
     """Describe why a task failed. What is neither ours nor the author's is INTERNAL and does not show its text."""
     match error:
-        case TaskFailed():
+        case TaskFailed() | Fault():
             found = task_pb2.TaskError(
                 code=error.code, message=error.message, retryable=error.retryable, field=error.field
             )
@@ -61,4 +62,4 @@ def to_task_error(error: BaseException) -> task_pb2.TaskError:
 
 def is_expected(error: BaseException) -> bool:
     """Whether the error explains itself, so that its traceback would only be noise in the log."""
-    return isinstance(error, TaskFailed | YiVideoError)
+    return isinstance(error, TaskFailed | Fault | YiVideoError)

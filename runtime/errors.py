@@ -348,8 +348,9 @@ def _classes(root: type[YiVideoError]) -> Iterable[type[YiVideoError]]:
 
 
 def class_by_code() -> dict[str, type[YiVideoError]]:
-    """Return every error class by its code (Internal stands for the root's code)."""
-    kinds: list[type[YiVideoError]] = [*_classes(YiVideoError), Internal]
+    """Return every error class by its code (Internal stands for the root's code); one that only inherits a code stands for none."""
+    own = [kind for kind in _classes(YiVideoError) if "code" in vars(kind)]
+    kinds: list[type[YiVideoError]] = [*own, Internal]
     return {kind.code: kind for kind in kinds}
 
 

@@ -1,12 +1,14 @@
 """What can be wrong with a recording or with a request about it, each with a stable code.
 
-The working modules raise `SpeechFault` and know nothing of tasks; `node.py` turns it into the task's failure. What can be wrong
-with the file itself is in `media.faults`.
+The working modules raise `SpeechFault` and know nothing of tasks; one that passes the task's function is its failure. What can be
+wrong with the file itself is in `media.faults`.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
+
+from runtime.fault import Fault
 
 
 class FaultCode(StrEnum):
@@ -28,15 +30,5 @@ class FaultCode(StrEnum):
     """A GPU was asked for where the engine finds none."""
 
 
-class SpeechFault(Exception):
-    """One thing that is wrong; `field` is the JSON pointer of the input field at fault."""
-
-    def __init__(self, code: FaultCode, message: str, field: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.field = field
-
-    def __reduce__(self) -> tuple[type[SpeechFault], tuple[FaultCode, str, str]]:
-        # A worker process sends its exceptions by pickle, which would call the class with the message alone.
-        return SpeechFault, (self.code, self.message, self.field)
+class SpeechFault(Fault[FaultCode]):
+    """One thing that is wrong with a recording or a request about it."""

@@ -23,7 +23,6 @@ from nodekit import Node, TaskContext, TaskFailed, WarmModel, through_deaths
 from nodekit.models import model_store
 from services.asr.checkpoints import Progressed, from_checkpoint, to_checkpoint
 from services.asr.engines import Choice, choose, has_cuda, installed_engines
-from services.asr.faults import SpeechFault
 from services.asr.feed import Feed
 from services.asr.figures import AUDIO_SECONDS, DROPPED_WORDS, LOAD_SECONDS, REAL_TIME_FACTOR
 from services.asr.inputs import TranscribeAudioInput
@@ -275,7 +274,7 @@ def _fingerprint(request: TranscribeAudioInput, choice: Choice, sound: Sound) ->
 
 @contextmanager
 def _faults() -> Iterator[None]:
-    """Turn what an engine says of the recording into the task's failure."""
+    """Turn what is wrong with the recording into the task's failure."""
     try:
         yield
     except MediaFault as fault:
@@ -284,5 +283,3 @@ def _faults() -> Iterator[None]:
         raise TaskFailed(
             fault.code.value, fault.message, fault.retryable, "" if fault.retryable else field
         ) from fault
-    except SpeechFault as fault:
-        raise TaskFailed(fault.code.value, fault.message, field=fault.field) from fault

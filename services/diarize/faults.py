@@ -1,8 +1,10 @@
-"""What can be wrong with a request about speakers, each with a stable code; `node.py` turns it into the task's failure."""
+"""What can be wrong with a request about speakers, each with a stable code."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+
+from runtime.fault import Fault
 
 
 class FaultCode(StrEnum):
@@ -18,15 +20,5 @@ class FaultCode(StrEnum):
     """The RTTM has turns of several recordings, and none of them is named."""
 
 
-class DiarizationFault(Exception):
-    """One thing that is wrong; `field` is the JSON pointer of the input field at fault."""
-
-    def __init__(self, code: FaultCode, message: str, field: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.field = field
-
-    def __reduce__(self) -> tuple[type[DiarizationFault], tuple[FaultCode, str, str]]:
-        # A worker process sends its exceptions by pickle, which would call the class with the message alone.
-        return DiarizationFault, (self.code, self.message, self.field)
+class DiarizationFault(Fault[FaultCode]):
+    """One thing that is wrong with a request about speakers."""

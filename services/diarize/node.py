@@ -19,7 +19,6 @@ from nodekit.models import model_store
 from services.diarize import jobs
 from services.diarize.engine import Step, Wanted
 from services.diarize.engines import CAMPPLUS, SEGMENTATION, Choice, choose
-from services.diarize.faults import DiarizationFault
 from services.diarize.inputs import (
     AssignSpeakersInput,
     DiarizeSpeakersInput,
@@ -182,7 +181,7 @@ def _statistics(outcome: jobs.Outcome, load_seconds: float, *, warm: bool) -> Ru
 
 @contextmanager
 def _faults() -> Iterator[None]:
-    """Turn what is wrong with media or files into the task's failure."""
+    """Turn what is wrong with media into the task's failure."""
     try:
         yield
     except MediaFault as fault:
@@ -196,5 +195,3 @@ def _faults() -> Iterator[None]:
         raise TaskFailed(
             fault.code.value, fault.message, fault.retryable, "" if fault.retryable else field
         ) from fault
-    except DiarizationFault as fault:
-        raise TaskFailed(fault.code.value, fault.message, field=fault.field) from fault

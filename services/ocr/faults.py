@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from runtime.fault import Fault
+
 
 class FaultCode(StrEnum):
     """The codes that a client may rely on; they never change their meaning."""
@@ -46,15 +48,5 @@ class FaultCode(StrEnum):
     """The engine finds no GPU where it is set to use one."""
 
 
-class OcrFault(Exception):
-    """One thing that is wrong; `field` is the JSON pointer of the input field at fault."""
-
-    def __init__(self, code: FaultCode, message: str, field: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.field = field
-
-    def __reduce__(self) -> tuple[type[OcrFault], tuple[FaultCode, str, str]]:
-        # A worker process sends its exceptions by pickle, which would call the class with the message alone.
-        return OcrFault, (self.code, self.message, self.field)
+class OcrFault(Fault[FaultCode]):
+    """One thing that is wrong with a film, a picture or a request about them."""

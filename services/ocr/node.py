@@ -5,15 +5,12 @@ A task here has the engine's worker decode and read the film, tells watchers eac
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from nodekit import MediaKind, Node, TaskContext, TaskFailed
+from nodekit import MediaKind, Node, TaskContext
 from services.ocr import steps
 from services.ocr.engines import Choice, engine_for, published
 from services.ocr.extraction import Extraction, texts_of
-from services.ocr.faults import OcrFault
 from services.ocr.inputs import ExtractSubtitlesInput
 from services.ocr.outputs import ExtractSubtitlesOutput
 from services.ocr.reading_items import Options, Result
@@ -37,24 +34,14 @@ from services.ocr.view import View
 node = Node("paddleocr", slots=1, engines=published)
 
 
-@contextmanager
-def _faults() -> Iterator[None]:
-    try:
-        yield
-    except OcrFault as fault:
-        raise TaskFailed(fault.code, fault.message, field=fault.field) from None
-
-
 @node.task("paddleocr.extract_subtitles", gpu=True, timeout_seconds=24 * 3600, reuse_field="json_file")
 async def extract_subtitles(request: ExtractSubtitlesInput, context: TaskContext) -> ExtractSubtitlesOutput:
     """Reads the subtitles that are burned into a film's picture."""
-    with _faults():
-        choice = await engine_for(request.engine, context)
+    choice = await engine_for(request.engine, context)
     film = await context.fetch(request.video_path, kind=MediaKind.VIDEO)
     options = _options(request)
     extraction = Extraction(context, film, options, choice, partial_on_cancel=request.partial_on_cancel)
-    with _faults():
-        result = await extraction.read()
+    result = await extraction.read()
     await context.progress(97, "writing")
     folder = context.output_directory("subtitles")
     paths = await context.call(write_files, result, folder, film.stem, request.formats)
@@ -66,8 +53,7 @@ async def detect_subtitle_area(
     request: DetectSubtitleAreaInput, context: TaskContext
 ) -> DetectSubtitleAreaOutput:
     """Finds where subtitles stand in pictures of a film."""
-    with _faults():
-        return await steps.detect_subtitle_area(request, context)
+    return await steps.detect_subtitle_area(request, context)
 
 
 @node.task("paddleocr.create_stitched_images", reuse_field="multi_frames_path")
@@ -75,15 +61,13 @@ async def create_stitched_images(
     request: CreateStitchedImagesInput, context: TaskContext
 ) -> CreateStitchedImagesOutput:
     """Puts the strips of many frames into few pictures."""
-    with _faults():
-        return await steps.create_stitched_images(request, context)
+    return await steps.create_stitched_images(request, context)
 
 
 @node.task("paddleocr.perform_ocr", gpu=True, timeout_seconds=3600, reuse_field="ocr_results_path")
 async def perform_ocr(request: PerformOcrInput, context: TaskContext) -> PerformOcrOutput:
     """Reads stitched strips: what each frame says."""
-    with _faults():
-        return await steps.perform_ocr(request, context)
+    return await steps.perform_ocr(request, context)
 
 
 @node.task("paddleocr.postprocess_and_finalize", reuse_field="srt_file")
@@ -91,15 +75,13 @@ async def postprocess_and_finalize(
     request: PostprocessAndFinalizeInput, context: TaskContext
 ) -> PostprocessAndFinalizeOutput:
     """Makes subtitles of what frames say."""
-    with _faults():
-        return await steps.postprocess_and_finalize(request, context)
+    return await steps.postprocess_and_finalize(request, context)
 
 
 @node.task("paddleocr.read_images", gpu=True, reuse_field="json_file")
 async def read_images(request: ReadImagesInput, context: TaskContext) -> ReadImagesOutput:
     """Reads the text in pictures."""
-    with _faults():
-        return await steps.read_images(request, context)
+    return await steps.read_images(request, context)
 
 
 def _options(request: ExtractSubtitlesInput) -> Options:

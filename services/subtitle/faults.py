@@ -1,11 +1,13 @@
 """What can be wrong with subtitles or with a request about them, each with a stable code.
 
-The working modules raise `SubtitleFault` and know nothing of tasks; `node.py` turns it into the task's failure.
+The working modules raise `SubtitleFault` and know nothing of tasks; one that passes the task's function is its failure.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
+
+from runtime.fault import Fault
 
 
 class FaultCode(StrEnum):
@@ -35,15 +37,5 @@ class FaultCode(StrEnum):
     """The JMESPath expression is none, or finds nothing of use."""
 
 
-class SubtitleFault(Exception):
-    """One thing that is wrong; `field` is the JSON pointer of the input field at fault."""
-
-    def __init__(self, code: FaultCode, message: str, field: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.field = field
-
-    def __reduce__(self) -> tuple[type[SubtitleFault], tuple[FaultCode, str, str]]:
-        # A worker process sends its exceptions by pickle, which would call the class with the message alone.
-        return SubtitleFault, (self.code, self.message, self.field)
+class SubtitleFault(Fault[FaultCode]):
+    """One thing that is wrong with subtitles or a request about them."""

@@ -22,7 +22,7 @@ from services.subtitle.film_outputs import (
     FoundTrack,
     MuxSubtitlesOutput,
 )
-from services.subtitle.offer import faults, node
+from services.subtitle.offer import node
 from services.subtitle.rework import write_cues
 from services.subtitle.sources import Source, load_document
 from subtitles.encoding import decode
@@ -155,7 +155,6 @@ def _progress(context: TaskContext) -> Callable[[float], Awaitable[None]]:
 def _faults() -> Iterator[None]:
     """Turn a fault of a film or of subtitles into the task's failure."""
     try:
-        with faults():
-            yield
+        yield
     except MediaFault as fault:
         raise TaskFailed(fault.code.value, fault.message, fault.retryable, "/video_path") from None

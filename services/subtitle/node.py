@@ -30,7 +30,6 @@ from services.subtitle.inputs import (
     RetimingInput,
     SegmentSubtitlesInput,
 )
-from services.subtitle.offer import faults
 from services.subtitle.offer import node as node
 from services.subtitle.outputs import (
     CharacterLimit,
@@ -81,8 +80,7 @@ async def generate_subtitle_files(
     )
     await context.progress(10, "reading")
     folder = context.output_directory("subtitles")
-    with faults():
-        made = await context.call(production.produce, transcript, speakers, folder, wanted)
+    made = await context.call(production.produce, transcript, speakers, folder, wanted)
     await context.progress(80, "storing")
     stored = {key: await context.store(path, name=path.name) for key, path in made.files.items()}
     speaker_json = stored.pop("speaker_json", None)
@@ -104,8 +102,7 @@ async def merge_speaker_segments(request: MergeSpeakerSegmentsInput, context: Ta
     """Gives each segment of a transcript its speaker, and cuts it where the speaker changes."""
     transcript, speakers = await _both(request, context)
     target = context.output_path("merged_segments.json")
-    with faults():
-        merged = await context.call(merging.merge_segments, transcript, speakers, target, request.max_gap)
+    merged = await context.call(merging.merge_segments, transcript, speakers, target, request.max_gap)
     return await _merged(merged, target, transcript, context)
 
 
@@ -117,8 +114,7 @@ async def merge_with_word_timestamps(
     transcript, speakers = await _both(request, context)
     target = context.output_path("merged_segments.json")
     nearest = request.rule == "keep_words"
-    with faults():
-        merged = await context.call(merging.merge_words, transcript, speakers, target, nearest=nearest)
+    merged = await context.call(merging.merge_words, transcript, speakers, target, nearest=nearest)
     return await _merged(merged, target, transcript, context)
 
 
@@ -130,10 +126,9 @@ async def merge_speaker_based_subtitles(
     transcript, speakers = await _both(request, context)
     target = context.output_path("merged_segments.json")
     keep_all = request.rule == "keep_words"
-    with faults():
-        merged = await context.call(
-            merging.merge_turns, transcript, speakers, target, request.overlap_threshold, keep_all=keep_all
-        )
+    merged = await context.call(
+        merging.merge_turns, transcript, speakers, target, request.overlap_threshold, keep_all=keep_all
+    )
     empty = sum(not entry["words"] for entry in merged.entries)
     return MergeSpeakerBasedSubtitlesOutput(
         merged_segments_file=await context.store(target),
@@ -164,8 +159,7 @@ async def prepare_tts_segments(
         keep_words=request.rule == "keep_words",
     )
     target = context.output_path("prepared_segments.json")
-    with faults():
-        entries, before = await context.call(merging.prepare_segments, source, target, lengths)
+    entries, before = await context.call(merging.prepare_segments, source, target, lengths)
     summary = PrepareSummary(
         original_segments_count=before, prepared_segments_count=len(entries), data_source=source.name
     )
@@ -183,13 +177,12 @@ async def segment_subtitles(request: SegmentSubtitlesInput, context: TaskContext
     """Cuts a running text into sentences, and these into lines of a length."""
     words = [word.model_dump() for word in request.words]
     text = request.subtitle_text or ""
-    with faults():
-        if request.subtitle_file is not None:
-            path = await context.fetch(request.subtitle_file, kind=MediaKind.DATA)
-            text, words = await _queried(path, request, context)
-        target = context.output_path("segmented.srt" if words else "segmented.txt")
-        sentences = context.output_path("sentences.txt")
-        cut = await context.call(rework.cut_text, text, words, request.max_chars, target, sentences)
+    if request.subtitle_file is not None:
+        path = await context.fetch(request.subtitle_file, kind=MediaKind.DATA)
+        text, words = await _queried(path, request, context)
+    target = context.output_path("segmented.srt" if words else "segmented.txt")
+    sentences = context.output_path("sentences.txt")
+    cut = await context.call(rework.cut_text, text, words, request.max_chars, target, sentences)
     target = target if target.exists() else target.with_suffix(".txt")
     return SegmentSubtitlesOutput(
         segmented_subtitle_file=await context.store(target),
@@ -221,8 +214,7 @@ async def rebuild_subtitle_with_words(
         text = await context.call(_read_text, path)
     target = context.output_path("optimized_segments.json")
     report = context.output_path("alignment_report.json") if request.report else None
-    with faults():
-        count, ratio = await context.call(rework.rebuild, transcript, text, target, report, field)
+    count, ratio = await context.call(rework.rebuild, transcript, text, target, report, field)
     return RebuildSubtitleOutput(
         optimized_segments_file=await context.store(target),
         report_file=await context.store(report) if report else None,
@@ -246,19 +238,18 @@ async def fix_subtitles(request: FixSubtitlesInput, context: TaskContext) -> Fix
         readable=request.readable,
         shot_changes=tuple(sorted(request.shot_changes)),
     )
-    with faults():
-        speech = await fetch_speech(request, context)
-        done = await context.call(
-            rework.repair_file,
-            source,
-            list(targets.values()),
-            report,
-            options,
-            request.overrides(),
-            _retiming(request),
-            speech,
-            speakers=request.with_speakers,
-        )
+    speech = await fetch_speech(request, context)
+    done = await context.call(
+        rework.repair_file,
+        source,
+        list(targets.values()),
+        report,
+        options,
+        request.overrides(),
+        _retiming(request),
+        speech,
+        speakers=request.with_speakers,
+    )
     stored = {form: await context.store(path) for form, path in targets.items()}
     return FixSubtitlesOutput(
         fixed_subtitle_path=stored[request.output_format],
@@ -281,15 +272,14 @@ async def convert_subtitles(request: ConvertSubtitlesInput, context: TaskContext
     source = await fetch_file(request.subtitle_path, "/subtitle_path", context, request.encoding)
     base = base_of(request.output_filename) or stem_of(source, "subtitle")
     targets = {form: context.output_path(f"{base}.{form}") for form in dict.fromkeys(request.output_formats)}
-    with faults():
-        count, form, encoding = await context.call(
-            rework.convert_file,
-            source,
-            list(targets.values()),
-            _retiming(request),
-            AssStyle(font=request.font),
-            speakers=request.with_speakers,
-        )
+    count, form, encoding = await context.call(
+        rework.convert_file,
+        source,
+        list(targets.values()),
+        _retiming(request),
+        AssStyle(font=request.font),
+        speakers=request.with_speakers,
+    )
     stored = {name: await context.store(path) for name, path in targets.items()}
     return ConvertSubtitlesOutput(
         subtitle_path=next(iter(stored.values())),
@@ -306,8 +296,7 @@ async def compare_subtitles(request: CompareSubtitlesInput, context: TaskContext
     reference = await fetch_file(request.reference_path, "/reference_path", context)
     hypothesis = await fetch_file(request.subtitle_path, "/subtitle_path", context)
     report = context.output_path("comparison.json")
-    with faults():
-        scores = await context.call(rework.compare_files, reference, hypothesis, report)
+    scores = await context.call(rework.compare_files, reference, hypothesis, report)
     return CompareSubtitlesOutput(report_path=await context.store(report), **scores)
 
 

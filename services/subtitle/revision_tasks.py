@@ -15,7 +15,7 @@ from language_models import ModelFault, configured, lacking, llm_settings, open_
 from nodekit import MediaKind, TaskContext, TaskFailed
 from services.subtitle import revision_work
 from services.subtitle.fetching import fetch_file, fetch_transcript, stem_of
-from services.subtitle.offer import faults, node
+from services.subtitle.offer import node
 from services.subtitle.reviser import Reviser, Use, begin
 from services.subtitle.revision_inputs import (
     AiOptimizeSubtitlesInput,
@@ -72,8 +72,7 @@ async def correct_subtitles(request: CorrectSubtitlesInput, context: TaskContext
         if request.fix
         else None,
     )
-    with faults():
-        prepared = await context.call(revision_work.prepare, source, by_rule)
+    prepared = await context.call(revision_work.prepare, source, by_rule)
     asking = Correction(request.language, request.instructions, tuple(request.terms))
     result = await _revise(prepared, asking, wanted, context)
     target = context.output_path(f"{stem_of(source, 'subtitle')}_corrected_by_ai.srt")
@@ -113,9 +112,8 @@ async def ai_optimize_subtitles(
             optimized_file_path=None, original_file_path=source.name, provider_used=""
         )
     began = time.monotonic()
-    with faults():
-        by_rule = ByRule(terms=tuple(request.terms), fillers=True)
-        prepared = await context.call(revision_work.prepare, source, by_rule)
+    by_rule = ByRule(terms=tuple(request.terms), fillers=True)
+    prepared = await context.call(revision_work.prepare, source, by_rule)
     asking = Optimization(request.language, request.instructions, tuple(request.terms))
     result = await _revise(prepared, asking, wanted, context)
     commands: Counter[str] = asking.applied
@@ -150,8 +148,7 @@ async def ai_optimize_text(request: AiOptimizeTextInput, context: TaskContext) -
     """Corrects a transcript's whole text, sentence by sentence, without losing a word of it."""
     source = await fetch_transcript(request, context)
     style = request.system_prompt_override + await _prompt_file(request.prompt_file_path, context)
-    with faults():
-        prepared = await context.call(revision_work.prepare_text, source, ByRule(terms=tuple(request.terms)))
+    prepared = await context.call(revision_work.prepare_text, source, ByRule(terms=tuple(request.terms)))
     asking = Correction(request.language, style, tuple(request.terms))
     result = await _revise(prepared, asking, request, context)
     target = context.output_path(f"{stem_of(source, 'transcript')}_optimized.txt")
@@ -183,15 +180,14 @@ async def translate_subtitles(
     source = await fetch_transcript(request, context)
     source_language = "" if request.source_language == "auto" else request.source_language
     style = request.style + await _prompt_file(request.prompt_file_path, context)
-    with faults():
-        prepared, limits = await context.call(
-            revision_work.prepare_translation,
-            source,
-            request.target_language,
-            request.cps_limit,
-            request.cpl_limit,
-            request.max_lines,
-        )
+    prepared, limits = await context.call(
+        revision_work.prepare_translation,
+        source,
+        request.target_language,
+        request.cps_limit,
+        request.cpl_limit,
+        request.max_lines,
+    )
     asking = Translating(Translation(request.target_language, source_language, request.glossary), style)
     result = await _revise(prepared, asking, request, context, needs_model=True)
     if request.on_failure == "fail":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from runtime.fault import Fault
+
 
 class FaultCode(StrEnum):
     """The codes that a client may rely on; they never change their meaning."""
@@ -26,16 +28,5 @@ class FaultCode(StrEnum):
     """`verify`: what was heard is not the text; it was cut off, repeated or garbled."""
 
 
-class TtsFault(Exception):
-    """One thing that is wrong; `field` is the JSON pointer of the input field at fault."""
-
-    def __init__(self, code: FaultCode, message: str, field: str = "", retryable: bool = False) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.field = field
-        self.retryable = retryable
-
-    def __reduce__(self) -> tuple[type[TtsFault], tuple[FaultCode, str, str, bool]]:
-        # A worker process sends its exceptions by pickle, which would call the class with the message alone.
-        return TtsFault, (self.code, self.message, self.field, self.retryable)
+class TtsFault(Fault[FaultCode]):
+    """One thing that is wrong with a text, a voice or the speech that came out."""

@@ -7,15 +7,12 @@ loudness and form, and has it heard again when asked. A worker that dies is repl
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nodekit import MediaKind, Node, TaskContext, TaskFailed
+from nodekit import MediaKind, Node, TaskContext
 from services.tts import casting, catalogue, passages, references
 from services.tts.dubbing import dub
-from services.tts.faults import TtsFault
 from services.tts.inputs import AskInput, GenerateSpeechInput
 from services.tts.line_inputs import SpeakLinesInput
 from services.tts.line_outputs import SpeakLinesOutput
@@ -34,12 +31,11 @@ node = Node("indextts", slots=1, engines=casting.available)
 @node.task("indextts.generate_speech", gpu=True, reuse_field="audio_path")
 async def generate_speech(request: GenerateSpeechInput, context: TaskContext) -> GenerateSpeechOutput:
     """Speaks a text, in the voice, length, loudness and form asked for."""
-    with _faults():
-        reference = await _reference(request, context)
-        emotion = await _emotion(request, context)
-        speech = Speech(request, context, await asyncio.to_thread(passages.cut, request, reference, emotion))
-        await speech.speak()
-        return await publish(request, context, speech)
+    reference = await _reference(request, context)
+    emotion = await _emotion(request, context)
+    speech = Speech(request, context, await asyncio.to_thread(passages.cut, request, reference, emotion))
+    await speech.speak()
+    return await publish(request, context, speech)
 
 
 async def _reference(request: GenerateSpeechInput, context: TaskContext) -> Path | None:
@@ -73,8 +69,7 @@ async def _emotion(request: GenerateSpeechInput, context: TaskContext) -> dict[s
 @node.task("indextts.speak_lines", timeout_seconds=14_400, reuse_field="audio_path")
 async def speak_lines(request: SpeakLinesInput, context: TaskContext) -> SpeakLinesOutput:
     """Speaks the lines of a film, each in its speaker's voice and in its time, on one track that is as long as the film."""
-    with _faults():
-        return await dub(request, context)
+    return await dub(request, context)
 
 
 @node.task("indextts.list_voice_presets")
@@ -103,12 +98,3 @@ async def health_check(request: AskInput, context: TaskContext) -> HealthCheckOu
         model="ready" if kokoro else "missing",
         gpu_lock="not_used",
     )
-
-
-@contextmanager
-def _faults() -> Iterator[None]:
-    """Turn a fault of the work into the task's failure."""
-    try:
-        yield
-    except TtsFault as fault:
-        raise TaskFailed(fault.code, fault.message, retryable=fault.retryable, field=fault.field) from None

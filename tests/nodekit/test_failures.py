@@ -16,6 +16,7 @@ from tests.nodekit.conftest import NodeFactory
         ("not_found", "FILE_NOT_FOUND", False, "a/b"),
         ("worker_raises", "WORKER_SAYS_NO", True, "not today"),
         ("worker_dies", "WORKER_DIED", True, "signal 9"),
+        ("fault", "TOY_BROKEN", True, "spring"),
         ("wrong_type", "INTERNAL", False, "request id"),
         ("large", "OUTPUT_TOO_LARGE", False, "1 MiB"),
     ],
@@ -34,9 +35,10 @@ async def test_failure_has_a_code(
 
 
 async def test_failure_names_the_field(start_node: NodeFactory) -> None:
-    """The input field at fault travels with the error."""
+    """The input field at fault travels with the error, out of a worker process too."""
     node = await start_node()
-    assert (await node.run("toy.fail", {"how": "task_failed"})).error.field == "/how"
+    for how in ("task_failed", "fault"):
+        assert (await node.run("toy.fail", {"how": how})).error.field == "/how"
 
 
 async def test_a_dead_worker_harms_nobody_else(start_node: NodeFactory) -> None:

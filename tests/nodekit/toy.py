@@ -7,6 +7,7 @@ import ctypes
 import errno
 import hashlib
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pydantic import Field
 
 from nodekit import MediaRef, Node, TaskContext, TaskFailed, TaskInput, TaskOutput, serve
 from runtime.errors import FileNotFound, Unavailable
+from runtime.fault import Fault
 
 node = Node("toy", slots=4, engines=["sh/1"])
 
@@ -202,6 +204,21 @@ def raise_in_worker() -> None:
     raise TaskFailed("WORKER_SAYS_NO", "not today", retryable=True)
 
 
+class ToyCode(StrEnum):
+    """What can be wrong in the working code of this node."""
+
+    TOY_BROKEN = "TOY_BROKEN"
+
+
+class ToyFault(Fault[ToyCode]):
+    """What the working code raises, which knows no task."""
+
+
+def find_fault() -> None:
+    """Raise in a worker what the working code raises."""
+    raise ToyFault(ToyCode.TOY_BROKEN, "its spring is gone", "/how", retryable=True)
+
+
 def die_in_worker() -> None:
     """Die as a process does that the kernel kills for its memory."""
     os.kill(os.getpid(), 9)
@@ -223,6 +240,8 @@ async def fail(request: FailInput, context: TaskContext) -> EchoOutput:
             await context.call(raise_in_worker)
         case "worker_dies":
             await context.call(die_in_worker)
+        case "fault":
+            await context.call(find_fault)
         case "wrong_type":
             return Nothing()  # type: ignore[return-value]
         case "skip":

@@ -82,6 +82,17 @@ async def test_every_error_crosses_the_wire_as_itself(kind: type[errors.YiVideoE
     )  # fmt: skip
 
 
+def test_a_kind_without_a_code_of_its_own_stands_for_none() -> None:
+    """Whoever tells two causes of one code apart by a class of theirs changes nothing for those who read the code."""
+    before = errors.class_by_code()
+
+    class Worse(errors.WrongState):
+        """Inherits its code."""
+
+    assert errors.class_by_code() == before
+    assert before[Worse.code] is errors.WrongState
+
+
 @pytest.mark.parametrize("method", ["GetTask", "WatchTask"])
 async def test_bytes_that_are_no_message_are_the_callers_fault(method: str) -> None:
     """What cannot be read as the call's request is INVALID_ARGUMENT with a stable code, for unary and streaming calls."""
