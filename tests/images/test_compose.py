@@ -91,6 +91,14 @@ def test_the_node_that_reads_can_come_out_of_another_image() -> None:
         assert services["ocr"].volumes["/models"]
 
 
+def test_pages_name_the_images_that_there_are() -> None:
+    """Commands that are copied must find what `make images` has made: a version that has passed finds nothing."""
+    for page in ("docs/compose.md", "deploy/images/README.md", "deploy/k8s/README.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        named = set(re.findall(r"yivideo-[$\w{}]+:(\d+\.\d+\.\d+)", text))
+        assert named == {VERSION}, page
+
+
 def test_every_variable_is_read_by_the_process_that_it_is_given_to(services: dict[str, Service]) -> None:
     """A name that no settings class has would be a setting that quietly is none."""
     for service in services.values():
