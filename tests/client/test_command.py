@@ -205,6 +205,33 @@ async def test_every_outcome_is_a_line_of_json(
     assert {one["local_input"] for one in lines} == {str(tmp_path / "a")}
 
 
+async def test_an_outcome_is_written_when_it_has_come(
+    server: ScriptedServer, gateway: Gateway, tmp_path: Path
+) -> None:
+    """Into a pipe each goes at once, while others are under way: an hour's work that is then broken off has told what was done."""
+    (tmp_path / "a").write_bytes(b"a")
+    files = [str(tmp_path / "a")] * 3
+    first = asyncio.Event()
+
+    async def one_ends(request: web.Request) -> web.StreamResponse:
+        if request.method == "HEAD":
+            return web.Response(headers={"Content-Length": "1"})
+        if request.method == "POST" and not first.is_set():
+            first.set()
+            return web.json_response({"code": "REFUSED", "detail": "not this one"}, status=400)
+        return await gateway(request)
+
+    server.handler = one_ends
+    process = await started(server, "run", "n.t", *files, "--jobs", "3", "--json")
+    assert process.stdout is not None
+    async with asyncio.timeout(30):
+        assert orjson.loads(await process.stdout.readline())["error"]["code"] == "REFUSED"
+        await gateway.watched.wait()
+        process.send_signal(signal.SIGTERM)
+        await process.communicate()
+    assert process.returncode == 143 and gateway.cancelled.is_set()
+
+
 async def test_how_an_ended_task_ended_is_asked_for(server: ScriptedServer, gateway: Gateway) -> None:
     """Watched from behind its last event, one that was cancelled has the exit code of one."""
 

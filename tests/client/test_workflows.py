@@ -142,7 +142,9 @@ async def test_an_interrupted_run_cancels_its_workflow(server: ScriptedServer, c
 
     server.handler = answer
     plan = Plan("mended_subtitles", [], ["--subtitles", "a.srt"])
-    command = asyncio.create_task(run(client, plan, template("mended_subtitles"), every=False, quiet=True))
+    command = asyncio.create_task(
+        run(client, plan, template("mended_subtitles"), print, every=False, quiet=True)
+    )
     async with asyncio.timeout(10):
         await watching.wait()
         command.cancel()

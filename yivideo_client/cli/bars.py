@@ -55,6 +55,7 @@ class Bars:
                 TimeElapsedColumn(),
                 TextColumn("{task.fields[note]}", markup=False),
                 console=Console(stderr=True),
+                redirect_stdout=sys.stdout.isatty(),  # what goes into a pipe is data, and goes there
             )
             self._rich.start()
             if self._jobs > _MOST_ROWS:

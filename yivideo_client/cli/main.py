@@ -31,7 +31,7 @@ from yivideo_client.cli.output import (
 from yivideo_client.cli.session import Session
 
 if TYPE_CHECKING:
-    from yivideo_client.cli.run import Fault, Ran
+    from yivideo_client.cli.run import Ran
     from yivideo_client.client import AsyncClient
     from yivideo_client.models import TaskType
 
@@ -119,22 +119,22 @@ def run(
     }
     options = {name: value for name, value in options.items() if value is not None}
 
-    async def work(client: AsyncClient) -> tuple[list[Ran | Fault], int]:
+    async def work(client: AsyncClient) -> int:
         task_type = await task_type_named(client, task_name)
         files, words = split_words(task_type, context.args)
         results = results_folder(folder)
         plan = Plan(
             task_name, files, words, results, task_id, jobs, detach, options, own=own_options(context)
         )
-        return await run(client, plan, task_type, quiet=quiet)
+        return await run(client, plan, task_type, write, quiet=quiet)
 
-    done, code = session.run(work)
-    for one in done:
+    def write(one: Ran | Fault) -> None:
         if as_json or form is Format.JSON:
             print_json_line(one.raw)
         elif not isinstance(one, Fault):
             print_facts({**facts(one.task), **local_facts(one.source, one.written)})
-    sys.exit(code)
+
+    sys.exit(session.run(work))
 
 
 @app.command()

@@ -80,6 +80,7 @@ def print_facts(facts: Mapping[str, object]) -> None:
     width = max(map(len, facts), default=0)
     for name, value in facts.items():
         print(f"{name:<{width}}  {_cell(value)}")
+    sys.stdout.flush()
 
 
 def local_facts(source: str, written: Sequence[Path]) -> dict[str, object]:

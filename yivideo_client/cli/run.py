@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from yivideo_client import errors
 from yivideo_client.cli.bars import Bars
-from yivideo_client.cli.failures import UsageError, exit_code, say, tell
+from yivideo_client.cli.failures import LOCAL_FILE, UNAVAILABLE, UsageError, exit_code, say, tell
 from yivideo_client.cli.fields import RUN, as_input, input_file_field, parse
 from yivideo_client.cli.output import with_local_files
 from yivideo_client.cli.schema_check import faults
@@ -30,6 +31,8 @@ T = TypeVar("T")
 CANCEL_SECONDS = 5.0
 """How long an interrupted command tries to cancel its tasks."""
 _MOST_NAMED = 4
+_UNCODED = {UNAVAILABLE: "UNAVAILABLE", LOCAL_FILE: "LOCAL_FILE"}
+"""What stands as the code of an error that no server told."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class Fault:
     def raw(self) -> Json:
         """What is known of it: the server's record where it came so far."""
         ended = getattr(self.error, "task", None) or getattr(self.error, "workflow", None)
-        code = str(getattr(self.error, "code", "") or type(self.error).__name__)
+        code = str(getattr(self.error, "code", "") or _UNCODED.get(exit_code(self.error), "CLIENT"))
         said = getattr(self.error, "message", "") or str(self.error)
         record = ended.raw if ended else {"status": "refused", "error": {"code": code, "message": said}}
         return with_local_files(record, self.source, ())
@@ -189,11 +192,12 @@ def folder_names(files: Sequence[str]) -> list[str]:
 
 
 async def run(
-    client: AsyncClient, plan: Plan, task_type: TaskType, *, quiet: bool
-) -> tuple[list[Ran | Fault], int]:
-    """Run a plan's tasks, `jobs` at a time; returns in their order what came of them, and the exit code.
+    client: AsyncClient, plan: Plan, task_type: TaskType, show: Callable[[Ran | Fault], None], *, quiet: bool
+) -> int:
+    """Run a plan's tasks, `jobs` at a time, and have what came of each shown; returns the exit code.
 
-    One that fails does not stop the others. Interrupted, it cancels what is under way.
+    One that fails does not stop the others. Interrupted, it cancels what is under way. Into a pipe or a file each is shown when it
+    has ended, so that nothing is lost of an hour's work; on a terminal in their order, behind the progress.
     """
     work = jobs_of(plan, task_type)
     loading = asyncio.create_task(
@@ -202,53 +206,66 @@ async def run(
     under_way = set[str]()
     with Bars(quiet=quiet, jobs=len(work)) as bars:
         if plan.detach and len(work) > 1:
-            return await _submit_all(client, plan, bars, work)
+            return await _submit_all(client, plan, bars, work, show)
+        at_once = None if sys.stdout.isatty() else show
         try:
-            ended = await each(work, plan.jobs, bars, partial(_one, client, plan, bars, under_way))
-        except asyncio.CancelledError:
+            ended = await each(work, plan.jobs, bars, partial(_one, client, plan, bars, under_way), at_once)
+        except BaseException:
             await cancel_all(client.tasks.cancel, under_way)
             raise
     await loading
-    return told_apart(work, ended)
+    return told_apart(work, ended, None if at_once else show)
 
 
 async def each(
-    work: Sequence[Job], jobs: int, bars: Bars, do: Callable[[Job], Awaitable[T]]
+    work: Sequence[Job],
+    jobs: int,
+    bars: Bars,
+    do: Callable[[Job], Awaitable[T]],
+    show: Callable[[T | Fault], None] | None = None,
 ) -> list[T | BaseException]:
-    """Do each job, so many at a time; returns in their order what came of them, or why nothing did."""
+    """Do each job, so many at a time; returns in their order what came of them, or why nothing did. `show`: when it has come."""
     places = asyncio.Semaphore(max(1, jobs))
 
     async def placed(job: Job) -> T | BaseException:
         async with places:
             try:
-                return await do(job)
+                outcome: T | BaseException = await do(job)
             except (ClientError, TimeoutError, OSError) as error:
                 bars.show(job.name, None, "failed")
-                return error
+                outcome = error
             finally:
                 bars.ended(job.name)
+            if show:
+                show(_outcome(job, outcome))
+            return outcome
 
     return list(await asyncio.gather(*map(placed, work)))
 
 
-def told_apart(work: Sequence[Job], ended: Sequence[T | BaseException]) -> tuple[list[T | Fault], int]:
-    """Tell the failures, of several jobs with their names; returns what came of each, and the exit code."""
+def told_apart(
+    work: Sequence[Job], ended: Sequence[T | BaseException], show: Callable[[T | Fault], None] | None
+) -> int:
+    """Tell the failures, of several jobs with their names, and show what came of each where `show` is given; give the exit code."""
     failures = [one for one in ended if isinstance(one, BaseException)]
     for job, one in zip(work, ended, strict=True):
         if isinstance(one, BaseException):
             tell(one, job.name if len(work) > 1 else "")
     if failures and len(work) > 1:
         say(f"yivideo: {len(failures)} of {len(work)} failed")
-    outcomes = [
-        Fault(one, job.source) if isinstance(one, BaseException) else one
-        for job, one in zip(work, ended, strict=True)
-    ]
-    return outcomes, exit_code(failures[0]) if failures else 0
+    for job, one in zip(work, ended, strict=True):
+        if show:
+            show(_outcome(job, one))
+    return exit_code(failures[0]) if failures else 0
+
+
+def _outcome(job: Job, outcome: T | BaseException) -> T | Fault:
+    return Fault(outcome, job.source) if isinstance(outcome, BaseException) else outcome
 
 
 async def _submit_all(
-    client: AsyncClient, plan: Plan, bars: Bars, work: Sequence[Job]
-) -> tuple[list[Ran | Fault], int]:
+    client: AsyncClient, plan: Plan, bars: Bars, work: Sequence[Job], show: Callable[[Ran | Fault], None]
+) -> int:
     """Upload all files, `jobs` at a time, and submit their tasks in few requests; nothing is waited for."""
     sent = await each(work, plan.jobs, bars, lambda job: uploaded(client, bars, job.name, job.input))
     here = [at for at, one in enumerate(sent) if not isinstance(one, BaseException)]
@@ -258,7 +275,7 @@ async def _submit_all(
     ended: list[Ran | BaseException] = list(sent)
     for at, outcome in zip(here, outcomes, strict=True):
         ended[at] = Ran(outcome, work[at].source) if isinstance(outcome, Task) else outcome
-    return told_apart(work, ended)
+    return told_apart(work, ended, show)
 
 
 async def _one(client: AsyncClient, plan: Plan, bars: Bars, under_way: set[str], job: Job) -> Ran:

@@ -30,7 +30,6 @@ from yivideo_client.cli.task_commands import event_line
 from yivideo_client.cli.workflow_view import facts, show
 
 if TYPE_CHECKING:
-    from yivideo_client.cli.run import Fault
     from yivideo_client.cli.workflow_run import RanWorkflow
     from yivideo_client.client import AsyncClient
     from yivideo_client.workflow_models import Template, Workflow
@@ -95,7 +94,7 @@ def run(
     given = {"callback": callback, "labels": dict(one.partition("=")[::2] for one in label or ()) or None}
     options = {name: value for name, value in given.items() if value is not None}
 
-    async def work(client: AsyncClient) -> tuple[list[RanWorkflow | Fault], int]:
+    async def work(client: AsyncClient) -> int:
         template = await client.workflows.template(template_name)
         files, words = split_words(as_task_type(template), context.args)
         results = results_folder(folder)
@@ -111,15 +110,15 @@ def run(
             RUN,
             own_options(context),
         )
-        return await run_all(client, plan, template, every=every, quiet=quiet)
+        return await run_all(client, plan, template, write, every=every, quiet=quiet)
 
-    done, code = session.run(work)
-    for one in done:
+    def write(one: RanWorkflow | Fault) -> None:
         if as_json or form is Format.JSON:
             print_json_line(one.raw)
         elif not isinstance(one, Fault):
             print_facts({**facts(one.workflow), **local_facts(one.source, one.written)})
-    sys.exit(code)
+
+    sys.exit(session.run(work))
 
 
 @app.command()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -62,22 +62,23 @@ def as_task_type(template: Template) -> TaskType:
 
 
 async def run(
-    client: AsyncClient, plan: Plan, template: Template, *, every: bool, quiet: bool
-) -> tuple[list[RanWorkflow | Fault], int]:
-    """Run a plan's workflows, `jobs` at a time; returns in their order what came of them, and the exit code.
+    client: AsyncClient, plan: Plan, template: Template, show: Callable[[RanWorkflow | Fault], None], *,
+    every: bool, quiet: bool,
+) -> int:  # fmt: skip
+    """Run a plan's workflows, `jobs` at a time, and have what came of each shown as `run` does; returns the exit code.
 
     One that fails does not stop the others. Interrupted, it cancels what is under way. `every`: download all that was stored.
     """
     work = jobs_of(plan, as_task_type(template))
-    under_way = set[str]()
+    under_way, at_once = set[str](), None if sys.stdout.isatty() else show
     with Bars(quiet=quiet, jobs=len(work)) as bars:
         one = partial(_one, client, plan, bars, under_way, every, len(work) > 1)
         try:
-            ended = await each(work, plan.jobs, bars, one)
-        except asyncio.CancelledError:
+            ended = await each(work, plan.jobs, bars, one, at_once)
+        except BaseException:
             await cancel_all(client.workflows.cancel, under_way)
             raise
-    return told_apart(work, ended)
+    return told_apart(work, ended, None if at_once else show)
 
 
 async def _one(
