@@ -238,7 +238,7 @@ class Bulk:
         proxy = _proxy_of(to)
         host, port = (proxy.hostname, proxy.port) if proxy else (to.hostname, to.port)
         if to.scheme == "https":
-            context = ssl.create_default_context(cafile=self.connection.ca_file)
+            context = self.connection.tls_context()
             made: http.client.HTTPConnection = http.client.HTTPSConnection(
                 host or "", port, timeout=CONNECT_SECONDS, context=context
             )

@@ -14,10 +14,13 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from yivideo_client.errors import ClientError
+
+if TYPE_CHECKING:
+    import ssl
 
 DEFAULT_URL = "http://127.0.0.1:8788"
 """Where `make run` listens."""
@@ -46,6 +49,17 @@ class Connection:
         if self.ca_file is not None and not Path(self.ca_file).is_file():
             raise ProfileError(f"the authorities' file {self.ca_file!r} is not there")
         object.__setattr__(self, "url", self.url.rstrip("/"))
+
+    def tls_context(self) -> ssl.SSLContext:
+        """Return what connections to https addresses are made with. Raises ProfileError for a file without certificates."""
+        import ssl  # here, because a command that speaks plainly starts sooner so
+
+        try:
+            return ssl.create_default_context(cafile=self.ca_file)
+        except OSError as error:
+            raise ProfileError(
+                f"the authorities' file {self.ca_file!r} has no certificates: {error}"
+            ) from error
 
 
 def _is_address(url: str) -> bool:

@@ -37,9 +37,11 @@ class ClientError(Exception):
 class ConnectionFailed(ClientError):
     """The server could not be reached, or stopped in the middle of an answer, each time it was tried."""
 
-    def __init__(self, message: str, address: str = "") -> None:
+    def __init__(self, message: str, address: str = "", advice: str = "") -> None:
         super().__init__(message)
         self.address = address
+        self.advice = advice
+        """What may be done about it, where that is plain; else empty."""
 
 
 class WaitTimeout(ClientError):

@@ -51,7 +51,7 @@ class Transport:
 
         assert self._is_open, "open the client with `async with`"
         if self._session is None:
-            context = ssl.create_default_context(cafile=self.connection.ca_file)
+            context = self.connection.tls_context()
             connector = aiohttp.TCPConnector(ssl=context, limit=64)
             timeout = aiohttp.ClientTimeout(total=None, connect=10.0, sock_read=STALLED_SECONDS)
             self._session = aiohttp.ClientSession(

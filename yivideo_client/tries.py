@@ -14,7 +14,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from yivideo_client.backoff import Backoff
@@ -74,7 +74,7 @@ class Tries:
             passes = fault.status in PASSING and (self._repeatable or fault.status == 429)
             asked = fault.retry_after_seconds
         else:
-            passes, asked = self._repeatable, None
+            passes, asked = self._repeatable and not _untrusted(fault), None
         patient = self._reach.heard
         delay = self._backoff.delay_seconds(self._failures, asked, patient=patient) if passes else None
         if delay is None:
@@ -86,17 +86,39 @@ class Tries:
 
 
 def connection_failed(address: str, fault: BaseException) -> ConnectionFailed:
-    """Name the address and the reason in one line."""
-    return ConnectionFailed(f"{address} cannot be reached: {_reason(fault)}", address)
+    """Name the address and the reason in one line, and what may be done where that is plain."""
+    if untrusted := _untrusted(fault):
+        reason = f"its certificate is not trusted: {untrusted}"
+        advice = "YIVIDEO_CA_FILE, or ca_file of a profile, names whose are"
+    elif any(
+        isinstance(one, ssl.SSLError) and getattr(one, "reason", "") in _NO_TLS for one in _causes(fault)
+    ):
+        reason, advice = "it does not speak TLS", "is http:// meant?"
+    else:
+        reason, advice = _reason(fault), ""
+    return ConnectionFailed(f"{address} cannot be reached: {reason}", address, advice)
+
+
+_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
+
+
+def _causes(fault: BaseException | None) -> Iterator[BaseException]:
+    while fault is not None:
+        yield fault
+        fault = fault.__cause__
+
+
+def _untrusted(fault: BaseException) -> str:
+    """Say why a certificate was not believed; empty: it is not that. Libraries have errors of the kind that do not say why."""
+    found = (one for one in _causes(fault) if isinstance(one, ssl.SSLCertVerificationError))
+    return next((said for one in found if (said := str(getattr(one, "verify_message", "")))), "")
 
 
 def _reason(fault: BaseException) -> str:
     """Say what the system said, without the address again; what is no fault of a socket speaks for itself."""
-    cause: BaseException | None = fault
-    while cause is not None:
+    for cause in _causes(fault):
         if isinstance(cause, socket.gaierror):  # its numbers are not the system's
             return str(cause.strerror).lower()
         if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and (cause.errno or 0) > 0:
             return os.strerror(cause.errno or 0).lower()
-        cause = cause.__cause__
     return str(fault) or type(fault).__name__

@@ -98,6 +98,8 @@ def _hint(error: BaseException) -> str:
         return "; is that the address of a gateway?"
     if not isinstance(error, errors.ConnectionFailed):
         return ""
+    if error.advice:
+        return f"; {error.advice}"
     if urlsplit(error.address).hostname in ("127.0.0.1", "localhost", "::1"):
         return "; is it up? `make run` starts one"
     return "; is it up, and is that its address?"
