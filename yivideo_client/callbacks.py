@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -31,9 +31,12 @@ class CallbackReceiver:
     come again, as a sender that hears no answer repeats it: its `webhook-id` is the same, and it is given once.
     """
 
-    def __init__(self, secret: str) -> None:
-        """Raises BadSecret."""
+    def __init__(self, secret: str, on_refused: Callable[[str], None] | None = None) -> None:
+        """`on_refused` is told, in a thread of the server, why a request was not believed. Raises BadSecret."""
+        self._on_refused = on_refused
         try:
+            if not secret.startswith("whsec_"):
+                raise ValueError
             self._webhook = Webhook(secret)
         except Exception as error:
             raise BadSecret("the callback secret is not whsec_ and base64") from error
@@ -47,7 +50,11 @@ class CallbackReceiver:
     async def listening(self, port: int = 0) -> AsyncIterator[str]:
         """Receive for the time of the block; gives `host:port`. Raises OSError for a port that is taken."""
         self._loop = asyncio.get_running_loop()
-        server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
+        try:
+            server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
+        except OSError as error:
+            error.filename = f"127.0.0.1:{port}"
+            raise
         thread = threading.Thread(target=server.serve_forever, name="callback-receiver", daemon=True)
         thread.start()
         try:
@@ -82,8 +89,10 @@ class CallbackReceiver:
         try:
             self._webhook.verify(raw, headers)
             body = orjson.loads(raw)
-        except (WebhookVerificationError, ValueError):
+        except (WebhookVerificationError, ValueError) as error:
             self.refused += 1
+            if self._on_refused:
+                self._on_refused(str(error) or "the signature cannot be read")
             return 401
         if self._loop is None or not isinstance(body, dict):
             return 400

@@ -9,11 +9,11 @@ import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
-from yivideo_client.cli.failures import UsageError, told
+from yivideo_client.cli.failures import Terminated, UsageError, told
 
 app = typer.Typer(no_args_is_help=True, help="For those who write nodes.")
 
@@ -47,7 +47,10 @@ def node(
     """
     with told():
         sys.path.insert(0, str(Path.cwd()))
-        spec = find_spec(module)
+        try:
+            spec = find_spec(module)
+        except Exception as error:  # whatever the packages above it do when they are loaded
+            raise UsageError(f"the module {module!r} cannot be found: {error}") from error
         if spec is None or spec.origin is None:
             raise UsageError(
                 f"there is no module {module!r} here; start from the folder that holds its package"
@@ -62,7 +65,8 @@ def node(
 
 
 def _supervise(command: list[str], environment: dict[str, str], folder: Path) -> None:
-    """Keep a command running, over changes of its files, until this process is interrupted."""
+    """Keep a command running, over changes of its files, until this process is interrupted or told to end; then it ends, too."""
+    signal.signal(signal.SIGTERM, _terminated)
     child: subprocess.Popen[bytes] | None = None
     seen = newest_change(folder)
     try:
@@ -86,6 +90,10 @@ def _supervise(command: list[str], environment: dict[str, str], folder: Path) ->
     finally:
         if child is not None:
             _end(child)
+
+
+def _terminated(*_: object) -> NoReturn:
+    raise Terminated
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -36,11 +36,11 @@ class Session:
                 return await work(client)
 
         with told():
-            return asyncio.run(_ended_by_signal(session()))
+            return asyncio.run(ended_by_signal(session()))
         raise AssertionError("unreachable")
 
 
-async def _ended_by_signal(work: Coroutine[Any, Any, T]) -> T:
+async def ended_by_signal(work: Coroutine[Any, Any, T]) -> T:
     """Do some work that SIGTERM ends as Ctrl-C does: what it cleans up is cleaned up. Raises Terminated."""
     task, terminated = asyncio.ensure_future(work), False
 
