@@ -16,6 +16,7 @@ from yivideo_client.models import Event
 from yivideo_client.running import Running
 from yivideo_client.tasks import Tasks
 from yivideo_client.transport import Transport
+from yivideo_client.tries import FAULTS, Broken
 
 if TYPE_CHECKING:
     from yivideo_client.workflow_models import Workflow
@@ -90,7 +91,22 @@ class AsyncClient(Running):
         return await self._transport.call(method, path, **options)
 
     async def stream(self, path: str) -> AsyncIterator[Event]:
-        """Yield the events of another stream than a task's until it ends or breaks."""
-        async with self._transport.request("GET", path, headers={"Accept": "text/event-stream"}) as response:
-            async for event in read_events(response.content):
-                yield event
+        """Yield the events of another stream than a task's, which has no end; one that breaks is taken up behind the last event.
+
+        Raises ApiError, and ConnectionFailed when the server stays away.
+        """
+        tries, last = self._transport.tries(), ""
+        while True:
+            fault: Exception = Broken("the event stream ended")
+            try:
+                headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last} if last else {})}
+                async with self._transport.request("GET", path, headers=headers) as response:
+                    self._transport.reach.heard = True
+                    async for event in read_events(response.content):
+                        tries.progressed()
+                        last = event.identity or last
+                        if event.name != "heartbeat":
+                            yield event
+            except FAULTS as raised:
+                fault = raised
+            await tries.after(fault)

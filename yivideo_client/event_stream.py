@@ -62,4 +62,4 @@ def _event(pending: _Pending) -> Event:
     if not isinstance(data, dict):
         raise Broken("an event that is no JSON object")
     sequence = int(pending.identity) if pending.identity.isascii() and pending.identity.isdecimal() else 0
-    return Event(pending.name, sequence, data)
+    return Event(pending.name, sequence, data, pending.identity)

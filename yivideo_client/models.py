@@ -167,6 +167,8 @@ class Event:
     sequence: int
     """Position to resume after; 0: this one cannot be resumed after."""
     data: Json
+    identity: str = ""
+    """The stream's own name of that position, which is no number in every stream."""
 
     @property
     def terminal(self) -> bool:

@@ -86,6 +86,22 @@ async def test_a_server_that_was_there_is_waited_for(server: ScriptedServer) -> 
     assert len(told) == 1 and told[0].startswith(f"{server.url} cannot be reached")
 
 
+async def test_a_stream_that_has_no_end_goes_on(server: ScriptedServer, client: AsyncClient) -> None:
+    """Other streams than a task's, whose positions are no numbers, are taken up behind the last event, too."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        after = int(request.headers.get("Last-Event-ID", "0-0").partition("-")[0])
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(f'id: {after + 1}-0\nevent: granted\ndata: {{"n": {after + 1}}}\n\n'.encode())
+        return broken_off(request) if after % 2 else response
+
+    server.handler = answer
+    stream = client.stream("/v1/monitoring/gpu-lock/events")
+    assert [(await anext(stream)).data["n"] for _ in range(5)] == [1, 2, 3, 4, 5]
+    await stream.aclose()  # type: ignore[attr-defined]
+
+
 async def test_an_event_without_end_is_refused(
     server: ScriptedServer, client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
