@@ -146,6 +146,11 @@ DAMAGES: dict[str, tuple[Rule, Callable[[Render], object], str]] = {
         "other slots",
     ),
     "a scaled node's name": (name_findings, lambda r: trigger(r, "node-asr").update(node="asr"), "faster_whisper, not asr"),
+    "a node that KEDA forgot": (
+        name_findings,
+        lambda r: without(r.objects, lambda one: one["kind"] == "ScaledObject" and one["metadata"]["name"] == "node-tts"),
+        "is scaled by 0 ScaledObjects",
+    ),
     "a key of KEDA's trigger": (
         name_findings,
         lambda r: trigger(r, "node-asr").update(tasksPerPod="1"),
