@@ -200,10 +200,9 @@ def _services(render: Render) -> Iterator[Finding]:
 def _scaled(render: Render) -> Iterator[Finding]:
     """Each node has one ScaledObject where any has, by the name that the scheduler knows and with the slots of its replicas."""
     scaled = [one["spec"]["scaleTargetRef"]["name"] for one in render.of("ScaledObject")]
-    for node in render.nodes if scaled else ():
-        if scaled.count(node.name) != 1:
-            count = scaled.count(node.name)
-            yield invalid(f"{render.name}: {node.where}", f"is scaled by {count} ScaledObjects, not one")
+    for here in render.nodes if scaled else ():
+        if (count := scaled.count(here.name)) != 1:
+            yield invalid(f"{render.name}: {here.where}", f"is scaled by {count} ScaledObjects, not one")
     prefixes = {row["module"]: row.get("node", name) for name, row in node_table().items()}
     for one in render.of("ScaledObject"):
         where = f"{render.name}: {title(one)}"
