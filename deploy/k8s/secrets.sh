@@ -1,10 +1,11 @@
 #!/bin/sh
-# Prints the Secret `yivideo` with new random values, for `kubectl apply -f -`; the API key that it knows goes to standard error, once.
+# Prints the Secret `yivideo` with new random values, for `kubectl create -f -`; the API key that it knows goes to standard error, once.
 #
 #   secrets.sh USER [REDIS_URL LEASE_REDIS_URL S3_ACCESS_KEY S3_SECRET_KEY]
 #
 # With four more arguments for Redis and S3 elsewhere; without them for components/embedded-redis (or sentinel) and embedded-s3, whose passwords
-# it makes. Each run makes other values: keep what you have applied, receivers of callbacks know its secret.
+# it makes. Each run makes other values. So `create`, which leaves alone what is there: stores would refuse their users, and receivers of callbacks
+# know its secret.
 set -eu
 user=${1:?secrets.sh USER [REDIS_URL LEASE_REDIS_URL S3_ACCESS_KEY S3_SECRET_KEY]}
 hex() { od -An -v -N32 -tx1 /dev/urandom | tr -d ' \n'; }

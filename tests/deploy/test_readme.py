@@ -103,6 +103,12 @@ def test_the_namespace_comes_first_and_refuses_what_is_not_restricted(production
             assert first < block.index("secrets.sh") < block.index("kubectl apply -k")
 
 
+def test_secrets_that_are_there_stay() -> None:
+    """New random values over old ones would lock every process out of its stores: the page's commands create, never apply."""
+    uses = re.findall(r"secrets\.sh [^|`]*\|\s*(kubectl \w+) -f -", README)
+    assert uses == ["kubectl create", "kubectl create"]
+
+
 def test_secrets_that_may_be_brought_are_told(production: Render) -> None:
     """What is mounted where it is there, nobody would know of: the page has the command that makes it, and where its files lie."""
     optional = {
