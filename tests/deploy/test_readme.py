@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,19 @@ def test_every_overlay_says_which_images(kubectl: str, overlay: str) -> None:
         assert tag == VERSION, workload.where
         assert name.startswith("localhost/") == (overlay == "demo"), workload.where
     assert f"buildah push localhost/yivideo-$name:{VERSION} docker-archive:" in README
+
+
+@pytest.mark.parametrize("overlay", sorted(folders("overlays")))
+def test_paddle_ocr_can_be_named_in_each_overlay(kubectl: str, overlay: str, tmp_path: Path) -> None:
+    """A component that stands last in an overlay's list brings an image, which must get its version there too."""
+    shutil.copytree(K8S.parent, tmp_path / "deploy")
+    file = tmp_path / "deploy/k8s/overlays" / overlay / "kustomization.yaml"
+    made = yaml.safe_load(file.read_text(encoding="utf-8"))
+    made["components"].append("../../components/paddle-ocr")
+    file.write_text(yaml.safe_dump(made, sort_keys=False))
+    node = Render(overlay, render(kubectl, file.parent)).workload("node-ocr")
+    assert node is not None
+    assert str(node.container["image"]).rpartition("/")[2] == f"yivideo-paddle:{VERSION}"
 
 
 def test_who_decodes_on_a_card_is_given_the_decoder(kubectl: str) -> None:
