@@ -20,7 +20,7 @@ from media.packets import probe_timed
 from media.pcm import Levels, follow_levels, wave_data_offset
 from media.probe import AudioStream, Clock, MediaFacts
 from media.process import Progress, Runner, run_ffmpeg
-from media.promise import promise_of
+from media.promise import cut_off
 from media.sound_job import SoundJob, SoundReport
 from media.source import check_not_empty
 from media.worker import absolute, run_worker
@@ -151,7 +151,7 @@ async def extract_audio(
         stream=stream,
         levels=heard.levels,
         offset_seconds=_offset(facts, stream, options, heard),
-        warnings=_warnings(facts, stream, options, heard),
+        warnings=await _warnings(runner, video, facts, stream, options, heard),
     )
 
 
@@ -342,15 +342,19 @@ def _span(facts: MediaFacts, options: AudioOptions) -> float | None:
     return end - (options.start_seconds or 0.0)
 
 
-def _warnings(
-    facts: MediaFacts, stream: AudioStream, options: AudioOptions, heard: _Heard
+async def _warnings(
+    runner: Runner,
+    video: Path,
+    facts: MediaFacts,
+    stream: AudioStream,
+    options: AudioOptions,
+    heard: _Heard,
 ) -> tuple[str, ...]:
-    found = []
+    found: list[str] = []
     written = heard.levels.frames / options.sample_rate
-    promise = promise_of(facts, stream)
-    begins = 0.0 if options.keep_offset else _offset(facts, stream, options, heard)
-    if promise and options.is_whole and (line := promise.broken(written, begins)):
-        found.append(line)
+    if options.is_whole:
+        begins = 0.0 if options.keep_offset else _offset(facts, stream, options, heard)
+        found += await cut_off(runner, video, facts, stream, written, begins)
     if heard.damaged:
         found.append(f"{facts.name} is damaged: parts of its sound could not be decoded")
     if heard.breaks:

@@ -19,8 +19,8 @@ async def probe_timed(runner: Runner, path: Path) -> MediaFacts:
     return facts.with_duration(max(0.0, end - facts.first_seconds))
 
 
-async def last_packet_end(runner: Runner, path: Path, stream_index: int) -> float:
-    """Return when the last packet of a stream ends, in container seconds; 0.0 when it has none."""
+async def last_packet_end(runner: Runner, path: Path, stream_index: int | None = None) -> float:
+    """Return when the last packet of a stream, or of all, ends, in container seconds; 0.0 when there is none."""
     end = 0.0
 
     def take(line: str) -> None:
@@ -28,6 +28,8 @@ async def last_packet_end(runner: Runner, path: Path, stream_index: int) -> floa
         pts, _, duration = line.partition(",")
         end = max(end, (to_seconds(pts) or 0.0) + (to_seconds(duration) or 0.0))
 
-    shown = ["-select_streams", str(stream_index), "-show_entries", "packet=pts_time,duration_time"]
+    shown = ["-show_entries", "packet=pts_time,duration_time"]
+    if stream_index is not None:
+        shown += ["-select_streams", str(stream_index)]
     await run_ffprobe(runner, [*lock_arguments(), *shown, "-of", "csv=p=0", "-i", address(path)], take)
     return end

@@ -2,60 +2,59 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
 
+from media.packets import last_packet_end
 from media.probe import AudioStream, MediaFacts, VideoStream
+from media.process import Runner
 
-_SHORT_BY_SECONDS = {"sound": 0.5, "pictures": 1.0}
+_MOST_MISSING_SECONDS = {"sound": 0.5, "pictures": 1.0}
 """More than containers round by."""
 _STANDS_STILL = 0.05
-"""Of a film, how long its last frame may rightly stand, and by how much one track may end before the other."""
-_ALONE = {"sound": ("sound ends", "pictures go on"), "pictures": ("pictures end", "sound goes on")}
+"""Of a film, how long its last frame may rightly stand."""
 
 
-@dataclass(frozen=True)
-class Promise:
-    """How long a track is by its file's headers."""
+async def cut_off(
+    runner: Runner,
+    path: Path,
+    facts: MediaFacts,
+    stream: VideoStream | AudioStream,
+    held_seconds: float,
+    begins_seconds: float = 0.0,
+) -> tuple[str, ...]:
+    """Return the line for people when a track of which `held_seconds` are there ends well before the headers promise; else nothing.
 
-    name: str
-    """The file's, for messages."""
-    track: Literal["sound", "pictures"]
-    seconds: float
-    """The track's length; of the whole file, when the last of its tracks ends."""
-    is_the_tracks: bool
-    """Whether the header speaks of this track; otherwise of the whole file, whose other tracks may go on alone."""
+    `begins_seconds` is when it begins on the film's clock, where what is held does not begin with the film. Headers that only
+    estimate promise nothing. One that speaks of the whole file, as Matroska's does, is held against all its packets once this
+    track falls short: the others may rightly go on alone. That reads the file to its end; most never come to it.
 
-    def broken(self, held_seconds: float, begins_seconds: float = 0.0) -> str | None:
-        """Return the line for people when the track ends well before; None: the promise is kept.
+    Raises:
+        MediaFault: the file cannot be read any more.
+    """
+    track = "sound" if isinstance(stream, AudioStream) else "pictures"
+    promised, is_the_tracks = _promised(facts, stream)
+    slack = _MOST_MISSING_SECONDS[track]
+    if track == "pictures" or not is_the_tracks:
+        slack = max(1.0, (promised or 0.0) * _STANDS_STILL)
 
-        `begins_seconds` is when the track begins on the film's clock, where `held_seconds` does not begin with the film.
-        """
-        got = held_seconds if self.is_the_tracks else begins_seconds + held_seconds
-        slack = _SHORT_BY_SECONDS[self.track]
-        if self.track == "pictures" or not self.is_the_tracks:
-            slack = max(1.0, self.seconds * _STANDS_STILL)
-        if got >= self.seconds - slack:
-            return None
-        if self.is_the_tracks:
-            return (
-                f"{self.name} promises {self.seconds:.3f} s of {self.track} and holds {got:.3f} s: "
-                "it is cut off or damaged"
-            )
-        ends, others = _ALONE[self.track]
-        return (
-            f"{self.name} promises {self.seconds:.3f} s and its {ends} at {got:.3f} s: it is cut off or damaged, "
-            f"or its {others} alone"
-        )
+    def falls_short(seconds: float) -> bool:
+        return promised is not None and seconds < promised - slack
+
+    if not falls_short(held_seconds if is_the_tracks else begins_seconds + held_seconds):
+        return ()
+    of = f" of {track}"
+    if not is_the_tracks:
+        of, held_seconds = "", await last_packet_end(runner, path)
+        if not falls_short(held_seconds):
+            return ()
+    return (
+        f"{facts.name} promises {promised:.3f} s{of} and holds {held_seconds:.3f} s: it is cut off or damaged",
+    )
 
 
-def promise_of(facts: MediaFacts, stream: VideoStream | AudioStream) -> Promise | None:
-    """Return what a file promises of one of its tracks; None where its headers only estimate, or say nothing."""
-    is_sound = isinstance(stream, AudioStream)
-    track: Literal["sound", "pictures"] = "sound" if is_sound else "pictures"
+def _promised(facts: MediaFacts, stream: VideoStream | AudioStream) -> tuple[float | None, bool]:
+    """Return how long the headers say it is, None where they only estimate, and whether they speak of this track alone."""
     if facts.has_index:
-        seconds, is_the_tracks = stream.duration_seconds, True
-    else:
-        seconds = facts.duration_seconds if facts.has_length else None
-        is_the_tracks = not (facts.videos if is_sound else facts.audios)
-    return None if seconds is None else Promise(facts.name, track, seconds, is_the_tracks)
+        return stream.duration_seconds, True
+    alone = not (facts.videos if isinstance(stream, AudioStream) else facts.audios)
+    return facts.duration_seconds if facts.has_length else None, alone

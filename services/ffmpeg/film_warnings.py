@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from media.probe import MediaFacts, VideoStream
-from media.promise import promise_of
+from media.process import Runner
+from media.promise import cut_off
 from services.ffmpeg.frame_job import FrameReport
 
 
-def film_warnings(facts: MediaFacts, stream: VideoStream, report: FrameReport) -> tuple[str, ...]:
+async def film_warnings(
+    runner: Runner, film: Path, facts: MediaFacts, stream: VideoStream, report: FrameReport
+) -> tuple[str, ...]:
     """Return the lines for people; none for a sound film."""
-    found = [*_damage(facts, report), *_clock(facts, report), *_short(facts, stream, report)]
+    found = [
+        *_damage(facts, report),
+        *_clock(facts, report),
+        *await _short(runner, film, facts, stream, report),
+    ]
     if report.tone_mapped:
         found.append(f"{facts.name} has a high dynamic range: its pictures were made for ordinary screens")
     return tuple(found)
@@ -31,11 +40,11 @@ def _clock(facts: MediaFacts, report: FrameReport) -> list[str]:
     ]
 
 
-def _short(facts: MediaFacts, stream: VideoStream, report: FrameReport) -> list[str]:
+async def _short(
+    runner: Runner, film: Path, facts: MediaFacts, stream: VideoStream, report: FrameReport
+) -> tuple[str, ...]:
     """Return a warning when the packets that are there end well before the time that the headers promise."""
-    promise = promise_of(facts, stream)
-    if promise is None or report.breaks_seconds:
-        return []
+    if report.breaks_seconds:
+        return ()
     begins = (stream.start_seconds or 0.0) - facts.clock_origin_seconds
-    line = promise.broken(report.packets_end_seconds - begins, begins)
-    return [line] if line else []
+    return await cut_off(runner, film, facts, stream, report.packets_end_seconds - begins, begins)

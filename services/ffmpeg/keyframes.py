@@ -109,7 +109,7 @@ async def extract_keyframes(
         display_size=picture.display,
         seeks=report.seeks,
         duplicates_dropped=len(taken) - len(kept) if options.dedup_distance is not None else 0,
-        warnings=film_warnings(facts, stream, report),
+        warnings=await film_warnings(runner, video, facts, stream, report),
     )
 
 

@@ -101,7 +101,7 @@ async def cut_strips(
         area=area,
         display_size=picture.display,
         decoder=f"{stream.codec} ({report.decoder})",
-        warnings=film_warnings(facts, stream, report),
+        warnings=await film_warnings(runner, video, facts, stream, report),
     )
 
 

@@ -13,7 +13,6 @@ from media.faults import MediaFault
 from media.geometry import Picture, Region, Size
 from media.probe import MediaFacts, VideoStream, facts_from, probe_arguments
 from media.process import fault_of
-from media.promise import Promise, promise_of
 from media.source import check_not_empty
 from services.ocr.faults import FaultCode, OcrFault
 
@@ -57,8 +56,8 @@ class Film:
     has_free_clock: bool
     duration_seconds: float
     """0 where the header does not say."""
-    promise: Promise | None
-    """How long its pictures are by the headers; None where these only estimate."""
+    facts: MediaFacts
+    """All that the headers say."""
     subtitle_languages: tuple[str, ...]
     """Of the soft subtitle streams that the file carries; `und` where it does not say."""
 
@@ -110,7 +109,7 @@ def probe(path: Path) -> Film:
         origin_seconds=facts.clock_origin_seconds,
         has_free_clock=facts.has_free_clock,
         duration_seconds=_end(facts),
-        promise=promise_of(facts, stream),
+        facts=facts,
         subtitle_languages=tuple(tags.get("language", "und") for tags in subtitles),
     )
 

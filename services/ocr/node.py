@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from media.faults import MediaFault
+from media.promise import cut_off
 from nodekit import MediaKind, Node, TaskContext
 from services.ocr import steps
 from services.ocr.engines import Choice, engine_for, published
 from services.ocr.extraction import Extraction, texts_of
+from services.ocr.film import of_media
 from services.ocr.inputs import ExtractSubtitlesInput
 from services.ocr.outputs import ExtractSubtitlesOutput
 from services.ocr.reading_items import Options, Result
@@ -42,10 +45,11 @@ async def extract_subtitles(request: ExtractSubtitlesInput, context: TaskContext
     options = _options(request)
     extraction = Extraction(context, film, options, choice, partial_on_cancel=request.partial_on_cancel)
     result = await extraction.read()
+    warnings = await _warnings(context, film, result)
     await context.progress(97, "writing")
     folder = context.output_directory("subtitles")
     paths = await context.call(write_files, result, folder, film.stem, request.formats)
-    return await _stored(context, result, paths, extraction, choice)
+    return await _stored(context, result, paths, extraction, choice, warnings)
 
 
 @node.task("paddleocr.detect_subtitle_area", gpu=True, reuse_field="subtitle_area")
@@ -98,8 +102,22 @@ def _options(request: ExtractSubtitlesInput) -> Options:
     )
 
 
+async def _warnings(context: TaskContext, path: Path, result: Result) -> tuple[str, ...]:
+    film = result.film
+    begins = (film.stream.start_seconds or 0.0) - film.origin_seconds
+    try:
+        return await cut_off(context, path, film.facts, film.stream, result.until - begins, begins)
+    except MediaFault as fault:
+        raise of_media(fault) from None
+
+
 async def _stored(
-    context: TaskContext, result: Result, paths: dict[str, Path], extraction: Extraction, choice: Choice
+    context: TaskContext,
+    result: Result,
+    paths: dict[str, Path],
+    extraction: Extraction,
+    choice: Choice,
+    warnings: tuple[str, ...],
 ) -> ExtractSubtitlesOutput:
     stored = {form: await context.store(path, name=path.name) for form, path in paths.items()}
     runs = result.figures.runs
@@ -123,5 +141,5 @@ async def _stored(
         recogniser_calls=runs.recogniser,
         resumed_at_seconds=extraction.resumed_at,
         load_seconds=round(extraction.load_seconds, 3),
-        warnings=list(result.warnings),
+        warnings=list(warnings),
     )

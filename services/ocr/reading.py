@@ -105,14 +105,8 @@ class _Reading:
             figures,
             engine.name,
             engine.device,
-            self._warnings(seconds),
+            seconds,
         )
-
-    def _warnings(self, seconds: float) -> tuple[str, ...]:
-        promise = self._film.promise
-        begins = (self._film.stream.start_seconds or 0.0) - self._film.origin_seconds
-        line = promise.broken(seconds - begins, begins) if promise else None
-        return (line,) if line else ()
 
 
 def sorted_out(

@@ -81,5 +81,5 @@ class Result:
     engine: str
     device: str = "cpu"
     """Where the engine's networks ran."""
-    warnings: tuple[str, ...] = ()
-    """What people should know of the film: that it is cut off."""
+    until: float = 0.0
+    """When the last frame that was read is shown, in seconds of the film."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from media.faults import FaultCode, MediaFault
 from media.probe import AudioStream, probe
 from media.process import Progress, Runner, run_ffmpeg
-from media.promise import promise_of
+from media.promise import cut_off
 from media.source import address, check_not_empty, lock_arguments
 from services.separate.blocks import count_samples
 
@@ -43,10 +43,8 @@ async def decode(
         raise MediaFault(
             FaultCode.OUTPUT_EMPTY, f"audio stream {stream.index} of {facts.name} holds no sound"
         )
-    promise = promise_of(facts, stream)
     begins = (stream.start_seconds or 0.0) - facts.clock_origin_seconds
-    line = promise.broken(samples / stream.sample_rate, begins) if promise else None
-    return stream, (line,) if line else ()
+    return stream, await cut_off(runner, source, facts, stream, samples / stream.sample_rate, begins)
 
 
 async def resample(

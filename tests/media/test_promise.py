@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from media.audio import AudioOptions, extract_audio
-from media.probe import probe
-from media.promise import Promise, promise_of
+from media.probe import AudioStream, MediaFacts, VideoStream, probe
+from media.promise import cut_off
 from tests.media.films import PICTURES, TONE, X264
 from tests.media.local_runner import LocalRunner
 from tests.media.measure import ffmpeg
@@ -26,7 +27,7 @@ def cut(path: Path) -> Path:
 @pytest.mark.parametrize(
     ("name", "codec", "says"),
     [
-        ("half.mkv", "aac", "promises 4.0\\d\\d s and its sound ends at .*, or its pictures go on alone"),
+        ("half.mkv", "aac", "promises 4.0\\d\\d s and holds [12].* s: it is cut off"),
         ("half.mp4", "aac", "promises 4.000 s of sound and holds"),
         ("half.mka", "pcm_s16le", "promises 4.000 s of sound and holds"),
         ("half.flac", "flac", "promises 4.000 s of sound and holds"),
@@ -45,34 +46,36 @@ async def test_half_a_recording_says_so(
     assert whole.warnings == ()
     half = await extract_audio(runner, cut(path), tmp_path / "half.wav", AudioOptions())
     [line] = [one for one in half.warnings if "promises" in one]
-
     assert re.search(says, line), line
 
 
-async def test_a_track_that_begins_late_or_ends_a_little_early_is_whole(
-    runner: LocalRunner, late_sound: Path, tmp_path: Path
-) -> None:
-    """Sound from 0.5 to 2.5 s of a film of 4 s may be what was meant, or cut off: the line says both. Of a second it is silent."""
+async def test_one_track_may_go_on_alone(runner: LocalRunner, late_sound: Path, tmp_path: Path) -> None:
+    """Sound from 0.5 to 2.5 s of a film of 4 s is all that there is: no line, whoever keeps its place on the clock."""
     for keep in (True, False):
         taken = await extract_audio(runner, late_sound, tmp_path / "late.wav", AudioOptions(keep_offset=keep))
-        assert "ends at 2.500 s" in taken.warnings[0]
-    path = tmp_path / "nearly.mkv"
-    ffmpeg("-f", "lavfi", "-i", PICTURES, "-itsoffset", "0.9", "-f", "lavfi", "-i", "sine=d=2.2", *X264, path)
-    for keep in (True, False):
-        taken = await extract_audio(runner, path, tmp_path / "nearly.wav", AudioOptions(keep_offset=keep))
         assert taken.warnings == ()
 
 
 async def test_what_only_estimates_promises_nothing(runner: LocalRunner, tmp_path: Path) -> None:
-    """The length in a transport stream's or an MP3's header is reckoned from sizes: no promise."""
+    """The length in a transport stream's or an MP3's header is reckoned from sizes: no line, however little there is."""
     for name, codec in (("a.ts", "mp2"), ("a.mp3", "libmp3lame")):
         ffmpeg("-f", "lavfi", "-i", TONE, "-c:a", codec, tmp_path / name)
         facts = await probe(runner, tmp_path / name)
-        assert promise_of(facts, facts.audio()) is None
+        assert await cut_off(runner, tmp_path / name, facts, facts.audio(), 1.0) == ()
 
 
-def test_a_long_film_may_stand_still_at_its_end() -> None:
-    """A twentieth of the pictures, or a second, may be missing; of a sound track half a second."""
-    pictures, sound = Promise("f", "pictures", 100.0, True), Promise("f", "sound", 100.0, True)
-    assert pictures.broken(95.1) is None and pictures.broken(94.9) is not None
-    assert sound.broken(99.6) is None and sound.broken(99.4) is not None
+async def test_how_much_may_be_missing(runner: LocalRunner, film: Path) -> None:
+    """Of a film of 100 s five seconds of pictures, of one of 4 s one; of either's sound half a second."""
+    short = await probe(runner, film)
+    long_film = replace(short, videos=(replace(short.video(), duration_seconds=100.0),))
+    cases: tuple[tuple[MediaFacts, VideoStream | AudioStream, float], ...] = (
+        (short, short.video(), 3.0),
+        (short, short.audio(), 3.5),
+        (long_film, long_film.video(), 95.0),
+    )
+    for facts, stream, least in cases:
+        promised = stream.duration_seconds or 0.0
+        least += promised - round(promised)
+        assert await cut_off(runner, film, facts, stream, least + 0.01) == ()
+        [line] = await cut_off(runner, film, facts, stream, least - 0.01)
+        assert "cut off or damaged" in line
