@@ -29,6 +29,7 @@ from nodekit.settings import NodeSection, NodeSettings
 from runtime.channel import open_channel
 from runtime.rpc_errors import rpc_errors
 from runtime.settings import RuntimeSection
+from runtime.streamed import streamed
 from runtime.structs import from_struct, to_struct
 from yivideo.gpulock.v1 import lock_pb2
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
@@ -136,8 +137,9 @@ class NodeUnderTest:
     async def events(self, request: task_pb2.RunTaskRequest) -> AsyncIterator[task_pb2.TaskEvent]:
         """Call RunTask; gives its events. Raises the runtime error that the node answers."""
         async with rpc_errors():
-            async for event in self.stub.RunTask(request):
-                yield event
+            with streamed(self.stub.RunTask(request)) as call:
+                async for event in call:
+                    yield event
 
     async def run(
         self,

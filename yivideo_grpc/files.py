@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from runtime.refusal import answered
+from runtime.streamed import streamed
 from yivideo.file.v1 import file_pb2, file_pb2_grpc
 from yivideo_client.digest import path_of_input, sha256_of
 from yivideo_client.errors import IntegrityError, NotFound
@@ -163,18 +164,19 @@ class GrpcFiles:
             )  # fmt: skip
             try:
                 async with told():
-                    async for message in self._stub.Download(request, timeout=TRANSFER_SECONDS):
-                        if message.HasField("header"):
-                            header = message.header
-                            if header.file.etag != file.etag or header.offset_bytes != landing.at:
-                                raise IntegrityError(
-                                    f"{file.path} was replaced while it was downloaded; start again"
-                                )
-                            continue
-                        await asyncio.to_thread(landing.take, message.chunk)
-                        tries.progressed()
-                        if progress:
-                            progress(landing.at, file.size)
+                    with streamed(self._stub.Download(request, timeout=TRANSFER_SECONDS)) as call:
+                        async for message in call:
+                            if message.HasField("header"):
+                                header = message.header
+                                if header.file.etag != file.etag or header.offset_bytes != landing.at:
+                                    raise IntegrityError(
+                                        f"{file.path} was replaced while it was downloaded; start again"
+                                    )
+                                continue
+                            await asyncio.to_thread(landing.take, message.chunk)
+                            tries.progressed()
+                            if progress:
+                                progress(landing.at, file.size)
                 fault: Exception = Broken("the answer ended early")
             except FAULTS as raised:
                 fault = raised

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 from results.states import STATUS, state_word
+from runtime.streamed import streamed
 from yivideo.file.v1 import file_pb2
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 from yivideo_client.errors import ApiError, NotFound, WaitTimeout
@@ -107,15 +108,16 @@ class GrpcTasks:
             try:
                 async with told():
                     request = task_pb2.WatchTaskRequest(task_id=task_id, after_sequence=after)
-                    async for message in self._stub.WatchTask(request):
-                        tries.progressed()
-                        after = message.sequence or after
-                        event = to_event(message)
-                        if event is None or event.name == "heartbeat":
-                            continue
-                        yield event
-                        if event.terminal:
-                            return
+                    with streamed(self._stub.WatchTask(request)) as call:
+                        async for message in call:
+                            tries.progressed()
+                            after = message.sequence or after
+                            event = to_event(message)
+                            if event is None or event.name == "heartbeat":
+                                continue
+                            yield event
+                            if event.terminal:
+                                return
                 if (await self.get(task_id)).ended:
                     return
                 fault: Exception = Broken("the event stream ended")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from results.states import STATUS, state_word
+from runtime.streamed import streamed
 from yivideo.file.v1 import file_pb2
 from yivideo.task.v1 import workflow_pb2, workflow_pb2_grpc
 from yivideo_client.errors import WaitTimeout
@@ -101,13 +102,14 @@ class GrpcWorkflows(RunningWorkflows):
                     request = workflow_pb2.WatchWorkflowRequest(
                         workflow_id=workflow_id, after_sequence=after, user=self._user
                     )
-                    async for message in self._stub.WatchWorkflow(request):
-                        tries.progressed()
-                        after = message.sequence or after
-                        event = to_workflow_event(message)
-                        if event is not None and event.name != "heartbeat":
-                            yield event
-                            seems_over = event.name in WORKFLOW_ENDS
+                    with streamed(self._stub.WatchWorkflow(request)) as call:
+                        async for message in call:
+                            tries.progressed()
+                            after = message.sequence or after
+                            event = to_workflow_event(message)
+                            if event is not None and event.name != "heartbeat":
+                                yield event
+                                seems_over = event.name in WORKFLOW_ENDS
                 # What has ended may have been let go on meanwhile.
                 now = await self.get(workflow_id)
                 if now.ended and after >= now.raw["last_sequence"]:

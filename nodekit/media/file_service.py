@@ -26,6 +26,7 @@ from runtime.errors import (
 )
 from runtime.refusal import answered
 from runtime.rpc_errors import rpc_errors
+from runtime.streamed import streamed
 from yivideo.file.v1 import file_pb2, file_pb2_grpc
 from yivideo.task.v1 import task_pb2
 
@@ -203,12 +204,13 @@ class ServiceFiles:
             caller=self._caller,
         )
         async with rpc_errors():
-            async for message in self._stub.Download(request, timeout=self._store.timeout):
-                if message.HasField("header"):
-                    if message.header.offset_bytes != sink.size_bytes:
-                        await sink.restart()
-                else:
-                    await sink.write(message.chunk)
+            with streamed(self._stub.Download(request, timeout=self._store.timeout)) as call:
+                async for message in call:
+                    if message.HasField("header"):
+                        if message.header.offset_bytes != sink.size_bytes:
+                            await sink.restart()
+                    else:
+                        await sink.write(message.chunk)
 
     async def upload(self, source: Path, path: str) -> StoredFile:
         """Store a local file in the default bucket, as the task's output."""

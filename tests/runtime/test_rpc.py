@@ -21,6 +21,7 @@ from runtime.channel import open_channel
 from runtime.rpc_errors import MAX_MESSAGE_BYTES, rpc_errors, to_status
 from runtime.server import RpcServer
 from runtime.settings import RuntimeSection, SettingsError
+from runtime.streamed import streamed
 from yivideo.task.v1 import task_pb2, task_pb2_grpc
 
 SERVICE = task_pb2.DESCRIPTOR.services_by_name["TaskService"].full_name
@@ -256,3 +257,15 @@ def test_every_grpc_status_has_a_class() -> None:
             continue
         kind = errors.class_by_status(status)
         assert kind.grpc_status is status or kind is errors.Internal
+
+
+async def test_a_stream_that_is_left_ends_at_once() -> None:
+    """Whoever leaves the block of a streaming call ends it, also while something else still knows the call."""
+    servicer = Servicer()
+    async with served(servicer) as (_, address, settings), open_channel(address, settings) as channel:
+        stub = task_pb2_grpc.TaskServiceStub(channel)
+        with streamed(stub.WatchTask(task_pb2.WatchTaskRequest())) as call:
+            async for _event in call:
+                break
+        await asyncio.wait_for(servicer.closed.wait(), 10)
+        assert call.cancelled()
