@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
 
@@ -26,6 +26,8 @@ STALLED_SECONDS = 60.0
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """Longest JSON answer that is read."""
 MAX_REDIRECTS = 5
+_CALLS_AT_ONCE = 64
+"""Short calls under way; more wait for their turn, and a call's time begins when it has it."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -38,6 +40,7 @@ class Transport:
         self.reach = Reach()
         self.bulk = Bulk(connection)
         """For the bytes of files."""
+        self._turns = asyncio.Semaphore(_CALLS_AT_ONCE)
         self._session: aiohttp.ClientSession | None = None
         self._is_open = False
 
@@ -52,8 +55,9 @@ class Transport:
         assert self._is_open, "open the client with `async with`"
         if self._session is None:
             context = self.connection.tls_context()
-            connector = aiohttp.TCPConnector(ssl=context, limit=64)
-            timeout = aiohttp.ClientTimeout(total=None, connect=10.0, sock_read=STALLED_SECONDS)
+            # Streams and calls that are held have a connection each, as many as are asked for; the others take turns in `call`.
+            connector = aiohttp.TCPConnector(ssl=context, limit=0)
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=STALLED_SECONDS)
             self._session = aiohttp.ClientSession(
                 connector=connector, timeout=timeout, headers={"User-Agent": "yivideo-client"}, trust_env=True
             )
@@ -86,6 +90,7 @@ class Transport:
         while True:
             try:
                 async with (
+                    self._turns if seconds <= CALL_SECONDS else nullcontext(),
                     asyncio.timeout(seconds),
                     self.request(method, path, json=body, query=query, headers=headers) as response,
                 ):

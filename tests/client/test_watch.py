@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
 import orjson
@@ -84,6 +85,33 @@ async def test_a_server_that_was_there_is_waited_for(server: ScriptedServer) -> 
         events = [event.sequence async for event in client.tasks.watch("t")]
     assert events == list(range(1, 31)) and away == 3 * QUICK.attempts
     assert len(told) == 1 and told[0].startswith(f"{server.url} cannot be reached")
+
+
+async def test_many_streams_keep_no_call_waiting(server: ScriptedServer, client: AsyncClient) -> None:
+    """A program that watches a hundred tasks can still ask for something; what is held has a connection of its own."""
+    over, open_streams = asyncio.Event(), 0
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal open_streams
+        if not request.path.endswith("/events"):
+            return web.json_response({"task_id": "t", "status": "running"})
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        open_streams += 1
+        await over.wait()
+        await response.write(written(1, "completed"))
+        return response
+
+    async def watched(number: int) -> int:
+        return len([event async for event in client.tasks.watch(f"t{number}")])
+
+    server.handler = answer
+    watching = [asyncio.create_task(watched(number)) for number in range(100)]
+    async with asyncio.timeout(10):
+        while open_streams < 100:
+            await client.tasks.get("t")
+        over.set()
+        assert await asyncio.gather(*watching) == [1] * 100
 
 
 async def test_a_stream_that_has_no_end_goes_on(server: ScriptedServer, client: AsyncClient) -> None:
