@@ -28,8 +28,9 @@ async def watched(
                 if response.status == 204:
                     return
                 async for event in read_events(response.content):
-                    tries.progressed()
-                    after = event.sequence or after
+                    before, after = after, _position(event, after)
+                    if after != before or event.name == "heartbeat":
+                        tries.progressed()
                     if event.name == "heartbeat":
                         continue
                     yield event
@@ -42,3 +43,11 @@ async def watched(
         except FAULTS as raised:
             fault = raised
         await tries.after(fault)
+
+
+def _position(event: Event, after: int) -> int:
+    """Return where a stream goes on behind an event. A `gap` may say that there is less than was asked behind."""
+    if event.name == "gap" and isinstance(snapshot := event.data.get("snapshot"), dict):
+        last = snapshot.get("last_sequence")
+        return min(after, last) if isinstance(last, int) else after
+    return event.sequence or after

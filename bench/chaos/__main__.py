@@ -13,16 +13,16 @@ import tempfile
 import time
 from pathlib import Path
 
-import aiohttp
 from standardwebhooks.webhooks import Webhook
 
 from bench.chaos.faults import Plan, make_plan
 from bench.chaos.installation import Installation
 from bench.chaos.judge import Evidence, Verdict, judge, read_journal
-from bench.chaos.load import Clients, Outcome, make_tasks
+from bench.chaos.load import INSISTENT, Clients, Outcome, make_tasks
 from bench.chaos.nemesis import Nemesis
 from bench.chaos.receivers import Receivers
 from runtime.logs import configure_logs
+from yivideo_client import AsyncClient
 
 _SETTLE_SECONDS = 120.0
 _TOLD = 25
@@ -42,13 +42,12 @@ async def tell(seed: int, tasks: int, folder: Path) -> Verdict:
     receivers.webhook = Webhook(installation.secret)
     journal = folder / "journal.jsonl"
     nemesis = Nemesis(installation, receivers)
-    connector = aiohttp.TCPConnector(limit=200)
     async with receivers.listening():
         async with (
             installation.running(),
-            aiohttp.ClientSession(installation.url, connector=connector) as session,
+            AsyncClient(installation.url, backoff=INSISTENT) as client,
         ):
-            clients = Clients(session, receivers, str(journal))
+            clients = Clients(client, receivers, str(journal))
             outcomes = await _play(clients, nemesis, plan, seed, tasks)
             settle_began = time.monotonic()
             await clients.settle(outcomes, _SETTLE_SECONDS)

@@ -1,31 +1,30 @@
-"""The clients: they submit, some watch, some cancel, all repeat a request whose answer they did not get, as a good client does."""
+"""The clients: programs on the client library, which submit, and some of which watch or cancel, whatever breaks meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
 import random
+import tempfile
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import aiohttp
-import orjson
-
 from bench.chaos.faults import Plan
 from bench.chaos.receivers import TEMPERS, Receivers
-from results.states import TERMINAL_EVENTS, TERMINAL_STATES
+from results.states import TERMINAL_STATES
+from yivideo_client import ApiError, AsyncClient, ConnectionFailed, errors
+from yivideo_client.backoff import Backoff
 
-LOST = (aiohttp.ClientError, OSError, TimeoutError)
+LOST = (ConnectionFailed, TimeoutError)
 _WAYS = ("hammer", "cast", "chain")
 _WITNESSES = 6
 _WITNESS_SECONDS = 10.0
 _LAST_SECONDS = 5.0
 _GIVE_UP_SECONDS = 120.0
 _AGAIN_SECONDS = 0.3
-_CALL = aiohttp.ClientTimeout(total=15)
-_STREAM = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=20)
+INSISTENT = Backoff(attempts=400, patient_attempts=400, base_seconds=0.2, max_seconds=1.0)
+"""Clients that outlast every fault of a plan."""
 
 
 @dataclass(frozen=True)
@@ -118,10 +117,10 @@ def _planned_task(dice: random.Random, number: int, latest: float) -> PlannedTas
 
 
 class Clients:
-    """All clients of one story."""
+    """All clients of one story, over one session."""
 
-    def __init__(self, session: aiohttp.ClientSession, receivers: Receivers, journal: str) -> None:
-        self._session = session
+    def __init__(self, client: AsyncClient, receivers: Receivers, journal: str) -> None:
+        self._client = client
         self._receivers = receivers
         self._journal = journal
 
@@ -132,11 +131,13 @@ class Clients:
     async def _carry_out(self, task: PlannedTask, began: float) -> Outcome:
         outcome = Outcome(task)
         await asyncio.sleep(began + task.at - time.monotonic())
-        status, body = await self._insist("POST", "/v1/tasks", json=self._request(task))
-        outcome.accepted = status in (200, 202)
-        if not outcome.accepted:
-            outcome.refusal = f"submit: {status} {body.get('code')}"
+        try:
+            async with asyncio.timeout(_GIVE_UP_SECONDS):
+                await self._client.tasks.submit(task.name, **self._request(task))
+        except (*LOST, ApiError) as error:
+            outcome.refusal = f"submit: {error}"
             return outcome
+        outcome.accepted = True
         wishes = []
         if task.watch:
             wishes.append(self._watch(outcome))
@@ -148,7 +149,6 @@ class Clients:
     def _request(self, task: PlannedTask) -> dict[str, Any]:
         request: dict[str, Any] = {
             "task_id": task.task_id,
-            "task_name": task.name,
             "input_data": {
                 "journal": self._journal,
                 "seconds": task.seconds,
@@ -165,61 +165,34 @@ class Clients:
             request["callback"] = f"http://{self._receivers.addresses[task.temper]}/"
         return request
 
-    async def _insist(self, method: str, path: str, **options: Any) -> tuple[int, dict[str, Any]]:
-        """Repeat a request until it has an answer that is not about the server's own trouble; (0, {}) when none came in time."""
-        give_up = time.monotonic() + _GIVE_UP_SECONDS
-        while time.monotonic() < give_up:
-            try:
-                async with self._session.request(method, path, timeout=_CALL, **options) as response:
-                    body = await response.read()
-                    if response.status < 500 and response.status != 429:
-                        return response.status, orjson.loads(body)
-            except LOST:
-                pass
-            await asyncio.sleep(_AGAIN_SECONDS)
-        return 0, {}
-
     async def _cancel(self, outcome: Outcome, after: float) -> None:
+        """Cancel a task until that is answered: the library does not repeat it, because a second one is answered otherwise."""
         await asyncio.sleep(after)
-        status, body = await self._insist("DELETE", f"/v1/tasks/{outcome.task.task_id}")
-        outcome.cancelled_at_once = status == 200
-        if status not in (
-            200,
-            202,
-            400,
-        ):  # 400: it has ended, or an earlier request whose answer was lost is at work
-            outcome.refusal = f"cancel: {status} {body.get('code')}"
+        give_up = time.monotonic() + _GIVE_UP_SECONDS
+        while True:
+            try:
+                task = await self._client.tasks.cancel(outcome.task.task_id)
+                outcome.cancelled_at_once = task.state == "cancelled"
+                return
+            except ApiError as error:
+                # 400: it has ended, or an earlier request whose answer was lost is at work
+                if error.status != 400:
+                    outcome.refusal = f"cancel: {error}"
+                return
+            except LOST as error:
+                if time.monotonic() > give_up:
+                    outcome.refusal = f"cancel: {error}"
+                    return
+                await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _watch(self, outcome: Outcome) -> None:
-        """Follow the task's events to the terminal one, however often the stream breaks."""
-        give_up = time.monotonic() + _GIVE_UP_SECONDS
-        while time.monotonic() < give_up:
-            last = outcome.watched[-1][0] if outcome.watched else 0
-            try:
-                async for sequence, name, _ in self.stream(outcome.task.task_id, last):
-                    outcome.watched.append((sequence, name))
-                    if name in TERMINAL_EVENTS:
-                        return
-            except LOST:
-                pass
-            await asyncio.sleep(_AGAIN_SECONDS)
-
-    async def stream(self, task_id: str, after: int) -> AsyncIterator[tuple[int, str, dict[str, Any]]]:
-        """Give the stored events of one connection: sequence, name, data."""
-        headers = {"Last-Event-ID": str(after)} if after else {}
-        path = f"/v1/tasks/{task_id}/events"
-        async with self._session.get(path, headers=headers, timeout=_STREAM) as response:
-            response.raise_for_status()
-            sequence, name = 0, ""
-            async for raw in response.content:
-                word, _, value = raw.decode().rstrip("\n").partition(": ")
-                if word == "id":
-                    sequence = int(value)
-                elif word == "event":
-                    name = value
-                elif word == "data" and sequence:
-                    yield sequence, name, orjson.loads(value)
-                    sequence = 0
+        """Follow the task's events to the terminal one; what the library makes of broken streams is judged."""
+        try:
+            async for event in self._client.tasks.watch(outcome.task.task_id):
+                if event.sequence:
+                    outcome.watched.append((event.sequence, event.name))
+        except (*LOST, ApiError) as error:
+            outcome.refusal = f"watch: {error}"
 
     async def settle(self, outcomes: list[Outcome], seconds: float) -> None:
         """Wait until every accepted task has ended and its callback is sent, then read what the system says of each."""
@@ -236,14 +209,16 @@ class Clients:
 
     async def _look(self, outcome: Outcome, gate: asyncio.Semaphore) -> bool:
         async with gate:
-            status, body = await self._insist("GET", f"/v1/tasks/{outcome.task.task_id}")
-        outcome.state = "missing" if status == 404 else body.get("state", "unknown")
-        if status == 404:
-            return True
-        outcome.run = ((body.get("result") or {}).get("output") or {}).get("run", "")
-        outcome.error_code = (body.get("error") or {}).get("code", "")
-        outcome.worker_lost = body.get("worker_lost_count", 0)
-        outcome.callback = body.get("callback_status") or ""
+            try:
+                task = await self._client.tasks.get(outcome.task.task_id)
+            except errors.NotFound:
+                outcome.state = "missing"
+                return True
+        outcome.state = task.state
+        outcome.run = task.output.get("run", "")
+        outcome.error_code = task.error.code if task.error else ""
+        outcome.worker_lost = task.raw.get("worker_lost_count", 0)
+        outcome.callback = task.raw.get("callback_status") or ""
         return outcome.state in TERMINAL_STATES and (
             not outcome.task.temper or outcome.callback in ("sent", "failed")
         )
@@ -252,16 +227,19 @@ class Clients:
         if outcome.state not in TERMINAL_STATES:
             return
         outcome.events, outcome.retries = [], []
-        async for sequence, name, data in self.stream(outcome.task.task_id, 0):
-            outcome.events.append((sequence, name))
-            if name == "retrying":
-                outcome.retries.append(data["error_detail"]["code"])
-            if name in TERMINAL_EVENTS:
-                outcome.ended_time = datetime.fromisoformat(data["time"]).timestamp()
+        async for event in self._client.tasks.watch(outcome.task.task_id):
+            if event.sequence:
+                outcome.events.append((event.sequence, event.name))
+            if event.name == "retrying":
+                outcome.retries.append(event.data["error_detail"]["code"])
+            if event.terminal:
+                outcome.ended_time = datetime.fromisoformat(event.data["time"]).timestamp()
         if outcome.state == "completed" and outcome.task.store:
-            _, body = await self._insist("GET", f"/v1/tasks/{outcome.task.task_id}")
-            path = body["result"]["output"]["path"]
-            async with self._session.get(f"/v1/files/download/{path}") as response:
-                outcome.stored = (
-                    await response.text() if response.status == 200 else f"HTTP {response.status}"
-                )
+            task = await self._client.tasks.get(outcome.task.task_id)
+            with tempfile.TemporaryFile() as kept:
+                try:
+                    await self._client.files.download_to(task.output["path"], kept)
+                    kept.seek(0)
+                    outcome.stored = kept.read().decode()
+                except ApiError as error:
+                    outcome.stored = str(error)

@@ -19,7 +19,7 @@ import aiohttp
 from standardwebhooks.webhooks import Webhook
 
 from bench.chaos.judge import Evidence, Verdict, judge, read_journal
-from bench.chaos.load import Clients, Outcome, make_tasks
+from bench.chaos.load import INSISTENT, Clients, Outcome, make_tasks
 from bench.chaos.receivers import TEMPERS, Receivers
 from bench.hosts.doors import holes
 from bench.hosts.faults import PLAN, HostNemesis
@@ -28,6 +28,7 @@ from bench.hosts.network import CLIENTS
 from bench.hosts.pulse import Pulse
 from bench.hosts.sabotage import BREAKS
 from runtime.logs import configure_logs
+from yivideo_client import AsyncClient, Connection
 
 _SETTLE_SECONDS = 120.0
 _TYPES_SECONDS = 30.0
@@ -69,6 +70,7 @@ class Story:
                 aiohttp.ClientSession(
                     installation.url, headers=headers, connector=aiohttp.TCPConnector(limit=300)
                 ) as session,
+                AsyncClient(Connection(installation.url, installation.key), backoff=INSISTENT) as client,
             ):
                 await _wait_for_types(session)
                 say("up        every process is ready, on a host of its own")
@@ -76,7 +78,7 @@ class Story:
                 say(f"doors     {len(found)} stand open that should not, or shut")
                 for hole in found:
                     say(f"HOLE      {hole}")
-                clients, pulse = Clients(session, self._receivers, str(journal)), Pulse(session)
+                clients, pulse = Clients(client, self._receivers, str(journal)), Pulse(session)
                 outcomes = await self._play(clients, pulse)
                 await self._settle(clients, outcomes)
                 gone = await pulse.lost()

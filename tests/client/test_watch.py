@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import suppress
 
 import orjson
 import pytest
@@ -85,6 +86,28 @@ async def test_a_server_that_was_there_is_waited_for(server: ScriptedServer) -> 
         events = [event.sequence async for event in client.tasks.watch("t")]
     assert events == list(range(1, 31)) and away == 3 * QUICK.attempts
     assert len(told) == 1 and told[0].startswith(f"{server.url} cannot be reached")
+
+
+@pytest.mark.parametrize("snapshot", [{"last_sequence": 8}, {}])
+async def test_a_position_that_was_never_reached(
+    server: ScriptedServer, client: AsyncClient, snapshot: dict[str, int]
+) -> None:
+    """Asked behind an event that there is not, a server tells a gap and ends; that is told on, and not asked for without an end."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.headers["Last-Event-ID"] == "8":
+            return web.Response(status=204)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(b"event: gap\ndata: " + orjson.dumps({"snapshot": snapshot}) + b"\n\n")
+        return response
+
+    server.handler = answer
+    seen = []
+    with suppress(ConnectionFailed):
+        async for event in client.workflows.watch("w", 999):
+            seen.append(event.name)
+    assert set(seen) == {"gap"} and len(seen) == (1 if snapshot else QUICK.attempts)
 
 
 async def test_many_streams_keep_no_call_waiting(server: ScriptedServer, client: AsyncClient) -> None:
