@@ -8,6 +8,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 scratch=$(mktemp -d)
 container=$(buildah from scratch)
 trap 'buildah rm "$container" >/dev/null; rm -rf "$scratch"' EXIT
+trap 'exit 1' HUP INT TERM
 "$here/apt-sources.sh" >"$scratch/sources.list"
 read -r _ mirror suite _ <"$scratch/sources.list"
 root=$(buildah mount "$container")

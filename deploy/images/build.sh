@@ -27,6 +27,8 @@ fi
 # How this machine gets its packages is told to the build and kept by no layer.
 secrets=$(mktemp -d)
 trap 'rm -rf "$secrets"' EXIT
+# By itself the shell passes over that one when a signal ends it.
+trap 'exit 1' HUP INT TERM
 : >"$secrets/apt_sources"
 case $base in localhost/yivideo-base:*) deploy/images/apt-sources.sh >"$secrets/apt_sources" ;; esac
 cat "${PIP_CONFIG_FILE:-/etc/pip.conf}" >"$secrets/pip_conf" 2>/dev/null || : >"$secrets/pip_conf"

@@ -6,6 +6,7 @@ setup/environment.sh sbom
 version=$(.venv/bin/python -c 'import runtime; print(runtime.VERSION)')
 container=
 trap '[ -z "$container" ] || buildah rm "$container" >/dev/null' EXIT
+trap 'exit 1' HUP INT TERM
 for name in ${*:-$(.venv/bin/python -m stack.environments --in-use)}; do
     setup/environment.sh "$name"
     root=

@@ -10,6 +10,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 }
 image=$(kubectl -n yivideo get deployment gateway -o 'jsonpath={.spec.template.spec.containers[0].image}')
 trap 'kubectl -n yivideo delete pod fill-models --ignore-not-found' EXIT
+# By itself the shell passes over that one when a signal ends it.
+trap 'exit 1' HUP INT TERM
 sed "s|image: yivideo-core$|image: $image|" "$here/fill-models.yaml" | kubectl apply -f -
 kubectl -n yivideo wait --for=condition=Ready pod/fill-models --timeout=10m
 kubectl -n yivideo cp "$folder/." fill-models:/models
