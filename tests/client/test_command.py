@@ -258,6 +258,12 @@ async def test_several_are_removed_in_one_command(server: ScriptedServer) -> Non
     assert [one.path for one in server.seen] == ["/v1/files/a", "/v1/files/nope", "/v1/files/b"]
 
 
+async def test_a_question_that_nobody_answers(server: ScriptedServer) -> None:
+    """In a script it is the command line that lacks something; it is no task that failed."""
+    code, _, said = await done(server, "gpu", "release", "gpu_lock:0", stdin=subprocess.DEVNULL)
+    assert code == 2 and "every question is an option" in said
+
+
 def test_the_roots_options_may_stand_behind_the_command() -> None:
     """As people write them; behind `run`, where a field may have such a name, and behind `--` they stay."""
     assert hoisted(["task", "list", "--profile", "ops", "-n", "3"]) == [

@@ -15,7 +15,7 @@ from yivideo_client.cli.bars import Bars
 from yivideo_client.cli.completion import stored_paths
 from yivideo_client.cli.failures import UsageError, exit_code, tell, told
 from yivideo_client.cli.options import FormatOption
-from yivideo_client.cli.output import Format, print_json, print_table
+from yivideo_client.cli.output import Format, print_json, print_json_line, print_table
 from yivideo_client.cli.session import Session
 from yivideo_client.errors import ApiError
 from yivideo_client.local_file import is_stream, name_in_store, opened
@@ -53,8 +53,9 @@ def put(
         ),
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    form: FormatOption = Format.TABLE,
 ) -> None:
-    """Upload a file; writes the path that tasks can name."""
+    """Upload a file; writes the path that tasks can name, or with `-o json` a line with its size and checksum."""
     session: Session = context.obj
 
     async def work(client: AsyncClient, bars: Bars, source: str, path: str) -> StoredFile:
@@ -70,7 +71,8 @@ def put(
     async def all_of_them(client: AsyncClient) -> None:
         with Bars(quiet=quiet) as bars:
             for source, path in pairs:
-                print((await work(client, bars, source, path)).path, flush=True)
+                stored = await work(client, bars, source, path)
+                print_json_line(stored.raw) if form is Format.JSON else print(stored.path, flush=True)
 
     with told():
         pairs = destinations(words)

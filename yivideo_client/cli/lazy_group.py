@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
+from typer import Abort
 from typer.core import TyperGroup
 from typer.main import get_group_from_info
 from typer.models import TyperInfo
 
-from yivideo_client.cli.failures import told
+from yivideo_client.cli.failures import UsageError, told
 
 GROUPS = {
     "task": "task_commands",
@@ -55,7 +56,12 @@ class LazyGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for; what fails while it writes has an exit code like what fails before."""
         with told():
-            result = super().invoke(ctx)
+            try:
+                result = super().invoke(ctx)
+            except Abort:  # of a question
+                if sys.stdin.isatty():
+                    raise KeyboardInterrupt from None
+                raise UsageError("there is nobody to answer; every question is an option, too") from None
             sys.stdout.flush()
             return result
 

@@ -155,26 +155,30 @@ def delete(
     context: typer.Context,
     task_id: TaskIdArgument,
     force: Annotated[bool, typer.Option("--force", help="Cancel it first when it has not ended.")] = False,
+    form: FormatOption = Format.TABLE,
 ) -> None:
     """Remove a task with its events and files."""
     session: Session = context.obj
     report = session.run(lambda client: client.tasks.delete(task_id, force=force))
-    print_table(
-        ("RESOURCE", "STATUS", "MESSAGE"),
-        [(one["resource"], one["status"], one["message"]) for one in report["results"]],
-    )
+    if form is Format.JSON:
+        print_json(report)
+    else:
+        rows = [(one["resource"], one["status"], one["message"]) for one in report["results"]]
+        print_table(("RESOURCE", "STATUS", "MESSAGE"), rows)
     if report["status"] != "success":
         sys.exit(1)
 
 
 @app.command()
-def logs(context: typer.Context, task_id: TaskIdArgument) -> None:
+def logs(context: typer.Context, task_id: TaskIdArgument, form: FormatOption = Format.TABLE) -> None:
     """Show what a task's node said, to its end."""
     session: Session = context.obj
 
     async def work(client: AsyncClient) -> None:
         async for event in client.tasks.watch(task_id):
-            if event.name == "log":
+            if event.name == "log" and form is Format.JSON:
+                print_json_line(event.data)
+            elif event.name == "log":
                 said = [str(event.data.get(name, "")) for name in ("time", "level", "message")]
                 print(plain("  ".join(said)), flush=True)
 

@@ -273,6 +273,7 @@ def delete(
     context: typer.Context,
     workflow_id: WorkflowIdArgument,
     force: Annotated[bool, typer.Option("--force", help="Cancel it first when it has not ended.")] = False,
+    form: FormatOption = Format.TABLE,
 ) -> None:
     """Remove a workflow with its tasks and their files."""
     session: Session = context.obj
@@ -284,7 +285,10 @@ def delete(
     ]
     record = report["record"]
     rows.append((workflow_id, record["resource"], record["status"], record["message"]))
-    print_table(("OF", "RESOURCE", "STATUS", "MESSAGE"), rows)
+    if form is Format.JSON:
+        print_json(report)
+    else:
+        print_table(("OF", "RESOURCE", "STATUS", "MESSAGE"), rows)
     if report["status"] != "success":
         sys.exit(1)
 
