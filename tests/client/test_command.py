@@ -232,6 +232,27 @@ async def test_an_outcome_is_written_when_it_has_come(
     assert process.returncode == 143 and gateway.cancelled.is_set()
 
 
+async def test_what_is_left_of_a_task_that_is_refused(
+    server: ScriptedServer, gateway: Gateway, tmp_path: Path
+) -> None:
+    """Its upload stays: the next run finds it, and perhaps another's that is accepted. That is told, with what removes it."""
+    (tmp_path / "a film.mp4").write_bytes(b"a")
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.method == "HEAD":
+            return web.Response(headers={"Content-Length": "1"})
+        if request.method == "POST":
+            return web.json_response({"code": "NOT_CONFIGURED", "detail": "no model"}, status=409)
+        return await gateway(request)
+
+    server.handler = answer
+    code, _, said = await done(server, "run", "n.t", str(tmp_path / "a film.mp4"), "-q")
+    first, note = said.splitlines()
+    assert code == 3 and first == "yivideo: NOT_CONFIGURED: no model"
+    assert note.startswith("  its upload is kept for the next run; `yivideo file rm 'uploads/")
+    assert {one.method for one in server.seen} == {"GET", "HEAD", "POST"}
+
+
 async def test_how_an_ended_task_ended_is_asked_for(server: ScriptedServer, gateway: Gateway) -> None:
     """Watched from behind its last event, one that was cancelled has the exit code of one."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -281,7 +282,8 @@ async def _submit_all(
 async def _one(client: AsyncClient, plan: Plan, bars: Bars, under_way: set[str], job: Job) -> Ran:
     sent = await uploaded(client, bars, job.name, job.input)
     submitting = client.tasks.submit(plan.task_name, sent, task_id=plan.task_id, **plan.options)
-    task = await accepted(submitting, lambda made: under_way.add(made.task_id))
+    with noted(left_behind(job.input, sent), errors.ApiError):
+        task = await accepted(submitting, lambda made: under_way.add(made.task_id))
     if plan.detach:
         return Ran(task, job.source)
     with noted(
@@ -313,12 +315,34 @@ async def accepted(submitting: Coroutine[Any, Any, T], note: Callable[[T], None]
 
 @contextmanager
 def noted(note: str, *kinds: type[BaseException]) -> Iterator[None]:
-    """Add to an error of some kinds what its user should know."""
+    """Add to an error of some kinds what its user should know; an empty note is none."""
     try:
         yield
     except kinds as error:
-        error.add_note(note)
+        if note:
+            error.add_note(note)
         raise
+
+
+def left_behind(given: Any, sent: Any) -> str:
+    """Say what lies in the store of an input that is then refused: kept, since the next run, or another's now, finds it there."""
+    paths = list(_stored(given, sent))
+    return (
+        f"its upload is kept for the next run; `yivideo file rm {' '.join(paths)}` removes it"
+        if paths
+        else ""
+    )
+
+
+def _stored(given: Any, sent: Any) -> Iterator[str]:
+    if isinstance(given, Path):
+        yield shlex.quote(sent)
+    elif isinstance(given, dict):
+        for name, one in given.items():
+            yield from _stored(one, sent[name])
+    elif isinstance(given, list):
+        for one, stored in zip(given, sent, strict=True):
+            yield from _stored(one, stored)
 
 
 def _local_name(task_input: Json) -> str:

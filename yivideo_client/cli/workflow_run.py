@@ -19,11 +19,12 @@ from yivideo_client.cli.run import (
     cancel_all,
     each,
     jobs_of,
+    left_behind,
     noted,
     told_apart,
     uploaded,
 )
-from yivideo_client.errors import ClientError, ConnectionFailed
+from yivideo_client.errors import ApiError, ClientError, ConnectionFailed
 from yivideo_client.models import TERMINAL_EVENTS, Event, Json, TaskType
 from yivideo_client.workflow_models import Template, Workflow
 
@@ -86,7 +87,8 @@ async def _one(
 ) -> RanWorkflow:
     sent = await uploaded(client, bars, job.name, job.input)
     submitting = client.workflows.submit(plan.task_name, sent, workflow_id=plan.task_id, **plan.options)
-    workflow = await accepted(submitting, lambda made: under_way.add(made.workflow_id))
+    with noted(left_behind(job.input, sent), ApiError):
+        workflow = await accepted(submitting, lambda made: under_way.add(made.workflow_id))
     if plan.detach:
         return RanWorkflow(workflow, job.source)
     at = workflow.workflow_id
