@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,14 @@ class Gateway:
         return web.json_response(self.end)
 
 
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """What is started here can be interrupted, also where these tests run in the background of a shell, which ignores that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def gateway(server: ScriptedServer) -> Gateway:
     """What the server is."""
@@ -75,18 +85,27 @@ def gateway(server: ScriptedServer) -> Gateway:
     return made
 
 
-async def started(server: ScriptedServer, *words: str, **options: Any) -> asyncio.subprocess.Process:
-    """Start a command."""
-    return await asyncio.create_subprocess_exec(
+@asynccontextmanager
+async def started(
+    server: ScriptedServer, *words: str, **options: Any
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Start a command; it is gone after the block."""
+    process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "yivideo_client.cli.start", "--url", server.url, *words, cwd=ROOT,
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
     )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
 
 
 async def done(server: ScriptedServer, *words: str, **options: Any) -> tuple[int | None, str, str]:
     """Run a command; returns its exit code and what it wrote."""
-    process = await started(server, *words, **options)
-    out, err = await asyncio.wait_for(process.communicate(), 60)
+    async with started(server, *words, **options) as process, asyncio.timeout(60):
+        out, err = await process.communicate()
     return process.returncode, (out or b"").decode(), (err or b"").decode()
 
 
@@ -143,8 +162,7 @@ async def test_an_end_from_outside_cancels_what_was_accepted(
     """At any moment, also while the submission is being answered: nobody knows the task's id yet, and it runs."""
     if moment == "submitted":
         gateway.answers.clear()
-    process = await started(server, "run", "n.t", "--seconds", "1")
-    async with asyncio.timeout(30):
+    async with started(server, "run", "n.t", "--seconds", "1") as process, asyncio.timeout(30):
         await getattr(gateway, moment).wait()
         process.send_signal(number)
         if moment == "submitted":
@@ -222,9 +240,9 @@ async def test_an_outcome_is_written_when_it_has_come(
         return await gateway(request)
 
     server.handler = one_ends
-    process = await started(server, "run", "n.t", *files, "--jobs", "3", "--json")
-    assert process.stdout is not None
-    async with asyncio.timeout(30):
+    command = started(server, "run", "n.t", *files, "--jobs", "3", "--json")
+    async with command as process, asyncio.timeout(30):
+        assert process.stdout is not None
         assert orjson.loads(await process.stdout.readline())["error"]["code"] == "REFUSED"
         await gateway.watched.wait()
         process.send_signal(signal.SIGTERM)
