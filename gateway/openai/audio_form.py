@@ -58,14 +58,9 @@ async def read_audio_form(request: web.Request, kind: type[F], task_id: str) -> 
 
 async def _store(request: web.Request, reader: FormReader, header: file_pb2.UploadHeader) -> None:
     expected, limit = request.content_length or 0, request.app[SETTINGS].max_upload_bytes
-    try:
-        async with uploading(request.app[BACKEND], header, expected, limit) as upload:
-            await upload.send(reader.content())
-            await upload.finish()
-    except InvalidArgument as error:
-        if any(field.pointer == "/chunk" for field in error.fields):
-            raise InvalidArgument.at("/file", "is empty") from error
-        raise
+    async with uploading(request.app[BACKEND], header, expected, limit, content_field="/file") as upload:
+        await upload.send(reader.content())
+        await upload.finish()
 
 
 def _take(values: dict[str, str | list[str]], name: str, text: str) -> None:

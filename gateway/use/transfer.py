@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol
 
 from gateway.clients.backend import FILESTORE, Backend
 from gateway.clients.file_bytes import FILE_BYTES
 from gateway.clients.upload_stream import SentUpload
 from runtime.disk_range import DiskRange
-from runtime.errors import DataLoss, PayloadTooLarge
+from runtime.errors import DataLoss, InvalidArgument, PayloadTooLarge
 from runtime.rpc_errors import rpc_errors
 from yivideo.file.v1 import file_pb2
 
@@ -148,18 +148,41 @@ class FileUpload(Protocol):
 
 @asynccontextmanager
 async def uploading(
-    backend: Backend, header: file_pb2.UploadHeader, expected_bytes: int, limit_bytes: int
+    backend: Backend,
+    header: file_pb2.UploadHeader,
+    expected_bytes: int,
+    limit_bytes: int,
+    *,
+    content_field: str = "",
 ) -> AsyncIterator[FileUpload]:
-    """Begin an upload, by the best way for about so many bytes; leaving the block without `finish` leaves nothing."""
+    """Begin an upload, by the best way for about so many bytes; leaving the block without `finish` leaves nothing.
+
+    `content_field` is the pointer of what carries the content in the client's request; empty: it is the request's body.
+    """
     await backend.connected(FILESTORE)
-    async with backend.in_place_uploads.opened(
-        backend.files, header, expected_bytes, limit_bytes
-    ) as in_place:
-        if in_place is not None:
-            yield in_place
-            return
-        async with SentUpload(backend, header, limit_bytes) as sent:
-            yield sent
+    with _in_the_clients_words(content_field):
+        async with backend.in_place_uploads.opened(
+            backend.files, header, expected_bytes, limit_bytes
+        ) as in_place:
+            if in_place is not None:
+                yield in_place
+                return
+            async with SentUpload(backend, header, limit_bytes) as sent:
+                yield sent
+
+
+@contextmanager
+def _in_the_clients_words(content_field: str) -> Iterator[None]:
+    """Name what the client has sent, where the store names its own message's chunk."""
+    try:
+        yield
+    except InvalidArgument as error:
+        details = [fault.detail for fault in error.fields if fault.pointer == "/chunk"]
+        if not details:
+            raise
+        if content_field:
+            raise InvalidArgument.at(content_field, details[0]) from error
+        raise InvalidArgument(details[0]) from error
 
 
 async def read_file(backend: Backend, request: file_pb2.DownloadRequest, limit_bytes: int) -> bytes:

@@ -127,7 +127,7 @@ class FakeFilestore(FileServiceServicer):
         if not complete:
             raise errors.InvalidArgument("the upload ended without its trailer")
         if not size:
-            raise errors.InvalidArgument("the file is empty")
+            raise errors.InvalidArgument.at("/chunk", "the file is empty")
         if header.size_bytes and size != header.size_bytes:
             raise errors.InvalidArgument("the size does not fit")
         stored = self.put(header.path, bytes(kept), header.content_type or "application/octet-stream")

@@ -76,7 +76,8 @@ async def upload_form(request: web.Request) -> web.StreamResponse:
         header.named_last = True
         header.ClearField("bucket")
     expected = request.content_length or 0
-    async with uploading(request.app[BACKEND], header, expected, settings.max_upload_bytes) as upload:
+    limit = settings.max_upload_bytes
+    async with uploading(request.app[BACKEND], header, expected, limit, content_field="/file") as upload:
         await upload.send(reader.content())
         await form.after_file(reader)
         file = await (upload.finish(form.bucket, form.file_path) if form.named_last else upload.finish())

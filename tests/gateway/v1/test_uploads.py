@@ -75,11 +75,14 @@ async def test_a_path_that_leaves_is_refused(harness: Harness, path: str) -> Non
 
 
 async def test_an_empty_file_is_refused(harness: Harness) -> None:
-    """Size 0: 400, by form and raw."""
+    """Size 0: 400, by form and raw; the form's field is named, and of a bare body none."""
     async with harness.http.post("/v1/files/upload", data=form(("file_path", "x"), content=b"")) as response:
-        assert response.status == 400
+        body = await response.json()
+        assert (response.status, [one["pointer"] for one in body["errors"]]) == (400, ["/file"])
     async with harness.http.put("/v1/files/x") as response:
-        assert response.status == 400
+        body = await response.json()
+        assert (response.status, body.get("errors") or []) == (400, [])
+        assert body["detail"] == "the file is empty"
 
 
 async def test_a_raw_body_is_stored(harness: Harness) -> None:
