@@ -19,6 +19,7 @@ from aiohttp import web
 from tests.client.conftest import ScriptedServer
 from tests.client.test_watch import written
 from tests.conftest import ROOT
+from tests.signals import heeded
 from yivideo_client.cli.failures import UsageError, tell
 from yivideo_client.cli.file_commands import destinations
 from yivideo_client.cli.lazy_group import hoisted
@@ -72,10 +73,9 @@ class Gateway:
 
 @pytest.fixture(autouse=True)
 def interruptible() -> Iterator[None]:
-    """What is started here can be interrupted, also where these tests run in the background of a shell, which ignores that."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+    """What is started here can be interrupted."""
+    with heeded():
+        yield
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.signals import heeded
 
 BUILDAH = """#!/bin/sh
 [ "$1" != build ] || { touch "$STARTED"; exec sleep 60; }
@@ -30,10 +31,11 @@ def test_secrets_of_a_build_do_not_outlive_it(tmp_path: Path, number: signal.Sig
     environment = {
         "PATH": f"{buildah.parent}:{os.environ['PATH']}", "TMPDIR": str(kept), "STARTED": str(started), "BASE": "debian",
     }  # fmt: skip
-    process = subprocess.Popen(
-        [ROOT / "deploy/images/build.sh", "core"], env=environment, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    with heeded():
+        process = subprocess.Popen(
+            [ROOT / "deploy/images/build.sh", "core"], env=environment, start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
     try:
         end = time.monotonic() + 30
         while not started.exists():

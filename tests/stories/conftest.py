@@ -19,16 +19,17 @@ import pytest
 from stack.demo.film import Film, make_film
 from stack.private_files import new_callback_secret
 from tests.conftest import ROOT
+from tests.signals import heeded
 
 _START_SECONDS = 150.0
 """Until a stack is up, also on a machine that is busy with others; how long it takes alone `make bench-idle` measures."""
 
 
 @pytest.fixture(scope="session", autouse=True)
-def interruptible() -> None:
-    """Programs that are started heed SIGINT also where this run stands behind a shell's `&`, which has it ignored."""
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+def interruptible() -> Iterator[None]:
+    """Programs that are started can be interrupted."""
+    with heeded():
+        yield
 
 
 @dataclass
