@@ -11,7 +11,7 @@ from typing import IO, Any
 from yivideo_client.bulk import Reply
 from yivideo_client.digest import path_of_input, sha256_of
 from yivideo_client.download import fetch, pour
-from yivideo_client.errors import IntegrityError, NotFound
+from yivideo_client.errors import NotFound
 from yivideo_client.local_file import check_not_empty
 from yivideo_client.models import StoredFile, listed, part
 from yivideo_client.pouring import opened_stream
@@ -39,8 +39,8 @@ class Files:
         """Store a local file under a path; what is there is replaced whole, or with `only_new` refused (Conflict).
 
         `parts`: in parts that go side by side, of which a later run sends only those that are missing. By default a file goes
-        whole, and on in parts when a large one breaks on its way. Raises IntegrityError when the store's SHA-256 is not that of
-        the bytes read here, OSError for what is no plain file or an empty one.
+        whole, and on in parts when a large one breaks on its way. Raises IntegrityError when other bytes came than
+        were read here, which are then removed; OSError for what is no plain file or an empty one.
         """
         check_not_empty(source)
         sent = self._heard(progress)
@@ -88,11 +88,8 @@ class Files:
         except NotFound:
             pass
         upload = Upload(self._transport, self._stat, source, path, "", False, self._heard(progress), digest)
-        try:
-            return await upload.run(None)
-        except IntegrityError:  # it has changed since it was hashed, and must not be found by what it was
-            await self.remove(path)
-            raise
+        # One that has changed since it was hashed is not found by what it was: `Upload` removes what is not what it says.
+        return await upload.run(None)
 
     async def download(
         self,

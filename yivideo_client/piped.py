@@ -1,6 +1,7 @@
 """What comes through a pipe on its way into the store: its length is known when it has ended, and it comes once.
 
-It is kept block by block in a file without a name, so that a block can be sent again, and no more of the disk is taken than that.
+It is kept block by block, so that a block can be sent again, and no more of the disk is taken than that; in a file without a name
+where the system has such, which is gone also when this process is killed.
 What ends within one block is sent as a file; else the blocks are parts, and the store makes the file of them.
 """
 
@@ -13,17 +14,17 @@ import os
 import select
 import tempfile
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from yivideo_client.errors import ClientError, IntegrityError, NotFound
+from yivideo_client.errors import IntegrityError, NotFound
 from yivideo_client.local_file import nothing_to_send
 from yivideo_client.models import StoredFile
 from yivideo_client.transport import Transport
-from yivideo_client.upload import PART_BYTES, PARTS_FOLDER, Told
+from yivideo_client.upload import PART_BYTES, PARTS_FOLDER, Told, remove_all
 
 if TYPE_CHECKING:
     from yivideo_client.files import Files
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
 _PIECE_BYTES = 256 * 1024
 _LOOK_SECONDS = 0.2
 """How soon a reader that waits for the other side sees that it is to stop."""
-_CLEANING_SECONDS = 5.0
 _COMPOSE_SECONDS = 3600.0
+_OPEN_FILES = Path("/proc/self/fd")
+"""Where Linux lets a process open again what it has open. Elsewhere such a path shares its place in the file."""
 
 
 @dataclass
@@ -59,7 +61,7 @@ class Stream:
     @asynccontextmanager
     async def block(self, most: int | None) -> AsyncIterator[Block]:
         """Read up to so many bytes, None: to the end, into a file that is gone after the block. Raises OSError of the disk."""
-        with tempfile.NamedTemporaryFile(prefix="yivideo-") as kept:
+        with _kept() as (kept, path):
             reading = asyncio.get_running_loop().run_in_executor(None, self._read, kept, most)
             try:
                 count, ended = await asyncio.shield(reading)
@@ -67,7 +69,7 @@ class Stream:
                 self.stopped = True
                 await asyncio.wait({reading})
                 raise
-            yield Block(Path(kept.name), count, ended)
+            yield Block(path, count, ended)
 
     def _read(self, kept: IO[bytes], most: int | None) -> tuple[int, bool]:
         count = 0
@@ -91,6 +93,17 @@ class Stream:
             if select.select([descriptor], [], [], _LOOK_SECONDS)[0]:
                 return os.read(descriptor, most)
         return b""
+
+
+@contextmanager
+def _kept() -> Iterator[tuple[IO[bytes], Path]]:
+    """Open a file for the time of a block, and say by what path this process reads it. Raises OSError."""
+    if _OPEN_FILES.is_dir():
+        with tempfile.TemporaryFile() as kept:
+            yield kept, _OPEN_FILES / str(kept.fileno())
+    else:
+        with tempfile.NamedTemporaryFile(prefix="yivideo-") as named:
+            yield named, Path(named.name)
 
 
 async def upload_stream(
@@ -120,8 +133,10 @@ async def upload_stream(
                 if block.ended:
                     break
         return await _composed(files, transport, parts, path, stream, bucket, only_new)
-    except BaseException:
-        await _remove(files, parts, bucket)
+    except BaseException as fault:
+        await remove_all(transport, parts, bucket)
+        if isinstance(fault, IntegrityError):
+            raise _other_bytes(path) from fault
         raise
 
 
@@ -143,14 +158,10 @@ async def _composed(
         if stored.etag.strip('"') != digest:
             raise
     if stored.size != stream.size or stored.sha256 not in ("", digest):
-        raise IntegrityError(f"{path} was stored with other bytes than were read")
+        await remove_all(transport, [path], bucket)
+        raise _other_bytes(path)
     return stored
 
 
-async def _remove(files: Files, parts: list[str], bucket: str) -> None:
-    """Remove parts that nobody will ask for again; what cannot be removed now the store removes when it is old."""
-    with suppress(TimeoutError, ClientError):
-        async with asyncio.timeout(_CLEANING_SECONDS):
-            for part in parts:
-                with suppress(NotFound):
-                    await files.remove(part, bucket=bucket)
+def _other_bytes(path: str) -> IntegrityError:
+    return IntegrityError(f"{path} came with other bytes than were read: nothing of it is kept")

@@ -2,6 +2,8 @@
 
 Parts are files of their own below `.parts/`, named after what they are part of, so any later run finds those that are there. The
 store then makes the file of them. It costs the store a copy, so a file goes whole first; one that breaks goes on in parts.
+
+What came with other bytes than were sent is removed again, file or parts: a task would be given the one, a later run the other.
 """
 
 from __future__ import annotations
@@ -10,8 +12,8 @@ import asyncio
 import hashlib
 import mimetypes
 import os
-from collections.abc import Awaitable, Callable
-from contextlib import closing
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +21,7 @@ from typing import BinaryIO
 import orjson
 
 from yivideo_client.digest import sha256_of
-from yivideo_client.errors import IntegrityError, NotFound, UnexpectedAnswer
+from yivideo_client.errors import ClientError, IntegrityError, InvalidRequest, NotFound, UnexpectedAnswer
 from yivideo_client.local_file import opened
 from yivideo_client.models import StoredFile
 from yivideo_client.together import together
@@ -31,6 +33,9 @@ PARTS_FOLDER = ".parts"
 _MOST_PARTS = 9000
 _PARALLEL = 4
 _COMPOSE_SECONDS = 3600.0
+_REMOVAL_SECONDS = 5.0
+_DIGEST = "/sha256"
+"""The field that is refused when parts do not make the file that was announced."""
 
 Told = Callable[[int, int], None]
 """Called with the bytes that are through and the bytes in all; from the event loop, so it must be quick."""
@@ -67,7 +72,10 @@ class Upload:
                 self.digest = self.digest or await sha256_of(self.source)
                 stored = await self._in_parts(file, size, self.digest)
         if stored.size != size or not await self._is_ours(stored):
-            raise IntegrityError(f"{self.path} was stored with other bytes than {self.source} has")
+            await remove_all(self.transport, [self.path], self.bucket)
+            raise IntegrityError(
+                f"{self.path} came with other bytes than {self.source} has: it is removed again"
+            )
         return stored
 
     async def _is_ours(self, stored: StoredFile) -> bool:
@@ -142,7 +150,15 @@ class Upload:
                 await self._part(file, path, start, min(length, size - start), sent)
 
         await together(one(path, start) for path, start in zip(paths, starts, strict=True))
-        return await self._composed(paths, size, digest)
+        try:
+            return await self._composed(paths, size, digest)
+        except InvalidRequest as refused:
+            if _DIGEST not in {field.pointer for field in refused.fields}:
+                raise
+            await remove_all(self.transport, paths, self.bucket)
+            raise IntegrityError(
+                f"the parts of {self.path} came with other bytes than {self.source} has: they are removed again"
+            ) from refused
 
     async def _part(
         self, file: BinaryIO, path: str, start: int, size: int, sent: Callable[[int], None]
@@ -177,3 +193,16 @@ class Upload:
                 raise
             return there
         return StoredFile.from_answer(answer)
+
+
+async def remove_all(transport: Transport, paths: Iterable[str], bucket: str) -> None:
+    """Remove files of an upload that came to nothing, as far as they are there and it takes no long time.
+
+    Parts that cannot be removed now the store removes when they are old.
+    """
+    query = {"bucket": bucket} if bucket else None
+    with suppress(TimeoutError, ClientError):
+        async with asyncio.timeout(_REMOVAL_SECONDS):
+            for path in paths:
+                with suppress(NotFound):
+                    await transport.call("DELETE", f"/v1/files/{quoted(path)}", query=query, repeatable=False)

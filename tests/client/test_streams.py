@@ -136,6 +136,8 @@ class Parts:
         self.files: dict[str, bytes] = {}
         self.breaks = 0
         """Answers that are broken off first."""
+        self.damages = 0
+        """Files that come with another first byte."""
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         path = request.path.removeprefix("/v1/files/").removeprefix("download/")
@@ -143,14 +145,16 @@ class Parts:
             self.breaks -= 1
             return broken_off(request)
         if request.method == "DELETE":
-            del self.files[path]
-            return web.json_response({})
+            return web.json_response({}, status=200 if self.files.pop(path, None) is not None else 404)
         if path == "compose":
             body = await request.json()
             path, content = body["file_path"], b"".join(self.files.pop(one) for one in body["parts"])
             assert body["sha256"] == hashlib.sha256(content).hexdigest() and body["size"] == len(content)
         else:
             content = await request.read()
+            if self.damages:
+                self.damages -= 1
+                content = bytes([content[0] ^ 1]) + content[1:]
         if path == "refused":
             return web.json_response({"code": "FILE_EXISTS", "detail": "it is there"}, status=409)
         self.files[path] = content
@@ -211,6 +215,36 @@ async def test_a_stream_in_which_nothing_comes_can_be_left(
             upload.cancel()
             await asyncio.wait({upload})
     assert upload.cancelled() and not store.files
+
+
+@pytest.mark.usefixtures("small_blocks")
+async def test_what_is_kept_of_a_stream_goes_with_the_process(
+    server: ScriptedServer, client: AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing lies in the folder for temporary files while a block is sent, so a process that is killed leaves nothing."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    store, lying = Parts(), list[str]()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        lying.extend(path.name for path in tmp_path.iterdir())
+        return await store(request)
+
+    server.handler = answer
+    await client.files.upload_stream(io.BytesIO(CONTENT), "x")
+    assert store.files == {"x": CONTENT} and not lying
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("size", [1000, 300_000])
+async def test_a_stream_that_was_damaged_on_its_way_leaves_nothing(
+    server: ScriptedServer, client: AsyncClient, size: int
+) -> None:
+    """A block or a part that came with other bytes is an error, and neither it nor what came before stays in the store."""
+    server.handler = store = Parts()
+    store.damages = 1
+    with pytest.raises(IntegrityError, match=r"^x came with other bytes"):
+        await client.files.upload_stream(io.BytesIO(CONTENT[:size]), "x")
+    assert not store.files
 
 
 async def test_nothing_is_not_stored(server: ScriptedServer, client: AsyncClient, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import TextIO
+from typing import Literal, TextIO
 
 
 def main() -> None:
@@ -22,20 +22,22 @@ def main() -> None:
 
 
 def _open_streams() -> None:
-    """Give a stream that was closed (`>&-`) to the void: else a file or a connection would be opened in its place."""
+    """Give a stream that was closed (`>&-`, `<&-`) to the void: else a file or a connection would be opened in its place."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # has the lowest number that is free
+    if sys.stdin is None:
+        sys.stdin = _nowhere("r")
     if sys.stdout is None:
-        sys.stdout = _nowhere()
+        sys.stdout = _nowhere("w")
     if sys.stderr is None:
-        sys.stderr = _nowhere()
+        sys.stderr = _nowhere("w")
 
 
-def _nowhere() -> TextIO:
-    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - for as long as the process
+def _nowhere(mode: Literal["r", "w"]) -> TextIO:
+    return open(os.devnull, mode, encoding="utf-8")  # noqa: PTH123 - for as long as the process
 
 
 if __name__ == "__main__":
