@@ -11,6 +11,7 @@ import pytest
 from media.audio import AudioOptions, extract_audio
 from media.probe import AudioStream, MediaFacts, VideoStream, probe
 from media.promise import cut_off
+from media.promised_bytes import bytes_of
 from tests.media.films import PICTURES, TONE, X264
 from tests.media.local_runner import LocalRunner
 from tests.media.measure import ffmpeg
@@ -31,6 +32,9 @@ def cut(path: Path) -> Path:
         ("half.mp4", "aac", "promises 4.000 s of sound and holds"),
         ("half.mka", "pcm_s16le", "promises 4.000 s of sound and holds"),
         ("half.flac", "flac", "promises 4.000 s of sound and holds"),
+        ("half.wav", "pcm_s16le", "promises \\d+ bytes and has"),
+        ("half.mp3", "libmp3lame", "promises \\d+ bytes and has"),
+        ("half.avi", "mp3", "promises \\d+ bytes and has"),
     ],
 )
 async def test_half_a_recording_says_so(
@@ -38,13 +42,13 @@ async def test_half_a_recording_says_so(
 ) -> None:
     """Half of the bytes give what sound they hold, with a line that says what is missing; all of them give no line."""
     path = tmp_path / name
-    sound_alone = path.suffix in (".mka", ".flac")
+    sound_alone = path.suffix in (".mka", ".flac", ".wav", ".mp3")
     source = ("-f", "lavfi", "-i", TONE) if sound_alone else BOTH
     fast = ("-movflags", "+faststart") if path.suffix == ".mp4" else ()
     ffmpeg(*source, "-c:a", codec, *fast, path)
     whole = await extract_audio(runner, path, tmp_path / "whole.wav", AudioOptions())
     assert whole.warnings == ()
-    half = await extract_audio(runner, cut(path), tmp_path / "half.wav", AudioOptions())
+    half = await extract_audio(runner, cut(path), tmp_path / "left.wav", AudioOptions())
     [line] = [one for one in half.warnings if "promises" in one]
     assert re.search(says, line), line
 
@@ -56,10 +60,48 @@ async def test_one_track_may_go_on_alone(runner: LocalRunner, late_sound: Path, 
         assert taken.warnings == ()
 
 
+async def test_one_track_of_two_is_not_the_file(runner: LocalRunner, tmp_path: Path) -> None:
+    """Of two recordings in one Matroska the shorter is whole where it ends: no line."""
+    path = tmp_path / "two.mka"
+    ffmpeg("-f", "lavfi", "-i", TONE, "-f", "lavfi", "-t", "2", "-i", TONE, "-map", "1", "-map", "0", path)
+    assert (await extract_audio(runner, path, tmp_path / "a.wav", AudioOptions())).warnings == ()
+
+
+async def test_an_mp3_behind_its_cover(runner: LocalRunner, tmp_path: Path) -> None:
+    """How much there is to be heard is counted from behind the tags that come before it."""
+    path = tmp_path / "a.mp3"
+    ffmpeg("-f", "lavfi", "-i", TONE, "-metadata", "comment=" + 5_000 * "x", path)
+    assert (await extract_audio(runner, path, tmp_path / "a.wav", AudioOptions())).warnings == ()
+    size = bytes_of(path)
+    assert size.written == size.there
+    half = await extract_audio(runner, cut(path), tmp_path / "left.wav", AudioOptions())
+    assert any(f"promises {size.there} bytes" in line for line in half.warnings)
+
+
+async def test_what_is_not_known_when_it_is_written_promises_nothing(
+    runner: LocalRunner, tmp_path: Path
+) -> None:
+    """A WAV that was written into a pipe says no true length; nor do bytes that only begin as a header does."""
+    path = tmp_path / "a.wav"
+    path.write_bytes(ffmpeg("-f", "lavfi", "-i", TONE, "-f", "wav", "-"))
+    assert bytes_of(path).written is None
+    assert (await extract_audio(runner, path, tmp_path / "b.wav", AudioOptions())).warnings == ()
+    for head in (
+        b"RIFF",
+        b"RIFF\x00\x00",
+        b"ID3",
+        b"ID3\x04\x00\x00\x7f\x7f\x7f\x7f",
+        b"\xff\xfbXing",
+        b"\xff\xfbInfo" + 12 * b"\x00",
+    ):
+        path.write_bytes(head)
+        assert bytes_of(path).missing_seconds(1.0) == 0.0
+
+
 async def test_what_only_estimates_promises_nothing(runner: LocalRunner, tmp_path: Path) -> None:
-    """The length in a transport stream's or an MP3's header is reckoned from sizes: no line, however little there is."""
-    for name, codec in (("a.ts", "mp2"), ("a.mp3", "libmp3lame")):
-        ffmpeg("-f", "lavfi", "-i", TONE, "-c:a", codec, tmp_path / name)
+    """What a transport stream, or an MP3 without its first frame, says is reckoned from sizes: no line, however little there is."""
+    for name, codec in (("a.ts", ("mp2",)), ("a.mp3", ("libmp3lame", "-write_xing", "0"))):
+        ffmpeg("-f", "lavfi", "-i", TONE, "-c:a", *codec, tmp_path / name)
         facts = await probe(runner, tmp_path / name)
         assert await cut_off(runner, tmp_path / name, facts, facts.audio(), 1.0) == ()
 
