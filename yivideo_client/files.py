@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from yivideo_client.pouring import opened_stream
 from yivideo_client.transport import Transport, quoted
 from yivideo_client.tries import FAULTS, Broken
 from yivideo_client.upload import Told, Upload
+from yivideo_client.waiting_open import opened_when_ready
 
 
 class Files:
@@ -109,7 +109,7 @@ class Files:
         up to `parallel` requests at a time. Raises NotFound, IntegrityError.
         """
         named = file if isinstance(file, StoredFile) else StoredFile(file, 0, bucket=bucket)
-        descriptor = await asyncio.to_thread(opened_stream, target)  # a pipe waits for its reader
+        descriptor = await opened_when_ready(target, opened_stream)
         if descriptor is not None:
             with os.fdopen(descriptor, "wb", buffering=0) as stream:
                 return await self.download_to(named, stream, progress=progress)

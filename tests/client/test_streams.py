@@ -18,6 +18,7 @@ from aiohttp import web
 from tests.client.conftest import ScriptedServer, broken_off
 from tests.client.test_transfers import CONTENT, Store
 from yivideo_client import AsyncClient, IntegrityError, StoredFile
+from yivideo_client.cli.file_commands import opened_source
 from yivideo_client.sync import Client
 
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -245,6 +246,32 @@ async def test_a_stream_that_was_damaged_on_its_way_leaves_nothing(
     with pytest.raises(IntegrityError, match=r"^x came with other bytes"):
         await client.files.upload_stream(io.BytesIO(CONTENT[:size]), "x")
     assert not store.files
+
+
+@pytest.mark.parametrize("way", ["put", "get"])
+async def test_a_pipe_that_nobody_opens_can_be_left(
+    client: AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Ctrl-C ends whoever waits for the other side of a named pipe, and nothing stays open or waits on."""
+    path, begun, opens = tmp_path / "pipe", threading.Event(), os.open
+    os.mkfifo(path)
+
+    def told(opened: Any, flags: int, *more: int) -> int:
+        if opened == path:
+            begun.set()
+        return opens(opened, flags, *more)
+
+    async def put() -> None:
+        async with opened_source(str(path)) as stream:
+            await client.files.upload_stream(stream, "x")
+
+    monkeypatch.setattr("os.open", told)
+    work = asyncio.create_task(put() if way == "put" else client.files.download("x", path))
+    assert await asyncio.to_thread(begun.wait, 10)
+    work.cancel()
+    await asyncio.wait({work}, timeout=10)
+    assert work.cancelled()
+    assert path not in {one.resolve() for one in Path("/proc/self/fd").iterdir()}
 
 
 async def test_nothing_is_not_stored(server: ScriptedServer, client: AsyncClient, tmp_path: Path) -> None:

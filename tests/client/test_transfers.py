@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import zlib
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 
 from tests.client.conftest import ScriptedServer, broken_off
 from yivideo_client import AsyncClient, Connection, ConnectionFailed, IntegrityError, StoredFile, errors
+from yivideo_client.sending import send_checked, send_in_kernel
 
 CONTENT = random.Random(1).randbytes(300_000)
 
@@ -255,6 +259,33 @@ async def test_a_file_that_was_damaged_on_its_way_is_not_kept(
     assert damaged and not stored
     await client.files.upload(source, "film.mp4", parts=parts)
     assert stored == {"film.mp4": CONTENT}
+
+
+@pytest.mark.parametrize("digest_known", [False, True])
+async def test_a_file_that_becomes_shorter_is_not_tried_again(
+    server: ScriptedServer, client: AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digest_known: bool
+) -> None:  # fmt: skip
+    """It is no fault of the server, which is not called away: the file is named at once, after one request."""
+    source = tmp_path / "film.mp4"
+    source.write_bytes(CONTENT)
+    begun: list[Path] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        with suppress(ConnectionError):
+            await request.read()
+        return web.Response(status=404)
+
+    def sending(*given: Any) -> str:
+        begun.append(source)
+        os.truncate(source, 1000)
+        return (send_in_kernel if digest_known else send_checked)(*given)
+
+    monkeypatch.setattr("yivideo_client.bulk.send_in_kernel", sending)
+    monkeypatch.setattr("yivideo_client.bulk.send_checked", sending)
+    server.handler = answer
+    with pytest.raises(IntegrityError, match=r"film\.mp4 became shorter while it was sent"):
+        await (client.files.put_once(source, "x") if digest_known else client.files.upload(source, "x"))
+    assert len(begun) == 1
 
 
 async def test_an_input_that_changes_is_not_kept_under_its_old_name(

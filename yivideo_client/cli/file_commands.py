@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
@@ -20,6 +21,7 @@ from yivideo_client.cli.session import Session
 from yivideo_client.errors import ApiError
 from yivideo_client.local_file import is_stream, name_in_store, opened
 from yivideo_client.models import StoredFile
+from yivideo_client.waiting_open import opened_when_ready
 
 if TYPE_CHECKING:
     from yivideo_client.client import AsyncClient
@@ -61,7 +63,7 @@ def put(
     async def work(client: AsyncClient, bars: Bars, source: str, path: str) -> StoredFile:
         if source == STDIN or is_stream(source):
             shown = partial(bars.stream, path.rpartition("/")[2], "uploaded")
-            with _stream(source) as stream:
+            async with opened_source(source) as stream:
                 return await client.files.upload_stream(stream, path, only_new=only_new, progress=shown)
         file = Path(source)
         return await client.files.upload(
@@ -79,8 +81,16 @@ def put(
     session.run(all_of_them)
 
 
-def _stream(source: str) -> AbstractContextManager[IO[bytes]]:
-    return nullcontext(sys.stdin.buffer) if source == STDIN else Path(source).open("rb", buffering=0)
+@asynccontextmanager
+async def opened_source(source: str) -> AsyncIterator[IO[bytes]]:
+    """Open what is read to its end: standard input, or a pipe, which waits for its writer. Raises OSError."""
+    if source == STDIN:
+        yield sys.stdin.buffer
+        return
+    descriptor = await opened_when_ready(Path(source), lambda path: os.open(path, os.O_RDONLY | os.O_NOCTTY))
+    assert descriptor is not None
+    with os.fdopen(descriptor, "rb", buffering=0) as stream:
+        yield stream
 
 
 def destinations(words: Sequence[str]) -> list[tuple[str, str]]:
