@@ -12,8 +12,9 @@ from media.promised_bytes import bytes_of
 
 _MOST_MISSING_SECONDS = {"sound": 0.5, "pictures": 1.0}
 """More than containers round by."""
+_FILE_MISSING_SECONDS = 1.0
 _STANDS_STILL = 0.05
-"""Of a film, how long its last frame may rightly stand."""
+"""Of a film with an index, which counts how long its last frame stands, that frame's part."""
 
 
 async def cut_off(
@@ -39,29 +40,28 @@ async def cut_off(
     size = await asyncio.to_thread(bytes_of, path)
     if size.missing_seconds(ends) > _MOST_MISSING_SECONDS[track]:
         return (f"{facts.name} promises {size.written} bytes and has {size.there}: it is cut off or damaged",)
-    promised, is_the_tracks = _promised(facts, stream)
-    slack = _MOST_MISSING_SECONDS[track]
-    if track == "pictures" or (facts.videos and not is_the_tracks):
-        slack = max(1.0, (promised or 0.0) * _STANDS_STILL)
-
-    def falls_short(seconds: float) -> bool:
-        return promised is not None and seconds < promised - slack
-
-    if not falls_short(held_seconds if is_the_tracks else ends):
-        return ()
-    of = f" of {track}"
-    if not is_the_tracks:
-        of, held_seconds = "", await last_packet_end(runner, path)
-        if not falls_short(held_seconds):
-            return ()
-    return (
-        f"{facts.name} promises {promised:.3f} s{of} and holds {held_seconds:.3f} s: it is cut off or damaged",
-    )
-
-
-def _promised(facts: MediaFacts, stream: VideoStream | AudioStream) -> tuple[float | None, bool]:
-    """Return how long the headers say it is, None where they only estimate, and whether they speak of this track alone."""
     if facts.has_index:
-        return stream.duration_seconds, True
-    alone = len(facts.videos) + len(facts.audios) == 1
-    return facts.duration_seconds if facts.has_length else None, alone
+        return _of_track(facts, stream, track, held_seconds)
+    promised = facts.duration_seconds if facts.has_length else None
+    if promised is None or ends >= promised - _MOST_MISSING_SECONDS[track]:
+        return ()
+    held_seconds = await last_packet_end(runner, path)
+    if held_seconds >= promised - _FILE_MISSING_SECONDS:
+        return ()
+    return (_line(facts, promised, "", held_seconds),)
+
+
+def _of_track(
+    facts: MediaFacts, stream: VideoStream | AudioStream, track: str, held_seconds: float
+) -> tuple[str, ...]:
+    promised = stream.duration_seconds
+    slack = _MOST_MISSING_SECONDS[track]
+    if promised is None or held_seconds >= promised - slack:
+        return ()
+    if track == "pictures" and held_seconds >= promised * (1 - _STANDS_STILL):
+        return ()
+    return (_line(facts, promised, f" of {track}", held_seconds),)
+
+
+def _line(facts: MediaFacts, promised: float, of: str, held: float) -> str:
+    return f"{facts.name} promises {promised:.3f} s{of} and holds {held:.3f} s: it is cut off or damaged"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from media.audio import AudioOptions, extract_audio
+from media.packets import last_packet_end
 from media.probe import AudioStream, MediaFacts, VideoStream, probe
 from media.promise import cut_off
 from media.promised_bytes import bytes_of
@@ -30,8 +31,8 @@ def cut(path: Path) -> Path:
     [
         ("half.mkv", "aac", "promises 4.0\\d\\d s and holds [12].* s: it is cut off"),
         ("half.mp4", "aac", "promises 4.000 s of sound and holds"),
-        ("half.mka", "pcm_s16le", "promises 4.000 s of sound and holds"),
-        ("half.flac", "flac", "promises 4.000 s of sound and holds"),
+        ("half.mka", "pcm_s16le", "promises 4.000 s and holds [12].* s: it is cut off"),
+        ("half.flac", "flac", "promises 4.000 s and holds [12].* s: it is cut off"),
         ("half.wav", "pcm_s16le", "promises \\d+ bytes and has"),
         ("half.mp3", "libmp3lame", "promises \\d+ bytes and has"),
         ("half.avi", "mp3", "promises \\d+ bytes and has"),
@@ -121,3 +122,21 @@ async def test_how_much_may_be_missing(runner: LocalRunner, film: Path) -> None:
         assert await cut_off(runner, film, facts, stream, least + 0.01) == ()
         [line] = await cut_off(runner, film, facts, stream, least - 0.01)
         assert "cut off or damaged" in line
+
+
+@pytest.mark.parametrize("codec", ["-an", "aac"])
+async def test_what_is_missing_of_a_long_film_counts_in_seconds(
+    runner: LocalRunner, tmp_path: Path, codec: str
+) -> None:
+    """The last few of a hundred seconds are a small part of Matroska and yet told: its length ends with its last packet."""
+    path = tmp_path / "long.mkv"
+    sound = ("-f", "lavfi", "-i", "sine=d=100", "-c:a", codec) if codec != "-an" else ()
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x36:r=5:d=100", *sound, "-c:v", "mpeg4", path)
+    facts = await probe(runner, path)
+    ends = await last_packet_end(runner, path, facts.video().index)
+    assert await cut_off(runner, path, facts, facts.video(), ends) == ()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 97 // 100])
+    held = await last_packet_end(runner, path, facts.video().index)
+    assert 95 < held < 98.5
+    [line] = await cut_off(runner, path, facts, facts.video(), held)
+    assert "cut off or damaged" in line
