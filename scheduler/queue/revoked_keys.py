@@ -7,6 +7,7 @@ from typing import Any
 
 from runtime.errors import InvalidArgument, ResourceExhausted
 from runtime.rpc_errors import clip
+from scheduler.queue.admission import milliseconds
 from scheduler.queue.keys import Keys
 from scheduler.queue.redis_link import RedisLink
 from yivideo.access.v1 import access_pb2
@@ -28,7 +29,7 @@ class RevokedKeys:
         """Note that a key no longer counts; gives what was noted first. Raises InvalidArgument, ResourceExhausted."""
         if not _DIGEST.fullmatch(request.key_sha256):
             raise InvalidArgument.at("/key_sha256", "must be the lower-case hex SHA-256 of a key")
-        expire_ms = request.expire_time.ToMilliseconds() if request.HasField("expire_time") else 0
+        expire_ms = milliseconds(request, "expire_time")
         revoked = access_pb2.RevokedKey(
             key_sha256=request.key_sha256,
             user=clip(request.user, _USER_BYTES),

@@ -82,6 +82,17 @@ async def test_what_is_no_keys_hash_is_refused_and_not_kept(harness: Harness) ->
         assert await by_rpc(client) == []
 
 
+async def test_a_time_that_is_none_is_refused_and_not_kept(revoked: RevokedKeys) -> None:
+    """A year that no timestamp has is its caller's fault, and names the field."""
+    for seconds, nanos in ((-(1 << 63), 0), (253_402_300_800, 0), (0, -1)):
+        request = asked("one")
+        request.expire_time.seconds, request.expire_time.nanos = seconds, nanos
+        with pytest.raises(InvalidArgument) as refused:
+            await revoked.revoke(request)
+        assert [fault.pointer for fault in refused.value.fields] == ["/expire_time"]
+    assert await revoked.all() == []
+
+
 async def test_a_repetition_changes_nothing(revoked: RevokedKeys, other: Queue, keys: Keys) -> None:
     """The first revocation stands, whoever asks again by whichever replica."""
     first = await revoked.revoke(asked("one", "ops", "lost"))
