@@ -329,7 +329,7 @@ def _offset(facts: MediaFacts, stream: AudioStream, options: AudioOptions, heard
     start = options.start_seconds or 0.0
     if heard.first_seconds is not None:
         return max(0.0, heard.first_seconds - start)
-    return max(0.0, (stream.start_seconds or 0.0) - facts.clock_origin_seconds - start)
+    return max(0.0, facts.begins_seconds(stream) - start)
 
 
 def _span(facts: MediaFacts, options: AudioOptions) -> float | None:

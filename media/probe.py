@@ -156,6 +156,10 @@ class MediaFacts:
         """The container time that is this node's time zero."""
         return self.first_seconds if self.has_free_clock else 0.0
 
+    def begins_seconds(self, stream: VideoStream | AudioStream) -> float:
+        """When a stream begins on the film's clock, by its header."""
+        return (stream.start_seconds or 0.0) - self.clock_origin_seconds
+
     def video(self, stream_index: int | None = None) -> VideoStream:
         """Return the asked video stream, or the first that can be read.
 

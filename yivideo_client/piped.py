@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import mimetypes
 import os
 import select
 import tempfile
@@ -20,11 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from yivideo_client.errors import IntegrityError, NotFound
+from yivideo_client.errors import IntegrityError
 from yivideo_client.local_file import nothing_to_send
 from yivideo_client.models import StoredFile
 from yivideo_client.transport import Transport
-from yivideo_client.upload import PART_BYTES, PARTS_FOLDER, Told, remove_all
+from yivideo_client.upload import PART_BYTES, PARTS_FOLDER, Told, composed, remove_all
 
 if TYPE_CHECKING:
     from yivideo_client.files import Files
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 _PIECE_BYTES = 256 * 1024
 _LOOK_SECONDS = 0.2
 """How soon a reader that waits for the other side sees that it is to stop."""
-_COMPOSE_SECONDS = 3600.0
 _OPEN_FILES = Path("/proc/self/fd")
 """Where Linux lets a process open again what it has open. Elsewhere such a path shares its place in the file."""
 
@@ -144,19 +142,10 @@ async def _composed(
     files: Files, transport: Transport, parts: list[str], path: str, stream: Stream, bucket: str, only_new: bool
 ) -> StoredFile:  # fmt: skip
     digest = stream.digest.hexdigest()
-    body = {
-        "file_path": path, "parts": parts, "bucket": bucket, "size": stream.size, "sha256": digest,
-        "content_type": mimetypes.guess_type(path)[0] or "", "only_new": only_new,
-    }  # fmt: skip
-    try:
-        answer = await transport.call(
-            "POST", "/v1/files/compose", body=body, repeatable=True, seconds=_COMPOSE_SECONDS
-        )
-        stored = StoredFile.from_answer(answer)
-    except NotFound:  # an answer that was lost: the parts went when the file came
-        stored = await files.stat(path, bucket=bucket)
-        if stored.etag.strip('"') != digest:
-            raise
+    stored = await composed(
+        transport, lambda path, bucket: files.stat(path, bucket=bucket), parts, path, bucket,
+        size=stream.size, digest=digest, only_new=only_new,
+    )  # fmt: skip
     if stored.size != stream.size or stored.sha256 not in ("", digest):
         await remove_all(transport, [path], bucket)
         raise _other_bytes(path)

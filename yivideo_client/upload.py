@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import mimetypes
 import os
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,7 +151,10 @@ class Upload:
 
         await together(one(path, start) for path, start in zip(paths, starts, strict=True))
         try:
-            return await self._composed(paths, size, digest)
+            return await composed(
+                self.transport, self.stat, paths, self.path, self.bucket,
+                size=size, digest=digest, only_new=self.only_new,
+            )  # fmt: skip
         except InvalidRequest as refused:
             if _DIGEST not in {field.pointer for field in refused.fields}:
                 raise
@@ -177,22 +180,34 @@ class Upload:
             except FAULTS as fault:
                 await tries.after(fault)
 
-    async def _composed(self, paths: list[str], size: int, digest: str) -> StoredFile:
-        body = {
-            "file_path": self.path, "parts": paths, "bucket": self.bucket, "size": size, "sha256": digest,
-            "content_type": mimetypes.guess_type(self.path)[0] or "", "only_new": self.only_new,
-        }  # fmt: skip
-        try:
-            answer = await self.transport.call(
-                "POST", "/v1/files/compose", body=body, repeatable=True, seconds=_COMPOSE_SECONDS
-            )
-        except NotFound:
-            # An answer that was lost: the parts went when the file came.
-            there = await self.stat(self.path, self.bucket)
-            if there.size != size or there.etag.strip('"') != digest:
-                raise
-            return there
-        return StoredFile.from_answer(answer)
+
+async def composed(
+    transport: Transport,
+    stat: Callable[[str, str], Awaitable[StoredFile]],
+    parts: Sequence[str],
+    path: str,
+    bucket: str,
+    *,
+    size: int,
+    digest: str,
+    only_new: bool,
+) -> StoredFile:
+    """Have the store make a file of parts that are there, of that size and SHA-256. Raises InvalidRequest where they do not fit."""
+    body = {
+        "file_path": path, "parts": parts, "bucket": bucket, "size": size, "sha256": digest,
+        "content_type": mimetypes.guess_type(path)[0] or "", "only_new": only_new,
+    }  # fmt: skip
+    try:
+        answer = await transport.call(
+            "POST", "/v1/files/compose", body=body, repeatable=True, seconds=_COMPOSE_SECONDS
+        )
+    except NotFound:
+        # An answer that was lost: the parts went when the file came.
+        there = await stat(path, bucket)
+        if there.size != size or there.etag.strip('"') != digest:
+            raise
+        return there
+    return StoredFile.from_answer(answer)
 
 
 async def remove_all(transport: Transport, paths: Iterable[str], bucket: str) -> None:

@@ -22,6 +22,7 @@ from yivideo_client.partial import partial
 from yivideo_client.piped import Stream
 from yivideo_client.pouring import Pouring, ReaderGone, opened_stream
 from yivideo_client.tries import FAULTS, Broken
+from yivideo_client.waiting_open import opened_when_ready
 from yivideo_grpc.calls import CALL_SECONDS, Calls
 from yivideo_grpc.faults import told
 from yivideo_grpc.messages import to_file
@@ -122,7 +123,7 @@ class GrpcFiles:
     ) -> int:
         """See `Files.download`; one stream, which goes on where it broke. `parallel` has no effect here."""
         named = file if isinstance(file, StoredFile) else StoredFile(file, 0, bucket=bucket)
-        descriptor = await asyncio.to_thread(opened_stream, target)  # a pipe waits for its reader
+        descriptor = await opened_when_ready(target, opened_stream)
         if descriptor is not None:
             with os.fdopen(descriptor, "wb", buffering=0) as stream:
                 return await self.download_to(named, stream, progress=progress)

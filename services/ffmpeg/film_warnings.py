@@ -46,5 +46,5 @@ async def _short(
     """Return a warning when the packets that are there end well before the time that the headers promise."""
     if report.breaks_seconds:
         return ()
-    begins = (stream.start_seconds or 0.0) - facts.clock_origin_seconds
+    begins = facts.begins_seconds(stream)
     return await cut_off(runner, film, facts, stream, report.packets_end_seconds - begins, begins)

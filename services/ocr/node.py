@@ -104,7 +104,7 @@ def _options(request: ExtractSubtitlesInput) -> Options:
 
 async def _warnings(context: TaskContext, path: Path, result: Result) -> tuple[str, ...]:
     film = result.film
-    begins = (film.stream.start_seconds or 0.0) - film.origin_seconds
+    begins = film.facts.begins_seconds(film.stream)
     try:
         return await cut_off(context, path, film.facts, film.stream, result.until - begins, begins)
     except MediaFault as fault:

@@ -43,7 +43,7 @@ async def decode(
         raise MediaFault(
             FaultCode.OUTPUT_EMPTY, f"audio stream {stream.index} of {facts.name} holds no sound"
         )
-    begins = (stream.start_seconds or 0.0) - facts.clock_origin_seconds
+    begins = facts.begins_seconds(stream)
     return stream, await cut_off(runner, source, facts, stream, samples / stream.sample_rate, begins)
 
 
